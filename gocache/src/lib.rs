@@ -1,0 +1,1 @@
+//! Go build cache and module cache as data.

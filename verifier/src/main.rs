@@ -1,0 +1,2 @@
+//! Verifier.
+fn main() {}
