@@ -1,1 +1,27 @@
-//! Go build cache and module cache as data.
+//! Go's build cache as data: what an entry is, what a cache folder holds, what a build took from it.
+//!
+//! The layout and the formats are those of `cmd/go/internal/cache`; Go keeps them stable in practice but
+//! documents none of them, so everything that depends on them lives in this crate and nowhere else.
+//! No processes, no network, no async: functions from bytes and files to values.
+//!
+//! One rule above all: a wrong hit is worse than a miss. Nothing here believes a file by its name or size
+//! where it can hash it, and every write goes through a temporary name, data before the entry that points at it.
+
+mod action_graph;
+mod entry;
+mod error;
+mod hash;
+mod hash_log;
+mod identity;
+pub mod image_info;
+mod seal;
+mod store;
+
+pub use action_graph::{ActionGraph, Hits, Ratio};
+pub use entry::{ACTION_ENTRY_BYTES, ActionEntry};
+pub use error::Error;
+pub use hash::{HashingReader, ParseHashError, Sha256Hash, hash_file, hash_reader};
+pub use hash_log::HashLog;
+pub use identity::{Difference, Identity};
+pub use seal::{SealedFile, SealedStore};
+pub use store::{FileKind, Store, StoreFile};

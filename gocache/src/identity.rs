@@ -1,0 +1,212 @@
+//! The identity: everything outside the source that decides Go's action IDs.
+//!
+//! Two caches fit together only where these are equal. Paths are part of it although `-trimpath` keeps them out
+//! of compile actions: the package index is keyed by the absolute folder of each package.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Sha256Hash};
+
+/// The settings of the go command that a cache was made with, as `go env` prints them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// GOVERSION, for example `go1.25.0`.
+    pub go_version: String,
+    /// GOOS.
+    pub goos: String,
+    /// GOARCH.
+    pub goarch: String,
+    /// The architecture's own variable and its value, for example `GOAMD64=v1`; empty where it has none.
+    pub goarch_level: String,
+    /// `CGO_ENABLED`: `0` or `1`.
+    pub cgo_enabled: String,
+    /// GOFLAGS.
+    pub goflags: String,
+    /// GOEXPERIMENT.
+    pub goexperiment: String,
+    /// GOROOT.
+    pub goroot: String,
+    /// GOMODCACHE.
+    pub gomodcache: String,
+    /// GOCACHE.
+    pub gocache: String,
+}
+
+/// A field in which two identities differ.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// The setting's name in `go env`.
+    pub field: &'static str,
+    /// The value in the identity that was asked.
+    pub ours: String,
+    /// The value in the one it was compared with.
+    pub theirs: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} is {:?}, not {:?}",
+            self.field, self.ours, self.theirs
+        )
+    }
+}
+
+impl Identity {
+    /// From the output of `go env -json`.
+    pub fn from_go_env(env: &BTreeMap<String, String>) -> Result<Self, Error> {
+        let get = |name: &str| {
+            let value = env.get(name).cloned();
+            value.ok_or_else(|| {
+                Error::malformed("output of `go env -json`", format!("{name} is missing"))
+            })
+        };
+        let goarch = get("GOARCH")?;
+        let goarch_level = match level_variable(&goarch) {
+            Some(name) => format!("{name}={}", get(name)?),
+            None => String::new(),
+        };
+        Ok(Self {
+            go_version: get("GOVERSION")?,
+            goos: get("GOOS")?,
+            goarch,
+            goarch_level,
+            cgo_enabled: get("CGO_ENABLED")?,
+            goflags: get("GOFLAGS")?,
+            goexperiment: get("GOEXPERIMENT")?,
+            goroot: get("GOROOT")?,
+            gomodcache: get("GOMODCACHE")?,
+            gocache: get("GOCACHE")?,
+        })
+    }
+
+    /// A hash of all fields, to name things that belong to one identity.
+    pub fn digest(&self) -> Sha256Hash {
+        // Quoted, so that no value can pose as another field.
+        let lines = self
+            .fields()
+            .map(|(name, value)| format!("{name}={value:?}\n"));
+        Sha256Hash::of(lines.concat().as_bytes())
+    }
+
+    /// The fields in which `other` has another value.
+    pub fn differences(&self, other: &Self) -> Vec<Difference> {
+        let pairs = self.fields().into_iter().zip(other.fields());
+        let differing = pairs.filter(|((_, ours), (_, theirs))| ours != theirs);
+        differing
+            .map(|((field, ours), (_, theirs))| Difference {
+                field,
+                ours: ours.to_owned(),
+                theirs: theirs.to_owned(),
+            })
+            .collect()
+    }
+
+    /// Every field under its name in `go env`, in a fixed order.
+    pub fn fields(&self) -> [(&'static str, &str); 10] {
+        [
+            ("GOVERSION", &self.go_version),
+            ("GOOS", &self.goos),
+            ("GOARCH", &self.goarch),
+            ("architecture level", &self.goarch_level),
+            ("CGO_ENABLED", &self.cgo_enabled),
+            ("GOFLAGS", &self.goflags),
+            ("GOEXPERIMENT", &self.goexperiment),
+            ("GOROOT", &self.goroot),
+            ("GOMODCACHE", &self.gomodcache),
+            ("GOCACHE", &self.gocache),
+        ]
+    }
+}
+
+/// The variable that selects an architecture's level, as `cfg.GetArchEnv` of cmd/go knows them.
+fn level_variable(goarch: &str) -> Option<&'static str> {
+    Some(match goarch {
+        "386" => "GO386",
+        "amd64" => "GOAMD64",
+        "arm" => "GOARM",
+        "arm64" => "GOARM64",
+        "mips" | "mipsle" => "GOMIPS",
+        "mips64" | "mips64le" => "GOMIPS64",
+        "ppc64" | "ppc64le" => "GOPPC64",
+        "riscv64" => "GORISCV64",
+        "wasm" => "GOWASM",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env() -> BTreeMap<String, String> {
+        serde_json::from_str(include_str!("../tests/fixtures/go-env.json")).unwrap()
+    }
+
+    #[test]
+    fn reads_go_env() {
+        let identity = Identity::from_go_env(&env()).unwrap();
+        assert_eq!(identity.go_version, "go1.26.8");
+        assert_eq!(identity.goarch_level, "GOAMD64=v1");
+        assert_eq!(identity.cgo_enabled, "0");
+        assert_eq!(identity.gocache, "/var/cache/go-build");
+    }
+
+    #[test]
+    fn says_what_is_missing() {
+        for name in ["GOVERSION", "GOAMD64", "GOCACHE"] {
+            let mut env = env();
+            env.remove(name);
+            let error = Identity::from_go_env(&env).unwrap_err().to_string();
+            assert!(error.contains(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_architecture_without_levels_has_none() {
+        let mut env = env();
+        env.insert("GOARCH".into(), "s390x".into());
+        assert_eq!(Identity::from_go_env(&env).unwrap().goarch_level, "");
+    }
+
+    #[test]
+    fn every_field_counts() {
+        let ours = Identity::from_go_env(&env()).unwrap();
+        assert_eq!(ours.differences(&ours), []);
+        for name in [
+            "GOVERSION",
+            "GOOS",
+            "GOAMD64",
+            "CGO_ENABLED",
+            "GOFLAGS",
+            "GOEXPERIMENT",
+            "GOROOT",
+            "GOMODCACHE",
+            "GOCACHE",
+        ] {
+            let mut env = env();
+            env.insert(name.into(), "other".into());
+            let theirs = Identity::from_go_env(&env).unwrap();
+            let differences = ours.differences(&theirs);
+            assert_eq!(differences.len(), 1, "{name}");
+            assert!(differences[0].theirs.ends_with("other"));
+            assert_ne!(ours.digest(), theirs.digest(), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_digest_is_stable() {
+        let identity = Identity::from_go_env(&env()).unwrap();
+        let json = serde_json::to_string(&identity).unwrap();
+        let back: Identity = serde_json::from_str(&json).unwrap();
+        assert_eq!(back, identity);
+        assert_eq!(
+            back.digest().to_string(),
+            "b4ddde328a9b73ff37205555a8036fd6e7ee1b79201570a800fa7d830a4248a3"
+        );
+    }
+}

@@ -1,0 +1,92 @@
+//! What an image says of itself: one file for the image, one for each pack in it.
+//!
+//! The image builder writes them, the verifier reads them. Unknown fields are ignored, so an old verifier reads
+//! what a newer builder wrote; `schema` changes only when a field changes its meaning.
+
+use std::collections::BTreeMap;
+
+use camino::Utf8PathBuf;
+use serde::{Deserialize, Serialize};
+
+use crate::Identity;
+
+/// The image's own description, an [`ImageInfo`].
+pub const IMAGE_INFO_PATH: &str = "/usr/local/share/iac-runner/image.json";
+
+/// The folder of the packs' descriptions, a [`PackInfo`] each, named `<pack>.json`.
+pub const PACKS_PATH: &str = "/usr/local/share/iac-runner/packs";
+
+/// The schema of both files.
+pub const SCHEMA: u32 = 1;
+
+/// `image.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageInfo {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// What the caches were made with.
+    pub identity: Identity,
+    /// The tools in the image (`go`, `pulumi`, …) and their versions.
+    pub versions: BTreeMap<String, String>,
+}
+
+/// `packs/<name>.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackInfo {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// The provider, or `common`.
+    pub name: String,
+    /// The modules that are warm with it.
+    pub modules: Vec<PackModule>,
+    /// How many Go modules it adds to GOMODCACHE.
+    pub go_modules: u64,
+    /// What it adds to GOMODCACHE.
+    pub go_mod_bytes: u64,
+    /// What it adds to GOCACHE, executables left out.
+    pub go_build_bytes: u64,
+    /// Its executables in GOCACHE.
+    pub executables_bytes: u64,
+}
+
+/// A module of a pack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackModule {
+    /// The component's name.
+    pub component: String,
+    /// Its folder, relative to the source.
+    pub path: Utf8PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pack_reads_as_agreed_and_ignores_what_it_does_not_know() {
+        let json = r#"{"schema":1,"name":"civo","modules":[{"component":"volume","path":"apis/x","new":1}],
+            "go_modules":123,"go_mod_bytes":1,"go_build_bytes":2,"executables_bytes":3,"new":{}}"#;
+        let pack: PackInfo = serde_json::from_str(json).unwrap();
+        assert_eq!(
+            (pack.name.as_str(), pack.go_modules, pack.executables_bytes),
+            ("civo", 123, 3)
+        );
+        assert_eq!(pack.modules[0].component, "volume");
+        let back: PackInfo = serde_json::from_str(&serde_json::to_string(&pack).unwrap()).unwrap();
+        assert_eq!(back, pack);
+    }
+
+    #[test]
+    fn an_image_round_trips() {
+        let env = serde_json::from_str(include_str!("../tests/fixtures/go-env.json")).unwrap();
+        let info = ImageInfo {
+            schema: SCHEMA,
+            identity: Identity::from_go_env(&env).unwrap(),
+            versions: BTreeMap::from([("go".into(), "1.25.0".into())]),
+        };
+        let value = serde_json::to_value(&info).unwrap();
+        assert_eq!(value["identity"]["goarch_level"], "GOAMD64=v1");
+        assert_eq!(value["versions"]["go"], "1.25.0");
+        assert_eq!(serde_json::from_value::<ImageInfo>(value).unwrap(), info);
+    }
+}

@@ -1,0 +1,91 @@
+//! The module cache (`GOMODCACHE`) as data: where the parts of a Go module are, and the hash that go.sum gives it.
+//!
+//! Only names and hashes; what to do with the files is the caller's. Source: `cmd/go/internal/modfetch/cache.go`,
+//! `golang.org/x/mod/module` (escaping) and `golang.org/x/mod/sumdb/dirhash` (the `h1:` hash).
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use camino::Utf8PathBuf;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::Sha256Hash;
+
+/// A Go module at a version.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct GoModule {
+    /// Module path.
+    pub path: String,
+    /// Canonical version, with its `v`.
+    pub version: String,
+}
+
+impl GoModule {
+    /// Folder of the extracted module, relative to the module cache.
+    pub fn folder(&self) -> Utf8PathBuf {
+        format!("{}@{}", escape(&self.path), escape(&self.version)).into()
+    }
+
+    /// File of the download cache with the extension `extension` (`info`, `mod`, `ziphash`, …), relative to the
+    /// module cache.
+    pub fn download_file(&self, extension: &str) -> Utf8PathBuf {
+        format!("cache/download/{}/@v/{}.{extension}", escape(&self.path), escape(&self.version)).into()
+    }
+}
+
+impl std::fmt::Display for GoModule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}@{}", self.path, self.version)
+    }
+}
+
+/// Capital letters become `!` and the small letter, so that paths survive file systems that ignore case.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_ascii_uppercase() {
+            escaped.push('!');
+        }
+        escaped.push(letter.to_ascii_lowercase());
+    }
+    escaped
+}
+
+/// The `h1:` hash of a module, from its files' names (relative to the module's folder, in any order) and digests.
+pub fn h1<'a>(module: &GoModule, files: impl IntoIterator<Item = (&'a str, Sha256Hash)>) -> String {
+    let mut lines: Vec<(String, Sha256Hash)> =
+        files.into_iter().map(|(name, digest)| (format!("{module}/{name}"), digest)).collect();
+    lines.sort();
+    let mut hasher = Sha256::new();
+    for (name, digest) in lines {
+        hasher.update(format!("{digest}  {name}\n"));
+    }
+    format!("h1:{}", STANDARD.encode(hasher.finalize()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn module() -> GoModule {
+        GoModule { path: "github.com/BurntSushi/toml".into(), version: "v1.2.0-RC1".into() }
+    }
+
+    #[test]
+    fn capital_letters_are_escaped() {
+        assert_eq!(module().folder(), "github.com/!burnt!sushi/toml@v1.2.0-!r!c1");
+        assert_eq!(
+            module().download_file("info"),
+            "cache/download/github.com/!burnt!sushi/toml/@v/v1.2.0-!r!c1.info"
+        );
+    }
+
+    #[test]
+    fn h1_is_that_of_dirhash() {
+        // A module of one file, hashed by hand:
+        // printf '%s  m@v1/a\n' "$(printf content | sha256sum | cut -d' ' -f1)" | openssl dgst -sha256 -binary | base64
+        let digest = crate::hash_reader(&b"content"[..]).unwrap().0;
+        let module = GoModule { path: "m".into(), version: "v1".into() };
+        assert_eq!(h1(&module, [("a", digest)]), "h1:qtnYxd2mndw2SbZAh2wAysOEZUfkJTZMNqGEt1RWW2Q=");
+    }
+}
