@@ -1,0 +1,63 @@
+//! Why a source cannot be used. Nearly all of it is for the user to mend, so each message says how.
+
+use camino::Utf8PathBuf;
+
+/// An error of this crate.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file system refused; the message names the path.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+
+    /// The source is not there, or is a file.
+    #[error(
+        "the source {path} {reason}; name the root folder of the monorepo, the one that holds `apis`"
+    )]
+    Source {
+        /// As given.
+        path: Utf8PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+
+    /// A module belongs to no Go module.
+    #[error(
+        "module {path} has no go.mod, neither in its folder nor above it up to the source; \
+         run `go mod init` in its folder or in one above"
+    )]
+    NoGoMod {
+        /// The module's folder, relative to the source.
+        path: Utf8PathBuf,
+    },
+
+    /// A go.mod does not say what its Go module is called.
+    #[error("{path} has no usable `module` line: {reason}; write `module <path>` into it")]
+    GoMod {
+        /// The go.mod, relative to the source.
+        path: Utf8PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+
+    /// Folders whose names no Go import path can have, so that the go command refuses to build them.
+    #[error("Go cannot import these modules; rename the folders:{}", list(.0))]
+    UnusablePaths(
+        /// Path (with special characters escaped) and reason of each.
+        Vec<(String, String)>,
+    ),
+}
+
+impl Error {
+    /// Whether the user has to change the source or the command line, as opposed to a failure of the machine.
+    pub fn is_user_input(&self) -> bool {
+        !matches!(self, Self::Io(_))
+    }
+}
+
+fn list(paths: &[(String, String)]) -> String {
+    let lines: Vec<_> = paths
+        .iter()
+        .map(|(path, reason)| format!("\n  {path}: {reason}"))
+        .collect();
+    lines.concat()
+}

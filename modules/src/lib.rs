@@ -1,0 +1,19 @@
+//! Finds the modules of a source: a folder in, a sorted list out.
+//!
+//! A module is a folder matching `apis/**/provider/<provider>/**/iac/pulumi` below the source that holds a Go main
+//! package. Nothing is run and the go command is not needed, so the list can be made on any machine; what a name
+//! means is decided by the place alone, never by a list of known providers.
+//!
+//! Not looked into: `vendor`, `testdata`, `node_modules`, folders whose name starts with `.` or `_` (Go ignores
+//! these too), and symbolic links. A folder at the right place that is no module is listed as skipped, with the
+//! reason, so that nobody has to guess why a module is missing.
+
+mod discover;
+mod error;
+mod go_file;
+mod go_mod;
+mod import_path;
+mod place;
+
+pub use discover::{Discovery, Module, Skipped, discover};
+pub use error::Error;

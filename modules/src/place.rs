@@ -1,0 +1,125 @@
+//! What the place of a folder says: whether it can be a module, of which provider, and which component.
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+/// What stands between the fixed segments of `apis/**/provider/<provider>/**/iac/pulumi`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Place<'a> {
+    /// The segment after the first `provider`.
+    pub provider: &'a OsStr,
+    /// The segments between the provider and `iac`, without a version at the end.
+    pub component: Vec<&'a OsStr>,
+}
+
+/// The place of a folder, given relative to the source; none if no module can be there.
+pub fn place(folder: &Path) -> Option<Place<'_>> {
+    let segments: Vec<&OsStr> = folder.iter().collect();
+    let [apis, middle @ .., iac, pulumi] = segments.as_slice() else {
+        return None;
+    };
+    if *apis != "apis" || *iac != "iac" || *pulumi != "pulumi" {
+        return None;
+    }
+    // The first `provider` decides, so that a component may have that name as well.
+    let at = middle.iter().position(|segment| *segment == "provider")?;
+    let (provider, mut component) = middle[at + 1..].split_first()?;
+    // A component that is nothing but a version keeps it: it has no other name.
+    if let [name @ .., last] = component
+        && !name.is_empty()
+        && last.to_str().is_some_and(is_version)
+    {
+        component = name;
+    }
+    Some(Place {
+        provider,
+        component: component.to_vec(),
+    })
+}
+
+/// `v1`, `v1alpha1`, `v2beta3`: the versions of a Kubernetes-style API.
+fn is_version(segment: &str) -> bool {
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    segment.strip_prefix('v').is_some_and(|rest| {
+        let stage = rest.split_once("alpha").or_else(|| rest.split_once("beta"));
+        stage.map_or_else(
+            || number(rest),
+            |(major, minor)| number(major) && number(minor),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(folder: &str) -> Option<(String, String)> {
+        let place = place(Path::new(folder))?;
+        let text = |segment: &OsStr| segment.to_str().unwrap().to_owned();
+        let component: Vec<_> = place.component.into_iter().map(text).collect();
+        Some((text(place.provider), component.join("/")))
+    }
+
+    #[test]
+    fn names_come_from_the_place() {
+        for (folder, provider, component) in [
+            ("apis/provider/aws/lambda/v1/iac/pulumi", "aws", "lambda"),
+            (
+                "apis/org/project/provider/gcp/gke/cluster/v1alpha1/iac/pulumi",
+                "gcp",
+                "gke/cluster",
+            ),
+            ("apis/provider/some-cloud/x/iac/pulumi", "some-cloud", "x"),
+            ("apis/provider/aws/v1/lambda/iac/pulumi", "aws", "v1/lambda"),
+            ("apis/provider/aws/v2beta1/iac/pulumi", "aws", "v2beta1"),
+            ("apis/provider/aws/iac/pulumi", "aws", ""),
+            (
+                "apis/provider/provider/provider/iac/pulumi",
+                "provider",
+                "provider",
+            ),
+            (
+                "apis/provider/aws/iac/pulumi/iac/pulumi",
+                "aws",
+                "iac/pulumi",
+            ),
+        ] {
+            assert_eq!(
+                named(folder),
+                Some((provider.into(), component.into())),
+                "{folder}"
+            );
+        }
+    }
+
+    #[test]
+    fn other_places_are_none() {
+        for folder in [
+            "",
+            "apis",
+            "apis/provider/iac/pulumi",
+            "apis/iac/pulumi",
+            "apis/aws/lambda/iac/pulumi",
+            "x/apis/provider/aws/lambda/iac/pulumi",
+            "provider/aws/lambda/iac/pulumi",
+            "apis/provider/aws/lambda/iac",
+            "apis/provider/aws/lambda/iac/pulumi/module",
+            "apis/provider/aws/lambda/iac/tofu",
+            "API/provider/aws/lambda/iac/pulumi",
+        ] {
+            assert_eq!(named(folder), None, "{folder}");
+        }
+    }
+
+    #[test]
+    fn versions_are_told_from_names() {
+        for version in ["v1", "v12", "v1alpha1", "v2beta10"] {
+            assert!(is_version(version), "{version}");
+        }
+        for name in [
+            "v", "1", "vpc", "v1x", "v1alpha", "valpha1", "v1rc1", "V1", "",
+        ] {
+            assert!(!is_version(name), "{name}");
+        }
+    }
+}
