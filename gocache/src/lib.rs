@@ -14,6 +14,7 @@ mod hash;
 mod hash_log;
 mod identity;
 pub mod image_info;
+mod module_cache;
 mod seal;
 mod store;
 
@@ -23,5 +24,6 @@ pub use error::Error;
 pub use hash::{HashingReader, ParseHashError, Sha256Hash, hash_file, hash_reader};
 pub use hash_log::HashLog;
 pub use identity::{Difference, Identity};
+pub use module_cache::{GoModule, h1};
 pub use seal::{SealedFile, SealedStore};
 pub use store::{FileKind, Store, StoreFile};

@@ -37,6 +37,24 @@ pub enum FileKind {
     Other,
 }
 
+impl FileKind {
+    /// What the path of a file, relative to the store's root, says of it.
+    pub fn of(path: &Utf8Path) -> Self {
+        let parse = || {
+            let (folder, name) = path.as_str().split_once('/')?;
+            let (digits, suffix) = name.split_at_checked(64)?;
+            let hash: Sha256Hash = digits.parse().ok()?;
+            match suffix {
+                _ if !digits.starts_with(folder) || folder.len() != 2 => None,
+                "-a" => Some(FileKind::Action(hash)),
+                "-d" => Some(FileKind::Output(hash)),
+                _ => None,
+            }
+        };
+        parse().unwrap_or(FileKind::Other)
+    }
+}
+
 /// A file of a cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreFile {
@@ -200,7 +218,7 @@ impl Store {
             };
             let path = path.strip_prefix(&self.root).unwrap_or(path);
             let kind = if entry.file_type().is_file() {
-                kind_of(path)
+                FileKind::of(path)
             } else {
                 FileKind::Other
             };
@@ -214,22 +232,6 @@ impl Store {
         files.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(files)
     }
-}
-
-/// What the path of a file, relative to the store's root, says of it.
-fn kind_of(path: &Utf8Path) -> FileKind {
-    let parse = || {
-        let (folder, name) = path.as_str().split_once('/')?;
-        let (digits, suffix) = name.split_at_checked(64)?;
-        let hash: Sha256Hash = digits.parse().ok()?;
-        match suffix {
-            _ if !digits.starts_with(folder) || folder.len() != 2 => None,
-            "-a" => Some(FileKind::Action(hash)),
-            "-d" => Some(FileKind::Output(hash)),
-            _ => None,
-        }
-    };
-    parse().unwrap_or(FileKind::Other)
 }
 
 /// Replaces a file at once with one of this content.
@@ -515,7 +517,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_name_has_a_kind(path in "([0-9a-f]{2}/)?[0-9a-fé]{60,66}-?[ad]?") {
-            let kind = kind_of(Utf8Path::new(&path));
+            let kind = FileKind::of(Utf8Path::new(&path));
             if let FileKind::Action(hash) | FileKind::Output(hash) = kind {
                 let store = Store::at(Utf8Path::new(""));
                 prop_assert!([store.action_path(&hash), store.output_path(&hash)].contains(&path.into()));

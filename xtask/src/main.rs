@@ -1,2 +1,52 @@
-//! xtask.
-fn main() {}
+//! `cargo xtask`: builds, assembles and verifies the IaC Runner base image.
+
+mod base;
+mod cli;
+mod commands;
+mod common;
+mod failure;
+mod go_mod_files;
+mod host;
+mod image_toml;
+mod kept_layer;
+mod layer;
+mod oci;
+mod out;
+mod owners;
+mod pack;
+mod pipeline;
+mod progress;
+mod resolve;
+mod sandbox;
+mod summary;
+mod toolchain;
+mod tools;
+mod tree;
+mod verifier_build;
+mod verify;
+mod warm;
+mod work;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use cli::{BenchWhat, Cli, Command};
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::BaseImage(flags) => commands::base_image::run(&flags),
+        Command::Discover(flags) => commands::discover::run(&flags),
+        Command::Bench(flags) => match &flags.what {
+            BenchWhat::Throughput { megabytes, json } => commands::bench_throughput::run(*megabytes, *json),
+            BenchWhat::Naive { source, providers, json } => commands::bench_naive::run(source, providers, *json),
+        },
+        Command::Test(flags) => commands::test::run(&flags),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            failure::exit_code(&error)
+        }
+    }
+}

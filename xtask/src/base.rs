@@ -1,0 +1,98 @@
+//! The base system: what `mmdebstrap` makes of the machine's own Debian sources, as a layer and as the tree in which
+//! everything is compiled.
+//!
+//! The archive that mmdebstrap writes is kept as it is, owners included, so that the layer is right even where this
+//! process could not have unpacked it so. Files that tell of the build machine are left out.
+
+use anyhow::{Context as _, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::image_toml::{ImageToml, Platform};
+use crate::kept_layer::{self, KeptLayer};
+use crate::layer::{self, Compression, LayerWriter, Meta};
+use crate::work::{Key, Work};
+use crate::{host, sandbox};
+
+/// Files of the build machine that mmdebstrap copies, and folders that a container gets from its runtime.
+const LEFT_OUT: [&str; 4] = ["etc/hostname", "etc/resolv.conf", "dev", "proc"];
+
+/// The base system, kept.
+#[derive(Debug)]
+pub struct Base {
+    /// Its layer.
+    pub layer: KeptLayer,
+    /// The unpacked tree.
+    pub root: Utf8PathBuf,
+}
+
+/// Makes the base system, unless it is kept.
+pub fn make(work: &Work, image: &ImageToml, platform: &Platform) -> Result<Base> {
+    let key = Key::of(&(&image.base, image.image.epoch, image.layers, platform.to_string()))?;
+    let folder = work.keep("base", &key, |folder| {
+        let archive = folder.join("base.tar");
+        debootstrap(image, &archive)?;
+        let layer = write_layer(image, &archive, &folder.join(kept_layer::FILE))?;
+        kept_layer::write(folder, &layer)?;
+        fs_err::remove_file(&archive)?;
+        let root = folder.join("root");
+        fs_err::create_dir(&root)?;
+        layer::unpack(&folder.join(kept_layer::FILE), layer.compression, &root)?;
+        for point in sandbox::MOUNT_POINTS {
+            fs_err::create_dir_all(root.join(point))?;
+        }
+        Ok(())
+    })?;
+    Ok(Base { layer: KeptLayer::read(work, &folder)?, root: folder.join("root") })
+}
+
+fn debootstrap(image: &ImageToml, archive: &Utf8Path) -> Result<()> {
+    let mut command = host::command("mmdebstrap");
+    command
+        .args(["--mode=auto", "--variant=minbase", "--format=tar", "--skip=output/dev", "--quiet"])
+        .arg(format!("--include={}", image.base.packages.join(",")))
+        .args(image.base.exclude.iter().map(|path| format!("--dpkgopt=path-exclude={path}")))
+        .args(image.base.include.iter().map(|path| format!("--dpkgopt=path-include={path}")))
+        .arg(&image.base.suite)
+        .arg(archive)
+        .args(own_sources(&image.base.suite)?)
+        .env("SOURCE_DATE_EPOCH", image.image.epoch.to_string());
+    host::run(&mut command).context("failed to make the base system; is the network there?")?;
+    Ok(())
+}
+
+/// The machine's own package sources, where they are of this suite; none means mmdebstrap's defaults.
+fn own_sources(suite: &str) -> Result<Vec<Utf8PathBuf>> {
+    let mut found = Vec::new();
+    let folder = Utf8Path::new("/etc/apt/sources.list.d");
+    let mut candidates = vec![Utf8PathBuf::from("/etc/apt/sources.list")];
+    if folder.is_dir() {
+        let mut listed = folder.read_dir_utf8()?.map(|entry| Ok(entry?.into_path())).collect::<Result<Vec<_>>>()?;
+        listed.sort();
+        candidates.extend(listed);
+    }
+    for file in candidates.into_iter().filter(|file| file.is_file()) {
+        if matches!(file.extension(), Some("list" | "sources")) && fs_err::read_to_string(&file)?.contains(suite) {
+            found.push(file);
+        }
+    }
+    Ok(found)
+}
+
+fn write_layer(image: &ImageToml, archive: &Utf8Path, blob: &Utf8Path) -> Result<layer::Layer> {
+    let context = || format!("failed to read {archive}");
+    let above = |_: &Utf8Path| Meta { mode: 0o755, uid: 0, gid: 0, mtime: image.image.epoch };
+    let mut writer = LayerWriter::create(blob, Compression::Zstd, image.layers, above)?;
+    let mut tar = tar::Archive::new(std::io::BufReader::with_capacity(1 << 20, fs_err::File::open(archive)?));
+    for entry in tar.entries().with_context(context)? {
+        let mut entry = entry.with_context(context)?;
+        let path = entry.path().with_context(context)?.into_owned();
+        let path = Utf8PathBuf::from_path_buf(path)
+            .map_err(|path| anyhow::anyhow!("{archive} holds a name that is not UTF-8: {}", path.display()))?;
+        let path = path.strip_prefix(".").unwrap_or(&path).to_owned();
+        if path.as_str().is_empty() || LEFT_OUT.iter().any(|left_out| path.starts_with(left_out)) {
+            continue;
+        }
+        writer.copy_entry(&mut entry, &path)?;
+    }
+    writer.finish()
+}

@@ -1,0 +1,118 @@
+//! What a user types.
+
+use camino::Utf8PathBuf;
+use clap::{Args, Parser, Subcommand};
+
+use crate::layer::Compression;
+
+/// Builds, assembles and verifies the IaC Runner base image.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", version, after_help = "Exit codes: 0 fine, 1 failed, 2 bad usage or input, 3 a target was missed, 4 corrupt data")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands, one file each in `commands/`.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Build the image: warm every provider, assemble all variants, verify the result
+    BaseImage(BaseImage),
+    /// List the modules of a source by provider
+    Discover(Discover),
+    /// Measure parts of the pipeline
+    Bench(Bench),
+    /// Run every test of the project
+    Test(Test),
+}
+
+/// Where the modules are.
+#[derive(Debug, Args)]
+pub struct Source {
+    /// Go monorepo whose modules the image warms [default: the catalog of this repository]
+    #[arg(long, value_name = "DIR")]
+    pub source: Option<Utf8PathBuf>,
+}
+
+/// Flags of `base-image`.
+#[derive(Debug, Args)]
+pub struct BaseImage {
+    #[command(flatten)]
+    pub source: Source,
+    /// Provider to warm; repeat for several [default: all of the source]
+    #[arg(long = "provider", value_name = "P")]
+    pub providers: Vec<String>,
+    /// Where the image, its report and the summary go
+    #[arg(long, value_name = "DIR", default_value = "target/base-image")]
+    pub out: Utf8PathBuf,
+    /// Description of the image
+    #[arg(long, value_name = "FILE")]
+    pub image: Option<Utf8PathBuf>,
+    /// Modules that are built at the same time [default: one for each CPU]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
+    /// Use what was fetched before, and no network
+    #[arg(long)]
+    pub offline: bool,
+    /// Leave out modules that do not build instead of stopping at them; the exit code is 1 all the same
+    #[arg(long)]
+    pub keep_going: bool,
+    /// How layers are compressed
+    #[arg(long, value_enum, default_value = "zstd")]
+    pub compression: Compression,
+    /// Print the summary as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of `discover`.
+#[derive(Debug, Args)]
+pub struct Discover {
+    #[command(flatten)]
+    pub source: Source,
+    /// Print a JSON array
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of `bench`.
+#[derive(Debug, Args)]
+pub struct Bench {
+    /// What to measure.
+    #[command(subcommand)]
+    pub what: BenchWhat,
+}
+
+/// What can be measured.
+#[derive(Debug, Subcommand)]
+pub enum BenchWhat {
+    /// Hashing, sealing and packing: bytes per second, on entries made for the purpose
+    Throughput {
+        /// Megabytes of entries
+        #[arg(long, default_value_t = 512)]
+        megabytes: u64,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// The usual recipe (module by module, other paths, default flags, `cp -rn`) against ours, in one run
+    Naive {
+        #[command(flatten)]
+        source: Source,
+        /// Provider; repeat for several
+        #[arg(long = "provider", value_name = "P", required = true)]
+        providers: Vec<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Flags of `test`.
+#[derive(Debug, Args)]
+pub struct Test {
+    /// Leave out the end-to-end tests, which need a network and some minutes
+    #[arg(long)]
+    pub quick: bool,
+}

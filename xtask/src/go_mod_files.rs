@@ -1,0 +1,51 @@
+//! Which files of the shared module cache an image needs, and a copy of just those without copying.
+//!
+//! Left out is what only the machine that fetched needs: zips, locks, lists of versions, the checksum database.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::resolve::Requirements;
+use crate::work::link_or_copy;
+
+/// The files below `cache` that `requirements` need, relative to it, sorted.
+pub fn of(cache: &Utf8Path, requirements: &Requirements) -> Result<Vec<Utf8PathBuf>> {
+    let mut files = BTreeSet::new();
+    for required in &requirements.required {
+        let module = &required.module;
+        files.extend(["info", "mod", "ziphash"].map(|extension| module.download_file(extension)));
+        for entry in walkdir::WalkDir::new(cache.join(module.folder())) {
+            let entry = entry.with_context(|| format!("failed to list the files of {module}"))?;
+            if entry.file_type().is_file() {
+                let path = Utf8Path::from_path(entry.path()).context("a Go module holds a name that is not UTF-8")?;
+                files.insert(path.strip_prefix(cache).expect("walkdir yields what is below its root").to_owned());
+            }
+        }
+    }
+    for module in &requirements.selected {
+        files.extend(["info", "mod"].map(|extension| module.download_file(extension)));
+    }
+    for module in &requirements.graph {
+        let file = module.download_file("mod");
+        if cache.join(&file).is_file() || !requirements.replaced.contains(&module.path) {
+            files.insert(file);
+        }
+    }
+    Ok(files.into_iter().collect())
+}
+
+/// Links `files` of `cache` below `to`.
+pub fn link(cache: &Utf8Path, files: &[Utf8PathBuf], to: &Utf8Path) -> Result<()> {
+    let folders: BTreeSet<Utf8PathBuf> =
+        files.iter().filter_map(|file| file.parent()).map(|folder| to.join(folder)).collect();
+    fs_err::create_dir_all(to)?;
+    for folder in folders {
+        fs_err::create_dir_all(folder)?;
+    }
+    for file in files {
+        link_or_copy(&cache.join(file), &to.join(file))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,108 @@
+//! Commands on the build machine itself, and the packages they come from.
+//!
+//! Everything else runs in the image's own tree (`sandbox`). What is missing here is installed where that is
+//! possible without asking (root on Debian or Ubuntu); elsewhere the exact command is printed.
+
+use std::process::{Command, Output, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+use camino::Utf8PathBuf;
+
+use crate::failure::usage;
+
+/// Programs of the build machine, with the Debian package of each.
+const PROGRAMS: [(&str, &str); 2] = [("bwrap", "bubblewrap"), ("mmdebstrap", "mmdebstrap")];
+
+/// A command on the build machine.
+#[expect(clippy::disallowed_methods, reason = "the one place where commands of the build machine start")]
+pub fn command(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command.stdin(Stdio::null());
+    command
+}
+
+/// Runs `command` and returns its standard output; a failure holds the command and the end of what it said.
+pub fn output(command: &mut Command) -> Result<String> {
+    let done = run(command)?;
+    String::from_utf8(done.stdout).with_context(|| format!("{} printed no UTF-8", shown(command)))
+}
+
+/// Runs `command` to its end, and fails when it does.
+pub fn run(command: &mut Command) -> Result<Output> {
+    let done = command.output().with_context(|| format!("failed to execute {}", shown(command)))?;
+    if !done.status.success() {
+        bail!("{} failed ({}):\n{}", shown(command), done.status, tail(&done.stderr, 20));
+    }
+    Ok(done)
+}
+
+/// The last `lines` lines of `text`.
+fn tail(text: &[u8], lines: usize) -> String {
+    let text = String::from_utf8_lossy(text);
+    let all: Vec<&str> = text.trim_end().lines().collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}
+
+/// `command` as a person would type it, without its environment.
+fn shown(command: &Command) -> String {
+    std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .take(6)
+        .map(|word| word.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// Where `program` is on PATH.
+pub fn find(program: &str) -> Option<Utf8PathBuf> {
+    let path = std::env::var("PATH").ok()?;
+    path.split(':').map(|folder| Utf8PathBuf::from(folder).join(program)).find(|file| file.is_file())
+}
+
+/// Whether this process may do what only root may.
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// Makes sure that the programs the build needs are there.
+pub fn require_programs() -> Result<()> {
+    let missing: Vec<&str> =
+        PROGRAMS.iter().filter(|(program, _)| find(program).is_none()).map(|(_, package)| *package).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let install = format!("apt-get update && apt-get install -y {}", missing.join(" "));
+    if !is_root() || find("apt-get").is_none() {
+        let sudo = if is_root() { "" } else { "sudo sh -c " };
+        return Err(usage(format!(
+            "{} missing on this machine; install with: {sudo}'{install}'",
+            missing.join(" and ")
+        )));
+    }
+    eprintln!("installing {} with apt-get", missing.join(" and "));
+    run(command("apt-get").arg("update")).context("failed to install what the build needs")?;
+    run(command("apt-get")
+        .args(["install", "-y", "--no-install-recommends"])
+        .args(&missing)
+        .env("DEBIAN_FRONTEND", "noninteractive"))
+    .context("failed to install what the build needs")?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_names_the_command_and_what_it_said() {
+        let error = output(command("sh").args(["-c", "echo first; echo why >&2; exit 3"])).unwrap_err().to_string();
+        assert!(error.starts_with("sh -c"), "{error}");
+        assert!(error.ends_with("why"), "{error}");
+    }
+
+    #[test]
+    fn an_absent_program_is_named() {
+        let error = output(&mut command("no-such-program")).unwrap_err().to_string();
+        assert_eq!(error, "failed to execute no-such-program");
+    }
+}

@@ -1,0 +1,99 @@
+//! Output folders: complete or absent, and never somebody else's.
+
+use anyhow::{Context as _, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::failure::usage;
+use crate::work::remove_tree;
+
+/// The file by which a folder is known to be one of ours.
+pub const MARKER: &str = "summary.json";
+
+/// An output folder that is being written beside its final place.
+#[derive(Debug)]
+pub struct Out {
+    place: Utf8PathBuf,
+    partial: Utf8PathBuf,
+}
+
+impl Out {
+    /// Makes sure that `place` may be written; nothing is made yet.
+    pub fn at(place: &Utf8Path) -> Result<Self> {
+        let name = place.file_name().ok_or_else(|| usage(format!("--out {place} names no folder")))?;
+        let is_ours = place.join(MARKER).is_file() && place.join("oci/oci-layout").is_file();
+        let is_empty = place.is_dir() && fs_err::read_dir(place)?.next().is_none();
+        if place.symlink_metadata().is_ok() && !is_ours && !is_empty {
+            return Err(usage(format!("--out {place} exists and is not an image of ours; name another folder or remove it")));
+        }
+        let partial = place.with_file_name(format!(".{name}.partial"));
+        Ok(Self { place: place.to_owned(), partial })
+    }
+
+    /// The folder to write to, empty. An interrupt removes it.
+    pub fn begin(&self) -> Result<&Utf8Path> {
+        remove_tree(&self.partial)?;
+        fs_err::create_dir_all(&self.partial)?;
+        Ok(&self.partial)
+    }
+
+    /// The folder that [`Out::begin`] made.
+    pub fn begun(&self) -> &Utf8Path {
+        &self.partial
+    }
+
+    /// Puts the written folder in its place.
+    pub fn complete(&self) -> Result<()> {
+        let old = self.partial.with_extension("old");
+        remove_tree(&old)?;
+        if self.place.exists() {
+            fs_err::rename(&self.place, &old)?;
+        }
+        fs_err::File::open(&self.partial)?.sync_all().with_context(|| format!("failed to sync {}", self.partial))?;
+        fs_err::rename(&self.partial, &self.place)?;
+        remove_tree(&old)
+    }
+}
+
+impl Drop for Out {
+    fn drop(&mut self) {
+        if let Err(error) = remove_tree(&self.partial) {
+            eprintln!("warning: {error:#}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_of_somebody_else_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Utf8Path::from_path(folder.path()).unwrap().join("out");
+        fs_err::create_dir(&place).unwrap();
+        Out::at(&place).unwrap();
+        fs_err::write(place.join("thesis.tex"), "x").unwrap();
+        assert!(Out::at(&place).unwrap_err().to_string().contains("not an image of ours"));
+        assert!(place.join("thesis.tex").is_file());
+    }
+
+    #[test]
+    fn what_was_not_completed_vanishes_and_what_was_replaces() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Utf8Path::from_path(folder.path()).unwrap().join("out");
+        for content in ["one", "two"] {
+            let out = Out::at(&place).unwrap();
+            let partial = out.begin().unwrap();
+            fs_err::create_dir(partial.join("oci")).unwrap();
+            fs_err::write(partial.join("oci/oci-layout"), "{}").unwrap();
+            fs_err::write(partial.join(MARKER), content).unwrap();
+            out.complete().unwrap();
+            assert_eq!(fs_err::read_to_string(place.join(MARKER)).unwrap(), content);
+        }
+        let out = Out::at(&place).unwrap();
+        fs_err::write(out.begin().unwrap().join(MARKER), "three").unwrap();
+        drop(out);
+        assert_eq!(fs_err::read_to_string(place.join(MARKER)).unwrap(), "two");
+        assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

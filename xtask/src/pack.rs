@@ -1,0 +1,282 @@
+//! A pack: what warming one provider (or `common`) adds to the caches, as two layers and a manifest.
+//!
+//! The manifest names every file with its digest, and nothing is in a layer that was not hashed: entries of the
+//! build cache against their names, Go modules against the hash that go.sum gives them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context as _, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+use gocache::image_info::{PACKS_PATH, PackInfo, PackModule, SCHEMA};
+use gocache::{GoModule, Identity, Sha256Hash, h1};
+use serde::{Deserialize, Serialize};
+
+use crate::failure::corrupt;
+use crate::image_toml::ImageToml;
+use crate::kept_layer::KeptLayer;
+use crate::layer::{Compression, Layer, LayerWriter};
+use crate::owners::{Owners, relative};
+use crate::resolve::Required;
+use crate::work::Work;
+
+const MANIFEST: &str = "pack.json";
+const CACHES: &str = "caches.tar.zst";
+const EXECUTABLES: &str = "executables.tar.zst";
+
+/// A module in a pack.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct WarmModule {
+    /// Its component.
+    pub component: String,
+    /// Its folder, relative to the source.
+    pub path: Utf8PathBuf,
+    /// ID of its link action; `None` where the go command names none, so that the executable cannot be cached.
+    pub link_action: Option<Sha256Hash>,
+    /// Size of the executable in bytes.
+    pub executable_bytes: u64,
+}
+
+/// A file in a pack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackedFile {
+    /// Path relative to the root of the image.
+    pub path: Utf8PathBuf,
+    /// Size in bytes.
+    pub size_bytes: u64,
+    /// SHA-256 of the content.
+    pub sha256: Sha256Hash,
+}
+
+/// How long the parts of warming took, in milliseconds.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub struct Timings {
+    /// `go build` of the packages, and of each module with its link.
+    pub build_ms: u64,
+    /// Hashing and normalising the entries.
+    pub seal_ms: u64,
+    /// Building every module again.
+    pub check_ms: u64,
+    /// Writing the layers.
+    pub pack_ms: u64,
+}
+
+/// `pack.json`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Version of this format.
+    pub schema: u32,
+    /// The provider, or `common`.
+    pub name: String,
+    /// What the caches were made with.
+    pub identity: Identity,
+    /// The modules that are warm with it.
+    pub modules: Vec<WarmModule>,
+    /// Go modules whose folders it holds.
+    pub go_modules: Vec<Required>,
+    /// Its files, sorted.
+    pub files: Vec<PackedFile>,
+    /// Module cache and build cache without executables.
+    pub caches: Layer,
+    /// Executables; absent where there are none.
+    pub executables: Option<Layer>,
+    /// Modules whose link ran in the check although it should have hit.
+    pub links_not_cached: Vec<Utf8PathBuf>,
+    /// Modules that are missing because they do not build, with what the go command said.
+    pub broken: Vec<String>,
+    /// How long it took.
+    pub timings: Timings,
+}
+
+/// A pack, and the folder that holds it.
+#[derive(Debug, Clone)]
+pub struct Pack {
+    /// The folder.
+    pub folder: Utf8PathBuf,
+    /// Its manifest.
+    pub manifest: Manifest,
+}
+
+impl Pack {
+    /// Reads a kept pack and makes sure that its blobs still have their digests.
+    pub fn read(work: &Work, folder: &Utf8Path) -> Result<Self> {
+        let manifest = fs_err::read(folder.join(MANIFEST))
+            .map_err(|error| error.to_string())
+            .and_then(|json| serde_json::from_slice(&json).map_err(|error| format!("{MANIFEST}: {error}")))
+            .map_err(|reason: String| work.discard(folder, &reason))?;
+        let pack = Self { folder: folder.to_owned(), manifest };
+        for layer in pack.layers() {
+            layer.checked(work, folder)?;
+        }
+        Ok(pack)
+    }
+
+    /// Its layers, in the order in which an image has them.
+    pub fn layers(&self) -> Vec<KeptLayer> {
+        let caches = (CACHES, Some(&self.manifest.caches));
+        let executables = (EXECUTABLES, self.manifest.executables.as_ref());
+        [caches, executables]
+            .into_iter()
+            .filter_map(|(file, layer)| Some(KeptLayer { blob: self.folder.join(file), layer: layer?.clone() }))
+            .collect()
+    }
+
+    /// Paths of its files, relative to the root of the image.
+    pub fn paths(&self) -> BTreeSet<&Utf8Path> {
+        self.manifest.files.iter().map(|file| file.path.as_path()).collect()
+    }
+}
+
+/// What is to be packed.
+#[derive(Debug)]
+pub struct Content {
+    /// The provider, or `common`.
+    pub name: String,
+    /// What the caches were made with.
+    pub identity: Identity,
+    /// The modules that are warm.
+    pub modules: Vec<WarmModule>,
+    /// Go modules whose folders are among the files.
+    pub go_modules: Vec<Required>,
+    /// Files of the module cache, relative to it, sorted.
+    pub go_mod_files: Vec<Utf8PathBuf>,
+    /// Entries of the build cache without executables, relative to it, sorted.
+    pub go_build_files: Vec<PackedFile>,
+    /// Entries of executables, relative to the build cache, sorted.
+    pub executable_files: Vec<PackedFile>,
+    /// Modules whose link ran in the check.
+    pub links_not_cached: Vec<Utf8PathBuf>,
+    /// Modules that are missing because they do not build.
+    pub broken: Vec<String>,
+    /// How long it took so far.
+    pub timings: Timings,
+}
+
+/// Writes the layers and the manifest of `content`, whose files are in `go_mod` and `go_build`, to `folder`.
+pub fn write(image: &ImageToml, content: Content, go_mod: &Utf8Path, go_build: &Utf8Path, folder: &Utf8Path) -> Result<()> {
+    let started = std::time::Instant::now();
+    let info = serde_json::to_vec_pretty(&content.info(go_mod)?).context("failed to serialize a pack's description")?;
+    let caches = || -> Result<_> {
+        let mut layer = writer(image, &folder.join(CACHES))?;
+        let info_path = relative(Utf8Path::new(PACKS_PATH)).join(format!("{}.json", content.name));
+        layer.bytes(&info_path, &info, Owners(image).file(&info_path, false))?;
+        let mut files = Vec::new();
+        for path in &content.go_mod_files {
+            files.push(add(image, &mut layer, &image.go.gomodcache, path, go_mod)?);
+        }
+        verify_modules(image, &content.go_modules, &files)?;
+        add_entries(image, &mut layer, &content.go_build_files, go_build, &mut files)?;
+        Ok((layer.finish()?, files))
+    };
+    let executables = || -> Result<_> {
+        if content.executable_files.is_empty() {
+            return Ok((None, Vec::new()));
+        }
+        let mut layer = writer(image, &folder.join(EXECUTABLES))?;
+        let mut files = Vec::new();
+        add_entries(image, &mut layer, &content.executable_files, go_build, &mut files)?;
+        Ok((Some(layer.finish()?), files))
+    };
+    let (caches, executables) = rayon::join(caches, executables);
+    let ((caches, mut files), (executables, more)) = (caches?, executables?);
+    files.extend(more);
+    files.sort_by(|one, other| one.path.cmp(&other.path));
+    let pack_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let manifest = Manifest {
+        schema: SCHEMA,
+        name: content.name,
+        identity: content.identity,
+        modules: content.modules,
+        go_modules: content.go_modules,
+        files,
+        caches,
+        executables,
+        links_not_cached: content.links_not_cached,
+        broken: content.broken,
+        timings: Timings { pack_ms, ..content.timings },
+    };
+    let json = serde_json::to_vec(&manifest).context("failed to serialize a pack's manifest")?;
+    fs_err::write(folder.join(MANIFEST), json)?;
+    Ok(())
+}
+
+impl Content {
+    /// What the image says of the pack.
+    fn info(&self, go_mod: &Utf8Path) -> Result<PackInfo> {
+        let mut go_mod_bytes = 0;
+        for path in &self.go_mod_files {
+            go_mod_bytes += fs_err::metadata(go_mod.join(path))?.len();
+        }
+        let sum = |files: &[PackedFile]| files.iter().map(|file| file.size_bytes).sum();
+        Ok(PackInfo {
+            schema: SCHEMA,
+            name: self.name.clone(),
+            modules: self
+                .modules
+                .iter()
+                .map(|module| PackModule { component: module.component.clone(), path: module.path.clone() })
+                .collect(),
+            go_modules: self.go_modules.len() as u64,
+            go_mod_bytes,
+            go_build_bytes: sum(&self.go_build_files),
+            executables_bytes: sum(&self.executable_files),
+        })
+    }
+}
+
+type Writer<'a> = LayerWriter<Box<dyn Fn(&Utf8Path) -> crate::layer::Meta + Send + 'a>>;
+
+fn writer<'a>(image: &'a ImageToml, blob: &Utf8Path) -> Result<Writer<'a>> {
+    let owners = Owners(image);
+    LayerWriter::create(blob, Compression::Zstd, image.layers, Box::new(move |folder| owners.folder(folder)))
+}
+
+/// Adds `path` of the cache that the image has at `cache`; `folder` is where that cache is here.
+fn add(image: &ImageToml, layer: &mut Writer<'_>, cache: &Utf8Path, path: &Utf8Path, folder: &Utf8Path) -> Result<PackedFile> {
+    let target = relative(cache).join(path);
+    let (sha256, size_bytes) = layer.file(&target, &folder.join(path), Owners(image).file(&target, false))?;
+    Ok(PackedFile { path: target, size_bytes, sha256 })
+}
+
+/// Adds sealed entries of the build cache, each of which must still be what was sealed.
+fn add_entries(
+    image: &ImageToml,
+    layer: &mut Writer<'_>,
+    entries: &[PackedFile],
+    go_build: &Utf8Path,
+    files: &mut Vec<PackedFile>,
+) -> Result<()> {
+    for entry in entries {
+        let packed = add(image, layer, &image.go.gocache, &entry.path, go_build)?;
+        if packed.sha256 != entry.sha256 {
+            return Err(corrupt(format!("{} changed while it was packed", go_build.join(&entry.path))));
+        }
+        files.push(packed);
+    }
+    Ok(())
+}
+
+/// Go modules whose files are not those that were downloaded.
+#[derive(Debug, thiserror::Error)]
+#[error("in the module cache the files of {} do not have the hash of their download", names(.0))]
+pub struct DamagedModules(pub Vec<GoModule>);
+
+fn names(modules: &[GoModule]) -> String {
+    modules.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Makes sure that each Go module's files have the hash that its download was checked against.
+fn verify_modules(image: &ImageToml, modules: &[Required], files: &[PackedFile]) -> Result<(), DamagedModules> {
+    let root = relative(&image.go.gomodcache);
+    let by_path: BTreeMap<&Utf8Path, Sha256Hash> =
+        files.iter().map(|file| (file.path.as_path(), file.sha256)).collect();
+    let is_damaged = |required: &&Required| {
+        let folder = root.join(required.module.folder());
+        let below = by_path
+            .range(folder.as_path()..)
+            .map_while(|(path, digest)| Some((path.strip_prefix(&folder).ok()?.as_str(), *digest)));
+        h1(&required.module, below) != required.sum
+    };
+    let damaged: Vec<GoModule> =
+        modules.iter().filter(is_damaged).map(|required| required.module.clone()).collect();
+    if damaged.is_empty() { Ok(()) } else { Err(DamagedModules(damaged)) }
+}

@@ -1,0 +1,470 @@
+//! What modules need: which Go modules their go.mod requires, and which packages their builds load.
+//!
+//! The first needs the network once and is kept by the content of go.mod, go.sum and go.work; the second is asked
+//! of the go command each time, offline, because it decides which packs are still right. Both are the go command's
+//! own answers: nothing here guesses how Go reads a source.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context as _, Result, bail};
+use camino::{Utf8Path, Utf8PathBuf};
+use gocache::{GoModule, Sha256Hash};
+use modules::Module;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::failure::usage;
+use crate::sandbox::{Done, Sandbox};
+use crate::tree::{SOURCE, Tree};
+use crate::work::{Key, Work};
+
+/// The modules that one go.mod holds.
+#[derive(Debug, Clone)]
+pub struct GoMod {
+    /// The go.mod, relative to the source.
+    pub path: Utf8PathBuf,
+    /// The go.work above it, relative to the source.
+    pub go_work: Option<Utf8PathBuf>,
+    /// Its modules, sorted by path.
+    pub modules: Vec<Module>,
+}
+
+impl GoMod {
+    /// Folder of the go.mod, relative to the source.
+    pub fn folder(&self) -> &Utf8Path {
+        self.path.parent().unwrap_or(Utf8Path::new(""))
+    }
+
+    /// Its providers.
+    pub fn providers(&self) -> BTreeSet<&str> {
+        self.modules.iter().map(|module| module.provider.as_str()).collect()
+    }
+
+    /// Go's names for its modules: `./` and the folder below the go.mod.
+    fn patterns<'a>(&'a self, modules: impl Iterator<Item = &'a Module> + 'a) -> impl Iterator<Item = String> + 'a {
+        modules.map(|module| {
+            let below = module.path.strip_prefix(self.folder()).expect("a go.mod stands above its modules");
+            format!("./{below}")
+        })
+    }
+
+    /// Digest of the files that decide which Go modules it requires.
+    fn digest(&self, source: &Utf8Path) -> Result<Vec<(Utf8PathBuf, Sha256Hash)>> {
+        let sums = [self.path.with_file_name("go.sum")];
+        let works = self.go_work.iter().flat_map(|work| [work.clone(), work.with_file_name("go.work.sum")]);
+        let mut digests = Vec::new();
+        for file in std::iter::once(self.path.clone()).chain(sums).chain(works) {
+            if source.join(&file).is_file() {
+                digests.push((file.clone(), gocache::hash_file(&source.join(&file))?.0));
+            }
+        }
+        Ok(digests)
+    }
+}
+
+/// Groups modules by their go.mod.
+pub fn by_go_mod(source: &Utf8Path, modules: &[Module]) -> Vec<GoMod> {
+    let mut grouped: BTreeMap<&Utf8Path, Vec<Module>> = BTreeMap::new();
+    for module in modules {
+        grouped.entry(&module.go_mod).or_default().push(module.clone());
+    }
+    let go_work = |go_mod: &Utf8Path| {
+        go_mod.ancestors().skip(1).map(|folder| folder.join("go.work")).find(|work| source.join(work).is_file())
+    };
+    grouped
+        .into_iter()
+        .map(|(path, modules)| GoMod { path: path.to_owned(), go_work: go_work(path), modules })
+        .collect()
+}
+
+/// A Go module that a go.mod requires, with the hash that the download was checked against.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Required {
+    /// The Go module; the replacement where one is in force.
+    #[serde(flatten)]
+    pub module: GoModule,
+    /// `h1:` hash of its files.
+    pub sum: String,
+}
+
+/// The Go modules behind a go.mod.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Requirements {
+    /// Those that it requires: the image holds their folders.
+    pub required: BTreeSet<Required>,
+    /// The chosen version of each in the module graph: the image holds their `.info`.
+    pub selected: BTreeSet<GoModule>,
+    /// All nodes of the module graph: the image holds their `.mod`.
+    pub graph: BTreeSet<GoModule>,
+    /// Paths of Go modules that are replaced; their own `.mod` need not be there.
+    pub replaced: BTreeSet<String>,
+}
+
+impl Requirements {
+    /// Adds what another go.mod needs.
+    pub fn extend(&mut self, other: Self) {
+        self.required.extend(other.required);
+        self.selected.extend(other.selected);
+        self.graph.extend(other.graph);
+        self.replaced.extend(other.replaced);
+    }
+}
+
+/// A package that a build loads.
+#[derive(Debug, Clone, Serialize)]
+pub struct Package {
+    /// Import path.
+    pub import_path: String,
+    /// Package name.
+    pub name: String,
+    /// Whether it is in the standard library.
+    pub standard: bool,
+    /// The Go module it is from, unless it is the source's own.
+    pub module: Option<GoModule>,
+    /// Files of the source's own packages, by name, with their digests.
+    pub files: Vec<(String, Sha256Hash)>,
+    /// Import paths that it imports itself.
+    pub imports: Vec<String>,
+}
+
+/// The packages that the modules of one go.mod load.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// By import path.
+    pub packages: BTreeMap<String, Package>,
+    /// Modules (by path) and packages (by import path) that cannot be loaded, with the go command's reason.
+    pub broken: BTreeMap<String, String>,
+}
+
+/// Asks the go command about one source.
+pub struct Resolver<'a> {
+    /// Kept work.
+    pub work: &'a Work,
+    /// The image's tree.
+    pub tree: &'a Tree,
+    /// The source.
+    pub source: &'a Utf8Path,
+    /// The module cache that all fetches share.
+    pub go_mod: &'a Utf8Path,
+    /// Whether the network is out of bounds.
+    pub offline: bool,
+}
+
+impl Resolver<'_> {
+    fn sandbox(&self, scratch: &Utf8Path, go_mod: &GoMod) -> Sandbox {
+        self.tree
+            .sandbox(scratch)
+            .read_only(self.source, SOURCE)
+            .env([("GOCACHE", format!("{}/go-build", crate::tree::SCRATCH))])
+            .folder(Utf8Path::new(SOURCE).join(go_mod.folder()))
+    }
+
+    /// Digests of the files that decide what `go_mod` requires.
+    pub fn digest(&self, go_mod: &GoMod) -> Result<Vec<(Utf8PathBuf, Sha256Hash)>> {
+        go_mod.digest(self.source)
+    }
+
+    /// The Go modules behind `go_mod`, all of them fetched.
+    pub fn requirements(&self, go_mod: &GoMod) -> Result<Requirements> {
+        let key = Key::of(&(go_mod.digest(self.source)?, go_mod.folder(), &self.tree.image.go.version))?;
+        let fetched = |folder: &Utf8Path| -> Result<()> {
+            let requirements = self.fetch(go_mod)?;
+            fs_err::write(folder.join("requirements.json"), serde_json::to_vec(&requirements)?)?;
+            Ok(())
+        };
+        let folder = self.work.keep("requirements", &key, fetched)?;
+        let read = |folder: &Utf8Path| -> Result<Requirements> {
+            Ok(serde_json::from_slice(&fs_err::read(folder.join("requirements.json"))?)?)
+        };
+        let requirements = read(&folder).map_err(|error| self.work.discard(&folder, &format!("{error:#}")))?;
+        if requirements.required.iter().all(|required| self.go_mod.join(required.module.folder()).is_dir()) {
+            return Ok(requirements);
+        }
+        // The list was kept, but the module cache beside it is gone.
+        self.fetch(go_mod)
+    }
+
+    fn fetch(&self, go_mod: &GoMod) -> Result<Requirements> {
+        let scratch = self.work.scratch("fetch")?;
+        let sandbox = self.fetching(scratch.path(), go_mod);
+        let go = |arguments: &[&str]| self.go(&sandbox, go_mod, arguments);
+        let downloaded: Vec<Download> = stream(&go(&["go", "mod", "download", "-json"])?)?;
+        let selected: Vec<ListedModule> = stream(&go(&["go", "list", "-m", "-json", "all"])?)?;
+        let graph = go(&["go", "mod", "graph"])?;
+
+        let mut requirements = Requirements::default();
+        requirements.required = downloaded.into_iter().map(Download::required).collect::<Result<_>>()?;
+        for module in selected {
+            if module.replace.is_some() {
+                requirements.replaced.insert(module.path.clone());
+            }
+            requirements.selected.extend(module.in_cache());
+        }
+        let nodes = graph.split_whitespace().filter_map(|node| node.split_once('@'));
+        requirements.graph.extend(
+            nodes
+                .filter(|(path, _)| !matches!(*path, "go" | "toolchain"))
+                .map(|(path, version)| GoModule { path: path.to_owned(), version: version.to_owned() }),
+        );
+        Ok(requirements)
+    }
+
+    /// Fetches these Go modules, which `go_mod` requires, and no others.
+    pub fn download(&self, go_mod: &GoMod, wanted: &BTreeSet<GoModule>) -> Result<BTreeSet<Required>> {
+        let scratch = self.work.scratch("fetch")?;
+        let names: Vec<String> = wanted.iter().map(ToString::to_string).collect();
+        let mut arguments = vec!["go", "mod", "download", "-json", "--"];
+        arguments.extend(names.iter().map(String::as_str));
+        let downloaded: Vec<Download> =
+            stream(&self.go(&self.fetching(scratch.path(), go_mod), go_mod, &arguments)?)?;
+        downloaded.into_iter().map(Download::required).collect()
+    }
+
+    /// Fetches the Go modules that hold these packages and what they import.
+    pub fn fetch_packages(&self, go_mod: &GoMod, packages: &[String]) -> Result<()> {
+        let scratch = self.work.scratch("fetch")?;
+        let mut arguments = vec!["go", "list", "-e", "-deps", "-f", "", "--"];
+        arguments.extend(packages.iter().map(String::as_str));
+        self.go(&self.fetching(scratch.path(), go_mod), go_mod, &arguments).map(drop)
+    }
+
+    fn fetching(&self, scratch: &Utf8Path, go_mod: &GoMod) -> Sandbox {
+        // Vendored packages are compiled from `vendor`, but Pulumi asks for the Go modules all the same.
+        let sandbox = self
+            .sandbox(scratch, go_mod)
+            .writable(self.go_mod, &self.tree.image.go.gomodcache)
+            .env([("GOFLAGS", "-mod=readonly"), ("GODEBUG", "goindex=0")]);
+        if self.offline { sandbox } else { sandbox.env([("GOPROXY", "")]).with_network() }
+    }
+
+    fn go(&self, sandbox: &Sandbox, go_mod: &GoMod, arguments: &[&str]) -> Result<String> {
+        let done = sandbox.run(arguments)?;
+        if done.status.success() { Ok(done.stdout) } else { Err(self.explained(go_mod, arguments, &done)) }
+    }
+
+    /// The packages that `modules` of `go_mod`, or the given import paths, load.
+    pub fn load(&self, go_mod: &GoMod, what: &What<'_>) -> Result<Loaded> {
+        let scratch = self.work.scratch("list")?;
+        let sandbox = self
+            .sandbox(scratch.path(), go_mod)
+            .read_only(self.go_mod, &self.tree.image.go.gomodcache)
+            .env([("GOCACHE", format!("{}/go-build", crate::tree::SCRATCH)), ("GODEBUG", "goindex=0".to_owned())]);
+        let patterns: Vec<String> = match what {
+            What::Modules(modules) => go_mod.patterns(modules.iter().copied()).collect(),
+            What::Packages(packages) => packages.to_vec(),
+        };
+        let fields = "-json=ImportPath,Name,Dir,Standard,Module,Imports,GoFiles,CgoFiles,SFiles,HFiles,SysoFiles,\
+                      EmbedFiles,DepOnly,Error,DepsErrors";
+        let mut arguments = vec!["go", "list", "-e", "-deps", fields, "--"];
+        arguments.extend(patterns.iter().map(String::as_str));
+        let listed: Vec<ListedPackage> = stream(&self.go(&sandbox, go_mod, &arguments)?)?;
+        let mut loaded = Loaded::default();
+        for package in listed {
+            if !package.dep_only {
+                self.note_errors(go_mod, &package, what, &mut loaded)?;
+            }
+            let files = if package.dir.starts_with(SOURCE) { self.own_files(&package)? } else { Vec::new() };
+            loaded.packages.insert(
+                package.import_path.clone(),
+                Package {
+                    import_path: package.import_path,
+                    name: package.name,
+                    standard: package.standard,
+                    module: package.module.and_then(|module| module.in_cache()),
+                    files,
+                    imports: package.imports,
+                },
+            );
+        }
+        Ok(loaded)
+    }
+
+    fn note_errors(&self, go_mod: &GoMod, package: &ListedPackage, what: &What<'_>, loaded: &mut Loaded) -> Result<()> {
+        let first = package.error.iter().chain(&package.deps_errors).next();
+        let reason = match first {
+            Some(error) => self.hinted(go_mod, &error.err),
+            None if matches!(what, What::Modules(_)) && package.name != "main" => {
+                format!("is package {}, not main, for {}", package.name, self.tree.platform)
+            }
+            None => return Ok(()),
+        };
+        let name = match what {
+            What::Packages(_) => package.import_path.clone(),
+            What::Modules(_) => match package.dir.strip_prefix(SOURCE) {
+                Ok(folder) => folder.to_string(),
+                Err(_) => bail!("{}: {}: {reason}", go_mod.path, package.import_path),
+            },
+        };
+        loaded.broken.insert(name, reason);
+        Ok(())
+    }
+
+    fn own_files(&self, package: &ListedPackage) -> Result<Vec<(String, Sha256Hash)>> {
+        let folder = package
+            .dir
+            .strip_prefix(SOURCE)
+            .map_err(|_| usage(format!("{} is outside of the source, in {}", package.import_path, package.dir)))?;
+        let mut files: Vec<&String> = package.own_files().collect();
+        files.sort();
+        files.dedup();
+        files
+            .into_iter()
+            .map(|name| Ok((name.clone(), gocache::hash_file(&self.source.join(folder).join(name))?.0)))
+            .collect()
+    }
+
+    /// What the go command said, with the way out where it is known.
+    fn explained(&self, go_mod: &GoMod, arguments: &[&str], done: &Done) -> anyhow::Error {
+        let mut said = done.stderr.trim().to_owned();
+        if said.is_empty() {
+            // `go mod download -json` puts its errors into the JSON.
+            said = done.stdout.lines().filter(|line| line.contains("\"Error\"")).take(3).collect::<Vec<_>>().join("\n");
+        }
+        let said: Vec<&str> = said.lines().filter(|line| !line.starts_with("go: downloading ")).take(8).collect();
+        let message = format!(
+            "{}: `{}` failed: {}",
+            go_mod.path,
+            arguments[..arguments.len().min(3)].join(" "),
+            said.join("\n")
+        );
+        if self.is_network(&message) {
+            let way_out = if self.offline {
+                "run once without --offline"
+            } else {
+                "check the network, GOPROXY and the proxy variables"
+            };
+            return anyhow::anyhow!("{message}\nhint: the Go modules could not be fetched; {way_out}");
+        }
+        usage(self.hinted(go_mod, &message))
+    }
+
+    fn is_network(&self, message: &str) -> bool {
+        const SIGNS: [&str; 7] = [
+            "dial tcp",
+            "no such host",
+            "proxyconnect",
+            "connection refused",
+            "i/o timeout",
+            "network is unreachable",
+            "module lookup disabled",
+        ];
+        SIGNS.iter().any(|sign| message.contains(sign))
+    }
+
+    fn hinted(&self, go_mod: &GoMod, message: &str) -> String {
+        const UNTIDY: [&str; 6] = [
+            "missing go.sum entry",
+            "updates to go.mod needed",
+            "go mod tidy",
+            "no required module provides package",
+            "is not in std",
+            "cannot find module providing",
+        ];
+        let folder = if go_mod.folder().as_str().is_empty() { Utf8Path::new(".") } else { go_mod.folder() };
+        let go = &self.tree.image.go.version;
+        if message.contains("requires go >=") || message.contains("requires go1.") {
+            format!("{message}\nhint: the image has Go {go}; raise [go] version in image.toml")
+        } else if UNTIDY.iter().any(|sign| message.contains(sign)) {
+            format!("{message}\nhint: run `go mod tidy` in {folder} and commit go.mod and go.sum")
+        } else {
+            message.to_owned()
+        }
+    }
+}
+
+/// What to load.
+pub enum What<'a> {
+    /// Modules.
+    Modules(&'a [&'a Module]),
+    /// Import paths.
+    Packages(&'a [String]),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Download {
+    path: String,
+    version: String,
+    sum: Option<String>,
+}
+
+impl Download {
+    fn required(self) -> Result<Required> {
+        let Self { path, version, sum } = self;
+        let sum = sum.with_context(|| format!("the go command names no hash for {path}@{version}"))?;
+        Ok(Required { module: GoModule { path, version }, sum })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ListedModule {
+    path: String,
+    version: Option<String>,
+    replace: Option<Box<ListedModule>>,
+}
+
+impl ListedModule {
+    /// The Go module as it is in the module cache; `None` for the source's own, and for folders that replace one.
+    fn in_cache(&self) -> Option<GoModule> {
+        match &self.replace {
+            Some(replacement) => replacement.in_cache(),
+            None => self.version.clone().map(|version| GoModule { path: self.path.clone(), version }),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ListedError {
+    err: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ListedPackage {
+    import_path: String,
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    dir: Utf8PathBuf,
+    #[serde(default)]
+    standard: bool,
+    module: Option<ListedModule>,
+    #[serde(default)]
+    imports: Vec<String>,
+    #[serde(default)]
+    go_files: Vec<String>,
+    #[serde(default)]
+    cgo_files: Vec<String>,
+    #[serde(default)]
+    s_files: Vec<String>,
+    #[serde(default)]
+    h_files: Vec<String>,
+    #[serde(default)]
+    syso_files: Vec<String>,
+    #[serde(default)]
+    embed_files: Vec<String>,
+    #[serde(default)]
+    dep_only: bool,
+    error: Option<ListedError>,
+    #[serde(default)]
+    deps_errors: Vec<ListedError>,
+}
+
+impl ListedPackage {
+    /// The files that a build of the package reads.
+    fn own_files(&self) -> impl Iterator<Item = &String> {
+        [&self.go_files, &self.cgo_files, &self.s_files, &self.h_files, &self.syso_files, &self.embed_files]
+            .into_iter()
+            .flatten()
+    }
+}
+
+/// Values of a stream of JSON values, as the go command prints them.
+fn stream<T: DeserializeOwned>(text: &str) -> Result<Vec<T>> {
+    serde_json::Deserializer::from_str(text)
+        .into_iter()
+        .collect::<Result<_, _>>()
+        .context("the go command printed something other than the JSON it documents")
+}

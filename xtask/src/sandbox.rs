@@ -1,0 +1,255 @@
+//! Runs commands in the image's own tree, with bubblewrap.
+//!
+//! The tree is mounted read-only; what a command may write to, whether it has a network and as whom it runs stand in
+//! its [`Sandbox`]. No variable of the build machine comes in, except those that a fetch needs (proxies, module proxy
+//! settings, the trust store), and those for the fetch alone.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read as _};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+
+use anyhow::{Context as _, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::host;
+
+/// Folders that every tree has to have, so that something can be mounted on them.
+pub const MOUNT_POINTS: [&str; 5] = ["dev", "proc", "run", "sys", "tmp"];
+
+/// Variables of the build machine that a fetch takes over.
+const FETCH_VARIABLES: [&str; 14] = [
+    "GOAUTH",
+    "GOINSECURE",
+    "GONOPROXY",
+    "GONOSUMDB",
+    "GOPRIVATE",
+    "GOPROXY",
+    "GOSUMDB",
+    "GOVCS",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+];
+
+/// Where the trust store of the build machine is mounted for a fetch.
+const TRUST_STORE: &str = "/run/trust-store.pem";
+
+/// Places where distributions keep the trust store.
+const TRUST_STORES: [&str; 3] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+
+/// As whom a command runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum User {
+    /// Root of the tree.
+    Root,
+    /// This user and group, without capabilities.
+    Id(u32),
+}
+
+#[derive(Debug, Clone)]
+struct Mount {
+    source: Utf8PathBuf,
+    target: Utf8PathBuf,
+    writable: bool,
+}
+
+/// A tree, what is mounted in it, and the environment of the commands run there.
+#[derive(Debug, Clone)]
+pub struct Sandbox {
+    root: Utf8PathBuf,
+    mounts: Vec<Mount>,
+    env: BTreeMap<String, String>,
+    folder: Utf8PathBuf,
+    network: bool,
+    user: User,
+}
+
+/// What a command printed, and how it ended.
+#[derive(Debug)]
+pub struct Done {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Sandbox {
+    /// Commands in the tree `root`, as root, in `/`, without network.
+    pub fn new(root: &Utf8Path) -> Self {
+        Self {
+            root: root.to_owned(),
+            mounts: Vec::new(),
+            env: BTreeMap::new(),
+            folder: "/".into(),
+            network: false,
+            user: User::Root,
+        }
+    }
+
+    /// Mounts `source` read-only at `target`.
+    #[must_use]
+    pub fn read_only(self, source: &Utf8Path, target: impl Into<Utf8PathBuf>) -> Self {
+        self.mount(source, target.into(), false)
+    }
+
+    /// Mounts `source` at `target`, to be written to.
+    #[must_use]
+    pub fn writable(self, source: &Utf8Path, target: impl Into<Utf8PathBuf>) -> Self {
+        self.mount(source, target.into(), true)
+    }
+
+    fn mount(mut self, source: &Utf8Path, target: Utf8PathBuf, writable: bool) -> Self {
+        self.mounts.push(Mount { source: source.to_owned(), target, writable });
+        self
+    }
+
+    /// Adds variables to the environment.
+    #[must_use]
+    pub fn env<K: Into<String>, V: Into<String>>(mut self, variables: impl IntoIterator<Item = (K, V)>) -> Self {
+        self.env.extend(variables.into_iter().map(|(name, value)| (name.into(), value.into())));
+        self
+    }
+
+    /// Runs commands in `folder` of the tree.
+    #[must_use]
+    pub fn folder(mut self, folder: impl Into<Utf8PathBuf>) -> Self {
+        self.folder = folder.into();
+        self
+    }
+
+    /// Runs commands as `user`.
+    #[must_use]
+    pub fn user(mut self, user: User) -> Self {
+        self.user = user;
+        self
+    }
+
+    /// Gives commands the build machine's network, proxies and trust store.
+    #[must_use]
+    pub fn with_network(mut self) -> Self {
+        self.network = true;
+        for name in FETCH_VARIABLES {
+            if let Ok(value) = std::env::var(name) {
+                self.env.insert(name.to_owned(), value);
+            }
+        }
+        let named = std::env::var("SSL_CERT_FILE").ok();
+        let store = named.iter().map(String::as_str).chain(TRUST_STORES).find(|file| Utf8Path::new(file).is_file());
+        if let Some(store) = store {
+            self = self.read_only(Utf8Path::new(store), TRUST_STORE);
+            self.env.insert("SSL_CERT_FILE".to_owned(), TRUST_STORE.to_owned());
+            self.env.insert("GIT_SSL_CAINFO".to_owned(), TRUST_STORE.to_owned());
+        }
+        for file in ["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf"] {
+            if Utf8Path::new(file).is_file() {
+                self = self.read_only(Utf8Path::new(file), file);
+            }
+        }
+        self
+    }
+
+    /// Runs a command to its end, whatever its exit code.
+    pub fn run(&self, arguments: &[&str]) -> Result<Done> {
+        self.run_with(arguments, |stderr| {
+            let mut text = Vec::new();
+            let mut stderr = stderr;
+            stderr.read_to_end(&mut text)?;
+            Ok(String::from_utf8_lossy(&text).into_owned())
+        })
+        .map(|(status, stdout, stderr)| Done { status, stdout, stderr })
+    }
+
+    /// Runs a command whose standard error is too long to be kept, and gives it to `scan` as it comes.
+    pub fn run_with<T: Send>(
+        &self,
+        arguments: &[&str],
+        scan: impl FnOnce(&mut dyn BufRead) -> Result<T> + Send,
+    ) -> Result<(ExitStatus, String, T)> {
+        let context = || format!("failed to run {} in {}", arguments.join(" "), self.root);
+        let mut child = self.command(arguments)?.spawn().with_context(context)?;
+        let streams = take_streams(&mut child);
+        let (mut stdout, stderr) = streams.with_context(context)?;
+        let (text, scanned) = thread::scope(|scope| {
+            let scanning = scope.spawn(|| {
+                let mut stderr = BufReader::with_capacity(1 << 16, stderr);
+                let scanned = scan(&mut stderr);
+                // What `scan` left unread must not block the command.
+                std::io::copy(&mut stderr, &mut std::io::sink()).map(|_| ()).map_err(anyhow::Error::from).and(scanned)
+            });
+            let mut text = String::new();
+            let read = stdout.read_to_string(&mut text);
+            (read.map(|_| text), scanning.join())
+        });
+        let status = child.wait().with_context(context)?;
+        let scanned = scanned.map_err(|_| anyhow::anyhow!("the reader of its messages stopped")).with_context(context)?;
+        Ok((status, text.with_context(context)?, scanned.with_context(context)?))
+    }
+
+    fn command(&self, arguments: &[&str]) -> Result<Command> {
+        for mount in &self.mounts {
+            self.make_mount_point(mount)?;
+        }
+        let mut bwrap = host::command("bwrap");
+        bwrap.args(["--die-with-parent", "--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-cgroup-try"]);
+        if !self.network {
+            bwrap.arg("--unshare-net");
+        }
+        let root = host::is_root();
+        if !root {
+            let id = match self.user {
+                User::Root => 0,
+                User::Id(id) => id,
+            };
+            bwrap.arg("--unshare-user").args(["--uid", &id.to_string(), "--gid", &id.to_string()]);
+        }
+        bwrap.args(["--clearenv", "--ro-bind", self.root.as_str(), "/"]);
+        bwrap.args(["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/run", "--perms", "1777", "--tmpfs", "/tmp"]);
+        for mount in &self.mounts {
+            let kind = if mount.writable { "--bind" } else { "--ro-bind" };
+            bwrap.args([kind, mount.source.as_str(), mount.target.as_str()]);
+        }
+        for (name, value) in &self.env {
+            bwrap.args(["--setenv", name, value]);
+        }
+        bwrap.args(["--chdir", self.folder.as_str()]);
+        match self.user {
+            User::Id(id) if root => {
+                bwrap.args(["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "--", "/usr/bin/setpriv"]);
+                bwrap.args([&format!("--reuid={id}"), &format!("--regid={id}"), "--clear-groups", "--"]);
+            }
+            _ => {
+                bwrap.arg("--");
+            }
+        }
+        bwrap.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Ok(bwrap)
+    }
+
+    /// The tree is mounted read-only, so bubblewrap cannot make what is to be mounted on.
+    fn make_mount_point(&self, mount: &Mount) -> Result<()> {
+        if MOUNT_POINTS.iter().any(|temporary| mount.target.starts_with(format!("/{temporary}"))) {
+            return Ok(());
+        }
+        let point = self.root.join(mount.target.as_str().trim_start_matches('/'));
+        if point.exists() {
+            return Ok(());
+        }
+        if mount.source.is_dir() {
+            fs_err::create_dir_all(&point)?;
+        } else {
+            fs_err::write(&point, "")?;
+        }
+        Ok(())
+    }
+}
+
+fn take_streams(child: &mut Child) -> Option<(std::process::ChildStdout, std::process::ChildStderr)> {
+    child.stdout.take().zip(child.stderr.take())
+}

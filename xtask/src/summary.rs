@@ -1,0 +1,214 @@
+//! The account of a `base-image` run: what was built, how large and how fast it is, and where the time went.
+
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use gocache::Ratio;
+use gocache::image_info::SCHEMA;
+use serde::Serialize;
+
+use crate::oci::Variant;
+use crate::pack::{Pack, Timings};
+use crate::pipeline::ProviderPack;
+use crate::progress::{Kind, Stage, human_bytes};
+use crate::verify::Report;
+
+/// The whole account.
+#[derive(Debug, Serialize)]
+pub struct Summary {
+    /// Version of this format.
+    pub schema: u32,
+    /// Packs, `common` first.
+    pub packs: Vec<PackLine>,
+    /// All modules together.
+    pub total: FirstBuilds,
+    /// Images in the layout.
+    pub variants: Vec<Variant>,
+    /// Steps of this run.
+    pub stages: Vec<Stage>,
+    /// Wall time of this run outside of the go command's compiling and linking, against that inside.
+    pub overhead: Option<f64>,
+    /// Peak resident memory of this process in bytes.
+    pub peak_memory_bytes: u64,
+    /// Modules that are missing because they do not build.
+    pub broken: Vec<String>,
+}
+
+/// A pack.
+#[derive(Debug, Serialize)]
+pub struct PackLine {
+    /// The provider, or `common`.
+    pub name: String,
+    /// Modules in it.
+    pub modules: usize,
+    /// Layers as tar, in bytes.
+    pub uncompressed_bytes: u64,
+    /// Layers as shipped, in bytes.
+    pub compressed_bytes: u64,
+    /// How long it took when it was made.
+    pub timings: Timings,
+    /// Links that the go command did not take from the cache.
+    pub links_not_cached: usize,
+    /// What the verifier measured.
+    pub first: Option<FirstBuilds>,
+}
+
+/// First builds of some modules.
+#[derive(Debug, Serialize)]
+pub struct FirstBuilds {
+    /// Median in milliseconds.
+    pub p50_ms: f64,
+    /// 95th percentile (nearest rank) in milliseconds.
+    pub p95_ms: f64,
+    /// Slowest in milliseconds.
+    pub max_ms: f64,
+    /// Packages from the cache.
+    pub packages: Ratio,
+    /// Links from the cache.
+    pub links: Ratio,
+}
+
+impl Summary {
+    /// Puts it together.
+    pub fn new(common: &Pack, packs: &[ProviderPack], variants: Vec<Variant>, report: &Report, stages: &[Stage]) -> Self {
+        let mut lines = vec![PackLine::new(common, None)];
+        lines.extend(packs.iter().map(|pack| PackLine::new(&pack.pack, Some(FirstBuilds::new(report, Some(&pack.name))))));
+        Self {
+            schema: SCHEMA,
+            packs: lines,
+            total: FirstBuilds::new(report, None),
+            variants,
+            overhead: overhead(stages, packs.iter().map(|pack| &pack.pack).chain([common])),
+            stages: stages.to_vec(),
+            peak_memory_bytes: peak_memory_bytes(),
+            broken: packs.iter().flat_map(|pack| pack.broken.iter().cloned()).collect(),
+        }
+    }
+
+    /// As a person reads it.
+    pub fn text(&self) -> String {
+        let mut packs = table(&["pack", "modules", "size", "compressed", "warm", "first p50", "p95", "max", "packages", "links"]);
+        for line in &self.packs {
+            let mut row = vec![
+                line.name.clone(),
+                line.modules.to_string(),
+                human_bytes(line.uncompressed_bytes),
+                human_bytes(line.compressed_bytes),
+                seconds(line.timings.build_ms as f64),
+            ];
+            row.extend(first_cells(line.first.as_ref()));
+            packs.add_row(row);
+        }
+        let modules: usize = self.packs.iter().map(|line| line.modules).sum();
+        let mut total = vec!["total".to_owned(), modules.to_string(), String::new(), String::new(), String::new()];
+        total.extend(first_cells(Some(&self.total)));
+        packs.add_row(total);
+
+        let mut variants = table(&["image", "size", "compressed", "digest"]);
+        for variant in &self.variants {
+            variants.add_row([
+                variant.name.clone(),
+                human_bytes(variant.uncompressed_bytes),
+                human_bytes(variant.compressed_bytes),
+                variant.digest.chars().take(19).collect(),
+            ]);
+        }
+
+        let mut stages = table(&["step", "wall", "cpu", "written"]);
+        for stage in &self.stages {
+            let written = if stage.written_bytes == 0 { String::new() } else { human_bytes(stage.written_bytes) };
+            stages.add_row([stage.name.clone(), seconds(stage.wall_ms as f64), seconds(stage.cpu_ms as f64), written]);
+        }
+        let mut text = format!("{packs}\n\n{variants}\n\n{stages}\n\npeak memory {}", human_bytes(self.peak_memory_bytes));
+        if let Some(overhead) = self.overhead {
+            text += &format!(", {:.0} % of time on top of the go command's own work", overhead * 100.0);
+        }
+        for broken in &self.broken {
+            text += &format!("\nmissing: {broken}");
+        }
+        text
+    }
+}
+
+impl PackLine {
+    fn new(pack: &Pack, first: Option<FirstBuilds>) -> Self {
+        let layers = pack.layers();
+        Self {
+            name: pack.manifest.name.clone(),
+            modules: pack.manifest.modules.len(),
+            uncompressed_bytes: layers.iter().map(|layer| layer.layer.uncompressed_bytes).sum(),
+            compressed_bytes: layers.iter().map(|layer| layer.layer.size_bytes).sum(),
+            timings: pack.manifest.timings,
+            links_not_cached: pack.manifest.links_not_cached.len(),
+            first,
+        }
+    }
+}
+
+impl FirstBuilds {
+    fn new(report: &Report, provider: Option<&str>) -> Self {
+        let (times, packages, links) = report.first(provider);
+        Self {
+            p50_ms: percentile(&times, 50),
+            p95_ms: percentile(&times, 95),
+            max_ms: percentile(&times, 100),
+            packages,
+            links,
+        }
+    }
+}
+
+/// Nearest-rank percentile of sorted values; 0 where there are none.
+fn percentile(sorted: &[f64], percent: usize) -> f64 {
+    let rank = (sorted.len() * percent).div_ceil(100).max(1);
+    sorted.get(rank - 1).copied().unwrap_or_default()
+}
+
+/// Time outside of the go command's compiling and linking, against that inside; downloads count as neither. Only where
+/// this run compiled all its packs, as otherwise there is nothing to compare with.
+fn overhead<'a>(stages: &[Stage], packs: impl Iterator<Item = &'a Pack>) -> Option<f64> {
+    let inside: u64 = packs.map(|pack| pack.manifest.timings.build_ms).sum();
+    let tools: u64 = stages.iter().filter(|stage| stage.name == "tools").map(|stage| stage.wall_ms).sum();
+    let warming = |stage: &&Stage| stage.kind == Kind::Go && stage.name != "tools";
+    let warm: u64 = stages.iter().filter(warming).map(|stage| stage.wall_ms).sum();
+    let other: u64 = stages.iter().filter(|stage| stage.kind == Kind::Other).map(|stage| stage.wall_ms).sum();
+    (warm >= inside && inside > 0).then(|| (warm - inside + other) as f64 / (inside + tools) as f64)
+}
+
+fn peak_memory_bytes() -> u64 {
+    let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF);
+    usage.map_or(0, |usage| u64::try_from(usage.max_rss()).unwrap_or(0) * 1024)
+}
+
+fn first_cells(first: Option<&FirstBuilds>) -> Vec<String> {
+    let Some(first) = first else { return vec![String::new(); 5] };
+    let ratio = |ratio: Ratio| format!("{}/{}", ratio.hits, ratio.total);
+    let times = [first.p50_ms, first.p95_ms, first.max_ms].map(seconds);
+    times.into_iter().chain([ratio(first.packages), ratio(first.links)]).collect()
+}
+
+fn seconds(ms: f64) -> String {
+    format!("{:.2} s", ms / 1000.0)
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::ASCII_MARKDOWN).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(header.to_vec());
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_nearest_rank() {
+        let values: Vec<f64> = (1..=20).map(f64::from).collect();
+        assert_eq!(percentile(&values, 50).to_bits(), 10f64.to_bits());
+        assert_eq!(percentile(&values, 95).to_bits(), 19f64.to_bits());
+        assert_eq!(percentile(&values, 100).to_bits(), 20f64.to_bits());
+        assert_eq!(percentile(&[], 50).to_bits(), 0f64.to_bits());
+    }
+}

@@ -1,0 +1,456 @@
+//! Warming: from what a provider's modules need to its pack.
+//!
+//! A tree is made that holds exactly what the image will hold: the module cache of `common` and of the provider (hard
+//! links into the shared one, nothing is copied), and the build cache of `common`. In it everything is built at the
+//! paths and with the environment of the image; what that adds to the build cache is the provider's delta. Then the
+//! tree is sealed, and every module is built again: from a read-only mount, at another path, without network. Only
+//! what passes that is packed.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context as _, Result, bail};
+use camino::{Utf8Path, Utf8PathBuf};
+use gocache::{ActionGraph, FileKind, HashLog, Identity, SealedFile, Sha256Hash, Store};
+use modules::Module;
+use rayon::prelude::*;
+
+use crate::common::Common;
+use crate::failure::{corrupt, usage};
+use crate::go_mod_files;
+use crate::pack::{self, Content, DamagedModules, Pack, PackedFile, Timings, WarmModule};
+use crate::progress::Step;
+use crate::resolve::{GoMod, Requirements};
+use crate::sandbox::Sandbox;
+use crate::tree::{ELSEWHERE, SCRATCH, SOURCE, Tree};
+use crate::work::{Scratch, Work, link_or_copy, remove_tree};
+
+/// Name of the pack that all providers build on.
+pub const COMMON: &str = "common";
+
+/// Everything that warming takes from its surroundings.
+#[derive(Debug, Clone, Copy)]
+pub struct Warmer<'a> {
+    /// Kept work.
+    pub work: &'a Work,
+    /// The image's tree.
+    pub tree: &'a Tree,
+    /// The statically linked verifier, which serves the cache in the check.
+    pub verifier: &'a Utf8Path,
+    /// The source.
+    pub source: &'a Utf8Path,
+    /// The module cache that all fetches share.
+    pub go_mod: &'a Utf8Path,
+    /// Modules that are built at the same time.
+    pub jobs: usize,
+    /// Whether a module that does not build leaves the others be.
+    pub keep_going: bool,
+}
+
+/// What is built: packages first, then modules with their executables.
+struct Job<'a> {
+    name: &'a str,
+    /// Folder below the source, and what to build there.
+    packages: Vec<(Utf8PathBuf, Vec<String>)>,
+    modules: Vec<&'a Module>,
+}
+
+/// The two caches of a tree.
+struct Caches {
+    go_mod: Utf8PathBuf,
+    go_build: Utf8PathBuf,
+}
+
+impl Caches {
+    fn below(folder: &Utf8Path) -> Self {
+        Self { go_mod: folder.join("go-mod"), go_build: folder.join("go-build") }
+    }
+}
+
+impl Warmer<'_> {
+    /// Makes the common pack in `folder`, which keeps the sealed tree beside the layers: every provider starts from it.
+    pub fn common(&self, common: &Common, folder: &Utf8Path, step: &mut Step) -> Result<()> {
+        let caches = Caches::below(&folder.join("tree"));
+        let files = go_mod_files::of(self.go_mod, &common.requirements)?;
+        go_mod_files::link(self.go_mod, &files, &caches.go_mod)?;
+        Store::create(&caches.go_build)?;
+        let packages = common
+            .units
+            .iter()
+            .map(|unit| (unit.go_mod.folder().to_owned(), unit.packages.clone()))
+            .collect();
+        let job = Job { name: COMMON, packages, modules: Vec::new() };
+        // The go command reads the whole module graph of the go.mod it builds for; the pack need not hold that.
+        let seen = Caches { go_mod: self.go_mod.to_owned(), go_build: caches.go_build.clone() };
+        self.build_and_pack(&job, &common.requirements, &seen, &caches, &BTreeSet::new(), folder, step)
+    }
+
+    /// Makes the pack of one provider in `folder`.
+    pub fn provider(
+        &self,
+        name: &str,
+        go_mods: &[(GoMod, Vec<String>)],
+        requirements: &Requirements,
+        common: &Pack,
+        folder: &Utf8Path,
+        step: &mut Step,
+    ) -> Result<()> {
+        let tree = self.work.scratch(&format!("tree-{name}"))?;
+        let caches = Caches::below(tree.path());
+        let shared = Caches::below(&common.folder.join("tree"));
+        let files = go_mod_files::of(self.go_mod, requirements)?;
+        go_mod_files::link(self.go_mod, &files, &caches.go_mod)?;
+        link_tree(&shared.go_mod, &caches.go_mod)?;
+        Store::create(&caches.go_build)?;
+        link_tree(&shared.go_build, &caches.go_build)?;
+        let packages =
+            go_mods.iter().map(|(go_mod, packages)| (go_mod.folder().to_owned(), packages.clone())).collect();
+        let modules = go_mods.iter().flat_map(|(go_mod, _)| &go_mod.modules).collect();
+        let job = Job { name, packages, modules };
+        self.build_and_pack(&job, requirements, &caches, &caches, &common.paths(), folder, step)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the two callers differ in exactly these")]
+    fn build_and_pack(
+        &self,
+        job: &Job<'_>,
+        requirements: &Requirements,
+        seen: &Caches,
+        caches: &Caches,
+        present: &BTreeSet<&Utf8Path>,
+        folder: &Utf8Path,
+        step: &mut Step,
+    ) -> Result<()> {
+        let mut timings = Timings::default();
+        let scratch = self.work.scratch(&format!("build-{}", job.name))?;
+        let started = Instant::now();
+        let (modules, broken) = self.build(job, seen, &scratch, step)?;
+        timings.build_ms = millis(started);
+
+        step.detail("sealing");
+        let started = Instant::now();
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(self.tree.image.image.cache_entry_time);
+        let sealed = Store::at(&caches.go_build).seal(time)?;
+        timings.seal_ms = millis(started);
+
+        let started = Instant::now();
+        let check = self.check(job, &modules, seen, &scratch, step)?;
+        timings.check_ms = millis(started);
+
+        step.detail("packing");
+        let cache = crate::owners::relative(&self.tree.image.go.gocache);
+        let delta = sealed.files.into_iter().filter(|file| !present.contains(cache.join(&file.path).as_path()));
+        let sorted = self.sort_entries(delta, &modules, &check.asked, &caches.go_build)?;
+        let in_common = |path: &Utf8PathBuf| {
+            present.contains(crate::owners::relative(&self.tree.image.go.gomodcache).join(path).as_path())
+        };
+        let go_mod_files =
+            go_mod_files::of(self.go_mod, requirements)?.into_iter().filter(|path| !in_common(path)).collect();
+        let go_modules = requirements
+            .required
+            .iter()
+            .filter(|required| !in_common(&required.module.download_file("ziphash")))
+            .cloned()
+            .collect();
+        let content = Content {
+            name: job.name.to_owned(),
+            identity: self.identity(),
+            modules: modules.into_iter().map(|(_, warm)| warm).collect(),
+            go_modules,
+            go_mod_files,
+            go_build_files: sorted.entries,
+            executable_files: sorted.executables,
+            links_not_cached: check.links_that_ran,
+            broken,
+            timings,
+        };
+        pack::write(&self.tree.image, content, &caches.go_mod, &caches.go_build, folder)
+            .map_err(|error| self.without_damaged(error))
+    }
+
+    fn identity(&self) -> Identity {
+        self.tree.image.identity(&self.tree.platform)
+    }
+
+    fn sandbox(&self, caches: &Caches, scratch: &Utf8Path) -> Sandbox {
+        self.tree.sandbox(scratch).read_only(&caches.go_mod, &self.tree.image.go.gomodcache)
+    }
+
+    /// Builds all packages at once, so that what modules share is compiled once, and then each module; puts each
+    /// executable under its link action.
+    fn build<'a>(
+        &self,
+        job: &Job<'a>,
+        caches: &Caches,
+        scratch: &Scratch,
+        step: &Step,
+    ) -> Result<(Vec<(&'a Module, WarmModule)>, Vec<String>)> {
+        let sandbox = self
+            .sandbox(caches, scratch.path())
+            .writable(&caches.go_build, &self.tree.image.go.gocache)
+            .read_only(self.source, SOURCE);
+        for (folder, packages) in job.packages.iter().filter(|(_, packages)| !packages.is_empty()) {
+            step.detail(format!("compiling for {}", if folder.as_str().is_empty() { job.name } else { folder.as_str() }));
+            let mut arguments = vec!["go", "build", "--"];
+            arguments.extend(packages.iter().map(String::as_str));
+            let done = sandbox.clone().folder(Utf8Path::new(SOURCE).join(folder)).run(&arguments)?;
+            // Where there are modules, their own builds say which of them a broken package breaks.
+            if !done.status.success() && job.modules.is_empty() {
+                return Err(usage(format!("{}: what the providers share does not build:\n{}", folder, first_lines(&done.stderr))));
+            }
+        }
+        let store = Store::at(&caches.go_build);
+        let finished = AtomicUsize::new(0);
+        let build = |module: &'a Module| -> Result<Result<(&'a Module, WarmModule), String>> {
+            let built = self.build_module(module, &sandbox, scratch.path(), &store)?;
+            step.detail(format!("linked {} of {}", finished.fetch_add(1, Ordering::Relaxed) + 1, job.modules.len()));
+            Ok(built.map(|warm| (module, warm)))
+        };
+        let built = self.in_parallel(&job.modules, build)?;
+        let (mut modules, mut broken) = (Vec::new(), Vec::new());
+        for module in built {
+            match module {
+                Ok(module) => modules.push(module),
+                Err(reason) => broken.push(reason),
+            }
+        }
+        if !broken.is_empty() && !self.keep_going {
+            return Err(anyhow::anyhow!("{}", broken.join("\n")).context(format!("{} cannot be warmed", job.name)));
+        }
+        Ok((modules, broken))
+    }
+
+    fn build_module(
+        &self,
+        module: &Module,
+        sandbox: &Sandbox,
+        scratch: &Utf8Path,
+        store: &Store,
+    ) -> Result<Result<WarmModule, String>> {
+        let name = file_name(module);
+        let output = format!("{SCRATCH}/{name}");
+        let (status, _, log) = sandbox
+            .clone()
+            .folder(Utf8Path::new(SOURCE).join(&module.path))
+            .env([("GODEBUG", "gocachehash=1")])
+            .run_with(&["go", "build", "-o", &output, "."], |stderr| Ok(HashLog::scan(stderr)?))?;
+        if !status.success() {
+            return Ok(Err(format!("{} does not build:\n{}", module.path, first_lines(&log.other.join("\n")))));
+        }
+        let executable = scratch.join(&name);
+        let executable_bytes = fs_err::metadata(&executable)?.len();
+        let link_action = log.link_ids.get(&module.import_path).copied();
+        match link_action {
+            Some(action) => {
+                let time = i64::try_from(self.tree.image.image.cache_entry_time * 1_000_000_000)
+                    .context("image.cache_entry_time is too large")?;
+                store.put_file(&action, &executable, time)?;
+            }
+            None => fs_err::remove_file(&executable)?,
+        }
+        let (component, path) = (module.component.clone(), module.path.clone());
+        Ok(Ok(WarmModule { component, path, link_action, executable_bytes }))
+    }
+
+    /// Builds everything again from what will be packed, and finds out which entries that takes.
+    fn check(
+        &self,
+        job: &Job<'_>,
+        modules: &[(&Module, WarmModule)],
+        caches: &Caches,
+        scratch: &Scratch,
+        step: &Step,
+    ) -> Result<Check> {
+        let sandbox = self
+            .sandbox(caches, scratch.path())
+            .read_only(&caches.go_build, &self.tree.image.go.gocache)
+            .read_only(self.source, ELSEWHERE)
+            .read_only(self.verifier, VERIFIER);
+        let mut builds: Vec<Build> = modules
+            .iter()
+            .map(|(module, _)| Build {
+                name: module.path.to_string(),
+                folder: module.path.clone(),
+                arguments: vec!["-o".into(), format!("{SCRATCH}/{}.out", file_name(module)), ".".into()],
+            })
+            .collect();
+        if modules.is_empty() {
+            builds.extend(job.packages.iter().filter(|(_, packages)| !packages.is_empty()).map(|(folder, packages)| {
+                let arguments = std::iter::once("--".to_owned()).chain(packages.iter().cloned()).collect();
+                Build { name: job.name.to_owned(), folder: folder.clone(), arguments }
+            }));
+        }
+        let finished = AtomicUsize::new(0);
+        let check = |build: &Build| -> Result<(gocache::Hits, BTreeSet<Sha256Hash>)> {
+            let result = build.run(&sandbox, scratch.path(), &self.tree.image.go.gocache)?;
+            step.detail(format!("checked {} of {}", finished.fetch_add(1, Ordering::Relaxed) + 1, builds.len()));
+            Ok(result)
+        };
+        let checked = self.in_parallel(&builds.iter().collect::<Vec<_>>(), check)?;
+        let mut result = Check { asked: BTreeSet::new(), links_that_ran: Vec::new() };
+        for (build, (hits, asked)) in builds.iter().zip(checked) {
+            if let Some(package) = hits.compiled.first() {
+                bail!(
+                    "{}: {} of {} packages were compiled again from the sealed caches, {package} first",
+                    build.name,
+                    hits.compiled.len(),
+                    hits.packages.total
+                );
+            }
+            if !hits.linked.is_empty() {
+                eprintln!("warning: {}: the link cannot be taken from the cache with this Go version", build.name);
+                result.links_that_ran.push(build.folder.clone());
+            }
+            result.asked.extend(asked);
+        }
+        Ok(result)
+    }
+
+    /// Runs `work` for each of `items`, `jobs` at a time; the results keep their order.
+    fn in_parallel<'t, T: Sync, R: Send>(&self, items: &[&'t T], work: impl Fn(&'t T) -> Result<R> + Sync) -> Result<Vec<R>> {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(self.jobs)
+            .build()
+            .context("failed to start threads for the builds")?;
+        pool.install(|| items.par_iter().map(|item| work(item)).collect())
+    }
+
+    /// Sorts the new entries: executables, everything else, and what only this checkout would ask for.
+    fn sort_entries(
+        &self,
+        delta: impl Iterator<Item = SealedFile>,
+        modules: &[(&Module, WarmModule)],
+        asked: &BTreeSet<Sha256Hash>,
+        go_build: &Utf8Path,
+    ) -> Result<SortedEntries> {
+        let store = Store::at(go_build);
+        let links: BTreeSet<Sha256Hash> = modules.iter().filter_map(|(_, warm)| warm.link_action).collect();
+        let (mut executables, mut dropped) = (BTreeSet::new(), BTreeSet::new());
+        let (mut dropped_actions, mut wanted) = (BTreeSet::new(), BTreeSet::new());
+        let delta: Vec<SealedFile> = delta.collect();
+        for file in &delta {
+            let FileKind::Action(action) = FileKind::of(&file.path) else { continue };
+            let entry = store.get(&action)?.with_context(|| format!("{} was removed while it was packed", file.path))?;
+            if links.contains(&action) {
+                executables.insert(entry.output);
+            } else if !asked.contains(&action) && is_index(&store.output_path(&entry.output))? {
+                dropped.insert(entry.output);
+                dropped_actions.insert(action);
+            } else {
+                wanted.insert(entry.output);
+            }
+        }
+        let mut sorted = SortedEntries::default();
+        for file in delta {
+            let packed = PackedFile { path: file.path, size_bytes: file.size_bytes, sha256: file.sha256 };
+            match FileKind::of(&packed.path) {
+                FileKind::Action(action) if links.contains(&action) => sorted.executables.push(packed),
+                FileKind::Action(action) if dropped_actions.contains(&action) => {}
+                FileKind::Output(output) if wanted.contains(&output) => sorted.entries.push(packed),
+                FileKind::Output(output) if executables.contains(&output) => sorted.executables.push(packed),
+                FileKind::Output(output) if dropped.contains(&output) => {}
+                _ => sorted.entries.push(packed),
+            }
+        }
+        Ok(sorted)
+    }
+
+    /// Damaged Go modules leave the shared module cache, so that the next run fetches them again.
+    fn without_damaged(&self, error: anyhow::Error) -> anyhow::Error {
+        let Some(DamagedModules(modules)) = error.downcast_ref() else { return error };
+        for module in modules {
+            let zip = self.go_mod.join(module.download_file("zip"));
+            let removed = remove_tree(&self.go_mod.join(module.folder()))
+                .and_then(|()| if zip.exists() { Ok(fs_err::remove_file(&zip)?) } else { Ok(()) });
+            if let Err(failed) = removed {
+                return corrupt(format!("{error}; remove {} yourself ({failed:#})", self.go_mod.join(module.folder())));
+            }
+        }
+        corrupt(format!("{error}; they were removed, run the same command again to fetch them anew"))
+    }
+}
+
+/// Where the verifier is in the image.
+pub const VERIFIER: &str = "/usr/local/bin/verifier";
+
+/// What the check found.
+struct Check {
+    /// Actions that the builds asked the cache for and got.
+    asked: BTreeSet<Sha256Hash>,
+    /// Modules whose link was not taken from the cache.
+    links_that_ran: Vec<Utf8PathBuf>,
+}
+
+#[derive(Default)]
+struct SortedEntries {
+    entries: Vec<PackedFile>,
+    executables: Vec<PackedFile>,
+}
+
+/// One `go build` of the check.
+struct Build {
+    name: String,
+    folder: Utf8PathBuf,
+    arguments: Vec<String>,
+}
+
+impl Build {
+    fn run(&self, sandbox: &Sandbox, scratch: &Utf8Path, gocache: &Utf8Path) -> Result<(gocache::Hits, BTreeSet<Sha256Hash>)> {
+        let name = self.folder.as_str().replace('/', "_");
+        let (graph, log) = (format!("{name}.graph"), format!("{name}.log"));
+        let mut arguments = vec!["go".to_owned(), "build".into(), format!("-debug-actiongraph={SCRATCH}/{graph}")];
+        arguments.extend(self.arguments.iter().cloned());
+        let program = format!("{VERIFIER} cacheprog --shipped {gocache} --log {SCRATCH}/{log}");
+        let done = sandbox
+            .clone()
+            .folder(Utf8Path::new(ELSEWHERE).join(&self.folder))
+            .env([("GOCACHEPROG", program), ("XDG_CACHE_HOME", format!("{SCRATCH}/{name}.cache"))])
+            .run(&arguments.iter().map(String::as_str).collect::<Vec<_>>())?;
+        if !done.status.success() {
+            bail!("{}: does not build from the sealed caches:\n{}", self.name, first_lines(&done.stderr));
+        }
+        let hits = ActionGraph::parse(fs_err::File::open(scratch.join(&graph))?)?.hits();
+        let log = fs_err::read_to_string(scratch.join(&log))?;
+        let asked = log
+            .lines()
+            .filter_map(|line| line.strip_prefix("hit ")?.split(' ').next()?.parse().ok())
+            .collect();
+        Ok((hits, asked))
+    }
+}
+
+/// Whether `output` is an entry of the package index.
+fn is_index(output: &Utf8Path) -> Result<bool> {
+    let mut start = Vec::new();
+    std::io::Read::read_to_end(&mut std::io::Read::take(fs_err::File::open(output)?, 8), &mut start)?;
+    Ok(start == b"go index")
+}
+
+/// A file name for what belongs to `module`.
+fn file_name(module: &Module) -> String {
+    module.path.as_str().replace('/', "_")
+}
+
+/// Links the files of `from` into `to`, where those that are there stay.
+fn link_tree(from: &Utf8Path, to: &Utf8Path) -> Result<()> {
+    for entry in walkdir::WalkDir::new(from) {
+        let entry = entry.with_context(|| format!("failed to list {from}"))?;
+        let source = Utf8Path::from_path(entry.path()).context("a cache holds a name that is not UTF-8")?;
+        let target = to.join(source.strip_prefix(from).expect("walkdir yields what is below its root"));
+        if entry.file_type().is_dir() {
+            fs_err::create_dir_all(&target)?;
+        } else if !target.exists() {
+            link_or_copy(source, &target)?;
+        }
+    }
+    Ok(())
+}
+
+fn first_lines(text: &str) -> String {
+    text.trim().lines().take(12).collect::<Vec<_>>().join("\n")
+}
+
+fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
