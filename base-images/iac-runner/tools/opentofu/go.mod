@@ -1,6 +1,6 @@
 module iac-runner.tools/opentofu
 
-go 1.27.4
+go 1.26.6
 
 // OpenTofu's own, which hold for the main module only and so are repeated here.
 godebug (

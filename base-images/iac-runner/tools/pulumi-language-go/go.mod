@@ -1,6 +1,6 @@
 module iac-runner.tools/pulumi-language-go
 
-go 1.27.4
+go 1.24.0
 
 tool github.com/pulumi/pulumi/sdk/v3/go/pulumi-language-go
 

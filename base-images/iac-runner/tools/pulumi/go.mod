@@ -1,6 +1,6 @@
 module iac-runner.tools/pulumi
 
-go 1.27.4
+go 1.24.7
 
 tool github.com/pulumi/pulumi/pkg/v3/cmd/pulumi
 
