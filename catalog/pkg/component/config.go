@@ -18,6 +18,9 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 )
 
+// Day is a day in seconds, the unit in which providers take most spans of time.
+const Day = 24 * 60 * 60
+
 // Config reads the configuration of the running stack, in the namespace of its
 // project, and gathers what is wrong with it.
 type Config struct {
@@ -37,9 +40,15 @@ func NewFormat(pattern, words string) Format {
 	return Format{Pattern: regexp.MustCompile(`^(?:` + pattern + `)$`), Words: words}
 }
 
-// DNSLabel is the form of name that most providers take.
-var DNSLabel = NewFormat(`[a-z]([a-z0-9-]{0,61}[a-z0-9])?`,
-	"1 to 63 lowercase letters, digits and hyphens, starting with a letter")
+var (
+	// DNSLabel is the form of name that most providers take.
+	DNSLabel = NewFormat(`[a-z]([a-z0-9-]{0,61}[a-z0-9])?`,
+		"1 to 63 lowercase letters, digits and hyphens, starting with a letter")
+	// NamePrefix is for names that all customers of a provider share, such as
+	// a bucket's: Pulumi appends 8 characters to make it unique, of 63 in all.
+	NamePrefix = NewFormat(`[a-z][a-z0-9-]{1,53}[a-z0-9]`,
+		"3 to 55 lowercase letters, digits and hyphens, starting with a letter, as a random suffix follows")
+)
 
 // NewConfig is the configuration of the stack that ctx runs.
 func NewConfig(ctx *pulumi.Context) *Config {

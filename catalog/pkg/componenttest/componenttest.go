@@ -3,6 +3,9 @@
 package componenttest
 
 import (
+	"encoding/json"
+	"fmt"
+	"os"
 	"reflect"
 	"strings"
 	"sync"
@@ -10,6 +13,7 @@ import (
 
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+	"gopkg.in/yaml.v3"
 )
 
 // Project and Stack are those of every run.
@@ -18,75 +22,121 @@ const (
 	Stack   = "test"
 )
 
-// Inputs are what resources must be given: type token → property path → value.
-// Numbers are float64, as in JSON. The value nil means that the property must
-// be unset; a nil map, that no resource of the type may exist.
-type Inputs map[string]map[string]any
-
-// Case is one run of a program.
+// Case is one run of a program and what it must come to.
 type Case struct {
 	Name string
-	// Config is the stack's configuration, without the project's namespace;
-	// lists and maps as JSON.
-	Config map[string]string
-	Inputs Inputs
+	// Config is the stack's configuration, without the project's namespace.
+	Config map[string]any
+	// Inputs are what resources must be given: resource → property path →
+	// value. A resource is named by its type token or, where there are several
+	// of a type, by "TOKEN NAME". The value null means that the property must be
+	// unset; null for a resource, that there must be none.
+	Inputs map[string]map[string]any
+	// Outputs are what the provider adds to the inputs of all resources of a
+	// type: type token → property → value.
+	Outputs map[string]map[string]any
 	// Faults are texts that the run's error must contain; none means that the
 	// run must succeed.
 	Faults []string
 }
 
-// Run tests the program with each case. No resource may be registered by a run
-// that fails: bad configuration has to be found before anything is created.
-func Run(t *testing.T, program pulumi.RunFunc, cases []Case) {
+// Run tests the program with each case of a YAML file. A run that fails may
+// not have registered anything: bad configuration has to be found before that.
+func Run(t *testing.T, program pulumi.RunFunc, file string) {
 	t.Helper()
+	cases, err := read(file)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range cases {
 		t.Run(c.Name, func(t *testing.T) {
 			t.Parallel()
-			engine := &engine{inputs: map[string][]resource.PropertyMap{}}
-			err := pulumi.RunErr(program, pulumi.WithMocks(Project, Stack, engine), withConfig(c.Config))
-			if len(c.Faults) == 0 {
-				if err != nil {
-					t.Fatal(err)
-				}
-				engine.check(t, c.Inputs)
-				return
-			}
-			if err == nil {
-				t.Fatalf("the run succeeded, want an error with %q", c.Faults)
-			}
-			for _, fault := range c.Faults {
-				if !strings.Contains(err.Error(), fault) {
-					t.Errorf("the error does not say %q:\n%v", fault, err)
-				}
-			}
-			if len(engine.inputs) > 0 {
-				t.Errorf("resources were registered all the same: %v", engine.inputs)
+			for _, problem := range c.problems(program) {
+				t.Error(problem)
 			}
 		})
 	}
 }
 
-func withConfig(config map[string]string) pulumi.RunOption {
-	return func(info *pulumi.RunInfo) {
-		info.Config = map[string]string{}
-		for key, value := range config {
-			info.Config[Project+":"+key] = value
-		}
+// read refuses fields that it does not know: a misspelt one would test nothing.
+func read(file string) ([]Case, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
 	}
+	defer f.Close()
+	decoder := yaml.NewDecoder(f)
+	decoder.KnownFields(true)
+	var cases []Case
+	if err := decoder.Decode(&cases); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return cases, nil
 }
 
-// engine stands in for Pulumi's: it keeps the inputs of every resource, by
-// type, and answers with them as the resource's state.
+// problems is what the program does otherwise than the case says.
+func (c Case) problems(program pulumi.RunFunc) []string {
+	engine := &engine{outputs: c.Outputs, inputs: map[string][]resource.PropertyMap{}}
+	err := pulumi.RunErr(program, pulumi.WithMocks(Project, Stack, engine), func(info *pulumi.RunInfo) {
+		info.Config = map[string]string{}
+		for key, value := range c.Config {
+			info.Config[Project+":"+key] = configText(value)
+		}
+	})
+	if len(c.Faults) == 0 {
+		if err != nil {
+			return []string{err.Error()}
+		}
+		return engine.differences(c.Inputs)
+	}
+	if err == nil {
+		return []string{fmt.Sprintf("the run succeeded, want an error with %q", c.Faults)}
+	}
+	var problems []string
+	for _, fault := range c.Faults {
+		if !strings.Contains(err.Error(), fault) {
+			problems = append(problems, fmt.Sprintf("the error does not say %q:\n%v", fault, err))
+		}
+	}
+	if len(engine.inputs) > 0 {
+		problems = append(problems, fmt.Sprintf("resources were registered all the same: %v", engine.inputs))
+	}
+	return problems
+}
+
+// configText is a value as the engine hands it to a program: a text as it is,
+// everything else as JSON.
+func configText(value any) string {
+	if text, ok := value.(string); ok {
+		return text
+	}
+	text, err := json.Marshal(value)
+	if err != nil {
+		panic(err) // YAML yields nothing that JSON cannot say
+	}
+	return string(text)
+}
+
+// engine stands in for Pulumi's: it keeps the inputs of every resource and
+// answers with them and the given outputs as the resource's state.
 type engine struct {
-	mu     sync.Mutex
+	outputs map[string]map[string]any
+	mu      sync.Mutex
+	// inputs are found by type, and by type and name.
 	inputs map[string][]resource.PropertyMap
 }
 
 func (e *engine) NewResource(args pulumi.MockResourceArgs) (string, resource.PropertyMap, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.inputs[args.TypeToken] = append(e.inputs[args.TypeToken], args.Inputs)
-	return args.Name + "-id", args.Inputs, nil
+	for _, key := range []string{args.TypeToken, args.TypeToken + " " + args.Name} {
+		e.inputs[key] = append(e.inputs[key], args.Inputs)
+	}
+	state := args.Inputs.Copy()
+	for property, value := range e.outputs[args.TypeToken] {
+		state[resource.PropertyKey(property)] = resource.NewPropertyValue(value)
+	}
+	return args.Name + "-id", state, nil
 }
 
 // Call answers a lookup with its own arguments.
@@ -94,38 +144,42 @@ func (e *engine) Call(args pulumi.MockCallArgs) (resource.PropertyMap, error) {
 	return args.Args, nil
 }
 
-func (e *engine) check(t *testing.T, want Inputs) {
-	t.Helper()
-	for token, properties := range want {
-		found := e.inputs[token]
+func (e *engine) differences(want map[string]map[string]any) []string {
+	var found []string
+	differ := func(format string, args ...any) { found = append(found, fmt.Sprintf(format, args...)) }
+	for key, properties := range want {
+		resources := e.inputs[key]
+		expected := 1
 		if properties == nil {
-			if len(found) > 0 {
-				t.Errorf("%s: there are %d, want none", token, len(found))
-			}
-			continue
+			expected = 0
 		}
-		if len(found) != 1 {
-			t.Errorf("%s: there are %d, want 1", token, len(found))
+		if len(resources) != expected {
+			differ("%s: there are %d, want %d", key, len(resources), expected)
 			continue
 		}
 		for path, value := range properties {
-			if got := at(t, found[0], path); !reflect.DeepEqual(got, value) {
-				t.Errorf("%s: %s is %#v, want %#v", token, path, got, value)
+			got, err := at(resources[0], path)
+			// Both pass through the same conversion, which makes every number a float64.
+			value = resource.NewPropertyValue(value).Mappable()
+			if err != nil {
+				differ("%s: property path %q: %v", key, path, err)
+			} else if !reflect.DeepEqual(got, value) {
+				differ("%s: %s is %#v, want %#v", key, path, got, value)
 			}
 		}
 	}
+	return found
 }
 
 // at is the plain value at a property path, or nil where there is none.
-func at(t *testing.T, properties resource.PropertyMap, path string) any {
-	t.Helper()
+func at(properties resource.PropertyMap, path string) (any, error) {
 	parsed, err := resource.ParsePropertyPath(path)
 	if err != nil {
-		t.Fatalf("property path %q: %v", path, err)
+		return nil, err
 	}
 	value, ok := parsed.Get(resource.NewProperty(properties))
 	if !ok {
-		return nil
+		return nil, nil
 	}
-	return value.Mappable()
+	return value.Mappable(), nil
 }
