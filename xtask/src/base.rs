@@ -27,7 +27,12 @@ pub struct Base {
 
 /// Makes the base system, unless it is kept.
 pub fn make(work: &Work, image: &ImageToml, platform: &Platform) -> Result<Base> {
-    let key = Key::of(&(&image.base, image.image.epoch, image.layers, platform.to_string()))?;
+    let key = Key::of(&(
+        &image.base,
+        image.image.epoch,
+        image.layers,
+        platform.to_string(),
+    ))?;
     let folder = work.keep("base", &key, |folder| {
         let archive = folder.join("base.tar");
         debootstrap(image, &archive)?;
@@ -42,16 +47,37 @@ pub fn make(work: &Work, image: &ImageToml, platform: &Platform) -> Result<Base>
         }
         Ok(())
     })?;
-    Ok(Base { layer: KeptLayer::read(work, &folder)?, root: folder.join("root") })
+    Ok(Base {
+        layer: KeptLayer::read(work, &folder)?,
+        root: folder.join("root"),
+    })
 }
 
 fn debootstrap(image: &ImageToml, archive: &Utf8Path) -> Result<()> {
     let mut command = host::command("mmdebstrap");
     command
-        .args(["--mode=auto", "--variant=minbase", "--format=tar", "--skip=output/dev", "--quiet"])
+        .args([
+            "--mode=auto",
+            "--variant=minbase",
+            "--format=tar",
+            "--skip=output/dev",
+            "--quiet",
+        ])
         .arg(format!("--include={}", image.base.packages.join(",")))
-        .args(image.base.exclude.iter().map(|path| format!("--dpkgopt=path-exclude={path}")))
-        .args(image.base.include.iter().map(|path| format!("--dpkgopt=path-include={path}")))
+        .args(
+            image
+                .base
+                .exclude
+                .iter()
+                .map(|path| format!("--dpkgopt=path-exclude={path}")),
+        )
+        .args(
+            image
+                .base
+                .include
+                .iter()
+                .map(|path| format!("--dpkgopt=path-include={path}")),
+        )
         .arg(&image.base.suite)
         .arg(archive)
         .args(own_sources(&image.base.suite)?)
@@ -66,12 +92,17 @@ fn own_sources(suite: &str) -> Result<Vec<Utf8PathBuf>> {
     let folder = Utf8Path::new("/etc/apt/sources.list.d");
     let mut candidates = vec![Utf8PathBuf::from("/etc/apt/sources.list")];
     if folder.is_dir() {
-        let mut listed = folder.read_dir_utf8()?.map(|entry| Ok(entry?.into_path())).collect::<Result<Vec<_>>>()?;
+        let mut listed = folder
+            .read_dir_utf8()?
+            .map(|entry| Ok(entry?.into_path()))
+            .collect::<Result<Vec<_>>>()?;
         listed.sort();
         candidates.extend(listed);
     }
     for file in candidates.into_iter().filter(|file| file.is_file()) {
-        if matches!(file.extension(), Some("list" | "sources")) && fs_err::read_to_string(&file)?.contains(suite) {
+        if matches!(file.extension(), Some("list" | "sources"))
+            && fs_err::read_to_string(&file)?.contains(suite)
+        {
             found.push(file);
         }
     }
@@ -80,14 +111,26 @@ fn own_sources(suite: &str) -> Result<Vec<Utf8PathBuf>> {
 
 fn write_layer(image: &ImageToml, archive: &Utf8Path, blob: &Utf8Path) -> Result<layer::Layer> {
     let context = || format!("failed to read {archive}");
-    let above = |_: &Utf8Path| Meta { mode: 0o755, uid: 0, gid: 0, mtime: image.image.epoch };
+    let above = |_: &Utf8Path| Meta {
+        mode: 0o755,
+        uid: 0,
+        gid: 0,
+        mtime: image.image.epoch,
+    };
     let mut writer = LayerWriter::create(blob, Compression::Zstd, image.layers, above)?;
-    let mut tar = tar::Archive::new(std::io::BufReader::with_capacity(1 << 20, fs_err::File::open(archive)?));
+    let mut tar = tar::Archive::new(std::io::BufReader::with_capacity(
+        1 << 20,
+        fs_err::File::open(archive)?,
+    ));
     for entry in tar.entries().with_context(context)? {
         let mut entry = entry.with_context(context)?;
         let path = entry.path().with_context(context)?.into_owned();
-        let path = Utf8PathBuf::from_path_buf(path)
-            .map_err(|path| anyhow::anyhow!("{archive} holds a name that is not UTF-8: {}", path.display()))?;
+        let path = Utf8PathBuf::from_path_buf(path).map_err(|path| {
+            anyhow::anyhow!(
+                "{archive} holds a name that is not UTF-8: {}",
+                path.display()
+            )
+        })?;
         let path = path.strip_prefix(".").unwrap_or(&path).to_owned();
         if path.as_str().is_empty() || LEFT_OUT.iter().any(|left_out| path.starts_with(left_out)) {
             continue;

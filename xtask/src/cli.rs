@@ -7,7 +7,11 @@ use crate::layer::Compression;
 
 /// Builds, assembles and verifies the IaC Runner base image.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", version, after_help = "Exit codes: 0 fine, 1 failed, 2 bad usage or input, 3 a target was missed, 4 corrupt data")]
+#[command(
+    name = "cargo xtask",
+    version,
+    after_help = "Exit codes: 0 fine, 1 failed, 2 bad usage or input, 3 a target was missed, 4 corrupt data"
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

@@ -46,21 +46,36 @@ pub fn plan(resolver: &Resolver<'_>, go_mods: &[GoMod], wanted: &[String]) -> Re
         .collect::<Result<Vec<_>>>()?;
     let requires: Vec<Requires> = texts.iter().map(|text| Requires::parse(text)).collect();
 
-    let mut common =
-        Common { units: Vec::new(), packages: BTreeMap::new(), requirements: Requirements::default() };
-    common.add_named(resolver, &go_mods[representative(go_mods, &requires)], wanted)?;
+    let mut common = Common {
+        units: Vec::new(),
+        packages: BTreeMap::new(),
+        requirements: Requirements::default(),
+    };
+    common.add_named(
+        resolver,
+        &go_mods[representative(go_mods, &requires)],
+        wanted,
+    )?;
     for go_mod in go_mods.iter().filter(|go_mod| go_mod.providers().len() > 1) {
         common.add_shared(resolver, go_mod)?;
     }
     for (index, wanted) in shared_modules(&requires) {
-        common.requirements.required.extend(resolver.download(&go_mods[index], &wanted)?);
+        common
+            .requirements
+            .required
+            .extend(resolver.download(&go_mods[index], &wanted)?);
     }
     Ok(common)
 }
 
 impl Common {
     /// Adds the packages that `image.toml` names, as far as `go_mod` has them.
-    fn add_named(&mut self, resolver: &Resolver<'_>, go_mod: &GoMod, wanted: &[String]) -> Result<()> {
+    fn add_named(
+        &mut self,
+        resolver: &Resolver<'_>,
+        go_mod: &GoMod,
+        wanted: &[String],
+    ) -> Result<()> {
         let offline = resolver.load(go_mod, &What::Packages(wanted));
         let loaded = match offline {
             Ok(loaded) if loaded.broken.is_empty() => loaded,
@@ -70,16 +85,30 @@ impl Common {
             }
         };
         for (package, reason) in &loaded.broken {
-            eprintln!("note: {package} is not part of the common pack: {}", reason.lines().next().unwrap_or_default());
+            eprintln!(
+                "note: {package} is not part of the common pack: {}",
+                reason.lines().next().unwrap_or_default()
+            );
         }
-        let packages: Vec<String> =
-            wanted.iter().filter(|package| !loaded.broken.contains_key(*package)).cloned().collect();
-        let modules: BTreeSet<GoModule> =
-            loaded.packages.values().filter_map(|package| package.module.clone()).collect();
+        let packages: Vec<String> = wanted
+            .iter()
+            .filter(|package| !loaded.broken.contains_key(*package))
+            .cloned()
+            .collect();
+        let modules: BTreeSet<GoModule> = loaded
+            .packages
+            .values()
+            .filter_map(|package| package.module.clone())
+            .collect();
         if !modules.is_empty() {
-            self.requirements.required.extend(resolver.download(go_mod, &modules)?);
+            self.requirements
+                .required
+                .extend(resolver.download(go_mod, &modules)?);
         }
-        self.units.push(Unit { go_mod: go_mod.clone(), packages });
+        self.units.push(Unit {
+            go_mod: go_mod.clone(),
+            packages,
+        });
         self.add_packages(loaded);
         Ok(())
     }
@@ -92,16 +121,29 @@ impl Common {
         let packages = shared_packages(go_mod, &loaded.packages);
         self.requirements.extend(requirements);
         let shared: BTreeSet<&String> = packages.iter().collect();
-        self.packages.extend(loaded.packages.into_iter().filter(|(path, _)| shared.contains(path)));
+        self.packages.extend(
+            loaded
+                .packages
+                .into_iter()
+                .filter(|(path, _)| shared.contains(path)),
+        );
         if !packages.is_empty() {
-            self.units.push(Unit { go_mod: go_mod.clone(), packages });
+            self.units.push(Unit {
+                go_mod: go_mod.clone(),
+                packages,
+            });
         }
         Ok(())
     }
 
     fn add_packages(&mut self, loaded: Loaded) {
         let broken = loaded.broken;
-        self.packages.extend(loaded.packages.into_iter().filter(|(path, _)| !broken.contains_key(path)));
+        self.packages.extend(
+            loaded
+                .packages
+                .into_iter()
+                .filter(|(path, _)| !broken.contains_key(path)),
+        );
     }
 }
 
@@ -109,18 +151,29 @@ impl Common {
 fn shared_packages(go_mod: &GoMod, packages: &BTreeMap<String, Package>) -> Vec<String> {
     let mut providers: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for provider in go_mod.providers() {
-        let roots = go_mod.modules.iter().filter(|module| module.provider == provider);
+        let roots = go_mod
+            .modules
+            .iter()
+            .filter(|module| module.provider == provider);
         let mut open: Vec<&str> = roots.map(|module| module.import_path.as_str()).collect();
         while let Some(path) = open.pop() {
-            let Some(package) = packages.get(path) else { continue };
-            if providers.entry(&package.import_path).or_default().insert(provider) {
+            let Some(package) = packages.get(path) else {
+                continue;
+            };
+            if providers
+                .entry(&package.import_path)
+                .or_default()
+                .insert(provider)
+            {
                 open.extend(package.imports.iter().map(String::as_str));
             }
         }
     }
     providers
         .into_iter()
-        .filter(|(path, providers)| providers.len() > 1 && packages[*path].name != "main" && *path != "unsafe")
+        .filter(|(path, providers)| {
+            providers.len() > 1 && packages[*path].name != "main" && *path != "unsafe"
+        })
         .map(|(path, _)| path.to_owned())
         .collect()
 }
@@ -173,15 +226,27 @@ impl Requires {
 /// The go.mod that holds most providers, and of those the one whose versions most others have too.
 fn representative(go_mods: &[GoMod], requires: &[Requires]) -> usize {
     let agreement = |one: &Requires| -> usize {
-        let same = |other: &&Requires, path: &String, version: &String| other.versions.get(path) == Some(version);
+        let same = |other: &&Requires, path: &String, version: &String| {
+            other.versions.get(path) == Some(version)
+        };
         one.versions
             .iter()
-            .map(|(path, version)| requires.iter().filter(|other| same(other, path, version)).count() - 1)
+            .map(|(path, version)| {
+                requires
+                    .iter()
+                    .filter(|other| same(other, path, version))
+                    .count()
+                    - 1
+            })
             .sum()
     };
     (0..go_mods.len())
         .max_by_key(|&index| {
-            (go_mods[index].providers().len(), agreement(&requires[index]), std::cmp::Reverse(index))
+            (
+                go_mods[index].providers().len(),
+                agreement(&requires[index]),
+                std::cmp::Reverse(index),
+            )
         })
         .expect("a source has modules, and so a go.mod")
 }
@@ -196,7 +261,10 @@ fn shared_modules(requires: &[Requires]) -> BTreeMap<usize, BTreeSet<GoModule>> 
     }
     let mut shared: BTreeMap<usize, BTreeSet<GoModule>> = BTreeMap::new();
     for ((path, version), users) in users.into_iter().filter(|(_, users)| users.len() > 1) {
-        let module = GoModule { path: path.clone(), version: version.clone() };
+        let module = GoModule {
+            path: path.clone(),
+            version: version.clone(),
+        };
         shared.entry(users[0]).or_default().insert(module);
     }
     shared
@@ -217,7 +285,11 @@ mod tests {
     }
 
     fn go_mod(providers: &[&str]) -> GoMod {
-        GoMod { path: "go.mod".into(), go_work: None, modules: providers.iter().map(|p| module(p)).collect() }
+        GoMod {
+            path: "go.mod".into(),
+            go_work: None,
+            modules: providers.iter().map(|p| module(p)).collect(),
+        }
     }
 
     fn package(path: &str, name: &str, imports: &[&str]) -> (String, Package) {
@@ -238,7 +310,9 @@ mod tests {
                     require (\n\t\"example.com/b\" v1.2.3 // indirect\n\texample.com/c v0.1.0\n)\n\
                     replace example.com/c => ../c\nexclude example.com/d v1.0.0\n";
         let versions = [("example.com/a", "v1.0.0"), ("example.com/b", "v1.2.3")];
-        let versions = versions.map(|(path, version)| (path.to_owned(), version.to_owned())).into();
+        let versions = versions
+            .map(|(path, version)| (path.to_owned(), version.to_owned()))
+            .into();
         assert_eq!(Requires::parse(text), Requires { versions });
     }
 
@@ -253,9 +327,17 @@ mod tests {
 
     #[test]
     fn go_modules_of_two_go_mods_are_shared() {
-        let requires = ["require (\ns v1\na v1\n)", "require (\ns v1\nb v1\n)", "require b v2"].map(Requires::parse);
+        let requires = [
+            "require (\ns v1\na v1\n)",
+            "require (\ns v1\nb v1\n)",
+            "require b v2",
+        ]
+        .map(Requires::parse);
         let shared = shared_modules(&requires);
-        let module = GoModule { path: "s".into(), version: "v1".into() };
+        let module = GoModule {
+            path: "s".into(),
+            version: "v1".into(),
+        };
         assert_eq!(shared, BTreeMap::from([(0, BTreeSet::from([module]))]));
     }
 
@@ -268,6 +350,9 @@ mod tests {
             package("deep", "deep", &[]),
             package("aws", "aws", &["deep"]),
         ]);
-        assert_eq!(shared_packages(&go_mod(&["aws", "gcp"]), &packages), ["deep", "sdk"]);
+        assert_eq!(
+            shared_packages(&go_mod(&["aws", "gcp"]), &packages),
+            ["deep", "sdk"]
+        );
     }
 }

@@ -31,7 +31,9 @@ pub fn corrupt(message: impl Into<String>) -> anyhow::Error {
 
 /// The exit code for `error`.
 pub fn exit_code(error: &anyhow::Error) -> ExitCode {
-    let failure = error.chain().find_map(|cause| cause.downcast_ref::<Failure>());
+    let failure = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<Failure>());
     if let Some(failure) = failure {
         return ExitCode::from(match failure {
             Failure::Usage(_) => 2,
@@ -39,12 +41,18 @@ pub fn exit_code(error: &anyhow::Error) -> ExitCode {
             Failure::Corrupt(_) => 4,
         });
     }
-    if error.chain().any(|cause| cause.downcast_ref::<modules::Error>().is_some_and(modules::Error::is_user_input)) {
+    if error.chain().any(|cause| {
+        cause
+            .downcast_ref::<modules::Error>()
+            .is_some_and(modules::Error::is_user_input)
+    }) {
         return ExitCode::from(2);
     }
-    let corrupt_cache = error
-        .chain()
-        .any(|cause| cause.downcast_ref::<gocache::Error>().is_some_and(gocache::Error::is_corrupt));
+    let corrupt_cache = error.chain().any(|cause| {
+        cause
+            .downcast_ref::<gocache::Error>()
+            .is_some_and(gocache::Error::is_corrupt)
+    });
     ExitCode::from(if corrupt_cache { 4 } else { 1 })
 }
 
@@ -55,9 +63,20 @@ mod tests {
 
     #[test]
     fn the_failure_in_the_chain_decides() {
-        let wrapped = Err::<(), _>(usage("no such provider")).context("discover").unwrap_err();
-        assert_eq!(format!("{:?}", exit_code(&wrapped)), format!("{:?}", ExitCode::from(2)));
-        assert_eq!(format!("{:?}", exit_code(&corrupt("x"))), format!("{:?}", ExitCode::from(4)));
-        assert_eq!(format!("{:?}", exit_code(&anyhow::anyhow!("x"))), format!("{:?}", ExitCode::from(1)));
+        let wrapped = Err::<(), _>(usage("no such provider"))
+            .context("discover")
+            .unwrap_err();
+        assert_eq!(
+            format!("{:?}", exit_code(&wrapped)),
+            format!("{:?}", ExitCode::from(2))
+        );
+        assert_eq!(
+            format!("{:?}", exit_code(&corrupt("x"))),
+            format!("{:?}", ExitCode::from(4))
+        );
+        assert_eq!(
+            format!("{:?}", exit_code(&anyhow::anyhow!("x"))),
+            format!("{:?}", ExitCode::from(1))
+        );
     }
 }

@@ -19,8 +19,13 @@ pub fn of(cache: &Utf8Path, requirements: &Requirements) -> Result<Vec<Utf8PathB
         for entry in walkdir::WalkDir::new(cache.join(module.folder())) {
             let entry = entry.with_context(|| format!("failed to list the files of {module}"))?;
             if entry.file_type().is_file() {
-                let path = Utf8Path::from_path(entry.path()).context("a Go module holds a name that is not UTF-8")?;
-                files.insert(path.strip_prefix(cache).expect("walkdir yields what is below its root").to_owned());
+                let path = Utf8Path::from_path(entry.path())
+                    .context("a Go module holds a name that is not UTF-8")?;
+                files.insert(
+                    path.strip_prefix(cache)
+                        .expect("walkdir yields what is below its root")
+                        .to_owned(),
+                );
             }
         }
     }
@@ -38,8 +43,11 @@ pub fn of(cache: &Utf8Path, requirements: &Requirements) -> Result<Vec<Utf8PathB
 
 /// Links `files` of `cache` below `to`.
 pub fn link(cache: &Utf8Path, files: &[Utf8PathBuf], to: &Utf8Path) -> Result<()> {
-    let folders: BTreeSet<Utf8PathBuf> =
-        files.iter().filter_map(|file| file.parent()).map(|folder| to.join(folder)).collect();
+    let folders: BTreeSet<Utf8PathBuf> = files
+        .iter()
+        .filter_map(|file| file.parent())
+        .map(|folder| to.join(folder))
+        .collect();
     fs_err::create_dir_all(to)?;
     for folder in folders {
         fs_err::create_dir_all(folder)?;

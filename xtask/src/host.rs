@@ -10,11 +10,14 @@ use camino::Utf8PathBuf;
 
 use crate::failure::usage;
 
-/// Programs of the build machine, with the Debian package of each.
-const PROGRAMS: [(&str, &str); 2] = [("bwrap", "bubblewrap"), ("mmdebstrap", "mmdebstrap")];
+/// Programs that building an image takes, with the Debian package of each.
+pub const PROGRAMS: [(&str, &str); 2] = [("bwrap", "bubblewrap"), ("mmdebstrap", "mmdebstrap")];
 
 /// A command on the build machine.
-#[expect(clippy::disallowed_methods, reason = "the one place where commands of the build machine start")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place where commands of the build machine start"
+)]
 pub fn command(program: &str) -> Command {
     let mut command = Command::new(program);
     command.stdin(Stdio::null());
@@ -29,9 +32,16 @@ pub fn output(command: &mut Command) -> Result<String> {
 
 /// Runs `command` to its end, and fails when it does.
 pub fn run(command: &mut Command) -> Result<Output> {
-    let done = command.output().with_context(|| format!("failed to execute {}", shown(command)))?;
+    let done = command
+        .output()
+        .with_context(|| format!("failed to execute {}", shown(command)))?;
     if !done.status.success() {
-        bail!("{} failed ({}):\n{}", shown(command), done.status, tail(&done.stderr, 20));
+        bail!(
+            "{} failed ({}):\n{}",
+            shown(command),
+            done.status,
+            tail(&done.stderr, 20)
+        );
     }
     Ok(done)
 }
@@ -56,7 +66,9 @@ fn shown(command: &Command) -> String {
 /// Where `program` is on PATH.
 pub fn find(program: &str) -> Option<Utf8PathBuf> {
     let path = std::env::var("PATH").ok()?;
-    path.split(':').map(|folder| Utf8PathBuf::from(folder).join(program)).find(|file| file.is_file())
+    path.split(':')
+        .map(|folder| Utf8PathBuf::from(folder).join(program))
+        .find(|file| file.is_file())
 }
 
 /// Whether this process may do what only root may.
@@ -64,10 +76,13 @@ pub fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
-/// Makes sure that the programs the build needs are there.
-pub fn require_programs() -> Result<()> {
-    let missing: Vec<&str> =
-        PROGRAMS.iter().filter(|(program, _)| find(program).is_none()).map(|(_, package)| *package).collect();
+/// Makes sure that these programs (with the Debian package of each) are there.
+pub fn require_programs(programs: &[(&str, &'static str)]) -> Result<()> {
+    let missing: Vec<&str> = programs
+        .iter()
+        .filter(|(program, _)| find(program).is_none())
+        .map(|(_, package)| *package)
+        .collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -95,14 +110,18 @@ mod tests {
 
     #[test]
     fn a_failure_names_the_command_and_what_it_said() {
-        let error = output(command("sh").args(["-c", "echo first; echo why >&2; exit 3"])).unwrap_err().to_string();
+        let error = output(command("sh").args(["-c", "echo first; echo why >&2; exit 3"]))
+            .unwrap_err()
+            .to_string();
         assert!(error.starts_with("sh -c"), "{error}");
         assert!(error.ends_with("why"), "{error}");
     }
 
     #[test]
     fn an_absent_program_is_named() {
-        let error = output(&mut command("no-such-program")).unwrap_err().to_string();
+        let error = output(&mut command("no-such-program"))
+            .unwrap_err()
+            .to_string();
         assert_eq!(error, "failed to execute no-such-program");
     }
 }

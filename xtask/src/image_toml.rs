@@ -201,7 +201,10 @@ impl Platform {
             "aarch64" => "arm64",
             other => other,
         };
-        Self { os: std::env::consts::OS.to_owned(), arch: arch.to_owned() }
+        Self {
+            os: std::env::consts::OS.to_owned(),
+            arch: arch.to_owned(),
+        }
     }
 }
 
@@ -220,16 +223,25 @@ impl ImageToml {
 
     fn parse(text: &str) -> Result<Self> {
         let parsed: Self = toml::from_str(text).map_err(|error| usage(error.to_string()))?;
-        for path in [&parsed.go.goroot, &parsed.go.gomodcache, &parsed.go.gocache, &parsed.user.home]
-            .into_iter()
-            .chain(&parsed.writable.folders)
+        for path in [
+            &parsed.go.goroot,
+            &parsed.go.gomodcache,
+            &parsed.go.gocache,
+            &parsed.user.home,
+        ]
+        .into_iter()
+        .chain(&parsed.writable.folders)
         {
             if !path.is_absolute() {
-                return Err(usage(format!("`{path}` must be an absolute path of the image")));
+                return Err(usage(format!(
+                    "`{path}` must be an absolute path of the image"
+                )));
             }
         }
         if parsed.image.cache_entry_time >= i32::MAX as u64 {
-            return Err(usage("image.cache_entry_time must lie before 2038-01-19T03:14:07Z".to_owned()));
+            return Err(usage(
+                "image.cache_entry_time must lie before 2038-01-19T03:14:07Z".to_owned(),
+            ));
         }
         Ok(parsed)
     }
@@ -293,14 +305,18 @@ mod tests {
     use super::*;
 
     fn shipped() -> String {
-        let path = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("../base-images/iac-runner/image.toml");
+        let path =
+            Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("../base-images/iac-runner/image.toml");
         fs_err::read_to_string(path).unwrap()
     }
 
     #[test]
     fn dwarf_and_symbols_are_switches_of_goflags() {
         let mut image = ImageToml::parse(&shipped()).unwrap();
-        assert_eq!(image.goflags(), "-trimpath -buildvcs=false -gcflags=all=-dwarf=false -ldflags=-s");
+        assert_eq!(
+            image.goflags(),
+            "-trimpath -buildvcs=false -gcflags=all=-dwarf=false -ldflags=-s"
+        );
         image.go.dwarf = true;
         image.go.symbols = true;
         assert_eq!(image.goflags(), "-trimpath -buildvcs=false");
@@ -309,7 +325,10 @@ mod tests {
     #[test]
     fn the_platform_decides_the_level() {
         let image = ImageToml::parse(&shipped()).unwrap();
-        let arm = Platform { os: "linux".into(), arch: "arm64".into() };
+        let arm = Platform {
+            os: "linux".into(),
+            arch: "arm64".into(),
+        };
         assert_eq!(image.identity(&arm).goarch_level, "GOARM64=v8.0");
         assert!(!image.go_env(&arm).contains_key("GOAMD64"));
     }
@@ -317,10 +336,28 @@ mod tests {
     #[test]
     fn an_unknown_key_and_a_relative_path_are_refused() {
         let unknown = shipped().replace("suite =", "suit =");
-        assert!(ImageToml::parse(&unknown).unwrap_err().to_string().contains("suit"));
+        assert!(
+            ImageToml::parse(&unknown)
+                .unwrap_err()
+                .to_string()
+                .contains("suit")
+        );
         let relative = shipped().replace("\"/var/cache/go-mod\"", "\"var/cache/go-mod\"");
-        assert!(ImageToml::parse(&relative).unwrap_err().to_string().contains("absolute"));
-        let late = shipped().replace("cache_entry_time = 2114380800", "cache_entry_time = 2147483647");
-        assert!(ImageToml::parse(&late).unwrap_err().to_string().contains("2038"));
+        assert!(
+            ImageToml::parse(&relative)
+                .unwrap_err()
+                .to_string()
+                .contains("absolute")
+        );
+        let late = shipped().replace(
+            "cache_entry_time = 2114380800",
+            "cache_entry_time = 2147483647",
+        );
+        assert!(
+            ImageToml::parse(&late)
+                .unwrap_err()
+                .to_string()
+                .contains("2038")
+        );
     }
 }

@@ -31,9 +31,15 @@ impl KeptLayer {
     pub fn read(work: &Work, folder: &Utf8Path) -> Result<Self> {
         let layer = fs_err::read(folder.join(DESCRIPTION))
             .map_err(|error| error.to_string())
-            .and_then(|json| serde_json::from_slice(&json).map_err(|error| format!("{DESCRIPTION}: {error}")));
+            .and_then(|json| {
+                serde_json::from_slice(&json).map_err(|error| format!("{DESCRIPTION}: {error}"))
+            });
         match layer {
-            Ok(layer) => Self { blob: folder.join(FILE), layer }.checked(work, folder),
+            Ok(layer) => Self {
+                blob: folder.join(FILE),
+                layer,
+            }
+            .checked(work, folder),
             Err(reason) => Err(work.discard(folder, &reason)),
         }
     }

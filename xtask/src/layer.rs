@@ -65,11 +65,19 @@ struct Hashed<W> {
 
 impl<W: Write> Hashed<W> {
     fn new(inner: W) -> Self {
-        Self { inner, hasher: Sha256::new(), bytes: 0 }
+        Self {
+            inner,
+            hasher: Sha256::new(),
+            bytes: 0,
+        }
     }
 
     fn finish(self) -> (W, Sha256Hash, u64) {
-        (self.inner, Sha256Hash::from_bytes(self.hasher.finalize().into()), self.bytes)
+        (
+            self.inner,
+            Sha256Hash::from_bytes(self.hasher.finalize().into()),
+            self.bytes,
+        )
     }
 }
 
@@ -100,7 +108,10 @@ impl<W: Write> Compressor<W> {
                 encoder.window_log(settings.zstd_window_log)?;
                 Ok(Self::Zstd(encoder))
             }
-            Compression::Gzip => Ok(Self::Gzip(GzEncoder::new(inner, flate2::Compression::new(settings.gzip_level)))),
+            Compression::Gzip => Ok(Self::Gzip(GzEncoder::new(
+                inner,
+                flate2::Compression::new(settings.gzip_level),
+            ))),
         }
     }
 
@@ -139,9 +150,13 @@ impl BlobWriter {
     fn create(path: &Utf8Path, compression: Compression, settings: Layers) -> Result<Self> {
         let file = fs_err::File::create(path)?.into_parts().0;
         let blob = Hashed::new(BufWriter::with_capacity(1 << 20, file));
-        let compressor =
-            Compressor::new(blob, compression, settings).context("failed to set up the compression of a layer")?;
-        Ok(Self { path: path.to_owned(), compression, stream: Hashed::new(compressor) })
+        let compressor = Compressor::new(blob, compression, settings)
+            .context("failed to set up the compression of a layer")?;
+        Ok(Self {
+            path: path.to_owned(),
+            compression,
+            stream: Hashed::new(compressor),
+        })
     }
 
     fn finish(self) -> Result<Layer> {
@@ -151,7 +166,13 @@ impl BlobWriter {
             let (mut buffer, digest, size_bytes) = compressor.finish()?.finish();
             buffer.flush()?;
             buffer.get_ref().sync_all()?;
-            Ok::<_, io::Error>(Layer { compression: self.compression, digest, size_bytes, diff_id, uncompressed_bytes })
+            Ok::<_, io::Error>(Layer {
+                compression: self.compression,
+                digest,
+                size_bytes,
+                diff_id,
+                uncompressed_bytes,
+            })
         })();
         written.with_context(|| format!("failed to write {path}"))
     }
@@ -178,9 +199,19 @@ pub struct LayerWriter<F> {
 impl<F: Fn(&Utf8Path) -> Meta> LayerWriter<F> {
     /// A layer that becomes the file `path`. `meta_of_folder` gives mode, owner and time of the folders above its
     /// entries; paths are relative to the root of the image.
-    pub fn create(path: &Utf8Path, compression: Compression, settings: Layers, meta_of_folder: F) -> Result<Self> {
+    pub fn create(
+        path: &Utf8Path,
+        compression: Compression,
+        settings: Layers,
+        meta_of_folder: F,
+    ) -> Result<Self> {
         let tar = tar::Builder::new(BlobWriter::create(path, compression, settings)?);
-        Ok(Self { tar, path: path.to_owned(), folders: BTreeSet::new(), meta_of_folder })
+        Ok(Self {
+            tar,
+            path: path.to_owned(),
+            folders: BTreeSet::new(),
+            meta_of_folder,
+        })
     }
 
     /// Adds the folder `path` and those above it, each once.
@@ -191,19 +222,34 @@ impl<F: Fn(&Utf8Path) -> Meta> LayerWriter<F> {
             .collect();
         for folder in missing.into_iter().rev() {
             let mut header = header(EntryType::Directory, (self.meta_of_folder)(folder), 0);
-            self.append(&mut header, &Utf8PathBuf::from(format!("{folder}/")), io::empty())?;
+            self.append(
+                &mut header,
+                &Utf8PathBuf::from(format!("{folder}/")),
+                io::empty(),
+            )?;
             self.folders.insert(folder.to_owned());
         }
         Ok(())
     }
 
     /// Adds the file `source` as `path`; returns its digest and size.
-    pub fn file(&mut self, path: &Utf8Path, source: &Utf8Path, meta: Meta) -> Result<(Sha256Hash, u64)> {
+    pub fn file(
+        &mut self,
+        path: &Utf8Path,
+        source: &Utf8Path,
+        meta: Meta,
+    ) -> Result<(Sha256Hash, u64)> {
         let file = fs_err::File::open(source)?;
         let size_bytes = file.metadata()?.len();
-        let mut reader = HashedReader { inner: BufReader::with_capacity(1 << 18, file), hasher: Sha256::new() };
+        let mut reader = HashedReader {
+            inner: BufReader::with_capacity(1 << 18, file),
+            hasher: Sha256::new(),
+        };
         self.reader(path, &mut reader, size_bytes, meta)?;
-        Ok((Sha256Hash::from_bytes(reader.hasher.finalize().into()), size_bytes))
+        Ok((
+            Sha256Hash::from_bytes(reader.hasher.finalize().into()),
+            size_bytes,
+        ))
     }
 
     /// Adds `content` as the file `path`.
@@ -211,7 +257,13 @@ impl<F: Fn(&Utf8Path) -> Meta> LayerWriter<F> {
         self.reader(path, content, content.len() as u64, meta)
     }
 
-    fn reader(&mut self, path: &Utf8Path, content: impl Read, size_bytes: u64, meta: Meta) -> Result<()> {
+    fn reader(
+        &mut self,
+        path: &Utf8Path,
+        content: impl Read,
+        size_bytes: u64,
+        meta: Meta,
+    ) -> Result<()> {
         self.parents(path)?;
         let mut header = header(EntryType::Regular, meta, size_bytes);
         self.append(&mut header, path, content)
@@ -227,22 +279,40 @@ impl<F: Fn(&Utf8Path) -> Meta> LayerWriter<F> {
     }
 
     /// Adds an entry of another archive as it is, but for its path and what `change` makes of its header.
-    pub fn copy_entry(&mut self, entry: &mut tar::Entry<'_, impl Read>, path: &Utf8Path) -> Result<()> {
+    pub fn copy_entry(
+        &mut self,
+        entry: &mut tar::Entry<'_, impl Read>,
+        path: &Utf8Path,
+    ) -> Result<()> {
         let context = || format!("failed to add {path} to {}", self.path);
         let mut header = header_like(entry.header()).with_context(context)?;
-        let link = entry.link_name().with_context(context)?.map(std::borrow::Cow::into_owned);
+        let link = entry
+            .link_name()
+            .with_context(context)?
+            .map(std::borrow::Cow::into_owned);
         match link {
             Some(target) => {
-                let target = target.strip_prefix(".").map(std::path::Path::to_owned).unwrap_or(target);
-                self.tar.append_link(&mut header, path, target).with_context(context)
+                let target = target
+                    .strip_prefix(".")
+                    .map(std::path::Path::to_owned)
+                    .unwrap_or(target);
+                self.tar
+                    .append_link(&mut header, path, target)
+                    .with_context(context)
             }
-            None => self.tar.append_data(&mut header, path, entry).with_context(context),
+            None => self
+                .tar
+                .append_data(&mut header, path, entry)
+                .with_context(context),
         }
     }
 
     /// Completes the blob.
     pub fn finish(self) -> Result<Layer> {
-        self.tar.into_inner().with_context(|| format!("failed to write {}", self.path))?.finish()
+        self.tar
+            .into_inner()
+            .with_context(|| format!("failed to write {}", self.path))?
+            .finish()
     }
 
     fn parents(&mut self, path: &Utf8Path) -> Result<()> {
@@ -290,7 +360,11 @@ fn header_like(other: &Header) -> io::Result<Header> {
         gid: narrow(other.gid()?)?,
         mtime: other.mtime()?,
     };
-    Ok(header(kind, meta, if kind.is_file() { other.size()? } else { 0 }))
+    Ok(header(
+        kind,
+        meta,
+        if kind.is_file() { other.size()? } else { 0 },
+    ))
 }
 
 /// The uncompressed tar of a layer.
@@ -300,7 +374,9 @@ pub fn reader(blob: &Utf8Path, compression: Compression) -> Result<Box<dyn Read>
         Compression::Zstd => {
             let mut decoder = zstd::stream::read::Decoder::with_buffer(file)
                 .with_context(|| format!("failed to read {blob}"))?;
-            decoder.window_log_max(31).with_context(|| format!("failed to read {blob}"))?;
+            decoder
+                .window_log_max(31)
+                .with_context(|| format!("failed to read {blob}"))?;
             Box::new(BufReader::with_capacity(1 << 20, decoder))
         }
         Compression::Gzip => Box::new(flate2::bufread::GzDecoder::new(file)),
@@ -308,13 +384,21 @@ pub fn reader(blob: &Utf8Path, compression: Compression) -> Result<Box<dyn Read>
 }
 
 /// Writes `blob` again under another compression; the tar inside stays the same.
-pub fn transcode(blob: &Utf8Path, layer: &Layer, to: &Utf8Path, compression: Compression, settings: Layers) -> Result<Layer> {
+pub fn transcode(
+    blob: &Utf8Path,
+    layer: &Layer,
+    to: &Utf8Path,
+    compression: Compression,
+    settings: Layers,
+) -> Result<Layer> {
     let mut writer = BlobWriter::create(to, compression, settings)?;
     let mut reader = reader(blob, layer.compression)?;
     io::copy(&mut reader, &mut writer).with_context(|| format!("failed to copy {blob} to {to}"))?;
     let written = writer.finish()?;
     if written.diff_id != layer.diff_id {
-        return Err(crate::failure::corrupt(format!("{blob} does not unpack to what it was made from")));
+        return Err(crate::failure::corrupt(format!(
+            "{blob} does not unpack to what it was made from"
+        )));
     }
     Ok(written)
 }
@@ -326,7 +410,9 @@ pub fn unpack(blob: &Utf8Path, compression: Compression, root: &Utf8Path) -> Res
     archive.set_preserve_mtime(true);
     archive.set_preserve_ownerships(crate::host::is_root());
     archive.set_overwrite(true);
-    archive.unpack(root).with_context(|| format!("failed to unpack {blob} to {root}"))
+    archive
+        .unpack(root)
+        .with_context(|| format!("failed to unpack {blob} to {root}"))
 }
 
 #[cfg(test)]
@@ -334,19 +420,41 @@ mod tests {
     use super::*;
     use std::os::unix::fs::MetadataExt as _;
 
-    const SETTINGS: Layers = Layers { zstd_level: 3, zstd_window_log: 20, gzip_level: 6 };
-    const FILE: Meta = Meta { mode: 0o644, uid: 0, gid: 0, mtime: 2_114_380_800 };
+    const SETTINGS: Layers = Layers {
+        zstd_level: 3,
+        zstd_window_log: 20,
+        gzip_level: 6,
+    };
+    const FILE: Meta = Meta {
+        mode: 0o644,
+        uid: 0,
+        gid: 0,
+        mtime: 2_114_380_800,
+    };
 
     fn write(folder: &Utf8Path, name: &str, compression: Compression) -> Layer {
         let source = folder.join("source");
         fs_err::write(&source, "content").unwrap();
-        let meta = |_: &Utf8Path| Meta { mode: 0o775, uid: 0, gid: 0, mtime: 1_735_689_600 };
-        let mut layer = LayerWriter::create(&folder.join(name), compression, SETTINGS, meta).unwrap();
-        let (digest, size) = layer.file(Utf8Path::new("var/cache/a"), &source, FILE).unwrap();
-        assert_eq!((digest, size), gocache::hash_reader(&b"content"[..]).unwrap());
+        let meta = |_: &Utf8Path| Meta {
+            mode: 0o775,
+            uid: 0,
+            gid: 0,
+            mtime: 1_735_689_600,
+        };
+        let mut layer =
+            LayerWriter::create(&folder.join(name), compression, SETTINGS, meta).unwrap();
+        let (digest, size) = layer
+            .file(Utf8Path::new("var/cache/a"), &source, FILE)
+            .unwrap();
+        assert_eq!(
+            (digest, size),
+            gocache::hash_reader(&b"content"[..]).unwrap()
+        );
         let long = format!("var/cache/{}/b", "x".repeat(150));
         layer.bytes(Utf8Path::new(&long), b"more", FILE).unwrap();
-        layer.symlink(Utf8Path::new("var/link"), Utf8Path::new("cache/a"), FILE).unwrap();
+        layer
+            .symlink(Utf8Path::new("var/link"), Utf8Path::new("cache/a"), FILE)
+            .unwrap();
         layer.finish().unwrap()
     }
 
@@ -357,17 +465,24 @@ mod tests {
         for compression in [Compression::Zstd, Compression::Gzip] {
             let layer = write(folder, "one", compression);
             assert_eq!(layer, write(folder, "two", compression));
-            let (digest, size) = gocache::hash_reader(fs_err::File::open(folder.join("one")).unwrap()).unwrap();
+            let (digest, size) =
+                gocache::hash_reader(fs_err::File::open(folder.join("one")).unwrap()).unwrap();
             assert_eq!((layer.digest, layer.size_bytes), (digest, size));
 
             let root = folder.join(format!("{compression:?}"));
             fs_err::create_dir(&root).unwrap();
             unpack(&folder.join("one"), compression, &root).unwrap();
-            assert_eq!(fs_err::read_to_string(root.join("var/link")).unwrap(), "content");
+            assert_eq!(
+                fs_err::read_to_string(root.join("var/link")).unwrap(),
+                "content"
+            );
             let file = fs_err::metadata(root.join("var/cache/a")).unwrap();
             assert_eq!((file.mtime(), file.mode() & 0o777), (2_114_380_800, 0o644));
             let above = fs_err::metadata(root.join("var/cache")).unwrap();
-            assert_eq!((above.mtime(), above.mode() & 0o777), (1_735_689_600, 0o775));
+            assert_eq!(
+                (above.mtime(), above.mode() & 0o777),
+                (1_735_689_600, 0o775)
+            );
         }
     }
 
@@ -376,8 +491,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let folder = Utf8Path::from_path(folder.path()).unwrap();
         let zstd = write(folder, "zstd", Compression::Zstd);
-        let gzip = transcode(&folder.join("zstd"), &zstd, &folder.join("gzip"), Compression::Gzip, SETTINGS).unwrap();
-        assert_eq!((gzip.diff_id, gzip.uncompressed_bytes), (zstd.diff_id, zstd.uncompressed_bytes));
+        let gzip = transcode(
+            &folder.join("zstd"),
+            &zstd,
+            &folder.join("gzip"),
+            Compression::Gzip,
+            SETTINGS,
+        )
+        .unwrap();
+        assert_eq!(
+            (gzip.diff_id, gzip.uncompressed_bytes),
+            (zstd.diff_id, zstd.uncompressed_bytes)
+        );
         assert_ne!(gzip.digest, zstd.digest);
     }
 }

@@ -33,20 +33,30 @@ use clap::Parser as _;
 use cli::{BenchWhat, Cli, Command};
 
 fn main() -> ExitCode {
-    let done = match Cli::parse().command {
-        Command::BaseImage(flags) => commands::base_image::run(&flags),
-        Command::Discover(flags) => commands::discover::run(&flags),
-        Command::Bench(flags) => match &flags.what {
-            BenchWhat::Throughput { megabytes, json } => commands::bench_throughput::run(*megabytes, *json),
-            BenchWhat::Naive { source, providers, json } => commands::bench_naive::run(source, providers, *json),
-        },
-        Command::Test(flags) => commands::test::run(&flags),
-    };
-    match done {
+    let cli = Cli::parse();
+    match out::clean_up_on_interrupt().and_then(|()| dispatch(&cli.command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             failure::exit_code(&error)
         }
+    }
+}
+
+fn dispatch(command: &Command) -> anyhow::Result<()> {
+    match command {
+        Command::BaseImage(flags) => commands::base_image::run(flags),
+        Command::Discover(flags) => commands::discover::run(flags),
+        Command::Bench(flags) => match &flags.what {
+            BenchWhat::Throughput { megabytes, json } => {
+                commands::bench_throughput::run(*megabytes, *json)
+            }
+            BenchWhat::Naive {
+                source,
+                providers,
+                json,
+            } => commands::bench_naive::run(source, providers, *json),
+        },
+        Command::Test(flags) => commands::test::run(flags),
     }
 }

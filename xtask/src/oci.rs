@@ -9,8 +9,9 @@ use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::Sha256Hash;
 use oci_spec::image::{
-    Arch, ConfigBuilder, Descriptor, DescriptorBuilder, HistoryBuilder, ImageConfigurationBuilder, ImageIndexBuilder,
-    ImageManifestBuilder, MediaType, Os, PlatformBuilder, RootFsBuilder, Sha256Digest,
+    Arch, ConfigBuilder, Descriptor, DescriptorBuilder, HistoryBuilder, ImageConfigurationBuilder,
+    ImageIndexBuilder, ImageManifestBuilder, MediaType, Os, PlatformBuilder, RootFsBuilder,
+    Sha256Digest,
 };
 use serde::Serialize;
 
@@ -46,10 +47,19 @@ pub struct Variant {
 }
 
 /// Writes a layout of `variants` (name and layers) and of the `-nonroot` twin of each to the folder `layout`.
-pub fn write(layout: &Utf8Path, image: &ImageToml, platform: &Platform, variants: &[(String, Vec<NamedLayer>)]) -> Result<Vec<Variant>> {
+pub fn write(
+    layout: &Utf8Path,
+    image: &ImageToml,
+    platform: &Platform,
+    variants: &[(String, Vec<NamedLayer>)],
+) -> Result<Vec<Variant>> {
     let blobs = layout.join("blobs/sha256");
     fs_err::create_dir_all(&blobs)?;
-    let writer = Writer { blobs, image, platform };
+    let writer = Writer {
+        blobs,
+        image,
+        platform,
+    };
     let mut written = Vec::new();
     let mut manifests = Vec::new();
     for (name, layers) in variants {
@@ -57,21 +67,40 @@ pub fn write(layout: &Utf8Path, image: &ImageToml, platform: &Platform, variants
             writer.link(&layer.layer)?;
         }
         for nonroot in [false, true] {
-            let name = if nonroot { format!("{name}{NONROOT}") } else { name.clone() };
+            let name = if nonroot {
+                format!("{name}{NONROOT}")
+            } else {
+                name.clone()
+            };
             let descriptor = writer.manifest(&name, layers, nonroot)?;
             written.push(Variant {
                 name,
                 digest: descriptor.digest().to_string(),
-                compressed_bytes: layers.iter().map(|layer| layer.layer.layer.size_bytes).sum(),
-                uncompressed_bytes: layers.iter().map(|layer| layer.layer.layer.uncompressed_bytes).sum(),
+                compressed_bytes: layers
+                    .iter()
+                    .map(|layer| layer.layer.layer.size_bytes)
+                    .sum(),
+                uncompressed_bytes: layers
+                    .iter()
+                    .map(|layer| layer.layer.layer.uncompressed_bytes)
+                    .sum(),
             });
             manifests.push(descriptor);
         }
     }
-    let index = ImageIndexBuilder::default().schema_version(2u32).media_type(MediaType::ImageIndex).manifests(manifests);
+    let index = ImageIndexBuilder::default()
+        .schema_version(2u32)
+        .media_type(MediaType::ImageIndex)
+        .manifests(manifests);
     let index = index.build().context("failed to describe the layout")?;
-    fs_err::write(layout.join("index.json"), serde_json::to_vec_pretty(&index)?)?;
-    fs_err::write(layout.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)?;
+    fs_err::write(
+        layout.join("index.json"),
+        serde_json::to_vec_pretty(&index)?,
+    )?;
+    fs_err::write(
+        layout.join("oci-layout"),
+        r#"{"imageLayoutVersion":"1.0.0"}"#,
+    )?;
     Ok(written)
 }
 
@@ -81,8 +110,13 @@ pub fn env(image: &ImageToml, platform: &Platform, nonroot: bool) -> BTreeMap<St
     env.extend(image.go_env(platform));
     if nonroot {
         // Where GOCACHE cannot be written to the go command fails by itself; this serves it from where it is.
-        env.insert("GOCACHEPROG".to_owned(), format!("{VERIFIER} cacheprog --shipped {}", image.go.gocache));
+        env.insert(
+            "GOCACHEPROG".to_owned(),
+            format!("{VERIFIER} cacheprog --shipped {}", image.go.gocache),
+        );
         env.insert("HOME".to_owned(), image.user.home.to_string());
+        // Programs that ask for the user's name find none for the random uid of a cluster.
+        env.insert("USER".to_owned(), image.user.name.clone());
     }
     env
 }
@@ -96,7 +130,11 @@ struct Writer<'a> {
 impl Writer<'_> {
     fn link(&self, layer: &KeptLayer) -> Result<()> {
         let target = self.blobs.join(layer.layer.digest.to_string());
-        if target.exists() { Ok(()) } else { link_or_copy(&layer.blob, &target) }
+        if target.exists() {
+            Ok(())
+        } else {
+            link_or_copy(&layer.blob, &target)
+        }
     }
 
     fn blob(&self, media_type: MediaType, value: &impl Serialize) -> Result<Descriptor> {
@@ -115,7 +153,11 @@ impl Writer<'_> {
                     Compression::Zstd => MediaType::ImageLayerZstd,
                     Compression::Gzip => MediaType::ImageLayerGzip,
                 };
-                descriptor(media_type, layer.layer.layer.digest, layer.layer.layer.size_bytes)
+                descriptor(
+                    media_type,
+                    layer.layer.layer.digest,
+                    layer.layer.layer.size_bytes,
+                )
             })
             .collect::<Result<Vec<_>>>()?;
         let manifest = ImageManifestBuilder::default()
@@ -126,39 +168,72 @@ impl Writer<'_> {
             .build()
             .context("failed to describe an image")?;
         let mut descriptor = self.blob(MediaType::ImageManifest, &manifest)?;
-        let platform = PlatformBuilder::default().os(self.os()).architecture(self.arch()).build();
+        let platform = PlatformBuilder::default()
+            .os(self.os())
+            .architecture(self.arch())
+            .build();
         descriptor.set_platform(Some(platform.context("failed to describe the platform")?));
-        descriptor.set_annotations(Some(HashMap::from([("org.opencontainers.image.ref.name".to_owned(), name.to_owned())])));
+        descriptor.set_annotations(Some(HashMap::from([(
+            "org.opencontainers.image.ref.name".to_owned(),
+            name.to_owned(),
+        )])));
         Ok(descriptor)
     }
 
     fn config(&self, layers: &[NamedLayer], nonroot: bool) -> Result<serde_json::Value> {
         let image = self.image;
         let env = env(image, self.platform, nonroot);
-        let mut config = ConfigBuilder::default().cmd(vec!["/bin/bash".to_owned()]).working_dir("/".to_owned());
+        let mut config = ConfigBuilder::default()
+            .cmd(vec!["/bin/bash".to_owned()])
+            .working_dir("/".to_owned());
         if nonroot {
-            config = config.user(image.user.uid.to_string()).working_dir(image.user.home.to_string());
+            config = config
+                .user(image.user.uid.to_string())
+                .working_dir(image.user.home.to_string());
         }
         let created = jiff::Timestamp::from_second(i64::try_from(image.image.epoch)?)
             .context("image.epoch is no time")?
             .to_string();
         let labels = [
             ("org.opencontainers.image.title", image.image.title.as_str()),
-            ("org.opencontainers.image.description", &image.image.description),
+            (
+                "org.opencontainers.image.description",
+                &image.image.description,
+            ),
             ("org.opencontainers.image.licenses", &image.image.licenses),
-            ("org.opencontainers.image.version", env!("CARGO_PKG_VERSION")),
+            (
+                "org.opencontainers.image.version",
+                env!("CARGO_PKG_VERSION"),
+            ),
             ("org.opencontainers.image.created", &created),
         ];
         let config = config
-            .env(env.into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>())
-            .labels(HashMap::from(labels.map(|(name, value)| (name.to_owned(), value.to_owned()))))
+            .env(
+                env.into_iter()
+                    .map(|(name, value)| format!("{name}={value}"))
+                    .collect::<Vec<_>>(),
+            )
+            .labels(HashMap::from(
+                labels.map(|(name, value)| (name.to_owned(), value.to_owned())),
+            ))
             .build()
             .context("failed to describe the image's configuration")?;
-        let diff_ids: Vec<String> = layers.iter().map(|layer| format!("sha256:{}", layer.layer.layer.diff_id)).collect();
-        let rootfs = RootFsBuilder::default().typ("layers".to_owned()).diff_ids(diff_ids).build();
+        let diff_ids: Vec<String> = layers
+            .iter()
+            .map(|layer| format!("sha256:{}", layer.layer.layer.diff_id))
+            .collect();
+        let rootfs = RootFsBuilder::default()
+            .typ("layers".to_owned())
+            .diff_ids(diff_ids)
+            .build();
         let history = layers
             .iter()
-            .map(|layer| HistoryBuilder::default().created(created.clone()).created_by(layer.name.clone()).build())
+            .map(|layer| {
+                HistoryBuilder::default()
+                    .created(created.clone())
+                    .created_by(layer.name.clone())
+                    .build()
+            })
             .collect::<Result<Vec<_>, _>>()
             .context("failed to describe the image's history")?;
         let built = ImageConfigurationBuilder::default()
@@ -184,7 +259,10 @@ impl Writer<'_> {
 }
 
 fn descriptor(media_type: MediaType, digest: Sha256Hash, size_bytes: u64) -> Result<Descriptor> {
-    let digest: Sha256Digest = digest.to_string().parse().context("a digest is 64 hex digits")?;
+    let digest: Sha256Digest = digest
+        .to_string()
+        .parse()
+        .context("a digest is 64 hex digits")?;
     DescriptorBuilder::default()
         .media_type(media_type)
         .digest(digest)

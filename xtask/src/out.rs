@@ -1,5 +1,7 @@
 //! Output folders: complete or absent, and never somebody else's.
 
+use std::sync::Mutex;
+
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -8,6 +10,25 @@ use crate::work::remove_tree;
 
 /// The file by which a folder is known to be one of ours.
 pub const MARKER: &str = "summary.json";
+
+/// What an interrupt has to remove.
+static BEGUN: Mutex<Vec<Utf8PathBuf>> = Mutex::new(Vec::new());
+
+/// Makes Ctrl-C and termination remove output that is not complete. Kept work needs no such care: the next run
+/// removes what this one did not finish.
+pub fn clean_up_on_interrupt() -> Result<()> {
+    ctrlc::set_handler(|| {
+        let begun = BEGUN.lock().map(|begun| begun.clone()).unwrap_or_default();
+        for partial in begun {
+            if let Err(error) = remove_tree(&partial) {
+                eprintln!("warning: {error:#}");
+            }
+        }
+        eprintln!("interrupted; run the same command again to go on from the finished steps");
+        std::process::exit(130);
+    })
+    .context("failed to set up what happens on Ctrl-C")
+}
 
 /// An output folder that is being written beside its final place.
 #[derive(Debug)]
@@ -19,18 +40,28 @@ pub struct Out {
 impl Out {
     /// Makes sure that `place` may be written; nothing is made yet.
     pub fn at(place: &Utf8Path) -> Result<Self> {
-        let name = place.file_name().ok_or_else(|| usage(format!("--out {place} names no folder")))?;
+        let name = place
+            .file_name()
+            .ok_or_else(|| usage(format!("--out {place} names no folder")))?;
         let is_ours = place.join(MARKER).is_file() && place.join("oci/oci-layout").is_file();
         let is_empty = place.is_dir() && fs_err::read_dir(place)?.next().is_none();
         if place.symlink_metadata().is_ok() && !is_ours && !is_empty {
-            return Err(usage(format!("--out {place} exists and is not an image of ours; name another folder or remove it")));
+            return Err(usage(format!(
+                "--out {place} exists and is not an image of ours; name another folder or remove it"
+            )));
         }
         let partial = place.with_file_name(format!(".{name}.partial"));
-        Ok(Self { place: place.to_owned(), partial })
+        Ok(Self {
+            place: place.to_owned(),
+            partial,
+        })
     }
 
     /// The folder to write to, empty. An interrupt removes it.
     pub fn begin(&self) -> Result<&Utf8Path> {
+        if let Ok(mut begun) = BEGUN.lock() {
+            begun.push(self.partial.clone());
+        }
         remove_tree(&self.partial)?;
         fs_err::create_dir_all(&self.partial)?;
         Ok(&self.partial)
@@ -48,7 +79,9 @@ impl Out {
         if self.place.exists() {
             fs_err::rename(&self.place, &old)?;
         }
-        fs_err::File::open(&self.partial)?.sync_all().with_context(|| format!("failed to sync {}", self.partial))?;
+        fs_err::File::open(&self.partial)?
+            .sync_all()
+            .with_context(|| format!("failed to sync {}", self.partial))?;
         fs_err::rename(&self.partial, &self.place)?;
         remove_tree(&old)
     }
@@ -73,7 +106,12 @@ mod tests {
         fs_err::create_dir(&place).unwrap();
         Out::at(&place).unwrap();
         fs_err::write(place.join("thesis.tex"), "x").unwrap();
-        assert!(Out::at(&place).unwrap_err().to_string().contains("not an image of ours"));
+        assert!(
+            Out::at(&place)
+                .unwrap_err()
+                .to_string()
+                .contains("not an image of ours")
+        );
         assert!(place.join("thesis.tex").is_file());
     }
 

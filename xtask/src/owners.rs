@@ -28,7 +28,10 @@ impl Owners<'_> {
     /// A file of the image.
     pub fn file(&self, path: &Utf8Path, executable: bool) -> Meta {
         if path.starts_with(relative(&self.0.go.gocache)) {
-            Meta { mtime: self.0.image.cache_entry_time, ..self.runners(0o664) }
+            Meta {
+                mtime: self.0.image.cache_entry_time,
+                ..self.runners(0o664)
+            }
         } else if self.in_extracted_module(path) {
             self.runners(0o444)
         } else if self.is_runners(path) {
@@ -39,11 +42,19 @@ impl Owners<'_> {
     }
 
     fn roots(&self, mode: u32) -> Meta {
-        Meta { mode, uid: 0, gid: 0, mtime: self.0.image.epoch }
+        Meta {
+            mode,
+            uid: 0,
+            gid: 0,
+            mtime: self.0.image.epoch,
+        }
     }
 
     fn runners(&self, mode: u32) -> Meta {
-        Meta { uid: self.0.user.uid, ..self.roots(mode) }
+        Meta {
+            uid: self.0.user.uid,
+            ..self.roots(mode)
+        }
     }
 
     fn is_runners(&self, path: &Utf8Path) -> bool {
@@ -56,7 +67,9 @@ impl Owners<'_> {
 
     /// Whether `path` is the folder of an extracted Go module or below one.
     fn in_extracted_module(&self, path: &Utf8Path) -> bool {
-        let Ok(below) = path.strip_prefix(relative(&self.0.go.gomodcache)) else { return false };
+        let Ok(below) = path.strip_prefix(relative(&self.0.go.gomodcache)) else {
+            return false;
+        };
         !below.starts_with("cache") && below.components().any(|part| part.as_str().contains('@'))
     }
 }
@@ -71,7 +84,10 @@ mod tests {
     use super::*;
 
     fn image() -> ImageToml {
-        ImageToml::read(&Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("../base-images/iac-runner/image.toml")).unwrap()
+        ImageToml::read(
+            &Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("../base-images/iac-runner/image.toml"),
+        )
+        .unwrap()
     }
 
     #[test]
@@ -79,10 +95,19 @@ mod tests {
         let image = image();
         let owners = Owners(&image);
         let entry = owners.file("var/cache/go-build/ab/abc-d".into(), false);
-        assert_eq!((entry.mode, entry.uid, entry.gid, entry.mtime), (0o664, 65532, 0, image.image.cache_entry_time));
+        assert_eq!(
+            (entry.mode, entry.uid, entry.gid, entry.mtime),
+            (0o664, 65532, 0, image.image.cache_entry_time)
+        );
         let folder = owners.folder("var/cache/go-build/ab".into());
-        assert_eq!((folder.mode, folder.uid, folder.gid, folder.mtime), (0o775, 65532, 0, image.image.epoch));
-        let download = owners.file("var/cache/go-mod/cache/download/x/@v/v1.0.0.mod".into(), false);
+        assert_eq!(
+            (folder.mode, folder.uid, folder.gid, folder.mtime),
+            (0o775, 65532, 0, image.image.epoch)
+        );
+        let download = owners.file(
+            "var/cache/go-mod/cache/download/x/@v/v1.0.0.mod".into(),
+            false,
+        );
         assert_eq!(download.mode, 0o664);
     }
 
@@ -90,17 +115,45 @@ mod tests {
     fn extracted_modules_are_read_only_and_their_parents_are_not() {
         let image = image();
         let owners = Owners(&image);
-        assert_eq!(owners.folder("var/cache/go-mod/github.com/pulumi".into()).mode, 0o775);
-        assert_eq!(owners.folder("var/cache/go-mod/github.com/x@v1.0.0".into()).mode, 0o555);
-        assert_eq!(owners.folder("var/cache/go-mod/github.com/x@v1.0.0/sub".into()).mode, 0o555);
-        assert_eq!(owners.file("var/cache/go-mod/github.com/x@v1.0.0/a.go".into(), false).mode, 0o444);
+        assert_eq!(
+            owners
+                .folder("var/cache/go-mod/github.com/pulumi".into())
+                .mode,
+            0o775
+        );
+        assert_eq!(
+            owners
+                .folder("var/cache/go-mod/github.com/x@v1.0.0".into())
+                .mode,
+            0o555
+        );
+        assert_eq!(
+            owners
+                .folder("var/cache/go-mod/github.com/x@v1.0.0/sub".into())
+                .mode,
+            0o555
+        );
+        assert_eq!(
+            owners
+                .file("var/cache/go-mod/github.com/x@v1.0.0/a.go".into(), false)
+                .mode,
+            0o444
+        );
     }
 
     #[test]
     fn the_rest_is_roots() {
         let image = image();
         let owners = Owners(&image);
-        assert_eq!(owners.file("usr/local/bin/tofu".into(), true), Meta { mode: 0o755, uid: 0, gid: 0, mtime: image.image.epoch });
+        assert_eq!(
+            owners.file("usr/local/bin/tofu".into(), true),
+            Meta {
+                mode: 0o755,
+                uid: 0,
+                gid: 0,
+                mtime: image.image.epoch
+            }
+        );
         assert_eq!(owners.folder("var/cache".into()).uid, 0);
     }
 }

@@ -101,9 +101,14 @@ impl Pack {
     pub fn read(work: &Work, folder: &Utf8Path) -> Result<Self> {
         let manifest = fs_err::read(folder.join(MANIFEST))
             .map_err(|error| error.to_string())
-            .and_then(|json| serde_json::from_slice(&json).map_err(|error| format!("{MANIFEST}: {error}")))
+            .and_then(|json| {
+                serde_json::from_slice(&json).map_err(|error| format!("{MANIFEST}: {error}"))
+            })
             .map_err(|reason: String| work.discard(folder, &reason))?;
-        let pack = Self { folder: folder.to_owned(), manifest };
+        let pack = Self {
+            folder: folder.to_owned(),
+            manifest,
+        };
         for layer in pack.layers() {
             layer.checked(work, folder)?;
         }
@@ -116,13 +121,22 @@ impl Pack {
         let executables = (EXECUTABLES, self.manifest.executables.as_ref());
         [caches, executables]
             .into_iter()
-            .filter_map(|(file, layer)| Some(KeptLayer { blob: self.folder.join(file), layer: layer?.clone() }))
+            .filter_map(|(file, layer)| {
+                Some(KeptLayer {
+                    blob: self.folder.join(file),
+                    layer: layer?.clone(),
+                })
+            })
             .collect()
     }
 
     /// Paths of its files, relative to the root of the image.
     pub fn paths(&self) -> BTreeSet<&Utf8Path> {
-        self.manifest.files.iter().map(|file| file.path.as_path()).collect()
+        self.manifest
+            .files
+            .iter()
+            .map(|file| file.path.as_path())
+            .collect()
     }
 }
 
@@ -152,9 +166,16 @@ pub struct Content {
 }
 
 /// Writes the layers and the manifest of `content`, whose files are in `go_mod` and `go_build`, to `folder`.
-pub fn write(image: &ImageToml, content: Content, go_mod: &Utf8Path, go_build: &Utf8Path, folder: &Utf8Path) -> Result<()> {
+pub fn write(
+    image: &ImageToml,
+    content: Content,
+    go_mod: &Utf8Path,
+    go_build: &Utf8Path,
+    folder: &Utf8Path,
+) -> Result<()> {
     let started = std::time::Instant::now();
-    let info = serde_json::to_vec_pretty(&content.info(go_mod)?).context("failed to serialize a pack's description")?;
+    let info = serde_json::to_vec_pretty(&content.info(go_mod)?)
+        .context("failed to serialize a pack's description")?;
     let caches = || -> Result<_> {
         let mut layer = writer(image, &folder.join(CACHES))?;
         let info_path = relative(Utf8Path::new(PACKS_PATH)).join(format!("{}.json", content.name));
@@ -164,7 +185,13 @@ pub fn write(image: &ImageToml, content: Content, go_mod: &Utf8Path, go_build: &
             files.push(add(image, &mut layer, &image.go.gomodcache, path, go_mod)?);
         }
         verify_modules(image, &content.go_modules, &files)?;
-        add_entries(image, &mut layer, &content.go_build_files, go_build, &mut files)?;
+        add_entries(
+            image,
+            &mut layer,
+            &content.go_build_files,
+            go_build,
+            &mut files,
+        )?;
         Ok((layer.finish()?, files))
     };
     let executables = || -> Result<_> {
@@ -173,7 +200,13 @@ pub fn write(image: &ImageToml, content: Content, go_mod: &Utf8Path, go_build: &
         }
         let mut layer = writer(image, &folder.join(EXECUTABLES))?;
         let mut files = Vec::new();
-        add_entries(image, &mut layer, &content.executable_files, go_build, &mut files)?;
+        add_entries(
+            image,
+            &mut layer,
+            &content.executable_files,
+            go_build,
+            &mut files,
+        )?;
         Ok((Some(layer.finish()?), files))
     };
     let (caches, executables) = rayon::join(caches, executables);
@@ -192,7 +225,10 @@ pub fn write(image: &ImageToml, content: Content, go_mod: &Utf8Path, go_build: &
         executables,
         links_not_cached: content.links_not_cached,
         broken: content.broken,
-        timings: Timings { pack_ms, ..content.timings },
+        timings: Timings {
+            pack_ms,
+            ..content.timings
+        },
     };
     let json = serde_json::to_vec(&manifest).context("failed to serialize a pack's manifest")?;
     fs_err::write(folder.join(MANIFEST), json)?;
@@ -213,7 +249,10 @@ impl Content {
             modules: self
                 .modules
                 .iter()
-                .map(|module| PackModule { component: module.component.clone(), path: module.path.clone() })
+                .map(|module| PackModule {
+                    component: module.component.clone(),
+                    path: module.path.clone(),
+                })
                 .collect(),
             go_modules: self.go_modules.len() as u64,
             go_mod_bytes,
@@ -227,14 +266,33 @@ type Writer<'a> = LayerWriter<Box<dyn Fn(&Utf8Path) -> crate::layer::Meta + Send
 
 fn writer<'a>(image: &'a ImageToml, blob: &Utf8Path) -> Result<Writer<'a>> {
     let owners = Owners(image);
-    LayerWriter::create(blob, Compression::Zstd, image.layers, Box::new(move |folder| owners.folder(folder)))
+    LayerWriter::create(
+        blob,
+        Compression::Zstd,
+        image.layers,
+        Box::new(move |folder| owners.folder(folder)),
+    )
 }
 
 /// Adds `path` of the cache that the image has at `cache`; `folder` is where that cache is here.
-fn add(image: &ImageToml, layer: &mut Writer<'_>, cache: &Utf8Path, path: &Utf8Path, folder: &Utf8Path) -> Result<PackedFile> {
+fn add(
+    image: &ImageToml,
+    layer: &mut Writer<'_>,
+    cache: &Utf8Path,
+    path: &Utf8Path,
+    folder: &Utf8Path,
+) -> Result<PackedFile> {
     let target = relative(cache).join(path);
-    let (sha256, size_bytes) = layer.file(&target, &folder.join(path), Owners(image).file(&target, false))?;
-    Ok(PackedFile { path: target, size_bytes, sha256 })
+    let (sha256, size_bytes) = layer.file(
+        &target,
+        &folder.join(path),
+        Owners(image).file(&target, false),
+    )?;
+    Ok(PackedFile {
+        path: target,
+        size_bytes,
+        sha256,
+    })
 }
 
 /// Adds sealed entries of the build cache, each of which must still be what was sealed.
@@ -248,7 +306,10 @@ fn add_entries(
     for entry in entries {
         let packed = add(image, layer, &image.go.gocache, &entry.path, go_build)?;
         if packed.sha256 != entry.sha256 {
-            return Err(corrupt(format!("{} changed while it was packed", go_build.join(&entry.path))));
+            return Err(corrupt(format!(
+                "{} changed while it was packed",
+                go_build.join(&entry.path)
+            )));
         }
         files.push(packed);
     }
@@ -261,14 +322,24 @@ fn add_entries(
 pub struct DamagedModules(pub Vec<GoModule>);
 
 fn names(modules: &[GoModule]) -> String {
-    modules.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    modules
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// Makes sure that each Go module's files have the hash that its download was checked against.
-fn verify_modules(image: &ImageToml, modules: &[Required], files: &[PackedFile]) -> Result<(), DamagedModules> {
+fn verify_modules(
+    image: &ImageToml,
+    modules: &[Required],
+    files: &[PackedFile],
+) -> Result<(), DamagedModules> {
     let root = relative(&image.go.gomodcache);
-    let by_path: BTreeMap<&Utf8Path, Sha256Hash> =
-        files.iter().map(|file| (file.path.as_path(), file.sha256)).collect();
+    let by_path: BTreeMap<&Utf8Path, Sha256Hash> = files
+        .iter()
+        .map(|file| (file.path.as_path(), file.sha256))
+        .collect();
     let is_damaged = |required: &&Required| {
         let folder = root.join(required.module.folder());
         let below = by_path
@@ -276,7 +347,14 @@ fn verify_modules(image: &ImageToml, modules: &[Required], files: &[PackedFile])
             .map_while(|(path, digest)| Some((path.strip_prefix(&folder).ok()?.as_str(), *digest)));
         h1(&required.module, below) != required.sum
     };
-    let damaged: Vec<GoModule> =
-        modules.iter().filter(is_damaged).map(|required| required.module.clone()).collect();
-    if damaged.is_empty() { Ok(()) } else { Err(DamagedModules(damaged)) }
+    let damaged: Vec<GoModule> = modules
+        .iter()
+        .filter(is_damaged)
+        .map(|required| required.module.clone())
+        .collect();
+    if damaged.is_empty() {
+        Ok(())
+    } else {
+        Err(DamagedModules(damaged))
+    }
 }

@@ -18,21 +18,29 @@ use crate::resolve::{GoMod, Package, Requirements, Resolver, What, by_go_mod};
 use crate::tools::{self, Parts};
 use crate::tree::Tree;
 use crate::warm::{COMMON, Warmer};
-use crate::work::{Key, Work};
+use crate::work::{Key, Work, remove_tree};
 use crate::{host, toolchain, verifier_build};
 
 /// The folder of this workspace.
 pub fn workspace() -> Utf8PathBuf {
-    let manifest = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_else(|_| env!("CARGO_MANIFEST_DIR").to_owned());
-    Utf8Path::new(&manifest).parent().map_or_else(|| manifest.clone().into(), Utf8Path::to_owned)
+    let manifest = std::env::var("CARGO_MANIFEST_DIR")
+        .unwrap_or_else(|_| env!("CARGO_MANIFEST_DIR").to_owned());
+    Utf8Path::new(&manifest)
+        .parent()
+        .map_or_else(|| manifest.clone().into(), Utf8Path::to_owned)
 }
 
 /// The source that the flags name, as an absolute path.
 pub fn source(flags: &cli::Source) -> Result<Utf8PathBuf> {
-    let source = flags.source.clone().unwrap_or_else(|| workspace().join("catalog"));
-    source
-        .canonicalize_utf8()
-        .map_err(|error| usage(format!("the source {source} cannot be read: {error}; name a folder with --source")))
+    let source = flags
+        .source
+        .clone()
+        .unwrap_or_else(|| workspace().join("catalog"));
+    source.canonicalize_utf8().map_err(|error| {
+        usage(format!(
+            "the source {source} cannot be read: {error}; name a folder with --source"
+        ))
+    })
 }
 
 /// The modules of `source`; what was skipped, and why, goes to standard error.
@@ -51,15 +59,24 @@ pub fn discover(source: &Utf8Path) -> Result<Discovery> {
 
 /// The providers that were asked for, or all of `modules`; sorted.
 pub fn select(modules: &[Module], wanted: &[String]) -> Result<Vec<String>> {
-    let known: BTreeSet<&str> = modules.iter().map(|module| module.provider.as_str()).collect();
+    let known: BTreeSet<&str> = modules
+        .iter()
+        .map(|module| module.provider.as_str())
+        .collect();
     let list = known.iter().copied().collect::<Vec<_>>().join(", ");
     for provider in wanted {
         if !known.contains(provider.as_str()) {
-            return Err(usage(format!("there is no provider `{provider}` in the source; there are: {list}")));
+            return Err(usage(format!(
+                "there is no provider `{provider}` in the source; there are: {list}"
+            )));
         }
     }
     let wanted: BTreeSet<&str> = wanted.iter().map(String::as_str).collect();
-    Ok(known.into_iter().filter(|provider| wanted.is_empty() || wanted.contains(provider)).map(str::to_owned).collect())
+    Ok(known
+        .into_iter()
+        .filter(|provider| wanted.is_empty() || wanted.contains(provider))
+        .map(str::to_owned)
+        .collect())
 }
 
 /// What a command may do, from its flags.
@@ -75,6 +92,8 @@ pub struct Settings {
     pub offline: bool,
     /// Whether modules that do not build are left out.
     pub keep_going: bool,
+    /// Whether packs are made anew although they are kept.
+    pub again: bool,
 }
 
 impl Settings {
@@ -82,7 +101,14 @@ impl Settings {
     pub fn new(source: Utf8PathBuf) -> Self {
         let jobs = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let image = workspace().join("base-images/iac-runner/image.toml");
-        Self { image, source, jobs, offline: false, keep_going: false }
+        Self {
+            image,
+            source,
+            jobs,
+            offline: false,
+            keep_going: false,
+            again: false,
+        }
     }
 }
 
@@ -121,30 +147,62 @@ pub struct ProviderPack {
 pub fn foundation(settings: Settings, progress: &mut Progress) -> Result<Foundation> {
     let image = ImageToml::read(&settings.image)?;
     let platform = Platform::host();
-    host::require_programs()?;
+    host::require_programs(&host::PROGRAMS)?;
     let work = Work::open()?;
-    let Base { layer: base, root } =
-        progress.step("base system", Kind::Network, |_| base::make(&work, &image, &platform))?;
-    let go = progress.step(format!("Go {}", image.go.version), Kind::Network, |_| toolchain::make(&work, &image, &platform))?;
-    let tree = Tree { root, go, image, platform };
+    let Base { layer: base, root } = progress.step("base system", Kind::Network, |_| {
+        base::make(&work, &image, &platform)
+    })?;
+    let go = progress.step(format!("Go {}", image.go.version), Kind::Network, |_| {
+        toolchain::make(&work, &image, &platform)
+    })?;
+    let tree = Tree {
+        root,
+        go,
+        image,
+        platform,
+    };
     let go_mod = work.shared("go-mod")?;
-    let description = settings.image.parent().context("image.toml stands in a folder")?.to_owned();
-    let executables =
-        progress.step("tools", Kind::Go, |step| tools::make(&work, &tree, &description, &go_mod, settings.offline, step))?;
-    let verifier = progress.step("verifier", Kind::Other, |_| verifier_build::make(&workspace()))?;
+    let description = settings
+        .image
+        .parent()
+        .context("image.toml stands in a folder")?
+        .to_owned();
+    let executables = progress.step("tools", Kind::Go, |step| {
+        tools::make(&work, &tree, &description, &go_mod, settings.offline, step)
+    })?;
+    let verifier = progress.step("verifier", Kind::Other, |_| {
+        verifier_build::make(&workspace())
+    })?;
     let versions = tools::versions(&tree.image);
-    let parts = Parts { executables: &executables, verifier: &verifier, versions };
+    let parts = Parts {
+        executables: &executables,
+        verifier: &verifier,
+        versions,
+    };
     let tools = progress.step("tools layer", Kind::Other, |step| {
         let layer = tools::layer(&work, &tree, &parts)?;
         step.written_bytes = layer.layer.size_bytes;
         Ok(layer)
     })?;
-    Ok(Foundation { work, tree, base, tools, verifier, go_mod, settings })
+    Ok(Foundation {
+        work,
+        tree,
+        base,
+        tools,
+        verifier,
+        go_mod,
+        settings,
+    })
 }
 
 impl Foundation {
     /// Makes the packs of `common` and of `providers`.
-    pub fn packs(&self, modules: &[Module], providers: &[String], progress: &mut Progress) -> Result<(Pack, Vec<ProviderPack>)> {
+    pub fn packs(
+        &self,
+        modules: &[Module],
+        providers: &[String],
+        progress: &mut Progress,
+    ) -> Result<(Pack, Vec<ProviderPack>)> {
         let resolver = Resolver {
             work: &self.work,
             tree: &self.tree,
@@ -159,12 +217,22 @@ impl Foundation {
         let common_key = self.common_key(&common)?;
         let warmer = self.warmer();
         let common_pack = progress.step("warm common", Kind::Go, |step| {
-            let folder = self.work.keep(COMMON, &common_key, |folder| warmer.common(&common, folder, step))?;
+            self.forget(COMMON, &common_key)?;
+            let folder = self.work.keep(COMMON, &common_key, |folder| {
+                warmer.common(&common, folder, step)
+            })?;
             Pack::read(&self.work, &folder)
         })?;
         let mut packs = Vec::new();
         for provider in providers {
-            packs.push(self.pack(&resolver, provider, modules, &common_pack, &common_key, progress)?);
+            packs.push(self.pack(
+                &resolver,
+                provider,
+                modules,
+                &common_pack,
+                &common_key,
+                progress,
+            )?);
         }
         Ok((common_pack, packs))
     }
@@ -181,10 +249,23 @@ impl Foundation {
         }
     }
 
+    /// Makes way for a pack that is to be made anew.
+    fn forget(&self, kind: &str, key: &Key) -> Result<()> {
+        match self.work.kept(kind, key) {
+            Some(folder) if self.settings.again => remove_tree(&folder),
+            _ => Ok(()),
+        }
+    }
+
     fn common_key(&self, common: &Common) -> Result<Key> {
         let image = &self.tree.image;
         let identity = image.identity(&self.tree.platform);
-        let looks = (image.layers, image.image.epoch, image.image.cache_entry_time, image.user.uid);
+        let looks = (
+            image.layers,
+            image.image.epoch,
+            image.image.cache_entry_time,
+            image.user.uid,
+        );
         let units: Vec<_> = common.units.iter().map(|unit| &unit.packages).collect();
         let requirements = &common.requirements;
         Key::of(&(identity, looks, units, &common.packages, requirements))
@@ -199,20 +280,41 @@ impl Foundation {
         common_key: &Key,
         progress: &mut Progress,
     ) -> Result<ProviderPack> {
-        let own: Vec<Module> = modules.iter().filter(|module| module.provider == provider).cloned().collect();
+        let own: Vec<Module> = modules
+            .iter()
+            .filter(|module| module.provider == provider)
+            .cloned()
+            .collect();
         let mut plan = progress.step(format!("resolve {provider}"), Kind::Network, |_| {
             self.plan(resolver, &by_go_mod(&self.settings.source, &own))
         })?;
         let key = Key::of(&(common_key, provider, &plan.inputs))?;
         progress.step(format!("warm {provider}"), Kind::Go, |step| {
+            self.forget("pack", &key)?;
             let folder = self.work.keep("pack", &key, |folder| {
-                self.warmer().provider(provider, &plan.go_mods, &plan.requirements, common, folder, step)
+                self.warmer().provider(
+                    provider,
+                    &plan.go_mods,
+                    &plan.requirements,
+                    common,
+                    folder,
+                    step,
+                )
             })?;
             let pack = Pack::read(&self.work, &folder)?;
             plan.broken.extend(pack.manifest.broken.iter().cloned());
             self.refuse(&plan.broken)?;
-            step.written_bytes = pack.layers().iter().map(|layer| layer.layer.size_bytes).sum();
-            Ok(ProviderPack { name: provider.to_owned(), key, pack, broken: plan.broken })
+            step.written_bytes = pack
+                .layers()
+                .iter()
+                .map(|layer| layer.layer.size_bytes)
+                .sum();
+            Ok(ProviderPack {
+                name: provider.to_owned(),
+                key,
+                pack,
+                broken: plan.broken,
+            })
         })
     }
 
@@ -223,21 +325,39 @@ impl Foundation {
             let requirements = resolver.requirements(go_mod)?;
             let wanted: Vec<&Module> = go_mod.modules.iter().collect();
             let loaded = resolver.load(go_mod, &What::Modules(&wanted))?;
-            let broken = loaded.broken.iter().map(|(path, reason)| format!("{path} cannot be loaded: {reason}"));
+            let broken = loaded
+                .broken
+                .iter()
+                .map(|(path, reason)| format!("{path} cannot be loaded: {reason}"));
             plan.broken.extend(broken);
             let mut go_mod = go_mod.clone();
-            go_mod.modules.retain(|module| !loaded.broken.contains_key(module.path.as_str()));
-            let roots: BTreeSet<&str> = go_mod.modules.iter().map(|module| module.import_path.as_str()).collect();
+            go_mod
+                .modules
+                .retain(|module| !loaded.broken.contains_key(module.path.as_str()));
+            let roots: BTreeSet<&str> = go_mod
+                .modules
+                .iter()
+                .map(|module| module.import_path.as_str())
+                .collect();
             let imported: BTreeSet<&String> = roots
                 .iter()
                 .filter_map(|path| loaded.packages.get(*path))
                 .flat_map(|package| &package.imports)
-                .filter(|path| loaded.packages.get(*path).is_some_and(|package| package.name != "main" && *path != "unsafe"))
+                .filter(|path| {
+                    loaded
+                        .packages
+                        .get(*path)
+                        .is_some_and(|package| package.name != "main" && *path != "unsafe")
+                })
                 .collect();
             let packages: Vec<String> = imported.into_iter().cloned().collect();
             plan.inputs.push((
                 resolver.digest(&go_mod)?,
-                go_mod.modules.iter().map(|module| module.path.clone()).collect(),
+                go_mod
+                    .modules
+                    .iter()
+                    .map(|module| module.path.clone())
+                    .collect(),
                 loaded.packages.into_values().collect(),
             ));
             plan.requirements.extend(requirements);
@@ -249,7 +369,11 @@ impl Foundation {
 
     /// Stops at modules that do not build, unless the others are wanted all the same.
     fn refuse(&self, broken: &[String]) -> Result<()> {
-        if broken.is_empty() || self.settings.keep_going { Ok(()) } else { bail!("{}", broken.join("\n")) }
+        if broken.is_empty() || self.settings.keep_going {
+            Ok(())
+        } else {
+            bail!("{}", broken.join("\n"))
+        }
     }
 }
 
@@ -260,6 +384,10 @@ struct Plan {
     go_mods: Vec<(GoMod, Vec<String>)>,
     requirements: Requirements,
     /// For the key: digests of go.mod and go.sum, the modules, and every package with its version or its files.
-    inputs: Vec<(Vec<(Utf8PathBuf, gocache::Sha256Hash)>, Vec<Utf8PathBuf>, Vec<Package>)>,
+    inputs: Vec<(
+        Vec<(Utf8PathBuf, gocache::Sha256Hash)>,
+        Vec<Utf8PathBuf>,
+        Vec<Package>,
+    )>,
     broken: Vec<String>,
 }

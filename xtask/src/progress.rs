@@ -61,17 +61,26 @@ impl Step {
 
 impl Progress {
     /// Runs `work` as the step `name`, and enters it into the account.
-    pub fn step<T>(&mut self, name: impl Into<String>, kind: Kind, work: impl FnOnce(&mut Step) -> Result<T>) -> Result<T> {
+    pub fn step<T>(
+        &mut self,
+        name: impl Into<String>,
+        kind: Kind,
+        work: impl FnOnce(&mut Step) -> Result<T>,
+    ) -> Result<T> {
         let name = name.into();
         let bar = ProgressBar::new_spinner().with_prefix(name.clone());
         bar.set_style(
-            ProgressStyle::with_template("{spinner} {prefix} {elapsed} {msg}").expect("the template is a constant"),
+            ProgressStyle::with_template("{spinner} {prefix} {elapsed} {msg}")
+                .expect("the template is a constant"),
         );
         bar.enable_steady_tick(Duration::from_millis(120));
         if bar.is_hidden() {
             eprintln!("{name}");
         }
-        let mut step = Step { bar, written_bytes: 0 };
+        let mut step = Step {
+            bar,
+            written_bytes: 0,
+        };
         let (started, cpu) = (Instant::now(), cpu_ms());
         let result = work(&mut step);
         step.bar.finish_and_clear();
@@ -80,7 +89,13 @@ impl Progress {
             eprintln!("{name} ({:.1} s)", wall_ms as f64 / 1000.0);
         }
         let cpu_ms = cpu_ms().saturating_sub(cpu);
-        self.stages.push(Stage { name, kind, wall_ms, cpu_ms, written_bytes: step.written_bytes });
+        self.stages.push(Stage {
+            name,
+            kind,
+            wall_ms,
+            cpu_ms,
+            written_bytes: step.written_bytes,
+        });
         result
     }
 
@@ -122,8 +137,14 @@ mod tests {
                 Ok(())
             })
             .unwrap();
-        progress.step("two", Kind::Go, |_| anyhow::bail!("no") as Result<()>).unwrap_err();
-        let names: Vec<_> = progress.stages().iter().map(|s| (s.name.as_str(), s.written_bytes)).collect();
+        progress
+            .step("two", Kind::Go, |_| anyhow::bail!("no") as Result<()>)
+            .unwrap_err();
+        let names: Vec<_> = progress
+            .stages()
+            .iter()
+            .map(|s| (s.name.as_str(), s.written_bytes))
+            .collect();
         assert_eq!(names, [("one", 7), ("two", 0)]);
     }
 

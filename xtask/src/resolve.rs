@@ -37,13 +37,22 @@ impl GoMod {
 
     /// Its providers.
     pub fn providers(&self) -> BTreeSet<&str> {
-        self.modules.iter().map(|module| module.provider.as_str()).collect()
+        self.modules
+            .iter()
+            .map(|module| module.provider.as_str())
+            .collect()
     }
 
     /// Go's names for its modules: `./` and the folder below the go.mod.
-    fn patterns<'a>(&'a self, modules: impl Iterator<Item = &'a Module> + 'a) -> impl Iterator<Item = String> + 'a {
+    fn patterns<'a>(
+        &'a self,
+        modules: impl Iterator<Item = &'a Module> + 'a,
+    ) -> impl Iterator<Item = String> + 'a {
         modules.map(|module| {
-            let below = module.path.strip_prefix(self.folder()).expect("a go.mod stands above its modules");
+            let below = module
+                .path
+                .strip_prefix(self.folder())
+                .expect("a go.mod stands above its modules");
             format!("./{below}")
         })
     }
@@ -51,7 +60,10 @@ impl GoMod {
     /// Digest of the files that decide which Go modules it requires.
     fn digest(&self, source: &Utf8Path) -> Result<Vec<(Utf8PathBuf, Sha256Hash)>> {
         let sums = [self.path.with_file_name("go.sum")];
-        let works = self.go_work.iter().flat_map(|work| [work.clone(), work.with_file_name("go.work.sum")]);
+        let works = self
+            .go_work
+            .iter()
+            .flat_map(|work| [work.clone(), work.with_file_name("go.work.sum")]);
         let mut digests = Vec::new();
         for file in std::iter::once(self.path.clone()).chain(sums).chain(works) {
             if source.join(&file).is_file() {
@@ -66,14 +78,25 @@ impl GoMod {
 pub fn by_go_mod(source: &Utf8Path, modules: &[Module]) -> Vec<GoMod> {
     let mut grouped: BTreeMap<&Utf8Path, Vec<Module>> = BTreeMap::new();
     for module in modules {
-        grouped.entry(&module.go_mod).or_default().push(module.clone());
+        grouped
+            .entry(&module.go_mod)
+            .or_default()
+            .push(module.clone());
     }
     let go_work = |go_mod: &Utf8Path| {
-        go_mod.ancestors().skip(1).map(|folder| folder.join("go.work")).find(|work| source.join(work).is_file())
+        go_mod
+            .ancestors()
+            .skip(1)
+            .map(|folder| folder.join("go.work"))
+            .find(|work| source.join(work).is_file())
     };
     grouped
         .into_iter()
-        .map(|(path, modules)| GoMod { path: path.to_owned(), go_work: go_work(path), modules })
+        .map(|(path, modules)| GoMod {
+            path: path.to_owned(),
+            go_work: go_work(path),
+            modules,
+        })
         .collect()
 }
 
@@ -159,6 +182,13 @@ impl Resolver<'_> {
             .folder(Utf8Path::new(SOURCE).join(go_mod.folder()))
     }
 
+    /// A build cache for the package index alone. The key of a package is its path, and its files' names, times and
+    /// sizes; as every source is mounted at the same path, each has a cache of its own.
+    fn index(&self) -> Result<Utf8PathBuf> {
+        let source = Sha256Hash::of(self.source.as_str().as_bytes()).to_string();
+        self.work.shared(&format!("index/{}", &source[..16]))
+    }
+
     /// Digests of the files that decide what `go_mod` requires.
     pub fn digest(&self, go_mod: &GoMod) -> Result<Vec<(Utf8PathBuf, Sha256Hash)>> {
         go_mod.digest(self.source)
@@ -166,18 +196,32 @@ impl Resolver<'_> {
 
     /// The Go modules behind `go_mod`, all of them fetched.
     pub fn requirements(&self, go_mod: &GoMod) -> Result<Requirements> {
-        let key = Key::of(&(go_mod.digest(self.source)?, go_mod.folder(), &self.tree.image.go.version))?;
+        let key = Key::of(&(
+            go_mod.digest(self.source)?,
+            go_mod.folder(),
+            &self.tree.image.go.version,
+        ))?;
         let fetched = |folder: &Utf8Path| -> Result<()> {
             let requirements = self.fetch(go_mod)?;
-            fs_err::write(folder.join("requirements.json"), serde_json::to_vec(&requirements)?)?;
+            fs_err::write(
+                folder.join("requirements.json"),
+                serde_json::to_vec(&requirements)?,
+            )?;
             Ok(())
         };
         let folder = self.work.keep("requirements", &key, fetched)?;
         let read = |folder: &Utf8Path| -> Result<Requirements> {
-            Ok(serde_json::from_slice(&fs_err::read(folder.join("requirements.json"))?)?)
+            Ok(serde_json::from_slice(&fs_err::read(
+                folder.join("requirements.json"),
+            )?)?)
         };
-        let requirements = read(&folder).map_err(|error| self.work.discard(&folder, &format!("{error:#}")))?;
-        if requirements.required.iter().all(|required| self.go_mod.join(required.module.folder()).is_dir()) {
+        let requirements =
+            read(&folder).map_err(|error| self.work.discard(&folder, &format!("{error:#}")))?;
+        if requirements
+            .required
+            .iter()
+            .all(|required| self.go_mod.join(required.module.folder()).is_dir())
+        {
             return Ok(requirements);
         }
         // The list was kept, but the module cache beside it is gone.
@@ -193,24 +237,36 @@ impl Resolver<'_> {
         let graph = go(&["go", "mod", "graph"])?;
 
         let mut requirements = Requirements::default();
-        requirements.required = downloaded.into_iter().map(Download::required).collect::<Result<_>>()?;
+        requirements.required = downloaded
+            .into_iter()
+            .map(Download::required)
+            .collect::<Result<_>>()?;
         for module in selected {
             if module.replace.is_some() {
                 requirements.replaced.insert(module.path.clone());
             }
             requirements.selected.extend(module.in_cache());
         }
-        let nodes = graph.split_whitespace().filter_map(|node| node.split_once('@'));
+        let nodes = graph
+            .split_whitespace()
+            .filter_map(|node| node.split_once('@'));
         requirements.graph.extend(
             nodes
                 .filter(|(path, _)| !matches!(*path, "go" | "toolchain"))
-                .map(|(path, version)| GoModule { path: path.to_owned(), version: version.to_owned() }),
+                .map(|(path, version)| GoModule {
+                    path: path.to_owned(),
+                    version: version.to_owned(),
+                }),
         );
         Ok(requirements)
     }
 
     /// Fetches these Go modules, which `go_mod` requires, and no others.
-    pub fn download(&self, go_mod: &GoMod, wanted: &BTreeSet<GoModule>) -> Result<BTreeSet<Required>> {
+    pub fn download(
+        &self,
+        go_mod: &GoMod,
+        wanted: &BTreeSet<GoModule>,
+    ) -> Result<BTreeSet<Required>> {
         let scratch = self.work.scratch("fetch")?;
         let names: Vec<String> = wanted.iter().map(ToString::to_string).collect();
         let mut arguments = vec!["go", "mod", "download", "-json", "--"];
@@ -225,7 +281,8 @@ impl Resolver<'_> {
         let scratch = self.work.scratch("fetch")?;
         let mut arguments = vec!["go", "list", "-e", "-deps", "-f", "", "--"];
         arguments.extend(packages.iter().map(String::as_str));
-        self.go(&self.fetching(scratch.path(), go_mod), go_mod, &arguments).map(drop)
+        self.go(&self.fetching(scratch.path(), go_mod), go_mod, &arguments)
+            .map(drop)
     }
 
     fn fetching(&self, scratch: &Utf8Path, go_mod: &GoMod) -> Sandbox {
@@ -234,12 +291,20 @@ impl Resolver<'_> {
             .sandbox(scratch, go_mod)
             .writable(self.go_mod, &self.tree.image.go.gomodcache)
             .env([("GOFLAGS", "-mod=readonly"), ("GODEBUG", "goindex=0")]);
-        if self.offline { sandbox } else { sandbox.env([("GOPROXY", "")]).with_network() }
+        if self.offline {
+            sandbox
+        } else {
+            sandbox.env([("GOPROXY", "")]).with_network()
+        }
     }
 
     fn go(&self, sandbox: &Sandbox, go_mod: &GoMod, arguments: &[&str]) -> Result<String> {
         let done = sandbox.run(arguments)?;
-        if done.status.success() { Ok(done.stdout) } else { Err(self.explained(go_mod, arguments, &done)) }
+        if done.status.success() {
+            Ok(done.stdout)
+        } else {
+            Err(self.explained(go_mod, arguments, &done))
+        }
     }
 
     /// The packages that `modules` of `go_mod`, or the given import paths, load.
@@ -248,7 +313,8 @@ impl Resolver<'_> {
         let sandbox = self
             .sandbox(scratch.path(), go_mod)
             .read_only(self.go_mod, &self.tree.image.go.gomodcache)
-            .env([("GOCACHE", format!("{}/go-build", crate::tree::SCRATCH)), ("GODEBUG", "goindex=0".to_owned())]);
+            .writable(&self.index()?, &self.tree.image.go.gocache)
+            .env([("GOCACHE", &self.tree.image.go.gocache)]);
         let patterns: Vec<String> = match what {
             What::Modules(modules) => go_mod.patterns(modules.iter().copied()).collect(),
             What::Packages(packages) => packages.to_vec(),
@@ -263,7 +329,11 @@ impl Resolver<'_> {
             if !package.dep_only {
                 self.note_errors(go_mod, &package, what, &mut loaded)?;
             }
-            let files = if package.dir.starts_with(SOURCE) { self.own_files(&package)? } else { Vec::new() };
+            let files = if package.dir.starts_with(SOURCE) {
+                self.own_files(&package)?
+            } else {
+                Vec::new()
+            };
             loaded.packages.insert(
                 package.import_path.clone(),
                 Package {
@@ -279,12 +349,21 @@ impl Resolver<'_> {
         Ok(loaded)
     }
 
-    fn note_errors(&self, go_mod: &GoMod, package: &ListedPackage, what: &What<'_>, loaded: &mut Loaded) -> Result<()> {
+    fn note_errors(
+        &self,
+        go_mod: &GoMod,
+        package: &ListedPackage,
+        what: &What<'_>,
+        loaded: &mut Loaded,
+    ) -> Result<()> {
         let first = package.error.iter().chain(&package.deps_errors).next();
         let reason = match first {
             Some(error) => self.hinted(go_mod, &error.err),
             None if matches!(what, What::Modules(_)) && package.name != "main" => {
-                format!("is package {}, not main, for {}", package.name, self.tree.platform)
+                format!(
+                    "is package {}, not main, for {}",
+                    package.name, self.tree.platform
+                )
             }
             None => return Ok(()),
         };
@@ -300,16 +379,23 @@ impl Resolver<'_> {
     }
 
     fn own_files(&self, package: &ListedPackage) -> Result<Vec<(String, Sha256Hash)>> {
-        let folder = package
-            .dir
-            .strip_prefix(SOURCE)
-            .map_err(|_| usage(format!("{} is outside of the source, in {}", package.import_path, package.dir)))?;
+        let folder = package.dir.strip_prefix(SOURCE).map_err(|_| {
+            usage(format!(
+                "{} is outside of the source, in {}",
+                package.import_path, package.dir
+            ))
+        })?;
         let mut files: Vec<&String> = package.own_files().collect();
         files.sort();
         files.dedup();
         files
             .into_iter()
-            .map(|name| Ok((name.clone(), gocache::hash_file(&self.source.join(folder).join(name))?.0)))
+            .map(|name| {
+                Ok((
+                    name.clone(),
+                    gocache::hash_file(&self.source.join(folder).join(name))?.0,
+                ))
+            })
             .collect()
     }
 
@@ -318,9 +404,19 @@ impl Resolver<'_> {
         let mut said = done.stderr.trim().to_owned();
         if said.is_empty() {
             // `go mod download -json` puts its errors into the JSON.
-            said = done.stdout.lines().filter(|line| line.contains("\"Error\"")).take(3).collect::<Vec<_>>().join("\n");
+            said = done
+                .stdout
+                .lines()
+                .filter(|line| line.contains("\"Error\""))
+                .take(3)
+                .collect::<Vec<_>>()
+                .join("\n");
         }
-        let said: Vec<&str> = said.lines().filter(|line| !line.starts_with("go: downloading ")).take(8).collect();
+        let said: Vec<&str> = said
+            .lines()
+            .filter(|line| !line.starts_with("go: downloading "))
+            .take(8)
+            .collect();
         let message = format!(
             "{}: `{}` failed: {}",
             go_mod.path,
@@ -333,7 +429,9 @@ impl Resolver<'_> {
             } else {
                 "check the network, GOPROXY and the proxy variables"
             };
-            return anyhow::anyhow!("{message}\nhint: the Go modules could not be fetched; {way_out}");
+            return anyhow::anyhow!(
+                "{message}\nhint: the Go modules could not be fetched; {way_out}"
+            );
         }
         usage(self.hinted(go_mod, &message))
     }
@@ -360,7 +458,11 @@ impl Resolver<'_> {
             "is not in std",
             "cannot find module providing",
         ];
-        let folder = if go_mod.folder().as_str().is_empty() { Utf8Path::new(".") } else { go_mod.folder() };
+        let folder = if go_mod.folder().as_str().is_empty() {
+            Utf8Path::new(".")
+        } else {
+            go_mod.folder()
+        };
         let go = &self.tree.image.go.version;
         if message.contains("requires go >=") || message.contains("requires go1.") {
             format!("{message}\nhint: the image has Go {go}; raise [go] version in image.toml")
@@ -391,8 +493,12 @@ struct Download {
 impl Download {
     fn required(self) -> Result<Required> {
         let Self { path, version, sum } = self;
-        let sum = sum.with_context(|| format!("the go command names no hash for {path}@{version}"))?;
-        Ok(Required { module: GoModule { path, version }, sum })
+        let sum =
+            sum.with_context(|| format!("the go command names no hash for {path}@{version}"))?;
+        Ok(Required {
+            module: GoModule { path, version },
+            sum,
+        })
     }
 }
 
@@ -409,7 +515,10 @@ impl ListedModule {
     fn in_cache(&self) -> Option<GoModule> {
         match &self.replace {
             Some(replacement) => replacement.in_cache(),
-            None => self.version.clone().map(|version| GoModule { path: self.path.clone(), version }),
+            None => self.version.clone().map(|version| GoModule {
+                path: self.path.clone(),
+                version,
+            }),
         }
     }
 }
@@ -455,9 +564,16 @@ struct ListedPackage {
 impl ListedPackage {
     /// The files that a build of the package reads.
     fn own_files(&self) -> impl Iterator<Item = &String> {
-        [&self.go_files, &self.cgo_files, &self.s_files, &self.h_files, &self.syso_files, &self.embed_files]
-            .into_iter()
-            .flatten()
+        [
+            &self.go_files,
+            &self.cgo_files,
+            &self.s_files,
+            &self.h_files,
+            &self.syso_files,
+            &self.embed_files,
+        ]
+        .into_iter()
+        .flatten()
     }
 }
 

@@ -39,8 +39,11 @@ const FETCH_VARIABLES: [&str; 14] = [
 const TRUST_STORE: &str = "/run/trust-store.pem";
 
 /// Places where distributions keep the trust store.
-const TRUST_STORES: [&str; 3] =
-    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+const TRUST_STORES: [&str; 3] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/cert.pem",
+];
 
 /// As whom a command runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,14 +109,25 @@ impl Sandbox {
     }
 
     fn mount(mut self, source: &Utf8Path, target: Utf8PathBuf, writable: bool) -> Self {
-        self.mounts.push(Mount { source: source.to_owned(), target, writable });
+        self.mounts.push(Mount {
+            source: source.to_owned(),
+            target,
+            writable,
+        });
         self
     }
 
     /// Adds variables to the environment.
     #[must_use]
-    pub fn env<K: Into<String>, V: Into<String>>(mut self, variables: impl IntoIterator<Item = (K, V)>) -> Self {
-        self.env.extend(variables.into_iter().map(|(name, value)| (name.into(), value.into())));
+    pub fn env<K: Into<String>, V: Into<String>>(
+        mut self,
+        variables: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        self.env.extend(
+            variables
+                .into_iter()
+                .map(|(name, value)| (name.into(), value.into())),
+        );
         self
     }
 
@@ -141,11 +155,17 @@ impl Sandbox {
             }
         }
         let named = std::env::var("SSL_CERT_FILE").ok();
-        let store = named.iter().map(String::as_str).chain(TRUST_STORES).find(|file| Utf8Path::new(file).is_file());
+        let store = named
+            .iter()
+            .map(String::as_str)
+            .chain(TRUST_STORES)
+            .find(|file| Utf8Path::new(file).is_file());
         if let Some(store) = store {
             self = self.read_only(Utf8Path::new(store), TRUST_STORE);
-            self.env.insert("SSL_CERT_FILE".to_owned(), TRUST_STORE.to_owned());
-            self.env.insert("GIT_SSL_CAINFO".to_owned(), TRUST_STORE.to_owned());
+            self.env
+                .insert("SSL_CERT_FILE".to_owned(), TRUST_STORE.to_owned());
+            self.env
+                .insert("GIT_SSL_CAINFO".to_owned(), TRUST_STORE.to_owned());
         }
         for file in ["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf"] {
             if Utf8Path::new(file).is_file() {
@@ -159,11 +179,14 @@ impl Sandbox {
     pub fn run(&self, arguments: &[&str]) -> Result<Done> {
         self.run_with(arguments, |stderr| {
             let mut text = Vec::new();
-            let mut stderr = stderr;
             stderr.read_to_end(&mut text)?;
             Ok(String::from_utf8_lossy(&text).into_owned())
         })
-        .map(|(status, stdout, stderr)| Done { status, stdout, stderr })
+        .map(|(status, stdout, stderr)| Done {
+            status,
+            stdout,
+            stderr,
+        })
     }
 
     /// Runs a command whose standard error is too long to be kept, and gives it to `scan` as it comes.
@@ -181,15 +204,24 @@ impl Sandbox {
                 let mut stderr = BufReader::with_capacity(1 << 16, stderr);
                 let scanned = scan(&mut stderr);
                 // What `scan` left unread must not block the command.
-                std::io::copy(&mut stderr, &mut std::io::sink()).map(|_| ()).map_err(anyhow::Error::from).and(scanned)
+                std::io::copy(&mut stderr, &mut std::io::sink())
+                    .map(|_| ())
+                    .map_err(anyhow::Error::from)
+                    .and(scanned)
             });
             let mut text = String::new();
             let read = stdout.read_to_string(&mut text);
             (read.map(|_| text), scanning.join())
         });
         let status = child.wait().with_context(context)?;
-        let scanned = scanned.map_err(|_| anyhow::anyhow!("the reader of its messages stopped")).with_context(context)?;
-        Ok((status, text.with_context(context)?, scanned.with_context(context)?))
+        let scanned = scanned
+            .map_err(|_| anyhow::anyhow!("the reader of its messages stopped"))
+            .with_context(context)?;
+        Ok((
+            status,
+            text.with_context(context)?,
+            scanned.with_context(context)?,
+        ))
     }
 
     fn command(&self, arguments: &[&str]) -> Result<Command> {
@@ -197,7 +229,13 @@ impl Sandbox {
             self.make_mount_point(mount)?;
         }
         let mut bwrap = host::command("bwrap");
-        bwrap.args(["--die-with-parent", "--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-cgroup-try"]);
+        bwrap.args([
+            "--die-with-parent",
+            "--unshare-ipc",
+            "--unshare-pid",
+            "--unshare-uts",
+            "--unshare-cgroup-try",
+        ]);
         if !self.network {
             bwrap.arg("--unshare-net");
         }
@@ -207,12 +245,21 @@ impl Sandbox {
                 User::Root => 0,
                 User::Id(id) => id,
             };
-            bwrap.arg("--unshare-user").args(["--uid", &id.to_string(), "--gid", &id.to_string()]);
+            bwrap
+                .arg("--unshare-user")
+                .args(["--uid", &id.to_string(), "--gid", &id.to_string()]);
         }
         bwrap.args(["--clearenv", "--ro-bind", self.root.as_str(), "/"]);
-        bwrap.args(["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/run", "--perms", "1777", "--tmpfs", "/tmp"]);
+        bwrap.args([
+            "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/run", "--perms", "1777", "--tmpfs",
+            "/tmp",
+        ]);
         for mount in &self.mounts {
-            let kind = if mount.writable { "--bind" } else { "--ro-bind" };
+            let kind = if mount.writable {
+                "--bind"
+            } else {
+                "--ro-bind"
+            };
             bwrap.args([kind, mount.source.as_str(), mount.target.as_str()]);
         }
         for (name, value) in &self.env {
@@ -221,23 +268,43 @@ impl Sandbox {
         bwrap.args(["--chdir", self.folder.as_str()]);
         match self.user {
             User::Id(id) if root => {
-                bwrap.args(["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "--", "/usr/bin/setpriv"]);
-                bwrap.args([&format!("--reuid={id}"), &format!("--regid={id}"), "--clear-groups", "--"]);
+                bwrap.args([
+                    "--cap-add",
+                    "CAP_SETUID",
+                    "--cap-add",
+                    "CAP_SETGID",
+                    "--",
+                    "/usr/bin/setpriv",
+                ]);
+                bwrap.args([
+                    &format!("--reuid={id}"),
+                    &format!("--regid={id}"),
+                    "--clear-groups",
+                    "--",
+                ]);
             }
             _ => {
                 bwrap.arg("--");
             }
         }
-        bwrap.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        bwrap
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         Ok(bwrap)
     }
 
     /// The tree is mounted read-only, so bubblewrap cannot make what is to be mounted on.
     fn make_mount_point(&self, mount: &Mount) -> Result<()> {
-        if MOUNT_POINTS.iter().any(|temporary| mount.target.starts_with(format!("/{temporary}"))) {
+        if MOUNT_POINTS
+            .iter()
+            .any(|temporary| mount.target.starts_with(format!("/{temporary}")))
+        {
             return Ok(());
         }
-        let point = self.root.join(mount.target.as_str().trim_start_matches('/'));
+        let point = self
+            .root
+            .join(mount.target.as_str().trim_start_matches('/'));
         if point.exists() {
             return Ok(());
         }
@@ -250,6 +317,8 @@ impl Sandbox {
     }
 }
 
-fn take_streams(child: &mut Child) -> Option<(std::process::ChildStdout, std::process::ChildStderr)> {
+fn take_streams(
+    child: &mut Child,
+) -> Option<(std::process::ChildStdout, std::process::ChildStderr)> {
     child.stdout.take().zip(child.stderr.take())
 }

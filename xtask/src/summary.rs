@@ -68,9 +68,17 @@ pub struct FirstBuilds {
 
 impl Summary {
     /// Puts it together.
-    pub fn new(common: &Pack, packs: &[ProviderPack], variants: Vec<Variant>, report: &Report, stages: &[Stage]) -> Self {
+    pub fn new(
+        common: &Pack,
+        packs: &[ProviderPack],
+        variants: Vec<Variant>,
+        report: &Report,
+        stages: &[Stage],
+    ) -> Self {
         let mut lines = vec![PackLine::new(common, None)];
-        lines.extend(packs.iter().map(|pack| PackLine::new(&pack.pack, Some(FirstBuilds::new(report, Some(&pack.name))))));
+        lines.extend(packs.iter().map(|pack| {
+            PackLine::new(&pack.pack, Some(FirstBuilds::new(report, Some(&pack.name))))
+        }));
         Self {
             schema: SCHEMA,
             packs: lines,
@@ -79,13 +87,27 @@ impl Summary {
             overhead: overhead(stages, packs.iter().map(|pack| &pack.pack).chain([common])),
             stages: stages.to_vec(),
             peak_memory_bytes: peak_memory_bytes(),
-            broken: packs.iter().flat_map(|pack| pack.broken.iter().cloned()).collect(),
+            broken: packs
+                .iter()
+                .flat_map(|pack| pack.broken.iter().cloned())
+                .collect(),
         }
     }
 
     /// As a person reads it.
     pub fn text(&self) -> String {
-        let mut packs = table(&["pack", "modules", "size", "compressed", "warm", "first p50", "p95", "max", "packages", "links"]);
+        let mut packs = table(&[
+            "pack",
+            "modules",
+            "size",
+            "compressed",
+            "warm",
+            "first p50",
+            "p95",
+            "max",
+            "packages",
+            "links",
+        ]);
         for line in &self.packs {
             let mut row = vec![
                 line.name.clone(),
@@ -98,7 +120,13 @@ impl Summary {
             packs.add_row(row);
         }
         let modules: usize = self.packs.iter().map(|line| line.modules).sum();
-        let mut total = vec!["total".to_owned(), modules.to_string(), String::new(), String::new(), String::new()];
+        let mut total = vec![
+            "total".to_owned(),
+            modules.to_string(),
+            String::new(),
+            String::new(),
+            String::new(),
+        ];
         total.extend(first_cells(Some(&self.total)));
         packs.add_row(total);
 
@@ -114,12 +142,27 @@ impl Summary {
 
         let mut stages = table(&["step", "wall", "cpu", "written"]);
         for stage in &self.stages {
-            let written = if stage.written_bytes == 0 { String::new() } else { human_bytes(stage.written_bytes) };
-            stages.add_row([stage.name.clone(), seconds(stage.wall_ms as f64), seconds(stage.cpu_ms as f64), written]);
+            let written = if stage.written_bytes == 0 {
+                String::new()
+            } else {
+                human_bytes(stage.written_bytes)
+            };
+            stages.add_row([
+                stage.name.clone(),
+                seconds(stage.wall_ms as f64),
+                seconds(stage.cpu_ms as f64),
+                written,
+            ]);
         }
-        let mut text = format!("{packs}\n\n{variants}\n\n{stages}\n\npeak memory {}", human_bytes(self.peak_memory_bytes));
+        let mut text = format!(
+            "{packs}\n\n{variants}\n\n{stages}\n\npeak memory {}",
+            human_bytes(self.peak_memory_bytes)
+        );
         if let Some(overhead) = self.overhead {
-            text += &format!(", {:.0} % of time on top of the go command's own work", overhead * 100.0);
+            text += &format!(
+                ", {:.0} % of time on top of the go command's own work",
+                overhead * 100.0
+            );
         }
         for broken in &self.broken {
             text += &format!("\nmissing: {broken}");
@@ -134,7 +177,10 @@ impl PackLine {
         Self {
             name: pack.manifest.name.clone(),
             modules: pack.manifest.modules.len(),
-            uncompressed_bytes: layers.iter().map(|layer| layer.layer.uncompressed_bytes).sum(),
+            uncompressed_bytes: layers
+                .iter()
+                .map(|layer| layer.layer.uncompressed_bytes)
+                .sum(),
             compressed_bytes: layers.iter().map(|layer| layer.layer.size_bytes).sum(),
             timings: pack.manifest.timings,
             links_not_cached: pack.manifest.links_not_cached.len(),
@@ -144,7 +190,8 @@ impl PackLine {
 }
 
 impl FirstBuilds {
-    fn new(report: &Report, provider: Option<&str>) -> Self {
+    /// Those of `provider`, or of all modules for `None`.
+    pub fn new(report: &Report, provider: Option<&str>) -> Self {
         let (times, packages, links) = report.first(provider);
         Self {
             p50_ms: percentile(&times, 50),
@@ -166,32 +213,54 @@ fn percentile(sorted: &[f64], percent: usize) -> f64 {
 /// this run compiled all its packs, as otherwise there is nothing to compare with.
 fn overhead<'a>(stages: &[Stage], packs: impl Iterator<Item = &'a Pack>) -> Option<f64> {
     let inside: u64 = packs.map(|pack| pack.manifest.timings.build_ms).sum();
-    let tools: u64 = stages.iter().filter(|stage| stage.name == "tools").map(|stage| stage.wall_ms).sum();
+    let tools: u64 = stages
+        .iter()
+        .filter(|stage| stage.name == "tools")
+        .map(|stage| stage.wall_ms)
+        .sum();
     let warming = |stage: &&Stage| stage.kind == Kind::Go && stage.name != "tools";
-    let warm: u64 = stages.iter().filter(warming).map(|stage| stage.wall_ms).sum();
-    let other: u64 = stages.iter().filter(|stage| stage.kind == Kind::Other).map(|stage| stage.wall_ms).sum();
+    let warm: u64 = stages
+        .iter()
+        .filter(warming)
+        .map(|stage| stage.wall_ms)
+        .sum();
+    let other: u64 = stages
+        .iter()
+        .filter(|stage| stage.kind == Kind::Other)
+        .map(|stage| stage.wall_ms)
+        .sum();
     (warm >= inside && inside > 0).then(|| (warm - inside + other) as f64 / (inside + tools) as f64)
 }
 
 fn peak_memory_bytes() -> u64 {
     let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF);
-    usage.map_or(0, |usage| u64::try_from(usage.max_rss()).unwrap_or(0) * 1024)
+    usage.map_or(0, |usage| {
+        u64::try_from(usage.max_rss()).unwrap_or(0) * 1024
+    })
 }
 
 fn first_cells(first: Option<&FirstBuilds>) -> Vec<String> {
-    let Some(first) = first else { return vec![String::new(); 5] };
+    let Some(first) = first else {
+        return vec![String::new(); 5];
+    };
     let ratio = |ratio: Ratio| format!("{}/{}", ratio.hits, ratio.total);
     let times = [first.p50_ms, first.p95_ms, first.max_ms].map(seconds);
-    times.into_iter().chain([ratio(first.packages), ratio(first.links)]).collect()
+    times
+        .into_iter()
+        .chain([ratio(first.packages), ratio(first.links)])
+        .collect()
 }
 
 fn seconds(ms: f64) -> String {
     format!("{:.2} s", ms / 1000.0)
 }
 
-fn table(header: &[&str]) -> Table {
+/// An empty table whose columns but the first are numbers.
+pub fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::ASCII_MARKDOWN).set_content_arrangement(ContentArrangement::Disabled);
+    table
+        .load_preset(presets::ASCII_MARKDOWN)
+        .set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header.to_vec());
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);

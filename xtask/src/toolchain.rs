@@ -20,7 +20,11 @@ pub fn make(work: &Work, image: &ImageToml, platform: &Platform) -> Result<Utf8P
     let folder = work.keep("go", &key, |folder| {
         let download = work.scratch("toolchain")?;
         let fetched = fetch(&image.go.version, download.path())?;
-        copy(&fetched, &folder.join("go"), UNIX_EPOCH + Duration::from_secs(image.image.epoch))
+        copy(
+            &fetched,
+            &folder.join("go"),
+            UNIX_EPOCH + Duration::from_secs(image.image.epoch),
+        )
     })?;
     Ok(folder.join("go"))
 }
@@ -29,7 +33,9 @@ const UNIX_EPOCH: SystemTime = SystemTime::UNIX_EPOCH;
 
 fn fetch(version: &str, cache: &Utf8Path) -> Result<Utf8PathBuf> {
     if host::find("go").is_none() {
-        return Err(usage("the go command is missing on this machine; any Go from 1.21 on will do"));
+        return Err(usage(
+            "the go command is missing on this machine; any Go from 1.21 on will do",
+        ));
     }
     let printed = host::output(
         host::command("go")
@@ -47,14 +53,27 @@ fn fetch(version: &str, cache: &Utf8Path) -> Result<Utf8PathBuf> {
             if found.lines().next() == Some(&format!("go{version}")) {
                 return Ok(goroot);
             }
-            Err(usage(format!("asked for Go {version}, got {}; name a full version in image.toml", found.trim())))
+            Err(usage(format!(
+                "asked for Go {version}, got {}; name a full version in image.toml",
+                found.trim()
+            )))
         }
-        Ok(_) => Err(usage("the machine's go command is older than 1.21 and cannot fetch toolchains")),
-        Err(error) if ["toolchain not available", "invalid toolchain", "invalid GOTOOLCHAIN", "404 Not Found"]
+        Ok(_) => Err(usage(
+            "the machine's go command is older than 1.21 and cannot fetch toolchains",
+        )),
+        Err(error)
+            if [
+                "toolchain not available",
+                "invalid toolchain",
+                "invalid GOTOOLCHAIN",
+                "404 Not Found",
+            ]
             .iter()
             .any(|sign| error.to_string().contains(sign)) =>
         {
-            Err(usage(format!("there is no Go {version}; correct [go] version in image.toml")))
+            Err(usage(format!(
+                "there is no Go {version}; correct [go] version in image.toml"
+            )))
         }
         Err(error) => Err(error).with_context(|| format!("failed to fetch Go {version}")),
     }
@@ -63,8 +82,13 @@ fn fetch(version: &str, cache: &Utf8Path) -> Result<Utf8PathBuf> {
 fn copy(from: &Utf8Path, to: &Utf8Path, time: SystemTime) -> Result<()> {
     for entry in walkdir::WalkDir::new(from).sort_by_file_name() {
         let entry = entry.with_context(|| format!("failed to list {from}"))?;
-        let source = Utf8Path::from_path(entry.path()).with_context(|| format!("{:?} is not UTF-8", entry.path()))?;
-        let target = to.join(source.strip_prefix(from).expect("walkdir yields what is below its root"));
+        let source = Utf8Path::from_path(entry.path())
+            .with_context(|| format!("{:?} is not UTF-8", entry.path()))?;
+        let target = to.join(
+            source
+                .strip_prefix(from)
+                .expect("walkdir yields what is below its root"),
+        );
         if entry.file_type().is_dir() {
             fs_err::create_dir_all(&target)?;
         } else {

@@ -48,7 +48,10 @@ pub fn make(
                     .as_ref()
                     .ok_or_else(|| usage(format!("image.toml: tools.{name} has the source `release` but no [tools.{name}.release]")))?;
                 for binary in unpack_release(work, &tree.platform, name, tool, release, offline)? {
-                    let file = binary.file_name().context("an executable has a name")?.to_owned();
+                    let file = binary
+                        .file_name()
+                        .context("an executable has a name")?
+                        .to_owned();
                     executables.insert(file, binary);
                 }
             }
@@ -69,13 +72,20 @@ fn compile(
     let version = build.version.as_ref().unwrap_or(&tool.version);
     let sums = [folder.join("go.mod"), folder.join("go.sum")];
     let text = fs_err::read_to_string(&sums[0])?;
-    if !text.lines().any(|line| line.trim().trim_start_matches("require ").starts_with(&format!("{} v{version}", build.module))) {
+    if !text.lines().any(|line| {
+        line.trim()
+            .trim_start_matches("require ")
+            .starts_with(&format!("{} v{version}", build.module))
+    }) {
         return Err(usage(format!(
             "image.toml asks for {} v{version}, {} does not; run `go get {}@v{version} && go mod tidy` there",
             build.module, sums[0], build.module
         )));
     }
-    let digests = sums.iter().map(|file| Ok(gocache::hash_file(file)?.0)).collect::<Result<Vec<_>>>()?;
+    let digests = sums
+        .iter()
+        .map(|file| Ok(gocache::hash_file(file)?.0))
+        .collect::<Result<Vec<_>>>()?;
     let key = Key::of(&(tree.image.identity(&tree.platform), build, version, digests))?;
     let kept = work.keep("tool", &key, |kept| {
         let scratch = work.scratch("tool")?;
@@ -83,7 +93,10 @@ fn compile(
             .sandbox(scratch.path())
             .read_only(folder, "/tool")
             .folder("/tool")
-            .env([("GOCACHE", format!("{SCRATCH}/go-build")), ("GOFLAGS", tree.image.go.flags.join(" "))]);
+            .env([
+                ("GOCACHE", format!("{SCRATCH}/go-build")),
+                ("GOFLAGS", tree.image.go.flags.join(" ")),
+            ]);
         if !offline {
             let fetch = sandbox
                 .clone()
@@ -92,16 +105,31 @@ fn compile(
                 .with_network()
                 .run(&["go", "list", "-deps", "-f", "", "--", &build.package])?;
             if !fetch.status.success() {
-                bail!("failed to fetch the Go modules of {}:\n{}", build.binary, last_lines(&fetch.stderr));
+                bail!(
+                    "failed to fetch the Go modules of {}:\n{}",
+                    build.binary,
+                    last_lines(&fetch.stderr)
+                );
             }
         }
         let output = format!("{SCRATCH}/{}", build.binary);
         let ldflags = build.ldflags.replace("{version}", version);
-        let done = sandbox
-            .read_only(go_mod, &tree.image.go.gomodcache)
-            .run(&["go", "build", "-o", &output, "-ldflags", &ldflags, "--", &build.package])?;
+        let done = sandbox.read_only(go_mod, &tree.image.go.gomodcache).run(&[
+            "go",
+            "build",
+            "-o",
+            &output,
+            "-ldflags",
+            &ldflags,
+            "--",
+            &build.package,
+        ])?;
         if !done.status.success() {
-            bail!("{} does not build:\n{}", build.binary, last_lines(&done.stderr));
+            bail!(
+                "{} does not build:\n{}",
+                build.binary,
+                last_lines(&done.stderr)
+            );
         }
         fs_err::rename(scratch.path().join(&build.binary), kept.join(&build.binary))?;
         Ok(())
@@ -110,7 +138,10 @@ fn compile(
 }
 
 fn last_lines(text: &str) -> String {
-    let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("go: downloading ")).collect();
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.starts_with("go: downloading "))
+        .collect();
     lines[lines.len().saturating_sub(12)..].join("\n")
 }
 
@@ -128,10 +159,11 @@ fn unpack_release(
         .replace("{version}", &tool.version)
         .replace("{os}", &platform.os)
         .replace("{arch}", &platform.arch);
-    let wanted = release
-        .sha256
-        .get(&platform.to_string())
-        .ok_or_else(|| usage(format!("image.toml: tools.{name}.release.sha256 has no digest for {platform}")))?;
+    let wanted = release.sha256.get(&platform.to_string()).ok_or_else(|| {
+        usage(format!(
+            "image.toml: tools.{name}.release.sha256 has no digest for {platform}"
+        ))
+    })?;
     let key = Key::of(&(&url, wanted, &release.binaries))?;
     let kept = work.keep("release", &key, |kept| {
         if offline {
@@ -149,11 +181,17 @@ fn unpack_release(
         fs_err::remove_file(&archive)?;
         Ok(())
     })?;
-    Ok(release.binaries.iter().map(|binary| kept.join(binary)).collect())
+    Ok(release
+        .binaries
+        .iter()
+        .map(|binary| kept.join(binary))
+        .collect())
 }
 
 fn download(url: &str, to: &Utf8Path) -> Result<()> {
-    let mut response = ureq::get(url).call().with_context(|| format!("failed to fetch {url}"))?;
+    let mut response = ureq::get(url)
+        .call()
+        .with_context(|| format!("failed to fetch {url}"))?;
     let mut file = fs_err::File::create(to)?;
     std::io::copy(&mut response.body_mut().as_reader(), &mut file)
         .with_context(|| format!("failed to fetch {url} to {to}"))?;
@@ -165,15 +203,27 @@ fn extract(archive: &Utf8Path, binaries: &[String], to: &Utf8Path) -> Result<()>
     let mut tar = tar::Archive::new(flate2::read::GzDecoder::new(fs_err::File::open(archive)?));
     for entry in tar.entries()? {
         let mut entry = entry?;
-        let name = entry.path()?.file_name().map(|name| name.to_string_lossy().into_owned());
-        let Some(found) = missing.iter().position(|binary| Some(*binary) == name.as_deref()) else { continue };
+        let name = entry
+            .path()?
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned());
+        let Some(found) = missing
+            .iter()
+            .position(|binary| Some(*binary) == name.as_deref())
+        else {
+            continue;
+        };
         if entry.header().entry_type().is_file() {
             let binary = missing.swap_remove(found);
             let mut file = fs_err::File::create(to.join(binary))?;
             std::io::copy(&mut entry, &mut file)?;
         }
     }
-    if missing.is_empty() { Ok(()) } else { bail!("it holds no file named {}", missing.join(", ")) }
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        bail!("it holds no file named {}", missing.join(", "))
+    }
 }
 
 /// What goes into the layer beside the settings of the image.
@@ -193,7 +243,14 @@ pub fn layer(work: &Work, tree: &Tree, parts: &Parts<'_>) -> Result<KeptLayer> {
     let verifier = gocache::hash_file(parts.verifier)?.0;
     let passwd = fs_err::read_to_string(tree.root.join("etc/passwd"))?;
     let group = fs_err::read_to_string(tree.root.join("etc/group"))?;
-    let key = Key::of(&(image, tree.platform.to_string(), verifier, parts.executables, &passwd, &group))?;
+    let key = Key::of(&(
+        image,
+        tree.platform.to_string(),
+        verifier,
+        parts.executables,
+        &passwd,
+        &group,
+    ))?;
     let folder = work.keep("tools-layer", &key, |folder| {
         let owners = Owners(image);
         let mut layer = LayerWriter::create(
@@ -203,17 +260,33 @@ pub fn layer(work: &Work, tree: &Tree, parts: &Parts<'_>) -> Result<KeptLayer> {
             |path: &Utf8Path| owners.folder(path),
         )?;
         let user = &image.user;
-        let entry = format!("{0}:x:{1}:{1}:{0}:{2}:/bin/sh\n", user.name, user.uid, user.home);
-        for (path, content) in
-            [("etc/group", format!("{group}{}:x:{}:\n", user.name, user.uid)), ("etc/passwd", format!("{passwd}{entry}"))]
-        {
-            layer.bytes(path.into(), content.as_bytes(), owners.file(path.into(), false))?;
+        let entry = format!(
+            "{0}:x:{1}:{1}:{0}:{2}:/bin/sh\n",
+            user.name, user.uid, user.home
+        );
+        for (path, content) in [
+            (
+                "etc/group",
+                format!("{group}{}:x:{}:\n", user.name, user.uid),
+            ),
+            ("etc/passwd", format!("{passwd}{entry}")),
+        ] {
+            layer.bytes(
+                path.into(),
+                content.as_bytes(),
+                owners.file(path.into(), false),
+            )?;
         }
         layer.folder(relative(&user.home))?;
         add_executables(&mut layer, parts, owners)?;
         add_tree(&mut layer, &tree.go, relative(&image.go.goroot), owners)?;
-        let info = ImageInfo { schema: SCHEMA, identity: image.identity(&tree.platform), versions: parts.versions.clone() };
-        let info = serde_json::to_vec_pretty(&info).context("failed to serialize the image's description")?;
+        let info = ImageInfo {
+            schema: SCHEMA,
+            identity: image.identity(&tree.platform),
+            versions: parts.versions.clone(),
+        };
+        let info = serde_json::to_vec_pretty(&info)
+            .context("failed to serialize the image's description")?;
         let path = relative(Utf8Path::new(IMAGE_INFO_PATH));
         layer.bytes(path, &info, owners.file(path, false))?;
         for first_byte in 0..=u8::MAX {
@@ -234,7 +307,10 @@ fn add_executables<F: Fn(&Utf8Path) -> crate::layer::Meta>(
     owners: Owners<'_>,
 ) -> Result<()> {
     let verifier = (relative(Utf8Path::new(VERIFIER)).to_owned(), parts.verifier);
-    let tools = parts.executables.iter().map(|(name, file)| (Utf8Path::new(BIN).join(name), file.as_path()));
+    let tools = parts
+        .executables
+        .iter()
+        .map(|(name, file)| (Utf8Path::new(BIN).join(name), file.as_path()));
     for (path, file) in tools.chain([verifier]) {
         layer.file(&path, file, owners.file(&path, true))?;
     }
@@ -249,12 +325,18 @@ fn add_tree<F: Fn(&Utf8Path) -> crate::layer::Meta>(
 ) -> Result<()> {
     for entry in walkdir::WalkDir::new(from).sort_by_file_name() {
         let entry = entry.with_context(|| format!("failed to list {from}"))?;
-        let source = Utf8Path::from_path(entry.path()).context("Go's distribution holds a name that is not UTF-8")?;
-        let path = to.join(source.strip_prefix(from).expect("walkdir yields what is below its root"));
+        let source = Utf8Path::from_path(entry.path())
+            .context("Go's distribution holds a name that is not UTF-8")?;
+        let path = to.join(
+            source
+                .strip_prefix(from)
+                .expect("walkdir yields what is below its root"),
+        );
         if entry.file_type().is_dir() {
             layer.folder(&path)?;
         } else {
-            let mode = std::os::unix::fs::PermissionsExt::mode(&fs_err::metadata(source)?.permissions());
+            let mode =
+                std::os::unix::fs::PermissionsExt::mode(&fs_err::metadata(source)?.permissions());
             layer.file(&path, source, owners.file(&path, mode & 0o100 != 0))?;
         }
     }
@@ -263,10 +345,19 @@ fn add_tree<F: Fn(&Utf8Path) -> crate::layer::Meta>(
 
 /// Versions of everything in the image that has one.
 pub fn versions(image: &ImageToml) -> BTreeMap<String, String> {
-    let tools = image.tools.iter().map(|(name, tool)| (name.clone(), tool.version.clone()));
-    let builds = image.tools.values().filter(|tool| tool.source == ToolSource::ModuleProxy).flat_map(|tool| {
-        tool.build.iter().filter_map(|build| Some((build.binary.clone(), build.version.clone()?)))
-    });
+    let tools = image
+        .tools
+        .iter()
+        .map(|(name, tool)| (name.clone(), tool.version.clone()));
+    let builds = image
+        .tools
+        .values()
+        .filter(|tool| tool.source == ToolSource::ModuleProxy)
+        .flat_map(|tool| {
+            tool.build
+                .iter()
+                .filter_map(|build| Some((build.binary.clone(), build.version.clone()?)))
+        });
     tools
         .chain(builds)
         .chain([

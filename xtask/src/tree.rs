@@ -37,6 +37,11 @@ impl Tree {
             .env(&self.image.env)
             .env(self.image.go_env(&self.platform))
             // Nothing of this machine or of an earlier command: no settings file, no home, temporary files on disk.
-            .env([("GOENV", "off"), ("HOME", "/tmp"), ("TMPDIR", SCRATCH), ("GOPROXY", "off")])
+            .env([
+                ("GOENV", "off"),
+                ("HOME", "/tmp"),
+                ("TMPDIR", SCRATCH),
+                ("GOPROXY", "off"),
+            ])
     }
 }

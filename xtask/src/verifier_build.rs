@@ -10,15 +10,30 @@ use crate::host;
 pub fn make(workspace: &Utf8Path) -> Result<Utf8PathBuf> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let version = host::output(host::command("rustc").arg("-vV"))?;
-    let target = version.lines().find_map(|line| line.strip_prefix("host: ")).context("`rustc -vV` names no host")?;
+    let target = version
+        .lines()
+        .find_map(|line| line.strip_prefix("host: "))
+        .context("`rustc -vV` names no host")?;
     let home = std::env::var("CARGO_HOME").ok().map(Utf8PathBuf::from);
     let home = home.or_else(|| Some(Utf8PathBuf::from(std::env::var("HOME").ok()?).join(".cargo")));
-    let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned(), format!("--remap-path-prefix={workspace}=/iac-runner")];
+    let mut flags = vec![
+        "-Ctarget-feature=+crt-static".to_owned(),
+        format!("--remap-path-prefix={workspace}=/iac-runner"),
+    ];
     flags.extend(home.map(|home| format!("--remap-path-prefix={home}=/cargo")));
     let folder = workspace.join("target/image");
     host::run(
         host::command(&cargo)
-            .args(["build", "--quiet", "--release", "--locked", "--package", "verifier", "--target", target])
+            .args([
+                "build",
+                "--quiet",
+                "--release",
+                "--locked",
+                "--package",
+                "verifier",
+                "--target",
+                target,
+            ])
             .current_dir(workspace)
             .env("CARGO_TARGET_DIR", &folder)
             .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}")),

@@ -31,8 +31,6 @@ pub struct Report {
 pub struct ReportedModule {
     /// Its provider.
     pub provider: String,
-    /// Its folder, relative to the source.
-    pub path: String,
     /// What was measured, by phase.
     pub phases: BTreeMap<String, Phase>,
 }
@@ -74,24 +72,43 @@ pub fn run(
         let unpacked = work.scratch("verify")?;
         for (index, layer) in layers.iter().enumerate() {
             step.detail(format!("unpacking layer {} of {}", index + 1, layers.len()));
-            layer::unpack(&layer.layer.blob, layer.layer.layer.compression, unpacked.path())?;
+            layer::unpack(
+                &layer.layer.blob,
+                layer.layer.layer.compression,
+                unpacked.path(),
+            )?;
         }
         for point in MOUNT_POINTS {
             fs_err::create_dir_all(unpacked.path().join(point))?;
         }
         step.detail("measuring");
-        let mut arguments = vec![VERIFIER, "run", "--source", ELSEWHERE, "--preview", "--json", "-"];
+        let mut arguments = vec![
+            VERIFIER,
+            "run",
+            "--source",
+            ELSEWHERE,
+            "--preview",
+            "--json",
+            "-",
+        ];
         for (provider, _) in &inputs.packs {
             arguments.extend(["--provider", provider]);
         }
-        let done = in_image(unpacked.path(), image, platform).read_only(source, ELSEWHERE).run(&arguments)?;
+        let done = in_image(unpacked.path(), image, platform)
+            .read_only(source, ELSEWHERE)
+            .run(&arguments)?;
         if !done.status.success() {
-            bail!("the verifier failed in the image ({}):\n{}", done.status, done.stderr.trim());
+            bail!(
+                "the verifier failed in the image ({}):\n{}",
+                done.status,
+                done.stderr.trim()
+            );
         }
         fs_err::write(folder.join(REPORT), done.stdout)?;
         Ok(())
     })?;
-    Report::read(&folder.join(REPORT)).map_err(|error| work.discard(&folder, &format!("{error:#}")))
+    let read = || Report::parse(&fs_err::read_to_string(folder.join(REPORT))?);
+    read().map_err(|error| work.discard(&folder, &format!("{error:#}")))
 }
 
 const REPORT: &str = "report.json";
@@ -105,16 +122,26 @@ pub fn in_image(root: &Utf8Path, image: &ImageToml, platform: &Platform) -> Sand
 }
 
 impl Report {
-    fn read(path: &Utf8Path) -> Result<Self> {
-        let json: Value = serde_json::from_slice(&fs_err::read(path)?).with_context(|| format!("{path} is no JSON"))?;
-        let modules = serde_json::from_value(json["modules"].clone()).with_context(|| format!("{path} is no report"))?;
+    /// Reads the JSON that the verifier wrote.
+    pub fn parse(text: &str) -> Result<Self> {
+        let json: Value = serde_json::from_str(text).context("the verifier's report is no JSON")?;
+        let modules = serde_json::from_value(json["modules"].clone())
+            .context("the verifier's report lacks modules")?;
         Ok(Self { json, modules })
     }
 
     /// First builds of `provider`'s modules (of all modules for `None`), in milliseconds, sorted, with their hits.
     pub fn first(&self, provider: Option<&str>) -> (Vec<f64>, gocache::Ratio, gocache::Ratio) {
-        let (mut times, mut packages, mut links) = (Vec::new(), gocache::Ratio::default(), gocache::Ratio::default());
-        for module in self.modules.iter().filter(|module| provider.is_none_or(|name| module.provider == name)) {
+        let (mut times, mut packages, mut links) = (
+            Vec::new(),
+            gocache::Ratio::default(),
+            gocache::Ratio::default(),
+        );
+        for module in self
+            .modules
+            .iter()
+            .filter(|module| provider.is_none_or(|name| module.provider == name))
+        {
             if let Some(first) = module.phases.get("first") {
                 times.extend(&first.wall_ms);
                 packages += first.packages;

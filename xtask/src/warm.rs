@@ -64,7 +64,10 @@ struct Caches {
 
 impl Caches {
     fn below(folder: &Utf8Path) -> Self {
-        Self { go_mod: folder.join("go-mod"), go_build: folder.join("go-build") }
+        Self {
+            go_mod: folder.join("go-mod"),
+            go_build: folder.join("go-build"),
+        }
     }
 }
 
@@ -80,10 +83,25 @@ impl Warmer<'_> {
             .iter()
             .map(|unit| (unit.go_mod.folder().to_owned(), unit.packages.clone()))
             .collect();
-        let job = Job { name: COMMON, packages, modules: Vec::new() };
+        let job = Job {
+            name: COMMON,
+            packages,
+            modules: Vec::new(),
+        };
         // The go command reads the whole module graph of the go.mod it builds for; the pack need not hold that.
-        let seen = Caches { go_mod: self.go_mod.to_owned(), go_build: caches.go_build.clone() };
-        self.build_and_pack(&job, &common.requirements, &seen, &caches, &BTreeSet::new(), folder, step)
+        let seen = Caches {
+            go_mod: self.go_mod.to_owned(),
+            go_build: caches.go_build.clone(),
+        };
+        self.build_and_pack(
+            &job,
+            &common.requirements,
+            &seen,
+            &caches,
+            &BTreeSet::new(),
+            folder,
+            step,
+        )
     }
 
     /// Makes the pack of one provider in `folder`.
@@ -104,14 +122,34 @@ impl Warmer<'_> {
         link_tree(&shared.go_mod, &caches.go_mod)?;
         Store::create(&caches.go_build)?;
         link_tree(&shared.go_build, &caches.go_build)?;
-        let packages =
-            go_mods.iter().map(|(go_mod, packages)| (go_mod.folder().to_owned(), packages.clone())).collect();
-        let modules = go_mods.iter().flat_map(|(go_mod, _)| &go_mod.modules).collect();
-        let job = Job { name, packages, modules };
-        self.build_and_pack(&job, requirements, &caches, &caches, &common.paths(), folder, step)
+        let packages = go_mods
+            .iter()
+            .map(|(go_mod, packages)| (go_mod.folder().to_owned(), packages.clone()))
+            .collect();
+        let modules = go_mods
+            .iter()
+            .flat_map(|(go_mod, _)| &go_mod.modules)
+            .collect();
+        let job = Job {
+            name,
+            packages,
+            modules,
+        };
+        self.build_and_pack(
+            &job,
+            requirements,
+            &caches,
+            &caches,
+            &common.paths(),
+            folder,
+            step,
+        )
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the two callers differ in exactly these")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the two callers differ in exactly these"
+    )]
     fn build_and_pack(
         &self,
         job: &Job<'_>,
@@ -130,7 +168,8 @@ impl Warmer<'_> {
 
         step.detail("sealing");
         let started = Instant::now();
-        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(self.tree.image.image.cache_entry_time);
+        let time =
+            SystemTime::UNIX_EPOCH + Duration::from_secs(self.tree.image.image.cache_entry_time);
         let sealed = Store::at(&caches.go_build).seal(time)?;
         timings.seal_ms = millis(started);
 
@@ -140,13 +179,22 @@ impl Warmer<'_> {
 
         step.detail("packing");
         let cache = crate::owners::relative(&self.tree.image.go.gocache);
-        let delta = sealed.files.into_iter().filter(|file| !present.contains(cache.join(&file.path).as_path()));
+        let delta = sealed
+            .files
+            .into_iter()
+            .filter(|file| !present.contains(cache.join(&file.path).as_path()));
         let sorted = self.sort_entries(delta, &modules, &check.asked, &caches.go_build)?;
         let in_common = |path: &Utf8PathBuf| {
-            present.contains(crate::owners::relative(&self.tree.image.go.gomodcache).join(path).as_path())
+            present.contains(
+                crate::owners::relative(&self.tree.image.go.gomodcache)
+                    .join(path)
+                    .as_path(),
+            )
         };
-        let go_mod_files =
-            go_mod_files::of(self.go_mod, requirements)?.into_iter().filter(|path| !in_common(path)).collect();
+        let go_mod_files = go_mod_files::of(self.go_mod, requirements)?
+            .into_iter()
+            .filter(|path| !in_common(path))
+            .collect();
         let go_modules = requirements
             .required
             .iter()
@@ -165,8 +213,14 @@ impl Warmer<'_> {
             broken,
             timings,
         };
-        pack::write(&self.tree.image, content, &caches.go_mod, &caches.go_build, folder)
-            .map_err(|error| self.without_damaged(error))
+        pack::write(
+            &self.tree.image,
+            content,
+            &caches.go_mod,
+            &caches.go_build,
+            folder,
+        )
+        .map_err(|error| self.without_damaged(error))
     }
 
     fn identity(&self) -> Identity {
@@ -174,7 +228,9 @@ impl Warmer<'_> {
     }
 
     fn sandbox(&self, caches: &Caches, scratch: &Utf8Path) -> Sandbox {
-        self.tree.sandbox(scratch).read_only(&caches.go_mod, &self.tree.image.go.gomodcache)
+        self.tree
+            .sandbox(scratch)
+            .read_only(&caches.go_mod, &self.tree.image.go.gomodcache)
     }
 
     /// Builds all packages at once, so that what modules share is compiled once, and then each module; puts each
@@ -190,21 +246,43 @@ impl Warmer<'_> {
             .sandbox(caches, scratch.path())
             .writable(&caches.go_build, &self.tree.image.go.gocache)
             .read_only(self.source, SOURCE);
-        for (folder, packages) in job.packages.iter().filter(|(_, packages)| !packages.is_empty()) {
-            step.detail(format!("compiling for {}", if folder.as_str().is_empty() { job.name } else { folder.as_str() }));
+        for (folder, packages) in job
+            .packages
+            .iter()
+            .filter(|(_, packages)| !packages.is_empty())
+        {
+            step.detail(format!(
+                "compiling for {}",
+                if folder.as_str().is_empty() {
+                    job.name
+                } else {
+                    folder.as_str()
+                }
+            ));
             let mut arguments = vec!["go", "build", "--"];
             arguments.extend(packages.iter().map(String::as_str));
-            let done = sandbox.clone().folder(Utf8Path::new(SOURCE).join(folder)).run(&arguments)?;
+            let done = sandbox
+                .clone()
+                .folder(Utf8Path::new(SOURCE).join(folder))
+                .run(&arguments)?;
             // Where there are modules, their own builds say which of them a broken package breaks.
             if !done.status.success() && job.modules.is_empty() {
-                return Err(usage(format!("{}: what the providers share does not build:\n{}", folder, first_lines(&done.stderr))));
+                return Err(usage(format!(
+                    "{}: what the providers share does not build:\n{}",
+                    folder,
+                    first_lines(&done.stderr)
+                )));
             }
         }
         let store = Store::at(&caches.go_build);
         let finished = AtomicUsize::new(0);
         let build = |module: &'a Module| -> Result<Result<(&'a Module, WarmModule), String>> {
             let built = self.build_module(module, &sandbox, scratch.path(), &store)?;
-            step.detail(format!("linked {} of {}", finished.fetch_add(1, Ordering::Relaxed) + 1, job.modules.len()));
+            step.detail(format!(
+                "linked {} of {}",
+                finished.fetch_add(1, Ordering::Relaxed) + 1,
+                job.modules.len()
+            ));
             Ok(built.map(|warm| (module, warm)))
         };
         let built = self.in_parallel(&job.modules, build)?;
@@ -216,7 +294,8 @@ impl Warmer<'_> {
             }
         }
         if !broken.is_empty() && !self.keep_going {
-            return Err(anyhow::anyhow!("{}", broken.join("\n")).context(format!("{} cannot be warmed", job.name)));
+            return Err(anyhow::anyhow!("{}", broken.join("\n"))
+                .context(format!("{} cannot be warmed", job.name)));
         }
         Ok((modules, broken))
     }
@@ -234,9 +313,15 @@ impl Warmer<'_> {
             .clone()
             .folder(Utf8Path::new(SOURCE).join(&module.path))
             .env([("GODEBUG", "gocachehash=1")])
-            .run_with(&["go", "build", "-o", &output, "."], |stderr| Ok(HashLog::scan(stderr)?))?;
+            .run_with(&["go", "build", "-o", &output, "."], |stderr| {
+                Ok(HashLog::scan(stderr)?)
+            })?;
         if !status.success() {
-            return Ok(Err(format!("{} does not build:\n{}", module.path, first_lines(&log.other.join("\n")))));
+            return Ok(Err(format!(
+                "{} does not build:\n{}",
+                module.path,
+                first_lines(&log.other.join("\n"))
+            )));
         }
         let executable = scratch.join(&name);
         let executable_bytes = fs_err::metadata(&executable)?.len();
@@ -250,7 +335,12 @@ impl Warmer<'_> {
             None => fs_err::remove_file(&executable)?,
         }
         let (component, path) = (module.component.clone(), module.path.clone());
-        Ok(Ok(WarmModule { component, path, link_action, executable_bytes }))
+        Ok(Ok(WarmModule {
+            component,
+            path,
+            link_action,
+            executable_bytes,
+        }))
     }
 
     /// Builds everything again from what will be packed, and finds out which entries that takes.
@@ -272,23 +362,45 @@ impl Warmer<'_> {
             .map(|(module, _)| Build {
                 name: module.path.to_string(),
                 folder: module.path.clone(),
-                arguments: vec!["-o".into(), format!("{SCRATCH}/{}.out", file_name(module)), ".".into()],
+                arguments: vec![
+                    "-o".into(),
+                    format!("{SCRATCH}/{}.out", file_name(module)),
+                    ".".into(),
+                ],
             })
             .collect();
         if modules.is_empty() {
-            builds.extend(job.packages.iter().filter(|(_, packages)| !packages.is_empty()).map(|(folder, packages)| {
-                let arguments = std::iter::once("--".to_owned()).chain(packages.iter().cloned()).collect();
-                Build { name: job.name.to_owned(), folder: folder.clone(), arguments }
-            }));
+            builds.extend(
+                job.packages
+                    .iter()
+                    .filter(|(_, packages)| !packages.is_empty())
+                    .map(|(folder, packages)| {
+                        let arguments = std::iter::once("--".to_owned())
+                            .chain(packages.iter().cloned())
+                            .collect();
+                        Build {
+                            name: job.name.to_owned(),
+                            folder: folder.clone(),
+                            arguments,
+                        }
+                    }),
+            );
         }
         let finished = AtomicUsize::new(0);
         let check = |build: &Build| -> Result<(gocache::Hits, BTreeSet<Sha256Hash>)> {
             let result = build.run(&sandbox, scratch.path(), &self.tree.image.go.gocache)?;
-            step.detail(format!("checked {} of {}", finished.fetch_add(1, Ordering::Relaxed) + 1, builds.len()));
+            step.detail(format!(
+                "checked {} of {}",
+                finished.fetch_add(1, Ordering::Relaxed) + 1,
+                builds.len()
+            ));
             Ok(result)
         };
         let checked = self.in_parallel(&builds.iter().collect::<Vec<_>>(), check)?;
-        let mut result = Check { asked: BTreeSet::new(), links_that_ran: Vec::new() };
+        let mut result = Check {
+            asked: BTreeSet::new(),
+            links_that_ran: Vec::new(),
+        };
         for (build, (hits, asked)) in builds.iter().zip(checked) {
             if let Some(package) = hits.compiled.first() {
                 bail!(
@@ -299,7 +411,10 @@ impl Warmer<'_> {
                 );
             }
             if !hits.linked.is_empty() {
-                eprintln!("warning: {}: the link cannot be taken from the cache with this Go version", build.name);
+                eprintln!(
+                    "warning: {}: the link cannot be taken from the cache with this Go version",
+                    build.name
+                );
                 result.links_that_ran.push(build.folder.clone());
             }
             result.asked.extend(asked);
@@ -308,7 +423,11 @@ impl Warmer<'_> {
     }
 
     /// Runs `work` for each of `items`, `jobs` at a time; the results keep their order.
-    fn in_parallel<'t, T: Sync, R: Send>(&self, items: &[&'t T], work: impl Fn(&'t T) -> Result<R> + Sync) -> Result<Vec<R>> {
+    fn in_parallel<'t, T: Sync, R: Send>(
+        &self,
+        items: &[&'t T],
+        work: impl Fn(&'t T) -> Result<R> + Sync,
+    ) -> Result<Vec<R>> {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(self.jobs)
             .build()
@@ -325,13 +444,20 @@ impl Warmer<'_> {
         go_build: &Utf8Path,
     ) -> Result<SortedEntries> {
         let store = Store::at(go_build);
-        let links: BTreeSet<Sha256Hash> = modules.iter().filter_map(|(_, warm)| warm.link_action).collect();
+        let links: BTreeSet<Sha256Hash> = modules
+            .iter()
+            .filter_map(|(_, warm)| warm.link_action)
+            .collect();
         let (mut executables, mut dropped) = (BTreeSet::new(), BTreeSet::new());
         let (mut dropped_actions, mut wanted) = (BTreeSet::new(), BTreeSet::new());
         let delta: Vec<SealedFile> = delta.collect();
         for file in &delta {
-            let FileKind::Action(action) = FileKind::of(&file.path) else { continue };
-            let entry = store.get(&action)?.with_context(|| format!("{} was removed while it was packed", file.path))?;
+            let FileKind::Action(action) = FileKind::of(&file.path) else {
+                continue;
+            };
+            let entry = store
+                .get(&action)?
+                .with_context(|| format!("{} was removed while it was packed", file.path))?;
             if links.contains(&action) {
                 executables.insert(entry.output);
             } else if !asked.contains(&action) && is_index(&store.output_path(&entry.output))? {
@@ -343,12 +469,20 @@ impl Warmer<'_> {
         }
         let mut sorted = SortedEntries::default();
         for file in delta {
-            let packed = PackedFile { path: file.path, size_bytes: file.size_bytes, sha256: file.sha256 };
+            let packed = PackedFile {
+                path: file.path,
+                size_bytes: file.size_bytes,
+                sha256: file.sha256,
+            };
             match FileKind::of(&packed.path) {
-                FileKind::Action(action) if links.contains(&action) => sorted.executables.push(packed),
+                FileKind::Action(action) if links.contains(&action) => {
+                    sorted.executables.push(packed)
+                }
                 FileKind::Action(action) if dropped_actions.contains(&action) => {}
                 FileKind::Output(output) if wanted.contains(&output) => sorted.entries.push(packed),
-                FileKind::Output(output) if executables.contains(&output) => sorted.executables.push(packed),
+                FileKind::Output(output) if executables.contains(&output) => {
+                    sorted.executables.push(packed)
+                }
                 FileKind::Output(output) if dropped.contains(&output) => {}
                 _ => sorted.entries.push(packed),
             }
@@ -358,16 +492,28 @@ impl Warmer<'_> {
 
     /// Damaged Go modules leave the shared module cache, so that the next run fetches them again.
     fn without_damaged(&self, error: anyhow::Error) -> anyhow::Error {
-        let Some(DamagedModules(modules)) = error.downcast_ref() else { return error };
+        let Some(DamagedModules(modules)) = error.downcast_ref() else {
+            return error;
+        };
         for module in modules {
             let zip = self.go_mod.join(module.download_file("zip"));
-            let removed = remove_tree(&self.go_mod.join(module.folder()))
-                .and_then(|()| if zip.exists() { Ok(fs_err::remove_file(&zip)?) } else { Ok(()) });
+            let removed = remove_tree(&self.go_mod.join(module.folder())).and_then(|()| {
+                if zip.exists() {
+                    Ok(fs_err::remove_file(&zip)?)
+                } else {
+                    Ok(())
+                }
+            });
             if let Err(failed) = removed {
-                return corrupt(format!("{error}; remove {} yourself ({failed:#})", self.go_mod.join(module.folder())));
+                return corrupt(format!(
+                    "{error}; remove {} yourself ({failed:#})",
+                    self.go_mod.join(module.folder())
+                ));
             }
         }
-        corrupt(format!("{error}; they were removed, run the same command again to fetch them anew"))
+        corrupt(format!(
+            "{error}; they were removed, run the same command again to fetch them anew"
+        ))
     }
 }
 
@@ -396,19 +542,35 @@ struct Build {
 }
 
 impl Build {
-    fn run(&self, sandbox: &Sandbox, scratch: &Utf8Path, gocache: &Utf8Path) -> Result<(gocache::Hits, BTreeSet<Sha256Hash>)> {
+    fn run(
+        &self,
+        sandbox: &Sandbox,
+        scratch: &Utf8Path,
+        gocache: &Utf8Path,
+    ) -> Result<(gocache::Hits, BTreeSet<Sha256Hash>)> {
         let name = self.folder.as_str().replace('/', "_");
         let (graph, log) = (format!("{name}.graph"), format!("{name}.log"));
-        let mut arguments = vec!["go".to_owned(), "build".into(), format!("-debug-actiongraph={SCRATCH}/{graph}")];
+        let mut arguments = vec![
+            "go".to_owned(),
+            "build".into(),
+            format!("-debug-actiongraph={SCRATCH}/{graph}"),
+        ];
         arguments.extend(self.arguments.iter().cloned());
         let program = format!("{VERIFIER} cacheprog --shipped {gocache} --log {SCRATCH}/{log}");
         let done = sandbox
             .clone()
             .folder(Utf8Path::new(ELSEWHERE).join(&self.folder))
-            .env([("GOCACHEPROG", program), ("XDG_CACHE_HOME", format!("{SCRATCH}/{name}.cache"))])
+            .env([
+                ("GOCACHEPROG", program),
+                ("XDG_CACHE_HOME", format!("{SCRATCH}/{name}.cache")),
+            ])
             .run(&arguments.iter().map(String::as_str).collect::<Vec<_>>())?;
         if !done.status.success() {
-            bail!("{}: does not build from the sealed caches:\n{}", self.name, first_lines(&done.stderr));
+            bail!(
+                "{}: does not build from the sealed caches:\n{}",
+                self.name,
+                first_lines(&done.stderr)
+            );
         }
         let hits = ActionGraph::parse(fs_err::File::open(scratch.join(&graph))?)?.hits();
         let log = fs_err::read_to_string(scratch.join(&log))?;
@@ -423,7 +585,10 @@ impl Build {
 /// Whether `output` is an entry of the package index.
 fn is_index(output: &Utf8Path) -> Result<bool> {
     let mut start = Vec::new();
-    std::io::Read::read_to_end(&mut std::io::Read::take(fs_err::File::open(output)?, 8), &mut start)?;
+    std::io::Read::read_to_end(
+        &mut std::io::Read::take(fs_err::File::open(output)?, 8),
+        &mut start,
+    )?;
     Ok(start == b"go index")
 }
 
@@ -436,8 +601,13 @@ fn file_name(module: &Module) -> String {
 fn link_tree(from: &Utf8Path, to: &Utf8Path) -> Result<()> {
     for entry in walkdir::WalkDir::new(from) {
         let entry = entry.with_context(|| format!("failed to list {from}"))?;
-        let source = Utf8Path::from_path(entry.path()).context("a cache holds a name that is not UTF-8")?;
-        let target = to.join(source.strip_prefix(from).expect("walkdir yields what is below its root"));
+        let source =
+            Utf8Path::from_path(entry.path()).context("a cache holds a name that is not UTF-8")?;
+        let target = to.join(
+            source
+                .strip_prefix(from)
+                .expect("walkdir yields what is below its root"),
+        );
         if entry.file_type().is_dir() {
             fs_err::create_dir_all(&target)?;
         } else if !target.exists() {

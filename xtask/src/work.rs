@@ -25,7 +25,8 @@ pub struct Key(String);
 impl Key {
     /// The key of `inputs`, by their JSON.
     pub fn of(inputs: &impl Serialize) -> Result<Self> {
-        let json = serde_json::to_vec(&(FORMAT, inputs)).context("failed to serialize a step's inputs")?;
+        let json =
+            serde_json::to_vec(&(FORMAT, inputs)).context("failed to serialize a step's inputs")?;
         Ok(Self(hex::encode(&Sha256::digest(json)[..12])))
     }
 }
@@ -52,8 +53,12 @@ pub struct Work {
 impl Work {
     /// Opens the folder that the environment names, waiting until no other run holds it.
     pub fn open() -> Result<Self> {
-        let cache = std::env::var("XDG_CACHE_HOME").ok().filter(|folder| folder.starts_with('/'));
-        let home = std::env::var("HOME").ok().filter(|folder| folder.starts_with('/'));
+        let cache = std::env::var("XDG_CACHE_HOME")
+            .ok()
+            .filter(|folder| folder.starts_with('/'));
+        let home = std::env::var("HOME")
+            .ok()
+            .filter(|folder| folder.starts_with('/'));
         let root = cache
             .map(Utf8PathBuf::from)
             .or_else(|| home.map(|home| Utf8Path::new(&home).join(".cache")))
@@ -70,13 +75,17 @@ impl Work {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 eprintln!("waiting for another run that uses {root}");
-                lock.lock().with_context(|| format!("failed to lock {path}"))?;
+                lock.lock()
+                    .with_context(|| format!("failed to lock {path}"))?;
             }
             Err(TryLockError::Error(error)) => {
                 return Err(error).with_context(|| format!("failed to lock {path}"));
             }
         }
-        let work = Self { root: root.to_owned(), _lock: lock };
+        let work = Self {
+            root: root.to_owned(),
+            _lock: lock,
+        };
         remove_tree(&work.partial())?;
         fs_err::create_dir_all(work.partial())?;
         Ok(work)
@@ -108,7 +117,12 @@ impl Work {
     }
 
     /// The result of step `kind` with `key`: kept from an earlier run, or made now by `make`.
-    pub fn keep(&self, kind: &str, key: &Key, make: impl FnOnce(&Utf8Path) -> Result<()>) -> Result<Utf8PathBuf> {
+    pub fn keep(
+        &self,
+        kind: &str,
+        key: &Key,
+        make: impl FnOnce(&Utf8Path) -> Result<()>,
+    ) -> Result<Utf8PathBuf> {
         if let Some(folder) = self.kept(kind, key) {
             return Ok(folder);
         }
@@ -116,12 +130,15 @@ impl Work {
         remove_tree(&partial)?;
         fs_err::create_dir_all(&partial)?;
         if let Err(error) = make(&partial) {
-            remove_tree(&partial).with_context(|| format!("failed to clean up after: {error:#}"))?;
+            remove_tree(&partial)
+                .with_context(|| format!("failed to clean up after: {error:#}"))?;
             return Err(error);
         }
         let folder = self.root.join(kind).join(&key.0);
         fs_err::create_dir_all(self.root.join(kind))?;
-        fs_err::File::open(&partial)?.sync_all().with_context(|| format!("failed to sync {partial}"))?;
+        fs_err::File::open(&partial)?
+            .sync_all()
+            .with_context(|| format!("failed to sync {partial}"))?;
         fs_err::rename(&partial, &folder)?;
         Ok(folder)
     }
@@ -157,7 +174,11 @@ impl Drop for Scratch {
 
 /// Removes `folder` and all below it, also what is read-only; it may be absent.
 pub fn remove_tree(folder: &Utf8Path) -> Result<()> {
-    if !folder.as_std_path().try_exists().with_context(|| format!("failed to look at {folder}"))? {
+    if !folder
+        .as_std_path()
+        .try_exists()
+        .with_context(|| format!("failed to look at {folder}"))?
+    {
         return Ok(());
     }
     if fs_err::remove_dir_all(folder).is_ok() {
@@ -185,13 +206,22 @@ pub fn link_or_copy(from: &Utf8Path, to: &Utf8Path) -> Result<()> {
 
 /// Fails unless `file` has this size and digest.
 pub fn check_file(file: &Utf8Path, size_bytes: u64, digest: &Sha256Hash) -> Result<(), String> {
-    let found = fs_err::metadata(file).map_err(|error| error.to_string())?.len();
+    let found = fs_err::metadata(file)
+        .map_err(|error| error.to_string())?
+        .len();
     if found != size_bytes {
         return Err(format!("{file} has {found} bytes instead of {size_bytes}"));
     }
     let opened = fs_err::File::open(file).map_err(|error| error.to_string())?;
-    let (actual, _) = gocache::hash_reader(opened.take(size_bytes)).map_err(|error| error.to_string())?;
-    if actual == *digest { Ok(()) } else { Err(format!("{file} has the digest {actual} instead of {digest}")) }
+    let (actual, _) =
+        gocache::hash_reader(opened.take(size_bytes)).map_err(|error| error.to_string())?;
+    if actual == *digest {
+        Ok(())
+    } else {
+        Err(format!(
+            "{file} has the digest {actual} instead of {digest}"
+        ))
+    }
 }
 
 #[cfg(test)]
@@ -217,8 +247,14 @@ mod tests {
         assert!(work.kept("step", &key).is_none());
         assert_eq!(fs_err::read_dir(root.join("partial")).unwrap().count(), 0);
 
-        let made = work.keep("step", &key, |folder| Ok(fs_err::write(folder.join("whole"), "x")?)).unwrap();
-        let again = work.keep("step", &key, |_| unreachable!("already made")).unwrap();
+        let made = work
+            .keep("step", &key, |folder| {
+                Ok(fs_err::write(folder.join("whole"), "x")?)
+            })
+            .unwrap();
+        let again = work
+            .keep("step", &key, |_| unreachable!("already made"))
+            .unwrap();
         assert_eq!(made, again);
         assert!(made.join("whole").is_file());
     }
@@ -246,8 +282,16 @@ mod tests {
         let (digest, size) = gocache::hash_reader(&b"content"[..]).unwrap();
         assert_eq!(check_file(&file, size, &digest), Ok(()));
         fs_err::write(&file, "c0ntent").unwrap();
-        assert!(check_file(&file, size, &digest).unwrap_err().contains("digest"));
+        assert!(
+            check_file(&file, size, &digest)
+                .unwrap_err()
+                .contains("digest")
+        );
         fs_err::write(&file, "short").unwrap();
-        assert!(check_file(&file, size, &digest).unwrap_err().contains("5 bytes"));
+        assert!(
+            check_file(&file, size, &digest)
+                .unwrap_err()
+                .contains("5 bytes")
+        );
     }
 }

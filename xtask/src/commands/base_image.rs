@@ -16,7 +16,8 @@ use crate::{cli, kept_layer, verify};
 /// Builds the image and prints its summary.
 pub fn run(flags: &cli::BaseImage) -> Result<()> {
     let place = std::path::absolute(&flags.out)?;
-    let place = Utf8PathBuf::from_path_buf(place).map_err(|path| anyhow::anyhow!("{} is not UTF-8", path.display()))?;
+    let place = Utf8PathBuf::from_path_buf(place)
+        .map_err(|path| anyhow::anyhow!("{} is not UTF-8", path.display()))?;
     let out = Out::at(&place)?;
     let mut settings = Settings::new(pipeline::source(&flags.source)?);
     settings.image = flags.image.clone().unwrap_or(settings.image);
@@ -31,36 +32,67 @@ pub fn run(flags: &cli::BaseImage) -> Result<()> {
     let foundation = pipeline::foundation(settings, &mut progress)?;
     let (common, packs) = foundation.packs(&modules, &providers, &mut progress)?;
 
-    let images = progress.step("assemble", Kind::Other, |_| images(&foundation, &common, &packs, flags.compression))?;
+    let images = progress.step("assemble", Kind::Other, |_| {
+        images(&foundation, &common, &packs, flags.compression)
+    })?;
     let variants = progress.step("write the layout", Kind::Other, |_| {
         let layout = out.begin()?.join("oci");
-        oci::write(&layout, &foundation.tree.image, &foundation.tree.platform, &images)
+        oci::write(
+            &layout,
+            &foundation.tree.image,
+            &foundation.tree.platform,
+            &images,
+        )
     })?;
     let report = progress.step("verify", Kind::Other, |step| {
         let whole = &images[0].1;
         let inputs = verify::Inputs {
-            layers: whole.iter().map(|layer| layer.layer.layer.diff_id).collect(),
-            packs: packs.iter().map(|pack| (pack.name.as_str(), &pack.key)).collect(),
+            layers: whole
+                .iter()
+                .map(|layer| layer.layer.layer.diff_id)
+                .collect(),
+            packs: packs
+                .iter()
+                .map(|pack| (pack.name.as_str(), &pack.key))
+                .collect(),
         };
         let tree = &foundation.tree;
-        verify::run(&foundation.work, &tree.image, &tree.platform, whole, &source, &inputs, step)
+        verify::run(
+            &foundation.work,
+            &tree.image,
+            &tree.platform,
+            whole,
+            &source,
+            &inputs,
+            step,
+        )
     })?;
 
     let summary = Summary::new(&common, &packs, variants, &report, progress.stages());
     let partial = out.begun();
-    fs_err::write(partial.join("report.json"), serde_json::to_vec_pretty(&report.json)?)?;
+    fs_err::write(
+        partial.join("report.json"),
+        serde_json::to_vec_pretty(&report.json)?,
+    )?;
     fs_err::write(partial.join(MARKER), serde_json::to_vec_pretty(&summary)?)?;
     out.complete()?;
     if flags.json {
         println!("{}", serde_json::to_string_pretty(&summary)?);
     } else {
-        println!("{}\n\n{place}/oci: {} images, place of the report: {place}/report.json", summary.text(), summary.variants.len());
+        println!(
+            "{}\n\n{place}/oci: {} images, place of the report: {place}/report.json",
+            summary.text(),
+            summary.variants.len()
+        );
     }
     if !summary.total.packages.is_full() {
         bail!("some first builds compiled packages; see {place}/report.json");
     }
     if !summary.broken.is_empty() {
-        bail!("{} modules do not build and are missing from the image", summary.broken.len());
+        bail!(
+            "{} modules do not build and are missing from the image",
+            summary.broken.len()
+        );
     }
     Ok(())
 }
@@ -73,9 +105,15 @@ fn images(
     compression: Compression,
 ) -> Result<Vec<(String, Vec<NamedLayer>)>> {
     let named = |name: &str, layer: kept_layer::KeptLayer| -> Result<NamedLayer> {
-        Ok(NamedLayer { name: name.to_owned(), layer: compressed(foundation, layer, compression)? })
+        Ok(NamedLayer {
+            name: name.to_owned(),
+            layer: compressed(foundation, layer, compression)?,
+        })
     };
-    let tools = vec![named("base system", foundation.base.clone())?, named("Go, Pulumi, OpenTofu, verifier", foundation.tools.clone())?];
+    let tools = vec![
+        named("base system", foundation.base.clone())?,
+        named("Go, Pulumi, OpenTofu, verifier", foundation.tools.clone())?,
+    ];
     let mut start = tools.clone();
     for layer in common.layers() {
         start.push(named("caches that all providers share", layer)?);
@@ -92,20 +130,39 @@ fn images(
             .map(|(layer, part)| named(&format!("{}: {part}", pack.name), layer))
             .collect::<Result<Vec<_>>>()?;
         whole.extend(layers.iter().cloned());
-        variants.push((format!("latest-{}", pack.name), start.iter().cloned().chain(layers).collect()));
+        variants.push((
+            format!("latest-{}", pack.name),
+            start.iter().cloned().chain(layers).collect(),
+        ));
     }
-    Ok([("latest".to_owned(), whole), ("latest-tools".to_owned(), tools)].into_iter().chain(variants).collect())
+    Ok([
+        ("latest".to_owned(), whole),
+        ("latest-tools".to_owned(), tools),
+    ]
+    .into_iter()
+    .chain(variants)
+    .collect())
 }
 
 /// The layer under the wanted compression; packs are made with zstd.
-fn compressed(foundation: &Foundation, layer: kept_layer::KeptLayer, compression: Compression) -> Result<kept_layer::KeptLayer> {
+fn compressed(
+    foundation: &Foundation,
+    layer: kept_layer::KeptLayer,
+    compression: Compression,
+) -> Result<kept_layer::KeptLayer> {
     if layer.layer.compression == compression {
         return Ok(layer);
     }
     let settings = foundation.tree.image.layers;
     let key = Key::of(&(layer.layer.diff_id, compression, settings))?;
     let folder = foundation.work.keep("transcoded", &key, |folder| {
-        let written = layer::transcode(&layer.blob, &layer.layer, &folder.join(kept_layer::FILE), compression, settings)?;
+        let written = layer::transcode(
+            &layer.blob,
+            &layer.layer,
+            &folder.join(kept_layer::FILE),
+            compression,
+            settings,
+        )?;
         kept_layer::write(folder, &written)
     })?;
     kept_layer::KeptLayer::read(&foundation.work, &folder)

@@ -1,4 +1,253 @@
-//! placeholder
-use anyhow::Result;
-/// x
-pub fn run(_source: &crate::cli::Source, _providers: &[String], _json: bool) -> Result<()> { Ok(()) }
+//! `cargo xtask bench naive`: the usual recipe against ours, on the same modules, in one run.
+//!
+//! The usual recipe: each provider is built on the build machine, module by module, with that machine's own settings
+//! and with caches of its own; `cp -rn` merges the caches; an image has them at the places where Go looks by default.
+//! Its "build machine" is this one, its image is the same base system with the same Go. Both images are then measured
+//! by the same verifier, at the same checkout path, without network, with each module's first build a first.
+
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+use camino::{Utf8Path, Utf8PathBuf};
+use modules::Module;
+use serde::Serialize;
+
+use crate::cli;
+use crate::host;
+use crate::pipeline::{self, Foundation, Settings};
+use crate::progress::{Kind, Progress, human_bytes};
+use crate::sandbox::Sandbox;
+use crate::summary::FirstBuilds;
+use crate::tree::ELSEWHERE;
+use crate::verify::Report;
+use crate::warm::VERIFIER;
+use crate::work::Scratch;
+
+/// One of the two, measured.
+#[derive(Debug, Serialize)]
+struct Measured {
+    /// Building everything that the caches hold, in milliseconds.
+    warm_ms: u64,
+    /// Both caches, executables included.
+    cache_bytes: u64,
+    /// First builds in a fresh container.
+    first: FirstBuilds,
+}
+
+/// Builds both and prints them side by side.
+pub fn run(source: &cli::Source, providers: &[String], json: bool) -> Result<()> {
+    let source = pipeline::source(source)?;
+    let modules = pipeline::discover(&source)?.modules;
+    let providers = pipeline::select(&modules, providers)?;
+    let modules: Vec<Module> = modules
+        .into_iter()
+        .filter(|module| providers.contains(&module.provider))
+        .collect();
+    let mut progress = Progress::default();
+    let settings = Settings {
+        again: true,
+        ..Settings::new(source.clone())
+    };
+    let foundation = pipeline::foundation(settings, &mut progress)?;
+
+    let all = pipeline::discover(&source)?.modules;
+    let (common, packs) = foundation.packs(&all, &providers, &mut progress)?;
+    let ours = progress.step("measure ours", Kind::Other, |_| {
+        let scratch = foundation.work.scratch("ours")?;
+        let packs = || std::iter::once(&common).chain(packs.iter().map(|pack| &pack.pack));
+        for layer in [foundation.base.clone(), foundation.tools.clone()]
+            .into_iter()
+            .chain(packs().flat_map(|pack| pack.layers()))
+        {
+            crate::layer::unpack(&layer.blob, layer.layer.compression, scratch.path())?;
+        }
+        for point in crate::sandbox::MOUNT_POINTS {
+            fs_err::create_dir_all(scratch.path().join(point))?;
+        }
+        let tree = &foundation.tree;
+        let sandbox = Sandbox::new(scratch.path())
+            .env(crate::oci::env(&tree.image, &tree.platform, false))
+            .writable(
+                &scratch
+                    .path()
+                    .join(crate::owners::relative(&tree.image.go.gocache)),
+                &tree.image.go.gocache,
+            );
+        Ok(Measured {
+            warm_ms: packs().map(|pack| pack.manifest.timings.build_ms).sum(),
+            cache_bytes: packs()
+                .flat_map(|pack| &pack.manifest.files)
+                .map(|file| file.size_bytes)
+                .sum(),
+            first: measure(&sandbox, &source, &providers)?,
+        })
+    })?;
+
+    let scratch = foundation.work.scratch("naive")?;
+    let (merged, warm_ms) = progress.step("warm the usual way", Kind::Go, |_| {
+        build_naively(&foundation, &source, &modules, &scratch)
+    })?;
+    let naive = progress.step("measure the usual way", Kind::Other, |_| {
+        Ok(Measured {
+            warm_ms,
+            cache_bytes: size_of(&merged)?,
+            first: measure(&naive_image(&foundation, &merged), &source, &providers)?,
+        })
+    })?;
+
+    if json {
+        println!(
+            "{}",
+            serde_json::to_string_pretty(&serde_json::json!({ "naive": naive, "ours": ours }))?
+        );
+    } else {
+        println!("{}", table(&naive, &ours));
+    }
+    Ok(())
+}
+
+/// Builds each module on this machine as the usual recipe does, and merges the caches of the providers.
+fn build_naively(
+    foundation: &Foundation,
+    source: &Utf8Path,
+    modules: &[Module],
+    scratch: &Scratch,
+) -> Result<(Utf8PathBuf, u64)> {
+    let go = foundation.tree.go.join("bin/go");
+    let merged = scratch.path().join("merged-cache");
+    fs_err::create_dir_all(&merged)?;
+    let mut building_ms = 0;
+    for module in modules {
+        let own = scratch.path().join(&module.provider);
+        let build = |arguments: &[&str]| -> Result<()> {
+            let mut command = host::command(go.as_str());
+            command
+                .args(arguments)
+                .current_dir(source.join(&module.path))
+                .env_remove("GOFLAGS")
+                .env_remove("CGO_ENABLED")
+                .env("GOENV", "off")
+                .env("GOTOOLCHAIN", "local")
+                .env("GOMODCACHE", own.join("go-mod"))
+                .env("GOCACHE", own.join("go-build"))
+                .env("GOSUMDB", "off")
+                .env(
+                    "GOPROXY",
+                    format!("file://{}/cache/download", foundation.go_mod),
+                );
+            host::run(&mut command)
+                .map(drop)
+                .with_context(|| format!("{} does not build", module.path))
+        };
+        build(&["mod", "download"])?;
+        let started = Instant::now();
+        build(&["build", "-o", scratch.path().join("out").as_str(), "."])?;
+        building_ms += u64::try_from(started.elapsed().as_millis())?;
+    }
+    let mut providers: Vec<&str> = modules
+        .iter()
+        .map(|module| module.provider.as_str())
+        .collect();
+    providers.dedup();
+    for provider in providers {
+        host::run(host::command("cp").args([
+            "-rn",
+            &format!("{}/.", scratch.path().join(provider)),
+            merged.as_str(),
+        ]))?;
+    }
+    Ok((merged, building_ms))
+}
+
+/// The merged caches where Go looks by default, in the base system with Go; no setting of ours.
+fn naive_image(foundation: &Foundation, merged: &Utf8Path) -> Sandbox {
+    let goroot = &foundation.tree.image.go.goroot;
+    Sandbox::new(&foundation.tree.root)
+        .read_only(&foundation.tree.go, goroot)
+        .read_only(&foundation.verifier, VERIFIER)
+        .writable(&merged.join("go-mod"), "/root/go/pkg/mod")
+        .writable(&merged.join("go-build"), "/root/.cache/go-build")
+        .env([
+            ("PATH", format!("{goroot}/bin:/usr/local/bin:/usr/bin:/bin")),
+            ("HOME", "/root".to_owned()),
+        ])
+        .env([
+            ("GOCACHE", "/root/.cache/go-build"),
+            ("GOMODCACHE", "/root/go/pkg/mod"),
+        ])
+}
+
+/// First builds, by the verifier in the image behind `sandbox`.
+fn measure(sandbox: &Sandbox, source: &Utf8Path, providers: &[String]) -> Result<FirstBuilds> {
+    let mut arguments = vec![VERIFIER, "run", "--source", ELSEWHERE, "--json", "-"];
+    for provider in providers {
+        arguments.extend(["--provider", provider]);
+    }
+    let done = sandbox
+        .clone()
+        .read_only(source, ELSEWHERE)
+        .run(&arguments)?;
+    if !done.status.success() {
+        bail!("the verifier failed:\n{}", done.stderr.trim());
+    }
+    Ok(FirstBuilds::new(&Report::parse(&done.stdout)?, None))
+}
+
+fn size_of(folder: &Utf8Path) -> Result<u64> {
+    let mut bytes = 0;
+    for entry in walkdir::WalkDir::new(folder) {
+        let metadata = entry
+            .and_then(|entry| entry.metadata())
+            .with_context(|| format!("failed to list {folder}"))?;
+        bytes += if metadata.is_file() {
+            metadata.len()
+        } else {
+            0
+        };
+    }
+    Ok(bytes)
+}
+
+fn table(naive: &Measured, ours: &Measured) -> comfy_table::Table {
+    let ratio = |naive: f64, ours: f64| format!("{:.1}", naive / ours);
+    let hits = |first: &FirstBuilds| {
+        format!(
+            "{:.1} % of packages, {:.0} % of links",
+            first.packages.rate() * 100.0,
+            first.links.rate() * 100.0
+        )
+    };
+    let seconds = |ms: f64| format!("{:.2} s", ms / 1000.0);
+    let mut table = crate::summary::table(&["", "usual recipe", "this image", "usual / this"]);
+    table.add_row([
+        "hits of the first build".to_owned(),
+        hits(&naive.first),
+        hits(&ours.first),
+        String::new(),
+    ]);
+    let lines = [
+        ("first build, median", naive.first.p50_ms, ours.first.p50_ms),
+        (
+            "first build, slowest",
+            naive.first.max_ms,
+            ours.first.max_ms,
+        ),
+        ("warming", naive.warm_ms as f64, ours.warm_ms as f64),
+    ];
+    for (what, naive, ours) in lines {
+        table.add_row([
+            what.to_owned(),
+            seconds(naive),
+            seconds(ours),
+            ratio(naive, ours),
+        ]);
+    }
+    let (one, other) = (naive.cache_bytes, ours.cache_bytes);
+    table.add_row([
+        "caches".to_owned(),
+        human_bytes(one),
+        human_bytes(other),
+        ratio(one as f64, other as f64),
+    ]);
+    table
+}

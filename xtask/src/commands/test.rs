@@ -1,4 +1,30 @@
-//! placeholder
-use anyhow::Result;
-/// x
-pub fn run(_flags: &crate::cli::Test) -> Result<()> { Ok(()) }
+//! `cargo xtask test`: every test of the project, with what the tests need.
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::cli;
+use crate::host;
+use crate::pipeline::workspace;
+
+/// Programs that only the end-to-end tests use, with the Debian package of each.
+const PROGRAMS: [(&str, &str); 2] = [("skopeo", "skopeo"), ("umoci", "umoci")];
+
+/// Runs the tests; the first part that fails ends the run.
+pub fn run(flags: &cli::Test) -> Result<()> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let mut arguments = vec!["test", "--workspace", "--locked"];
+    if flags.quick {
+        arguments.extend(["--exclude", "end-to-end"]);
+    } else {
+        host::require_programs(&PROGRAMS)?;
+        host::require_programs(&host::PROGRAMS)?;
+    }
+    let status = host::command(&cargo)
+        .args(&arguments)
+        .current_dir(workspace())
+        .status();
+    if !status.context("failed to execute cargo test")?.success() {
+        bail!("tests failed");
+    }
+    Ok(())
+}

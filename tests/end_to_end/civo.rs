@@ -1,0 +1,333 @@
+//! One provider of the catalog, with its real SDK, through the whole flow.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt as _;
+use std::sync::OnceLock;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde_json::Value;
+
+use crate::image::Layout;
+use crate::run::{command, folder, succeed, workspace, xtask};
+
+/// The image, built once for all tests of this file, and what the command printed.
+fn built() -> &'static (Utf8PathBuf, Value) {
+    static BUILT: OnceLock<(Utf8PathBuf, Value)> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let out = workspace().join("target/end-to-end/civo");
+        let summary = base_image(&out, &[]);
+        (out, summary)
+    })
+}
+
+fn base_image(out: &Utf8Path, flags: &[&str]) -> Value {
+    let fixed = [
+        "base-image",
+        "--provider",
+        "civo",
+        "--json",
+        "--out",
+        out.as_str(),
+    ];
+    serde_json::from_str(&succeed(&mut xtask(&[&fixed, flags].concat()))).unwrap()
+}
+
+/// The image `civo` unpacked by a tool that is not ours.
+fn unpacked() -> &'static Utf8PathBuf {
+    static UNPACKED: OnceLock<Utf8PathBuf> = OnceLock::new();
+    UNPACKED.get_or_init(|| {
+        let (out, _) = built();
+        let place = workspace().join("target/end-to-end/civo-unpacked");
+        let gzip = workspace().join("target/end-to-end/civo-gzip");
+        base_image(&gzip, &["--compression", "gzip"]);
+        if place.exists() {
+            succeed(command("chmod").args(["-R", "u+w", place.as_str()]));
+            fs_err::remove_dir_all(&place).unwrap();
+        }
+        let image = format!("{gzip}/oci:latest-civo");
+        succeed(command("umoci").args(["unpack", "--image", &image, place.as_str()]));
+        assert_ne!(
+            Layout::below(&gzip).image("latest-civo").digest,
+            Layout::below(out).image("latest-civo").digest
+        );
+        place.join("rootfs")
+    })
+}
+
+#[test]
+fn the_first_build_of_every_module_hits_everything() {
+    let (out, summary) = built();
+    let report: Value =
+        serde_json::from_slice(&fs_err::read(out.join("report.json")).unwrap()).unwrap();
+    let modules = report["modules"].as_array().unwrap();
+    let sources: Value =
+        serde_json::from_str(&succeed(&mut xtask(&["discover", "--json"]))).unwrap();
+    let civo = sources
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|module| module["provider"] == "civo")
+        .count();
+    assert_eq!(modules.len(), civo);
+    for module in modules {
+        let first = &module["phases"]["first"];
+        assert!(
+            first["packages"]["total"].as_u64().unwrap() > 500,
+            "{module}"
+        );
+        assert_eq!(
+            first["packages"]["hits"], first["packages"]["total"],
+            "{module}"
+        );
+        assert_eq!(
+            (
+                first["links"]["hits"].as_u64(),
+                first["links"]["total"].as_u64()
+            ),
+            (Some(1), Some(1)),
+            "{module}"
+        );
+        let preview = &module["phases"]["preview"];
+        assert_eq!(preview["ran"], true, "{module}");
+        assert_eq!(
+            preview["network_errors"].as_array().map(Vec::len),
+            Some(0),
+            "{module}"
+        );
+    }
+    assert_eq!(
+        summary["total"]["links"]["total"].as_u64(),
+        Some(modules.len() as u64)
+    );
+}
+
+#[test]
+fn variants_share_their_blobs_and_nonroot_twins_differ_in_their_configuration_only() {
+    let (out, _) = built();
+    let layout = Layout::below(out);
+    layout.check_blobs();
+    let names = [
+        "latest",
+        "latest-nonroot",
+        "latest-tools",
+        "latest-tools-nonroot",
+        "latest-civo",
+        "latest-civo-nonroot",
+    ];
+    assert_eq!(layout.names(), names);
+    let layers = |name: &str| -> Vec<Value> {
+        layout.image(name).manifest["layers"]
+            .as_array()
+            .unwrap()
+            .clone()
+    };
+    assert_eq!(layers("latest-civo").len(), 5);
+    assert_eq!(layers("latest-tools"), layers("latest-civo")[..2]);
+    assert_eq!(layers("latest"), layers("latest-civo"));
+    for name in ["latest", "latest-tools", "latest-civo"] {
+        let (root, nonroot) = (layout.image(name), layout.image(&format!("{name}-nonroot")));
+        assert_eq!(root.manifest["layers"], nonroot.manifest["layers"]);
+        assert_eq!(root.config["rootfs"], nonroot.config["rootfs"]);
+        assert_eq!(root.config["config"].get("User"), None);
+        assert_eq!(nonroot.config["config"]["User"], "65532");
+    }
+}
+
+#[test]
+fn other_tools_read_the_layout() {
+    let (out, _) = built();
+    let inspected =
+        succeed(command("skopeo").args(["inspect", &format!("oci:{out}/oci:latest-civo")]));
+    let inspected: Value = serde_json::from_str(&inspected).unwrap();
+    assert_eq!(
+        inspected["Digest"],
+        Layout::below(out).image("latest-civo").digest
+    );
+    let labels = inspected["Labels"].as_object().unwrap();
+    for label in ["title", "description", "licenses", "version", "created"] {
+        assert!(
+            labels.contains_key(&format!("org.opencontainers.image.{label}")),
+            "{label}: {labels:?}"
+        );
+    }
+}
+
+#[test]
+fn the_same_inputs_give_the_same_image_and_nothing_is_made_again() {
+    let (out, _) = built();
+    let (_folder, other) = folder();
+    let other = other.join("again");
+    base_image(&other, &["--offline"]);
+    let digests = |out: &Utf8Path| {
+        let layout = Layout::below(out);
+        layout
+            .names()
+            .iter()
+            .map(|name| layout.image(name).digest)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(digests(out), digests(&other));
+}
+
+#[test]
+fn the_caches_are_open_to_group_0_and_nothing_is_writable_for_the_world() {
+    let root = unpacked();
+    for entry in walkdir::WalkDir::new(root).into_iter().map(Result::unwrap) {
+        let metadata = entry.path().symlink_metadata().unwrap();
+        let sticky = metadata.mode() & 0o1000 != 0;
+        assert!(
+            metadata.is_symlink() || metadata.mode() & 0o002 == 0 || sticky,
+            "{} is writable for the world",
+            entry.path().display()
+        );
+    }
+    let folders: BTreeSet<String> = fs_err::read_dir(root.join("var/cache/go-build"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir())
+        .map(|path| {
+            let metadata = path.metadata().unwrap();
+            assert_eq!(
+                (metadata.mode() & 0o777, metadata.gid()),
+                (0o775, 0),
+                "{}",
+                path.display()
+            );
+            path.file_name().unwrap().to_string_lossy().into_owned()
+        })
+        .collect();
+    assert_eq!(folders.len(), 256);
+}
+
+/// Runs `script` in the unpacked image as `user`, with a copy of the caches that it may change, without network.
+fn in_container(user: u32, group: u32, script: &str) -> String {
+    let (_folder, scratch) = folder();
+    let root = unpacked();
+    succeed(command("cp").args([
+        "-a",
+        &format!("{root}/var/cache/go-build"),
+        scratch.as_str(),
+    ]));
+    let environment =
+        Layout::below(&built().0).image("latest-civo").config["config"]["Env"].clone();
+    let environment: Vec<&str> = environment
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|value| value.as_str().unwrap())
+        .collect();
+    for point in ["elsewhere", "proc", "dev"] {
+        fs_err::create_dir_all(root.join(point)).unwrap();
+    }
+    let mut bwrap = command("bwrap");
+    bwrap
+        .args([
+            "--die-with-parent",
+            "--unshare-net",
+            "--unshare-pid",
+            "--unshare-ipc",
+            "--clearenv",
+        ])
+        .args([
+            "--ro-bind",
+            root.as_str(),
+            "/",
+            "--dev",
+            "/dev",
+            "--proc",
+            "/proc",
+            "--perms",
+            "1777",
+            "--tmpfs",
+            "/tmp",
+        ])
+        .args([
+            "--bind",
+            scratch.join("go-build").as_str(),
+            "/var/cache/go-build",
+        ])
+        .args([
+            "--ro-bind",
+            workspace().join("catalog").as_str(),
+            "/elsewhere",
+        ])
+        .args([
+            "--cap-add",
+            "CAP_SETUID",
+            "--cap-add",
+            "CAP_SETGID",
+            "--setenv",
+            "HOME",
+            "/tmp",
+        ]);
+    for variable in environment {
+        let (name, value) = variable.split_once('=').unwrap();
+        bwrap.args(["--setenv", name, value]);
+    }
+    bwrap.args([
+        "setpriv",
+        &format!("--reuid={user}"),
+        &format!("--regid={group}"),
+        "--clear-groups",
+        "sh",
+        "-euc",
+        script,
+    ]);
+    succeed(&mut bwrap)
+}
+
+/// Builds the module twice with a change of its own package in between; prints what was compiled each time.
+const EDIT: &str = r#"
+    cp -r /elsewhere /tmp/checkout
+    cd /tmp/checkout/apis/provider/civo/*/v1/iac/pulumi
+    echo 'package main
+func init() { println("changed") }' > added.go
+    for run in one two; do
+        go build -debug-actiongraph=/tmp/$run.json -o /tmp/out .
+        echo "$run $(grep -c '"Cmd": \[' /tmp/$run.json || test $? = 1)"
+    done
+"#;
+
+#[test]
+fn a_changed_module_compiles_once_for_root_the_runner_and_group_0() {
+    for (user, group) in [(0, 0), (65532, 65532), (1_000_710_000, 0)] {
+        let printed = in_container(user, group, EDIT);
+        let ran: Vec<&str> = printed.lines().collect();
+        assert_eq!(ran[0], "one 2", "uid {user}: the main package and its link");
+        assert_eq!(
+            ran[1], "two 1",
+            "uid {user}: the link, which the go command does not keep"
+        );
+    }
+}
+
+#[test]
+fn an_image_treated_as_400_days_old_loses_no_entry() {
+    let script = r#"
+        date -d '400 days ago' +%s > /var/cache/go-build/trim.txt
+        cd /var/cache/go-build && find . -type f -name '*-?' | sort > /tmp/before
+        cd /elsewhere/apis/provider/civo/*/v1/iac/pulumi && go build -o /tmp/out .
+        cd /var/cache/go-build && find . -type f -name '*-?' | sort > /tmp/after
+        echo "entries $(wc -l < /tmp/before) lost $(comm -23 /tmp/before /tmp/after | wc -l)"
+        test "$(cat trim.txt)" -gt "$(date -d '1 day ago' +%s)" && echo trimmed
+    "#;
+    let printed = in_container(0, 0, script);
+    let words: Vec<&str> = printed.split_whitespace().collect();
+    assert!(words[1].parse::<u32>().unwrap() > 1000, "{printed}");
+    assert_eq!(words[2..], ["lost", "0", "trimmed"], "{printed}");
+}
+
+#[test]
+fn opentofu_works_offline_with_its_plugin_cache() {
+    let script = r#"
+        mkdir /tmp/configuration && cd /tmp/configuration
+        echo 'resource "terraform_data" "one" { input = "value" }' > main.tf
+        tofu init -no-color > /dev/null && tofu apply -auto-approve -no-color | tail -2
+        test -d "$TF_PLUGIN_CACHE_DIR" && verifier info > /dev/null && pulumi version
+    "#;
+    let printed = in_container(65532, 65532, script);
+    assert!(
+        printed.contains("Apply complete! Resources: 1 added"),
+        "{printed}"
+    );
+}

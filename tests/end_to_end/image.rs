@@ -1,0 +1,96 @@
+//! An image in an OCI layout, read without any code of the project.
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde_json::Value;
+
+/// An OCI image layout.
+pub struct Layout {
+    root: Utf8PathBuf,
+}
+
+/// One image of a layout.
+pub struct Image {
+    /// Digest of the manifest.
+    pub digest: String,
+    /// The manifest.
+    pub manifest: Value,
+    /// The configuration.
+    pub config: Value,
+}
+
+impl Layout {
+    /// The layout below an output folder.
+    pub fn below(out: &Utf8Path) -> Self {
+        Self {
+            root: out.join("oci"),
+        }
+    }
+
+    /// Names of all images, in the order of the index.
+    pub fn names(&self) -> Vec<String> {
+        self.manifests().iter().map(name).collect()
+    }
+
+    /// The image with this name.
+    pub fn image(&self, wanted: &str) -> Image {
+        let descriptor = self
+            .manifests()
+            .into_iter()
+            .find(|manifest| name(manifest) == wanted)
+            .unwrap();
+        let digest = descriptor["digest"].as_str().unwrap().to_owned();
+        let manifest = self.blob(&digest);
+        let config = self.blob(manifest["config"]["digest"].as_str().unwrap());
+        Image {
+            digest,
+            manifest,
+            config,
+        }
+    }
+
+    /// Makes sure that every blob has the digest of its name and the size that its descriptor says.
+    pub fn check_blobs(&self) {
+        for entry in fs_err::read_dir(self.root.join("blobs/sha256")).unwrap() {
+            let path = Utf8PathBuf::from_path_buf(entry.unwrap().path()).unwrap();
+            let (digest, _) = gocache::hash_file(&path).unwrap();
+            assert_eq!(digest.to_string(), path.file_name().unwrap());
+        }
+        for manifest in self.manifests() {
+            let image = self.image(&name(&manifest));
+            let layers = image.manifest["layers"].as_array().unwrap();
+            for descriptor in layers.iter().chain([&image.manifest["config"], &manifest]) {
+                let size = fs_err::metadata(self.blob_path(descriptor["digest"].as_str().unwrap()))
+                    .unwrap()
+                    .len();
+                assert_eq!(descriptor["size"].as_u64(), Some(size));
+            }
+            assert_eq!(
+                layers.len(),
+                image.config["rootfs"]["diff_ids"].as_array().unwrap().len()
+            );
+        }
+    }
+
+    fn manifests(&self) -> Vec<Value> {
+        let index: Value =
+            serde_json::from_slice(&fs_err::read(self.root.join("index.json")).unwrap()).unwrap();
+        index["manifests"].as_array().unwrap().clone()
+    }
+
+    fn blob_path(&self, digest: &str) -> Utf8PathBuf {
+        self.root
+            .join("blobs/sha256")
+            .join(digest.strip_prefix("sha256:").unwrap())
+    }
+
+    fn blob(&self, digest: &str) -> Value {
+        serde_json::from_slice(&fs_err::read(self.blob_path(digest)).unwrap()).unwrap()
+    }
+}
+
+fn name(descriptor: &Value) -> String {
+    descriptor["annotations"]["org.opencontainers.image.ref.name"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}

@@ -1,0 +1,11 @@
+//! Real images, made by the real command with the real toolchain, looked at from outside.
+//!
+//! `civo.rs` takes one provider of the catalog through the whole flow and examines the image. `sources.rs` does so
+//! with small sources of every shape, whose modules import only the standard library. `bad_input.rs` provokes each
+//! error a user can cause. Tests assert hit rates, counts, digests and exit codes, never seconds.
+
+mod bad_input;
+mod civo;
+mod image;
+mod run;
+mod sources;

@@ -1,0 +1,78 @@
+//! Running the project's own command and the tools that look at what it made.
+
+use std::process::{Command, Output};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+/// The folder of the workspace.
+pub fn workspace() -> Utf8PathBuf {
+    Utf8Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_owned()
+}
+
+/// A command that is not run yet.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests look from outside, like a user's shell"
+)]
+pub fn command(program: &str) -> Command {
+    Command::new(program)
+}
+
+/// `cargo xtask` with these arguments, as a user types it.
+pub fn xtask(arguments: &[&str]) -> Command {
+    let mut command = command("cargo");
+    command
+        .current_dir(workspace())
+        .args(["xtask"])
+        .args(arguments);
+    command
+}
+
+/// Runs `command`, which must succeed, and returns what it printed.
+pub fn succeed(command: &mut Command) -> String {
+    let done = command.output().unwrap();
+    assert!(
+        done.status.success(),
+        "{command:?} failed:\n{}",
+        text(&done)
+    );
+    String::from_utf8(done.stdout).unwrap()
+}
+
+/// Runs `command`, which must end with `code`, and returns what it said.
+pub fn fail(command: &mut Command, code: i32) -> String {
+    let done = command.output().unwrap();
+    assert_eq!(
+        done.status.code(),
+        Some(code),
+        "{command:?}:\n{}",
+        text(&done)
+    );
+    text(&done)
+}
+
+/// Standard output and standard error.
+fn text(done: &Output) -> String {
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&done.stdout),
+        String::from_utf8_lossy(&done.stderr)
+    )
+}
+
+/// A temporary folder, and its path.
+pub fn folder() -> (tempfile::TempDir, Utf8PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = Utf8PathBuf::from_path_buf(folder.path().to_owned()).unwrap();
+    (folder, path)
+}
+
+/// Writes `content` to `path` below `root`.
+pub fn write(root: &Utf8Path, path: &str, content: &str) {
+    let file = root.join(path);
+    fs_err::create_dir_all(file.parent().unwrap()).unwrap();
+    fs_err::write(file, content).unwrap();
+}
