@@ -1,2 +1,31 @@
-//! Verifier.
-fn main() {}
+//! `verifier`: measures how warm the Go caches of an image are, and serves them where they cannot be written.
+//!
+//! Exit codes, for scripts: 0 fine, 1 failed, 2 bad usage or input, 3 a target was missed, 4 corrupt data.
+
+mod cacheprog;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "verifier", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Cacheprog(cacheprog::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Cacheprog(args) => cacheprog::run(&args),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

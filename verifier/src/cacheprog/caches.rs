@@ -1,0 +1,602 @@
+//! Which caches are asked, and where new entries are kept.
+//!
+//! Asked are, in this order: `$GOCACHE`, the two places below as far as they exist, and the shipped cache.
+//!
+//! New entries are kept in the first of these that can be written:
+//! 1. `$GOCACHE`: where it can be written, what one build adds the next one finds, with or without this program;
+//! 2. `${XDG_CACHE_HOME:-$HOME/.cache}/iac-runner/go-build`;
+//! 3. `${TMPDIR:-/tmp}/iac-runner-<uid>/go-build`.
+//!
+//! Whether a place can be written is found out by writing, at the first put: modes say nothing to root and on a
+//! read-only mount. One that fails is not tried again by this process, but goes on being asked.
+//!
+//! Places 2 and 3 are in folders that others may write, so they must be folders (no symbolic links) of this very
+//! user that nobody else can write: whoever can add entries to a cache decides what gets built.
+//!
+//! An hour after its last use an entry's time is renewed, as the go command does, so that trimming spares what is
+//! in use. The shipped cache is never touched unless it is `$GOCACHE`.
+
+use std::fs::{DirBuilder, FileTimes};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::bail;
+use camino::{Utf8Path, Utf8PathBuf};
+use gocache::{ActionEntry, Error, Sha256Hash, Store};
+
+const RENEWED_AFTER: Duration = Duration::from_secs(3_600);
+
+/// What of the process decides on the places.
+#[derive(Debug, Default)]
+pub struct Surroundings {
+    pub gocache: Option<Utf8PathBuf>,
+    pub xdg_cache_home: Option<Utf8PathBuf>,
+    pub home: Option<Utf8PathBuf>,
+    pub tmpdir: Option<Utf8PathBuf>,
+    pub uid: u32,
+}
+
+impl Surroundings {
+    /// Those of this process. Variables that are empty or no absolute path count as not set.
+    pub fn of_process() -> Self {
+        let folder = |name| {
+            let value = std::env::var(name).ok().map(Utf8PathBuf::from);
+            value.filter(|path| path.is_absolute())
+        };
+        Self {
+            gocache: folder("GOCACHE"),
+            xdg_cache_home: folder("XDG_CACHE_HOME"),
+            home: folder("HOME"),
+            tmpdir: folder("TMPDIR"),
+            uid: rustix::process::geteuid().as_raw(),
+        }
+    }
+}
+
+/// The caches of one process.
+#[derive(Debug)]
+pub struct Caches {
+    /// In the order in which they are tried.
+    places: Vec<Place>,
+    /// Places before this one have failed.
+    first_usable: AtomicUsize,
+    /// None where it is `$GOCACHE`.
+    shipped: Option<Store>,
+    /// `$GOCACHE/../..` up to the root.
+    root_by_way_of_gocache: Option<Utf8PathBuf>,
+}
+
+/// A cache that may turn out to be writable.
+#[derive(Debug)]
+struct Place {
+    store: Store,
+    /// The folder that must be ours alone; none for `$GOCACHE`, which is as safe as the user made it.
+    private: Option<(Utf8PathBuf, u32)>,
+    /// Whether there is something to ask.
+    exists: AtomicBool,
+}
+
+impl Caches {
+    pub fn new(shipped: &Utf8Path, surroundings: &Surroundings) -> Self {
+        let Surroundings {
+            gocache,
+            xdg_cache_home,
+            home,
+            tmpdir,
+            uid,
+        } = surroundings;
+        let cache_home = xdg_cache_home
+            .clone()
+            .or_else(|| home.as_ref().map(|home| home.join(".cache")));
+        let tmpdir = tmpdir.clone().unwrap_or_else(|| "/tmp".into());
+        let private = [
+            cache_home.map(|folder| folder.join("iac-runner")),
+            Some(tmpdir.join(format!("iac-runner-{uid}"))),
+        ];
+        let places = gocache.iter().map(|root| Place::gocache(root));
+        let places = places.chain(
+            private
+                .into_iter()
+                .flatten()
+                .map(|folder| Place::private(folder, *uid)),
+        );
+        // Paths in answers must be absolute.
+        let shipped = camino::absolute_utf8(shipped).unwrap_or_else(|_| shipped.to_owned());
+        let is_gocache = gocache
+            .as_ref()
+            .is_some_and(|gocache| is_same_folder(gocache, &shipped));
+        Self {
+            places: places.collect(),
+            first_usable: AtomicUsize::new(0),
+            shipped: (!is_gocache).then(|| Store::at(&shipped)),
+            root_by_way_of_gocache: gocache.as_deref().and_then(way_to_root),
+        }
+    }
+
+    /// The entry of an action and the path of its output. An entry that cannot be used is passed over.
+    pub fn get(&self, action: &Sha256Hash) -> Option<(ActionEntry, Utf8PathBuf)> {
+        let find = |store: &Store| store.get(action).ok().flatten();
+        for place in self
+            .places
+            .iter()
+            .filter(|place| place.exists.load(Ordering::Relaxed))
+        {
+            if let Some(entry) = find(&place.store) {
+                renew(&place.store.action_path(action));
+                renew(&place.store.output_path(&entry.output));
+                return Some((entry, self.path_for_go(&place.store, &entry)));
+            }
+        }
+        let shipped = self.shipped.as_ref()?;
+        let entry = find(shipped)?;
+        Some((entry, self.path_for_go(shipped, &entry)))
+    }
+
+    /// Keeps an output that is at hand, in the first place that takes it.
+    pub fn put_bytes(
+        &self,
+        action: &Sha256Hash,
+        output: &Sha256Hash,
+        bytes: &[u8],
+    ) -> anyhow::Result<(ActionEntry, Utf8PathBuf)> {
+        self.put(|place| {
+            place.prepare()?;
+            place.store.put_reader(
+                action,
+                Some(output),
+                bytes.len() as u64,
+                bytes,
+                now_unix_ns(),
+            )
+        })
+    }
+
+    /// Keeps an output that can be read only once, in the first place where a file can be made. If that place then
+    /// fails, so does the put.
+    pub fn put_stream(
+        &self,
+        action: &Sha256Hash,
+        output: &Sha256Hash,
+        size_bytes: u64,
+        mut body: impl Read,
+    ) -> anyhow::Result<(ActionEntry, Utf8PathBuf)> {
+        let mut begun = false;
+        self.put(|place| {
+            if begun {
+                return Err(Error::Io(io::Error::other(
+                    "the output was already read in part",
+                )));
+            }
+            place.prepare()?;
+            place.probe(output)?;
+            begun = true;
+            place
+                .store
+                .put_reader(action, Some(output), size_bytes, &mut body, now_unix_ns())
+        })
+    }
+
+    /// The path of an output, such that the go command will not move the file away.
+    fn path_for_go(&self, store: &Store, entry: &ActionEntry) -> Utf8PathBuf {
+        let path = store.output_path(&entry.output);
+        let is_gocache = self
+            .places
+            .first()
+            .is_some_and(|place| place.private.is_none() && place.store == *store);
+        match &self.root_by_way_of_gocache {
+            Some(root) if !is_gocache => format!("{root}{path}").into(),
+            _ => path,
+        }
+    }
+
+    /// Tries the places in order. Fails with the reasons of all of them.
+    fn put(
+        &self,
+        mut put: impl FnMut(&Place) -> Result<ActionEntry, Error>,
+    ) -> anyhow::Result<(ActionEntry, Utf8PathBuf)> {
+        let mut failures = Vec::new();
+        let first_usable = self.first_usable.load(Ordering::Relaxed);
+        for (index, place) in self.places.iter().enumerate().skip(first_usable) {
+            match put(place) {
+                Ok(entry) => {
+                    place.exists.store(true, Ordering::Relaxed);
+                    return Ok((entry, self.path_for_go(&place.store, &entry)));
+                }
+                Err(Error::Io(error)) => {
+                    self.first_usable.fetch_max(index + 1, Ordering::Relaxed);
+                    failures.push(error.to_string());
+                }
+                // The output is not what it should be; no other place would make it so.
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if failures.is_empty() {
+            failures.push("all of them have failed before".into());
+        }
+        bail!("no place to keep new entries: {}", failures.join("; "))
+    }
+}
+
+impl Place {
+    /// `$GOCACHE`, which is as safe as its owner made it.
+    fn gocache(root: &Utf8Path) -> Self {
+        Self {
+            store: Store::at(root),
+            private: None,
+            exists: AtomicBool::new(true),
+        }
+    }
+
+    fn private(folder: Utf8PathBuf, uid: u32) -> Self {
+        let store = Store::at(&folder.join("go-build"));
+        let exists = AtomicBool::new(check_private(&folder, uid).is_ok());
+        Self {
+            store,
+            private: Some((folder, uid)),
+            exists,
+        }
+    }
+
+    /// Makes the folder that must be ours alone, or makes sure that it is.
+    fn prepare(&self) -> io::Result<()> {
+        let Some((folder, uid)) = self
+            .private
+            .as_ref()
+            .filter(|_| !self.exists.load(Ordering::Relaxed))
+        else {
+            return Ok(());
+        };
+        if let Some(parent) = folder.parent() {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(parent)
+                .map_err(|error| at_path(&error, parent))?;
+        }
+        match DirBuilder::new().mode(0o700).create(folder) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(at_path(&error, folder)),
+            _ => check_private(folder, *uid),
+        }
+    }
+
+    /// Makes a file where an output would be kept.
+    fn probe(&self, output: &Sha256Hash) -> io::Result<()> {
+        let path = self.store.output_path(output);
+        let folder = path.parent().unwrap_or(self.store.root());
+        fs_err::create_dir_all(folder)?;
+        tempfile::NamedTempFile::new_in(folder)
+            .map(drop)
+            .map_err(|error| at_path(&error, folder))
+    }
+}
+
+/// Fails unless `folder` is a folder of user `uid` that nobody else can write.
+fn check_private(folder: &Utf8Path, uid: u32) -> io::Result<()> {
+    let metadata = fs_err::symlink_metadata(folder)?;
+    let reason = if !metadata.is_dir() {
+        "is no folder"
+    } else if metadata.uid() != uid {
+        "belongs to another user"
+    } else if metadata.mode() & 0o022 != 0 {
+        "can be written by others"
+    } else {
+        return Ok(());
+    };
+    Err(io::Error::new(
+        ErrorKind::PermissionDenied,
+        format!("{folder} {reason}"),
+    ))
+}
+
+/// Renews the time of a file last used more than an hour ago; where that fails, trimming may take it, no more.
+fn renew(path: &Utf8Path) {
+    let last_used = fs_err::metadata(path).and_then(|metadata| metadata.modified());
+    let now = SystemTime::now();
+    let is_old = last_used.is_ok_and(|time| {
+        now.duration_since(time)
+            .is_ok_and(|age| age >= RENEWED_AFTER)
+    });
+    if is_old && let Ok(file) = fs_err::File::open(path) {
+        let _ = file
+            .file()
+            .set_times(FileTimes::new().set_accessed(now).set_modified(now));
+    }
+}
+
+/// A path to the root that starts with `folder`.
+fn way_to_root(folder: &Utf8Path) -> Option<Utf8PathBuf> {
+    // `..` leads out of where a symbolic link leads to, not of where it lies.
+    let depth = fs_err::canonicalize(folder).ok()?.components().count() - 1;
+    Some(format!("{folder}{}", "/..".repeat(depth)).into())
+}
+
+fn is_same_folder(a: &Utf8Path, b: &Utf8Path) -> bool {
+    matches!((fs_err::metadata(a), fs_err::metadata(b)), (Ok(a), Ok(b)) if (a.dev(), a.ino()) == (b.dev(), b.ino()))
+}
+
+fn now_unix_ns() -> i64 {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
+}
+
+fn at_path(error: &io::Error, path: &Utf8Path) -> io::Error {
+    io::Error::new(error.kind(), format!("failed to write {path}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fs_err::os::unix::fs::symlink;
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    struct Folder(tempfile::TempDir);
+
+    impl Folder {
+        fn new() -> Self {
+            Self(tempfile::tempdir().unwrap())
+        }
+
+        fn path(&self, name: &str) -> Utf8PathBuf {
+            Utf8Path::from_path(self.0.path()).unwrap().join(name)
+        }
+
+        /// A name below a file: nobody, not even root, can write there.
+        fn unwritable(&self) -> Utf8PathBuf {
+            fs_err::write(self.path("file"), b"").unwrap();
+            self.path("file/below")
+        }
+
+        fn surroundings(&self) -> Surroundings {
+            Surroundings {
+                gocache: Some(self.path("gocache")),
+                xdg_cache_home: Some(self.path("xdg")),
+                home: Some(self.path("home")),
+                tmpdir: Some(self.path("tmp")),
+                uid: rustix::process::geteuid().as_raw(),
+            }
+        }
+
+        fn caches(&self, surroundings: &Surroundings) -> Caches {
+            Caches::new(&self.path("shipped"), surroundings)
+        }
+
+        fn private_tmp(&self) -> Utf8PathBuf {
+            self.path("tmp").join(format!(
+                "iac-runner-{}",
+                rustix::process::geteuid().as_raw()
+            ))
+        }
+    }
+
+    fn id(seed: &str) -> Sha256Hash {
+        Sha256Hash::of(seed.as_bytes())
+    }
+
+    #[test]
+    fn paths_elsewhere_start_with_gocache() {
+        let folder = Folder::new();
+        fs_err::create_dir_all(folder.path("far/away")).unwrap();
+        symlink(folder.path("far/away"), folder.path("gocache")).unwrap();
+        let shipped = Store::at(&folder.path("shipped"));
+        let entry = shipped
+            .put_reader(&id("a"), None, 7, &b"shipped"[..], 3)
+            .unwrap();
+        let (_, path) = folder.caches(&folder.surroundings()).get(&id("a")).unwrap();
+        assert!(path.starts_with(folder.path("gocache")), "{path}");
+        assert_eq!(
+            fs_err::canonicalize(path).unwrap(),
+            shipped.output_path(&entry.output)
+        );
+    }
+
+    /// Puts five bytes and returns where they are kept.
+    fn put(caches: &Caches, action: &str) -> anyhow::Result<Utf8PathBuf> {
+        let (_, path) = caches.put_bytes(&id(action), &id("bytes"), b"bytes")?;
+        assert_eq!(caches.get(&id(action)).unwrap().1, path);
+        assert_eq!(fs_err::read(&path).unwrap(), b"bytes");
+        Ok(path)
+    }
+
+    #[test]
+    fn each_place_is_passed_over_when_it_cannot_be_written() {
+        let folder = Folder::new();
+        let mut surroundings = folder.surroundings();
+        let kept_in = |surroundings: &Surroundings, place: &Utf8Path| {
+            let path = put(&folder.caches(surroundings), "a").unwrap();
+            assert!(path.starts_with(place), "{path} is not in {place}");
+        };
+        kept_in(&surroundings, &folder.path("gocache"));
+        surroundings.gocache = Some(folder.unwritable());
+        kept_in(&surroundings, &folder.path("xdg/iac-runner/go-build"));
+        surroundings.xdg_cache_home = None;
+        kept_in(
+            &surroundings,
+            &folder.path("home/.cache/iac-runner/go-build"),
+        );
+        surroundings.home = None;
+        surroundings.gocache = None;
+        kept_in(&surroundings, &folder.private_tmp().join("go-build"));
+        surroundings.tmpdir = Some(folder.unwritable());
+        let error = put(&folder.caches(&surroundings), "a")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("no place to keep new entries: ") && error.contains("file/below"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_place_made_for_us_is_ours_alone() {
+        let folder = Folder::new();
+        let surroundings = Surroundings {
+            gocache: None,
+            ..folder.surroundings()
+        };
+        put(&folder.caches(&surroundings), "a").unwrap();
+        let mode = fs_err::metadata(folder.path("xdg/iac-runner"))
+            .unwrap()
+            .mode();
+        assert_eq!(mode & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_place_that_is_not_ours_is_neither_written_nor_asked() {
+        let planted = |prepare: &dyn Fn(&Folder)| {
+            let folder = Folder::new();
+            fs_err::create_dir_all(folder.path("xdg")).unwrap();
+            prepare(&folder);
+            let surroundings = Surroundings {
+                gocache: None,
+                ..folder.surroundings()
+            };
+            let caches = folder.caches(&surroundings);
+            assert!(caches.get(&id("planted")).is_none());
+            assert!(put(&caches, "a").unwrap().starts_with(folder.private_tmp()));
+        };
+        let plant = |at: &Utf8Path| {
+            let store = Store::at(&at.join("go-build"));
+            store
+                .put_reader(&id("planted"), None, 4, &b"evil"[..], 0)
+                .unwrap();
+        };
+        planted(&|folder| {
+            plant(&folder.path("xdg/iac-runner"));
+            fs_err::set_permissions(folder.path("xdg/iac-runner"), Permissions::from_mode(0o777))
+                .unwrap();
+        });
+        planted(&|folder| {
+            plant(&folder.path("elsewhere"));
+            symlink(folder.path("elsewhere"), folder.path("xdg/iac-runner")).unwrap();
+        });
+        // Of another user, seen from that user's side.
+        let folder = Folder::new();
+        plant(&folder.path("xdg/iac-runner"));
+        let ours = folder.surroundings();
+        let surroundings = Surroundings {
+            gocache: None,
+            tmpdir: Some(folder.unwritable()),
+            uid: ours.uid + 1,
+            ..ours
+        };
+        let caches = folder.caches(&surroundings);
+        assert!(caches.get(&id("planted")).is_none());
+        assert!(
+            put(&caches, "a")
+                .unwrap_err()
+                .to_string()
+                .contains("belongs to another user")
+        );
+    }
+
+    #[test]
+    fn what_an_earlier_process_kept_is_found() {
+        let folder = Folder::new();
+        let surroundings = Surroundings {
+            gocache: Some(folder.unwritable()),
+            ..folder.surroundings()
+        };
+        let path = put(&folder.caches(&surroundings), "a").unwrap();
+        assert_eq!(folder.caches(&surroundings).get(&id("a")).unwrap().1, path);
+    }
+
+    #[test]
+    fn the_shipped_cache_is_asked_last_and_stays_as_it_is() {
+        let folder = Folder::new();
+        let shipped = Store::at(&folder.path("shipped"));
+        let entry = shipped
+            .put_reader(&id("a"), None, 7, &b"shipped"[..], 3)
+            .unwrap();
+        let old = SystemTime::now() - 2 * RENEWED_AFTER;
+        for path in [
+            shipped.action_path(&id("a")),
+            shipped.output_path(&entry.output),
+        ] {
+            fs_err::File::open(path)
+                .unwrap()
+                .file()
+                .set_modified(old)
+                .unwrap();
+        }
+        let caches = folder.caches(&folder.surroundings());
+        assert_eq!(
+            caches.get(&id("a")),
+            Some((entry, shipped.output_path(&entry.output)))
+        );
+        assert!(
+            put(&caches, "a")
+                .unwrap()
+                .starts_with(folder.path("gocache")),
+            "the newer entry holds"
+        );
+        put(&caches, "b").unwrap();
+        assert_eq!(shipped.files().unwrap().len(), 2);
+        for file in shipped.files().unwrap() {
+            let modified = fs_err::metadata(shipped.root().join(file.path))
+                .unwrap()
+                .modified()
+                .unwrap();
+            assert_eq!(modified, old);
+        }
+    }
+
+    #[test]
+    fn a_shipped_cache_that_is_gocache_is_written_and_renewed() {
+        let folder = Folder::new();
+        let shipped = Store::create(&folder.path("shipped")).unwrap();
+        symlink(shipped.root(), folder.path("gocache")).unwrap();
+        let caches = folder.caches(&folder.surroundings());
+        put(&caches, "a").unwrap();
+        assert_eq!(shipped.files().unwrap().len(), 2);
+        let old = SystemTime::now() - 2 * RENEWED_AFTER;
+        let path = shipped.action_path(&id("a"));
+        fs_err::File::open(&path)
+            .unwrap()
+            .file()
+            .set_modified(old)
+            .unwrap();
+        caches.get(&id("a")).unwrap();
+        assert!(fs_err::metadata(path).unwrap().modified().unwrap() > old + RENEWED_AFTER);
+    }
+
+    #[test]
+    fn an_entry_that_cannot_be_used_is_passed_over() {
+        let folder = Folder::new();
+        let shipped = Store::at(&folder.path("shipped"));
+        let good = shipped
+            .put_reader(&id("a"), None, 7, &b"shipped"[..], 3)
+            .unwrap();
+        let caches = folder.caches(&folder.surroundings());
+        let path = put(&caches, "a").unwrap();
+        fs_err::write(&path, b"byte").unwrap();
+        assert_eq!(caches.get(&id("a")).unwrap().0, good);
+        fs_err::write(shipped.action_path(&id("a")), b"v1 garbage").unwrap();
+        assert_eq!(caches.get(&id("a")), None);
+    }
+
+    #[test]
+    fn a_stream_is_kept_where_a_file_can_be_made() {
+        let folder = Folder::new();
+        let surroundings = Surroundings {
+            gocache: Some(folder.unwritable()),
+            ..folder.surroundings()
+        };
+        let caches = folder.caches(&surroundings);
+        let (_, path) = caches
+            .put_stream(&id("a"), &id("bytes"), 5, &b"bytes"[..])
+            .unwrap();
+        assert!(path.starts_with(folder.path("xdg")));
+        let error = caches
+            .put_stream(&id("b"), &id("bytes"), 5, &b"other"[..])
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("its hash is"), "{error}");
+        assert!(caches.get(&id("b")).is_none());
+        put(&caches, "b").unwrap();
+    }
+}

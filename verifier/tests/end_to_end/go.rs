@@ -1,0 +1,133 @@
+//! A folder with a Go module and caches of its own, and the go command in it.
+
+use std::ffi::OsStr;
+use std::process::Output;
+
+use assert_cmd::Command;
+use camino::{Utf8Path, Utf8PathBuf};
+use gocache::{ActionGraph, HashLog, Hits, Store};
+
+/// Removed when dropped.
+pub struct Folder {
+    root: tempfile::TempDir,
+}
+
+impl Folder {
+    pub fn new() -> Self {
+        Self {
+            root: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    pub fn path(&self, name: &str) -> Utf8PathBuf {
+        Utf8Path::from_path(self.root.path()).unwrap().join(name)
+    }
+
+    pub fn write(&self, name: &str, content: &str) {
+        let path = self.path(name);
+        fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+        fs_err::write(path, content).unwrap();
+    }
+
+    /// A Go module with a main package and a package that it imports; nothing of the standard library but the
+    /// runtime, so that a cold build takes seconds.
+    pub fn with_module() -> Self {
+        let folder = Self::new();
+        folder.write("src/go.mod", "module example.com/tiny\n\ngo 1.24\n");
+        folder.write("src/main.go", "package main\n\nimport \"example.com/tiny/greet\"\n\nfunc main() { println(greet.Hello()) }\n");
+        folder.write(
+            "src/greet/greet.go",
+            "package greet\n\nfunc Hello() string { return \"hello\" }\n",
+        );
+        folder
+    }
+
+    /// The go command in the module's folder, with nothing of the machine's settings.
+    pub fn go(&self, gocache: &str) -> Command {
+        let mut command = Command::new("go");
+        command.current_dir(self.path("src"));
+        self.set_environment(&mut command, gocache);
+        command
+    }
+
+    /// Sets what the go command heeds.
+    pub fn set_environment(&self, command: &mut Command, gocache: &str) {
+        for folder in ["home", "tmp", "cache-home"] {
+            fs_err::create_dir_all(self.path(folder)).unwrap();
+        }
+        command
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap());
+        for (name, folder) in [
+            ("GOCACHE", gocache),
+            ("GOMODCACHE", "modcache"),
+            ("HOME", "home"),
+            ("TMPDIR", "tmp"),
+            ("XDG_CACHE_HOME", "cache-home"),
+        ] {
+            command.env(name, self.path(folder));
+        }
+        command.envs([
+            ("CGO_ENABLED", "0"),
+            ("GOENV", "off"),
+            ("GOFLAGS", "-trimpath -buildvcs=false"),
+            ("GOPROXY", "off"),
+            ("GOTOOLCHAIN", "local"),
+            ("GOTELEMETRY", "off"),
+        ]);
+    }
+
+    /// Builds the module; the environment is given as name and value.
+    pub fn build<N: AsRef<OsStr>, V: AsRef<OsStr>>(
+        &self,
+        gocache: &str,
+        environment: &[(N, V)],
+    ) -> Hits {
+        // Under a name of its own, so that builds may run at the same time.
+        let scratch = tempfile::tempdir_in(self.root.path()).unwrap();
+        let graph = scratch.path().join("graph.json");
+        let mut command = self.go(gocache);
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
+        command
+            .arg("build")
+            .arg(format!("-debug-actiongraph={}", graph.display()));
+        command.arg("-o").arg(scratch.path().join("exe")).arg(".");
+        command.assert().success();
+        ActionGraph::parse(fs_err::File::open(graph).unwrap())
+            .unwrap()
+            .hits()
+    }
+
+    /// A warm cache: every package and the executable. What belongs to the standard library is compiled once for
+    /// all tests, in cargo's own folder for such things.
+    pub fn warm(&self, gocache: &str) -> Store {
+        let common = Store::at(Utf8Path::new(concat!(
+            env!("CARGO_TARGET_TMPDIR"),
+            "/go-build"
+        )));
+        self.go(gocache)
+            .env("GOCACHE", common.root())
+            .args(["build", "runtime"])
+            .assert()
+            .success();
+        let store = Store::create(&self.path(gocache)).unwrap();
+        for file in common.files().unwrap() {
+            fs_err::copy(
+                common.root().join(&file.path),
+                store.root().join(&file.path),
+            )
+            .unwrap();
+        }
+        let exe = self.path("exe");
+        let mut command = self.go(gocache);
+        command
+            .env("GODEBUG", "gocachehash=1")
+            .args(["build", "-o", exe.as_str(), "."]);
+        let Output { stderr, .. } = command.assert().success().get_output().clone();
+        let log = HashLog::scan(&stderr[..]).unwrap();
+        store
+            .put_file(&log.link_ids["example.com/tiny"], &exe, 1)
+            .unwrap();
+        store
+    }
+}

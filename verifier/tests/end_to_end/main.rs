@@ -1,0 +1,6 @@
+//! The verifier as a user runs it, with the machine's own go command and caches in temporary folders.
+
+#![expect(clippy::unwrap_used, reason = "a test that panics names the line")]
+
+mod cacheprog;
+mod go;
