@@ -1,0 +1,82 @@
+// A private, versioned Cloud Storage bucket.
+//
+// Access is by IAM alone, and public access is refused even if somebody grants
+// it later.
+package main
+
+import (
+	"github.com/pulumi/pulumi-gcp/sdk/v9/go/gcp/storage"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"example.com/iac-catalog/pkg/component"
+)
+
+func main() {
+	pulumi.Run(run)
+}
+
+var (
+	location = component.NewFormat(`[A-Z]+|[A-Z]+-[A-Z]+[0-9]+`, "a location in upper case, such as EU or EUROPE-WEST1")
+	kmsKey   = component.NewFormat(`|projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+`,
+		"a KMS key such as projects/P/locations/L/keyRings/R/cryptoKeys/K")
+	// member excludes allUsers and allAuthenticatedUsers.
+	member = component.NewFormat(`(user|group|serviceAccount|domain):\S+`, "a member such as group:team@example.com")
+)
+
+func run(ctx *pulumi.Context) error {
+	config := component.NewConfig(ctx)
+	var (
+		name    = config.Text("name", config.DefaultName(), component.NamePrefix)
+		where   = config.Text("location", "EU", location)
+		class   = config.OneOf("storageClass", "STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE")
+		key     = config.Text("kmsKey", "", kmsKey)
+		keep    = config.Int("oldVersionsDays", 30, 1, 3650)
+		undo    = config.Int("softDeleteDays", 7, 7, 90)
+		readers = config.List("readers", member)
+		labels  = config.Labels()
+	)
+	if err := config.Err(); err != nil {
+		return err
+	}
+
+	args := &storage.BucketArgs{
+		Location:                 pulumi.String(where),
+		StorageClass:             pulumi.String(class),
+		UniformBucketLevelAccess: pulumi.Bool(true),
+		PublicAccessPrevention:   pulumi.String("enforced"),
+		Versioning:               storage.BucketVersioningArgs{Enabled: pulumi.Bool(true)},
+		SoftDeletePolicy:         storage.BucketSoftDeletePolicyArgs{RetentionDurationSeconds: pulumi.Int(undo * component.Day)},
+		LifecycleRules: storage.BucketLifecycleRuleArray{
+			rule("Delete", storage.BucketLifecycleRuleConditionArgs{DaysSinceNoncurrentTime: pulumi.Int(keep)}),
+			rule("AbortIncompleteMultipartUpload", storage.BucketLifecycleRuleConditionArgs{Age: pulumi.Int(7)}),
+		},
+		Labels: labels.Map(),
+	}
+	if key != "" {
+		args.Encryption = storage.BucketEncryptionArgs{DefaultKmsKeyName: pulumi.String(key)}
+	}
+	bucket, err := storage.NewBucket(ctx, name, args)
+	if err != nil {
+		return err
+	}
+	for _, reader := range readers {
+		if _, err := storage.NewBucketIAMMember(ctx, name+"-"+reader, &storage.BucketIAMMemberArgs{
+			Bucket: bucket.Name,
+			Role:   pulumi.String("roles/storage.objectViewer"),
+			Member: pulumi.String(reader),
+		}); err != nil {
+			return err
+		}
+	}
+
+	ctx.Export("bucket", bucket.Name)
+	ctx.Export("url", bucket.Url)
+	return nil
+}
+
+func rule(action string, condition storage.BucketLifecycleRuleConditionArgs) storage.BucketLifecycleRuleArgs {
+	return storage.BucketLifecycleRuleArgs{
+		Action:    storage.BucketLifecycleRuleActionArgs{Type: pulumi.String(action)},
+		Condition: condition,
+	}
+}
