@@ -1,0 +1,131 @@
+// A storage account without keys and public access, with its containers.
+//
+// Everyone signs in with Entra ID: account keys, which open everything and
+// never expire, are switched off.
+package main
+
+import (
+	"strings"
+
+	"github.com/pulumi/pulumi-azure-native-sdk/resources/v3"
+	"github.com/pulumi/pulumi-azure-native-sdk/storage/v3"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"example.com/iac-catalog/pkg/component"
+)
+
+func main() {
+	pulumi.Run(run)
+}
+
+var (
+	// A random suffix of 8 characters brings accountName to Azure's limit of 24.
+	accountName = component.NewFormat(`[a-z0-9]{1,16}`, "1 to 16 lowercase letters and digits, as a random suffix follows")
+	location    = component.NewFormat(`[a-z0-9]+`, "a location such as westeurope")
+	container   = component.NewFormat(`[a-z0-9](-?[a-z0-9]){2,62}`, "3 to 63 lowercase letters, digits and single hyphens")
+)
+
+func run(ctx *pulumi.Context) error {
+	config := component.NewConfig(ctx)
+	var (
+		name       = config.Text("name", defaultName(config), accountName)
+		where      = config.Text("location", "westeurope", location)
+		sku        = config.OneOf("sku", "Standard_ZRS", "Standard_LRS", "Standard_GRS", "Standard_GZRS", "Premium_LRS")
+		containers = config.List("containers", container)
+		networks   = config.CIDRs("networks")
+		undo       = config.Int("softDeleteDays", 14, 1, 365)
+		labels     = config.Labels()
+	)
+	if err := config.Err(); err != nil {
+		return err
+	}
+
+	group, err := resources.NewResourceGroup(ctx, name, &resources.ResourceGroupArgs{
+		Location: pulumi.String(where),
+		Tags:     labels.Map(),
+	})
+	if err != nil {
+		return err
+	}
+	account, err := storage.NewStorageAccount(ctx, name, &storage.StorageAccountArgs{
+		ResourceGroupName:            group.Name,
+		Location:                     group.Location,
+		Kind:                         pulumi.String(storage.KindStorageV2),
+		Sku:                          storage.SkuArgs{Name: pulumi.String(sku)},
+		AllowBlobPublicAccess:        pulumi.Bool(false),
+		AllowCrossTenantReplication:  pulumi.Bool(false),
+		AllowSharedKeyAccess:         pulumi.Bool(false),
+		DefaultToOAuthAuthentication: pulumi.Bool(true),
+		EnableHttpsTrafficOnly:       pulumi.Bool(true),
+		IsLocalUserEnabled:           pulumi.Bool(false),
+		MinimumTlsVersion:            pulumi.String(storage.MinimumTlsVersion_TLS1_2),
+		PublicNetworkAccess:          pulumi.String(publicAccess(networks)),
+		NetworkRuleSet:               allowOnly(networks),
+		Encryption: storage.EncryptionArgs{
+			KeySource:                       pulumi.String(storage.KeySource_Microsoft_Storage),
+			RequireInfrastructureEncryption: pulumi.Bool(true),
+		},
+		Tags: labels.Map(),
+	})
+	if err != nil {
+		return err
+	}
+	retention := storage.DeleteRetentionPolicyArgs{Enabled: pulumi.Bool(true), Days: pulumi.Int(undo)}
+	if _, err := storage.NewBlobServiceProperties(ctx, name, &storage.BlobServicePropertiesArgs{
+		ResourceGroupName:              group.Name,
+		AccountName:                    account.Name,
+		BlobServicesName:               pulumi.String("default"),
+		IsVersioningEnabled:            pulumi.Bool(true),
+		DeleteRetentionPolicy:          retention,
+		ContainerDeleteRetentionPolicy: retention,
+	}); err != nil {
+		return err
+	}
+	for _, container := range containers {
+		if _, err := storage.NewBlobContainer(ctx, container, &storage.BlobContainerArgs{
+			ResourceGroupName: group.Name,
+			AccountName:       account.Name,
+			ContainerName:     pulumi.String(container),
+			PublicAccess:      storage.PublicAccessNone,
+		}); err != nil {
+			return err
+		}
+	}
+
+	ctx.Export("resourceGroup", group.Name)
+	ctx.Export("account", account.Name)
+	ctx.Export("blobEndpoint", account.PrimaryEndpoints.Blob())
+	return nil
+}
+
+// defaultName shortens the stack's name without fear of a collision: the
+// provider adds the random suffix.
+func defaultName(config *component.Config) string {
+	name := strings.ReplaceAll(config.DefaultName(), "-", "")
+	return name[:min(len(name), 16)]
+}
+
+// publicAccess is shut unless networks are named: without any, the account is
+// for private endpoints only.
+func publicAccess(networks []string) storage.PublicNetworkAccess {
+	if len(networks) == 0 {
+		return storage.PublicNetworkAccessDisabled
+	}
+	return storage.PublicNetworkAccessEnabled
+}
+
+func allowOnly(networks []string) storage.NetworkRuleSetArgs {
+	rules := storage.IPRuleArray{}
+	for _, network := range networks {
+		rules = append(rules, storage.IPRuleArgs{
+			Action: storage.ActionAllow,
+			// Azure takes a single address only without its prefix length.
+			IPAddressOrRange: pulumi.String(strings.TrimSuffix(network, "/32")),
+		})
+	}
+	return storage.NetworkRuleSetArgs{
+		DefaultAction: storage.DefaultActionDeny,
+		Bypass:        pulumi.String(storage.BypassAzureServices),
+		IpRules:       rules,
+	}
+}
