@@ -57,7 +57,30 @@ impl fmt::Display for Difference {
 }
 
 impl Identity {
-    /// From the output of `go env -json`.
+    /// The names to ask `go env -json` for. Asked for everything, the go command tries out the C compiler, if there
+    /// is one, and keeps what it finds in GOCACHE.
+    pub const GO_ENV_NAMES: [&str; 18] = [
+        "GOVERSION",
+        "GOOS",
+        "GOARCH",
+        "GO386",
+        "GOAMD64",
+        "GOARM",
+        "GOARM64",
+        "GOMIPS",
+        "GOMIPS64",
+        "GOPPC64",
+        "GORISCV64",
+        "GOWASM",
+        "CGO_ENABLED",
+        "GOFLAGS",
+        "GOEXPERIMENT",
+        "GOROOT",
+        "GOMODCACHE",
+        "GOCACHE",
+    ];
+
+    /// From the output of `go env -json`, of all variables or of [`Self::GO_ENV_NAMES`].
     pub fn from_go_env(env: &BTreeMap<String, String>) -> Result<Self, Error> {
         let get = |name: &str| {
             let value = env.get(name).cloned();

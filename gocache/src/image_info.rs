@@ -31,7 +31,7 @@ pub struct ImageInfo {
 }
 
 /// `packs/<name>.json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PackInfo {
     /// [`SCHEMA`].
     pub schema: u32,

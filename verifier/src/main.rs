@@ -3,6 +3,12 @@
 //! Exit codes, for scripts: 0 fine, 1 failed, 2 bad usage or input, 3 a target was missed, 4 corrupt data.
 
 mod cacheprog;
+mod exit;
+mod go;
+mod info;
+mod output;
+mod process;
+mod run;
 
 use std::process::ExitCode;
 
@@ -17,15 +23,19 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Run(run::Args),
+    Info(info::Args),
     Cacheprog(cacheprog::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Run(args) => run::run(&args),
+        Command::Info(args) => info::run(&args),
         Command::Cacheprog(args) => cacheprog::run(&args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
-        ExitCode::FAILURE
+        ExitCode::from(exit::code_of(&error))
     })
 }

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use assert_cmd::Command;
-use camino::Utf8PathBuf;
 use gocache::{FileKind, Ratio, Sha256Hash, Store, hash_file};
 
-use crate::go::Folder;
+use crate::go::{Folder, assert_as_before, snapshot};
 
 /// The value of GOCACHEPROG.
 fn cacheprog(folder: &Folder, shipped: &str) -> (&'static str, String) {
@@ -38,26 +37,6 @@ fn take_log(folder: &Folder) -> BTreeMap<String, usize> {
         *counts.entry(what.to_owned()).or_default() += 1;
     }
     counts
-}
-
-/// Content and time of every file, by path.
-fn snapshot(store: &Store) -> BTreeMap<Utf8PathBuf, (Sha256Hash, SystemTime)> {
-    let files = store.files().unwrap().into_iter().map(|file| {
-        let path = store.root().join(&file.path);
-        let modified = fs_err::metadata(&path).unwrap().modified().unwrap();
-        (file.path, (hash_file(&path).unwrap().0, modified))
-    });
-    files.collect()
-}
-
-/// Fails with the names of the files that were added, removed or changed.
-fn assert_as_before(store: &Store, before: &BTreeMap<Utf8PathBuf, (Sha256Hash, SystemTime)>) {
-    let now = snapshot(store);
-    let paths = before.keys().chain(now.keys());
-    let changed: Vec<_> = paths
-        .filter(|path| before.get(*path) != now.get(*path))
-        .collect();
-    assert!(changed.is_empty(), "{changed:?}");
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! A folder with a Go module and caches of its own, and the go command in it.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::process::Output;
+use std::time::SystemTime;
 
 use assert_cmd::Command;
 use camino::{Utf8Path, Utf8PathBuf};
-use gocache::{ActionGraph, HashLog, Hits, Store};
+use gocache::{ActionGraph, HashLog, Hits, Sha256Hash, Store, hash_file};
 
 /// Removed when dropped.
 pub struct Folder {
@@ -98,14 +100,15 @@ impl Folder {
             .hits()
     }
 
-    /// A warm cache: every package and the executable. What belongs to the standard library is compiled once for
-    /// all tests, in cargo's own folder for such things.
-    pub fn warm(&self, gocache: &str) -> Store {
+    /// A cache with the runtime, which is compiled once for all tests, in cargo's own folder for such things.
+    pub fn common(&self, gocache: &str) -> Store {
+        fs_err::create_dir_all(self.path("src")).unwrap();
         let common = Store::at(Utf8Path::new(concat!(
             env!("CARGO_TARGET_TMPDIR"),
             "/go-build"
         )));
-        self.go(gocache)
+        let mut command = self.go(gocache);
+        command
             .env("GOCACHE", common.root())
             .args(["build", "runtime"])
             .assert()
@@ -118,6 +121,12 @@ impl Folder {
             )
             .unwrap();
         }
+        store
+    }
+
+    /// A warm cache: every package and the executable.
+    pub fn warm(&self, gocache: &str) -> Store {
+        let store = self.common(gocache);
         let exe = self.path("exe");
         let mut command = self.go(gocache);
         command
@@ -130,4 +139,24 @@ impl Folder {
             .unwrap();
         store
     }
+}
+
+/// Content and time of every file, by path.
+pub fn snapshot(store: &Store) -> BTreeMap<Utf8PathBuf, (Sha256Hash, SystemTime)> {
+    let files = store.files().unwrap().into_iter().map(|file| {
+        let path = store.root().join(&file.path);
+        let modified = fs_err::metadata(&path).unwrap().modified().unwrap();
+        (file.path, (hash_file(&path).unwrap().0, modified))
+    });
+    files.collect()
+}
+
+/// Fails with the names of the files that were added, removed or changed.
+pub fn assert_as_before(store: &Store, before: &BTreeMap<Utf8PathBuf, (Sha256Hash, SystemTime)>) {
+    let now = snapshot(store);
+    let paths = before.keys().chain(now.keys());
+    let changed: Vec<_> = paths
+        .filter(|path| before.get(*path) != now.get(*path))
+        .collect();
+    assert!(changed.is_empty(), "{changed:?}");
 }

@@ -4,3 +4,5 @@
 
 mod cacheprog;
 mod go;
+mod info;
+mod run;

@@ -1,0 +1,194 @@
+//! `verifier info`: what the image says of itself, and whether the go command here fits its caches.
+//!
+//! A setting that differs is no error, for it may be meant (a GOCACHE of one's own); but it explains why builds
+//! compile what the image holds, so each is named.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use camino::{Utf8Path, Utf8PathBuf};
+use comfy_table::{CellAlignment, Table, presets};
+use gocache::image_info::{IMAGE_INFO_PATH, ImageInfo, PACKS_PATH, PackInfo, SCHEMA};
+use gocache::{Difference, Identity};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::exit::BadInput;
+use crate::{go, output};
+
+/// Show what the image holds and whether the go command here fits it
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Look into an image that is unpacked here
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    root: Utf8PathBuf,
+}
+
+/// What is shown; as JSON, what scripts read.
+#[derive(Debug, Serialize)]
+struct Info {
+    #[serde(flatten)]
+    image: ImageInfo,
+    /// Sorted by name.
+    packs: Vec<PackInfo>,
+    /// The settings in force here; none if there is no go command.
+    here: Option<Identity>,
+    /// Where they differ; `ours` is the image.
+    differences: Vec<Difference>,
+}
+
+/// Reads, compares and prints.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let (image, packs) = read(&args.root)?;
+    let here = match go::Settings::in_folder(Utf8Path::new(".")) {
+        Ok(settings) => Some(settings.identity),
+        Err(error) => {
+            eprintln!("warning: the settings in force here are not known: {error:#}");
+            None
+        }
+    };
+    let differences = here
+        .as_ref()
+        .map(|here| image.identity.differences(here))
+        .unwrap_or_default();
+    let info = Info {
+        image,
+        packs,
+        here,
+        differences,
+    };
+    if args.json {
+        output::json_to_stdout(&info)?;
+    } else {
+        output::print(&render(&info))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read(root: &Utf8Path) -> anyhow::Result<(ImageInfo, Vec<PackInfo>)> {
+    let in_root = |path: &str| root.join(path.trim_start_matches('/'));
+    let image_file = in_root(IMAGE_INFO_PATH);
+    if !image_file.exists() {
+        bail!(BadInput(format!(
+            "this is no IaC Runner image: {image_file} does not exist; run it inside the image, or name an unpacked \
+             one with --root"
+        )));
+    }
+    let image: ImageInfo = read_json(&image_file)?;
+    check_schema(image.schema, &image_file)?;
+    let folder = in_root(PACKS_PATH);
+    let mut packs = Vec::new();
+    // An image with the tools alone has no packs.
+    if folder.is_dir() {
+        for entry in fs_err::read_dir(&folder)? {
+            let Ok(file) = Utf8PathBuf::from_path_buf(entry?.path()) else {
+                continue;
+            };
+            if file.extension() == Some("json") {
+                let pack: PackInfo = read_json(&file)?;
+                check_schema(pack.schema, &file)?;
+                packs.push(pack);
+            }
+        }
+    }
+    packs.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok((image, packs))
+}
+
+fn read_json<T: DeserializeOwned>(file: &Utf8Path) -> anyhow::Result<T> {
+    let text = fs_err::read(file)?;
+    serde_json::from_slice(&text)
+        .map_err(|error| gocache::Error::Corrupt {
+            path: file.to_owned(),
+            reason: error.to_string(),
+        })
+        .context("failed to read what the image says of itself")
+}
+
+fn check_schema(schema: u32, file: &Utf8Path) -> anyhow::Result<()> {
+    if schema != SCHEMA {
+        bail!(
+            "{file} has schema {schema}, and this verifier knows only {SCHEMA}; use the verifier of the image"
+        );
+    }
+    Ok(())
+}
+
+fn render(info: &Info) -> String {
+    let mut identity = table(["setting", "value"], 2);
+    for (name, value) in info.image.identity.fields() {
+        identity.add_row([name, value]);
+    }
+    let mut versions = table(["tool", "version"], 2);
+    for (tool, version) in &info.image.versions {
+        versions.add_row([tool, version]);
+    }
+    let header = [
+        "pack",
+        "modules",
+        "Go modules",
+        "module cache MB",
+        "build cache MB",
+        "executables MB",
+    ];
+    let mut packs = table(header, 1);
+    let mut total = PackInfo {
+        schema: SCHEMA,
+        name: "all".into(),
+        ..PackInfo::default()
+    };
+    for pack in &info.packs {
+        packs.add_row(row(pack));
+        total.modules.extend(pack.modules.iter().cloned());
+        total.go_modules += pack.go_modules;
+        total.go_mod_bytes += pack.go_mod_bytes;
+        total.go_build_bytes += pack.go_build_bytes;
+        total.executables_bytes += pack.executables_bytes;
+    }
+    packs.add_row(row(&total));
+    let mut text = format!("{identity}\n{versions}\n{packs}\n");
+    for Difference {
+        field,
+        ours,
+        theirs,
+    } in &info.differences
+    {
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "{field} is {theirs:?} here, but the caches were made with {ours:?}"
+        );
+    }
+    if info.here.is_some() && info.differences.is_empty() {
+        text.push_str("the go command here has the settings that the caches were made with\n");
+    }
+    text
+}
+
+/// A table whose columns from `first_number` on hold numbers.
+fn table<const N: usize>(header: [&str; N], first_number: usize) -> Table {
+    let mut table = Table::new();
+    table
+        .load_preset(presets::UTF8_FULL_CONDENSED)
+        .set_header(header);
+    for column in table.column_iter_mut().skip(first_number) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+fn row(pack: &PackInfo) -> [String; 6] {
+    let megabytes = |bytes: u64| format!("{:.1}", bytes as f64 / 1e6);
+    [
+        pack.name.clone(),
+        pack.modules.len().to_string(),
+        pack.go_modules.to_string(),
+        megabytes(pack.go_mod_bytes),
+        megabytes(pack.go_build_bytes),
+        megabytes(pack.executables_bytes),
+    ]
+}

@@ -1,0 +1,128 @@
+//! `verifier info` on an image that was never built.
+
+use assert_cmd::Command;
+use serde_json::{Value, json};
+
+use crate::go::Folder;
+
+const IMAGE: &str = "root/usr/local/share/iac-runner/image.json";
+
+fn info(folder: &Folder) -> Command {
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("verifier"));
+    folder.set_environment(&mut command, "gocache");
+    command
+        .current_dir(folder.path(""))
+        .args(["info", "--root", "root"]);
+    command
+}
+
+fn stdout(command: &mut Command) -> String {
+    String::from_utf8(command.assert().success().get_output().stdout.clone()).unwrap()
+}
+
+/// An image made with the settings in force, and two packs.
+fn image(folder: &Folder) -> Value {
+    folder.write("src/go.mod", "module m\n");
+    let env = folder
+        .go("gocache")
+        .args(["env", "-json"])
+        .assert()
+        .success()
+        .get_output()
+        .stdout
+        .clone();
+    let identity = gocache::Identity::from_go_env(&serde_json::from_slice(&env).unwrap()).unwrap();
+    let image = json!({"schema": 1, "identity": identity, "versions": {"go": "1.2.3", "pulumi": "3.4.5"}, "later": true});
+    folder.write(IMAGE, &image.to_string());
+    for (name, bytes) in [("common", 0), ("civo", 2_000_000)] {
+        let pack = json!({
+            "schema": 1,
+            "name": name,
+            "modules": [{"component": "volume", "path": "apis/x"}],
+            "go_modules": 12,
+            "go_mod_bytes": 1_500_000,
+            "go_build_bytes": bytes,
+            "executables_bytes": 33_000_000,
+        });
+        folder.write(
+            &format!("root/usr/local/share/iac-runner/packs/{name}.json"),
+            &pack.to_string(),
+        );
+    }
+    image
+}
+
+#[test]
+fn an_image_is_shown_and_fits() {
+    let folder = Folder::new();
+    let image = image(&folder);
+    let text = stdout(&mut info(&folder));
+    assert!(
+        text.contains("│ pulumi ┆   3.4.5 │") || text.contains("3.4.5"),
+        "{text}"
+    );
+    let rows: Vec<_> = text
+        .lines()
+        .filter(|line| line.starts_with("│ c") || line.starts_with("│ all"))
+        .collect();
+    let cells = |row: &str| {
+        row.split(['│', '┆'])
+            .map(|cell| cell.trim().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        cells(rows[0]),
+        ["", "civo", "1", "12", "1.5", "2.0", "33.0", ""]
+    );
+    assert_eq!(
+        cells(rows[2]),
+        ["", "all", "2", "24", "3.0", "2.0", "66.0", ""]
+    );
+    assert!(
+        text.ends_with("the go command here has the settings that the caches were made with\n"),
+        "{text}"
+    );
+
+    let json: Value = serde_json::from_str(&stdout(info(&folder).arg("--json"))).unwrap();
+    assert_eq!(json["identity"], image["identity"]);
+    assert_eq!(json["here"], image["identity"]);
+    assert_eq!(json["differences"], json!([]));
+    assert_eq!(json["packs"][0]["name"], "civo");
+}
+
+#[test]
+fn settings_that_differ_are_named() {
+    let folder = Folder::new();
+    image(&folder);
+    let text = stdout(info(&folder).env("GOFLAGS", "-race"));
+    let expected =
+        "GOFLAGS is \"-race\" here, but the caches were made with \"-trimpath -buildvcs=false\"\n";
+    assert!(text.ends_with(expected), "{text}");
+    let json: Value =
+        serde_json::from_str(&stdout(info(&folder).env("CGO_ENABLED", "1").arg("--json"))).unwrap();
+    assert_eq!(
+        json["differences"],
+        json!([{"field": "CGO_ENABLED", "ours": "0", "theirs": "1"}])
+    );
+}
+
+#[test]
+fn outside_an_image_it_says_so() {
+    let folder = Folder::new();
+    let assert = info(&folder).assert().code(2).stdout("");
+    let stderr = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+    assert!(
+        stderr.starts_with("error: this is no IaC Runner image"),
+        "{stderr}"
+    );
+    assert_eq!(stderr.lines().count(), 1);
+}
+
+#[test]
+fn a_damaged_description_is_corrupt() {
+    let folder = Folder::new();
+    folder.write(IMAGE, "{\"schema\":1");
+    let assert = info(&folder).assert().code(4);
+    let stderr = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+    assert!(stderr.contains("image.json is corrupt"), "{stderr}");
+}

@@ -1,0 +1,234 @@
+//! `verifier run` on a source of two small modules.
+
+use assert_cmd::Command;
+use gocache::{HashLog, Store};
+use serde_json::{Value, json};
+
+use crate::go::{Folder, assert_as_before, snapshot};
+
+const GREET: &str = "src/apis/provider/civo/greet/v1/iac/pulumi";
+const OTHER: &str = "src/apis/provider/aws/other/iac/pulumi";
+
+/// Two modules that import nothing but the runtime, in one Go module.
+fn source() -> Folder {
+    let folder = Folder::new();
+    folder.write("src/go.mod", "module example.com/catalog\n\ngo 1.24\n");
+    folder.write(
+        &format!("{GREET}/main.go"),
+        "package main\n\nfunc main() { println(1) }\n",
+    );
+    folder.write(
+        &format!("{OTHER}/main.go"),
+        "package main\n\nfunc main() { println(2) }\n",
+    );
+    folder
+}
+
+fn verifier(folder: &Folder, arguments: &[&str]) -> Command {
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("verifier"));
+    folder.set_environment(&mut command, "gocache");
+    command
+        .current_dir(folder.path(""))
+        .args(["run", "--source", "src"])
+        .args(arguments);
+    command
+}
+
+/// Puts packages and executables of both modules into the cache, as an image has them.
+fn warm(folder: &Folder) -> Store {
+    let store = folder.common("gocache");
+    for module in [GREET, OTHER] {
+        let program = folder.path("program");
+        let mut command = folder.go("gocache");
+        command
+            .current_dir(folder.path(module))
+            .env("GODEBUG", "gocachehash=1");
+        let assert = command
+            .args(["build", "-o", program.as_str(), "."])
+            .assert()
+            .success();
+        let log = HashLog::scan(&assert.get_output().stderr[..]).unwrap();
+        let (_, id) = log.link_ids.first_key_value().unwrap();
+        store.put_file(id, &program, 1).unwrap();
+    }
+    store
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn a_warm_cache_is_measured_and_left_as_it_was() {
+    let folder = source();
+    let store = warm(&folder);
+    fs_err::write(store.root().join("trim.txt"), "1234567890").unwrap();
+    let before = snapshot(&store);
+    let assert = verifier(
+        &folder,
+        &["--runs", "2", "--json", "-", "--min-hit-rate", "1"],
+    )
+    .assert()
+    .success();
+    assert_as_before(&store, &before);
+    let report: Value = serde_json::from_slice(&assert.get_output().stdout).unwrap();
+    assert_eq!(report["schema"], 1);
+    assert_eq!(report["identity"]["gocache"], store.root().as_str());
+    let modules = report["modules"].as_array().unwrap();
+    let names: Vec<_> = modules
+        .iter()
+        .map(|module| module["component"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["other", "greet"]);
+    for module in modules {
+        for phase in ["first", "relink", "noop"] {
+            let phase = &module["phases"][phase];
+            assert_eq!(phase["packages"]["hits"], phase["packages"]["total"]);
+            assert!(phase["packages"]["total"].as_u64().unwrap() > 10);
+            assert_eq!(phase["links"], json!({"hits": 1, "total": 1}));
+            assert_eq!(phase["compiled"], json!([]));
+            assert_eq!(phase["wall_ms"].as_array().unwrap().len(), 2);
+            assert!(phase["wall_ms"][0].as_f64().unwrap() > 1.0);
+        }
+    }
+    assert_eq!(report["failures"], json!([]));
+    let stderr = text(&assert.get_output().stderr);
+    assert!(
+        stderr.contains("100.0 % of packages, 100.0 % of links"),
+        "{stderr}"
+    );
+    assert!(!stderr.contains("warning"), "{stderr}");
+}
+
+#[test]
+fn what_is_not_in_the_cache_is_named_and_misses_the_target() {
+    let folder = source();
+    let store = warm(&folder);
+    folder.write(
+        &format!("{GREET}/main.go"),
+        "package main\n\nfunc main() { println(\"changed\") }\n",
+    );
+    let before = snapshot(&store);
+    let arguments = [
+        "--json",
+        "report.json",
+        "--min-hit-rate",
+        "1",
+        "--target-ms",
+        "0.5",
+    ];
+    let assert = verifier(&folder, &arguments).assert().code(3);
+    assert_as_before(&store, &before);
+    let report: Value =
+        serde_json::from_slice(&fs_err::read(folder.path("report.json")).unwrap()).unwrap();
+    let phases = &report["modules"][1]["phases"];
+    let package = "example.com/catalog/apis/provider/civo/greet/v1/iac/pulumi";
+    assert_eq!(phases["first"]["compiled"], json!([package]));
+    assert_eq!(phases["first"]["links"]["hits"], 0);
+    assert_eq!(
+        phases["relink"]["compiled"],
+        json!([]),
+        "what the first build compiled, the second one hits"
+    );
+    assert_eq!(phases["noop"]["links"]["hits"], 1);
+    let stderr = text(&assert.get_output().stderr);
+    assert!(
+        stderr.contains(&format!(
+            "warning: civo/greet: 1 packages were compiled: {package}\n"
+        )),
+        "{stderr}"
+    );
+    assert!(
+        stderr.contains("warning: civo/greet: the executable was linked"),
+        "{stderr}"
+    );
+    assert_eq!(stderr.matches("target missed: ").count(), 3, "{stderr}");
+    assert!(text(&assert.get_output().stdout).contains("first build of 2 modules: p50 "));
+}
+
+#[test]
+fn with_cacheprog_each_first_build_finds_what_was_shipped_and_no_more() {
+    let folder = source();
+    let shipped = warm(&folder);
+    fs_err::rename(shipped.root(), folder.path("shipped")).unwrap();
+    // As on a read-only root: GOCACHE can be opened, but nothing can be written.
+    fs_err::create_dir(folder.path("gocache")).unwrap();
+    for name in 0..=u8::MAX {
+        fs_err::os::unix::fs::symlink("/proc/sys", folder.path(&format!("gocache/{name:02x}")))
+            .unwrap();
+    }
+    folder.write(
+        &format!("{GREET}/main.go"),
+        "package main\n\nfunc main() { println(\"changed\") }\n",
+    );
+    let program = assert_cmd::cargo::cargo_bin!("verifier").display();
+    let mut command = verifier(
+        &folder,
+        &["--json", "-", "--runs", "2", "--provider", "civo"],
+    );
+    command.env(
+        "GOCACHEPROG",
+        format!("{program} cacheprog --shipped {}", folder.path("shipped")),
+    );
+    let assert = command.assert().success();
+    let report: Value = serde_json::from_slice(&assert.get_output().stdout).unwrap();
+    assert_eq!(report["modules"].as_array().unwrap().len(), 1);
+    let phases = &report["modules"][0]["phases"];
+    assert_eq!(phases["first"]["compiled"].as_array().unwrap().len(), 1);
+    assert_eq!(phases["relink"]["compiled"], json!([]));
+    assert!(
+        !folder.path("cache-home/iac-runner").exists(),
+        "the fallback was a temporary folder"
+    );
+}
+
+#[test]
+fn a_module_that_does_not_build_is_named_and_the_rest_goes_on() {
+    let folder = source();
+    warm(&folder);
+    folder.write(
+        &format!("{OTHER}/main.go"),
+        "package main\n\nfunc main() { missing() }\n",
+    );
+    let assert = verifier(&folder, &["--json", "report.json"])
+        .assert()
+        .code(1);
+    let report: Value =
+        serde_json::from_slice(&fs_err::read(folder.path("report.json")).unwrap()).unwrap();
+    assert_eq!(report["modules"].as_array().unwrap().len(), 1);
+    assert_eq!(report["failures"][0]["component"], "other");
+    let message = report["failures"][0]["message"].as_str().unwrap();
+    assert!(message.contains("undefined: missing"), "{message}");
+    assert!(text(&assert.get_output().stderr).contains("[1/2] aws/other: failed: go build failed"));
+    assert!(text(&assert.get_output().stdout).contains("; failed: aws/other\n"));
+}
+
+#[test]
+fn bad_input_is_refused_before_anything_is_built() {
+    let folder = source();
+    for (arguments, part) in [
+        (
+            &["--provider", "azure"][..],
+            "there is no provider \"azure\" in src; there are aws, civo",
+        ),
+        (
+            &["--module", "civo/gone"],
+            "there is no module \"civo/gone\" in src; there are aws/other, civo/greet",
+        ),
+        (&["--min-hit-rate", "98"], "not between 0 and 1"),
+        (&["--runs", "0"], "--runs"),
+        (&["--unknown"], "--unknown"),
+    ] {
+        let assert = verifier(&folder, arguments).assert().code(2).stdout("");
+        let stderr = text(&assert.get_output().stderr);
+        assert!(stderr.contains(part), "{stderr}");
+    }
+    assert!(!folder.path("gocache").exists());
+    let empty = Folder::new();
+    fs_err::create_dir(empty.path("src")).unwrap();
+    let assert = verifier(&empty, &[]).assert().code(2);
+    assert!(text(&assert.get_output().stderr).contains("there are no modules in src"));
+    let missing = Folder::new();
+    let assert = verifier(&missing, &[]).assert().code(2);
+    assert!(text(&assert.get_output().stderr).contains("the source src does not exist"));
+}
