@@ -29,7 +29,12 @@ impl GoModule {
     /// File of the download cache with the extension `extension` (`info`, `mod`, `ziphash`, …), relative to the
     /// module cache.
     pub fn download_file(&self, extension: &str) -> Utf8PathBuf {
-        format!("cache/download/{}/@v/{}.{extension}", escape(&self.path), escape(&self.version)).into()
+        format!(
+            "cache/download/{}/@v/{}.{extension}",
+            escape(&self.path),
+            escape(&self.version)
+        )
+        .into()
     }
 }
 
@@ -53,8 +58,10 @@ fn escape(text: &str) -> String {
 
 /// The `h1:` hash of a module, from its files' names (relative to the module's folder, in any order) and digests.
 pub fn h1<'a>(module: &GoModule, files: impl IntoIterator<Item = (&'a str, Sha256Hash)>) -> String {
-    let mut lines: Vec<(String, Sha256Hash)> =
-        files.into_iter().map(|(name, digest)| (format!("{module}/{name}"), digest)).collect();
+    let mut lines: Vec<(String, Sha256Hash)> = files
+        .into_iter()
+        .map(|(name, digest)| (format!("{module}/{name}"), digest))
+        .collect();
     lines.sort();
     let mut hasher = Sha256::new();
     for (name, digest) in lines {
@@ -68,12 +75,18 @@ mod tests {
     use super::*;
 
     fn module() -> GoModule {
-        GoModule { path: "github.com/BurntSushi/toml".into(), version: "v1.2.0-RC1".into() }
+        GoModule {
+            path: "github.com/BurntSushi/toml".into(),
+            version: "v1.2.0-RC1".into(),
+        }
     }
 
     #[test]
     fn capital_letters_are_escaped() {
-        assert_eq!(module().folder(), "github.com/!burnt!sushi/toml@v1.2.0-!r!c1");
+        assert_eq!(
+            module().folder(),
+            "github.com/!burnt!sushi/toml@v1.2.0-!r!c1"
+        );
         assert_eq!(
             module().download_file("info"),
             "cache/download/github.com/!burnt!sushi/toml/@v/v1.2.0-!r!c1.info"
@@ -85,7 +98,13 @@ mod tests {
         // A module of one file, hashed by hand:
         // printf '%s  m@v1/a\n' "$(printf content | sha256sum | cut -d' ' -f1)" | openssl dgst -sha256 -binary | base64
         let digest = crate::hash_reader(&b"content"[..]).unwrap().0;
-        let module = GoModule { path: "m".into(), version: "v1".into() };
-        assert_eq!(h1(&module, [("a", digest)]), "h1:qtnYxd2mndw2SbZAh2wAysOEZUfkJTZMNqGEt1RWW2Q=");
+        let module = GoModule {
+            path: "m".into(),
+            version: "v1".into(),
+        };
+        assert_eq!(
+            h1(&module, [("a", digest)]),
+            "h1:qtnYxd2mndw2SbZAh2wAysOEZUfkJTZMNqGEt1RWW2Q="
+        );
     }
 }

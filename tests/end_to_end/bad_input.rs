@@ -9,11 +9,9 @@ use crate::sources::{place, program, small};
 /// `base-image` of `source` fails with `code`, leaves no output behind, and says `signs`.
 fn refuses(source: &Utf8Path, flags: &[&str], code: i32, signs: &[&str]) {
     let (_folder, out) = folder();
-    let fixed = ["base-image", "--source", source.as_str(), "--out"];
-    let said = fail(
-        &mut xtask(&[&fixed, &[out.join("out").as_str()], flags].concat()),
-        code,
-    );
+    let place = out.join("out");
+    let fixed = ["base-image", "--source", source.as_str(), "--out", place.as_str()];
+    let said = fail(&mut xtask(&[&fixed, flags].concat()), code);
     for sign in signs {
         assert!(said.contains(sign), "no `{sign}` in:\n{said}");
     }

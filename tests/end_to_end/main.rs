@@ -4,6 +4,8 @@
 //! with small sources of every shape, whose modules import only the standard library. `bad_input.rs` provokes each
 //! error a user can cause. Tests assert hit rates, counts, digests and exit codes, never seconds.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod bad_input;
 mod civo;
 mod image;

@@ -48,7 +48,7 @@ pub fn make(work: &Work, image: &ImageToml, platform: &Platform) -> Result<Base>
         Ok(())
     })?;
     Ok(Base {
-        layer: KeptLayer::read(work, &folder)?,
+        layer: KeptLayer::read(&folder)?,
         root: folder.join("root"),
     })
 }

@@ -11,9 +11,6 @@ pub enum Failure {
     /// The command line or the source is at fault; exit 2.
     #[error("{0}")]
     Usage(String),
-    /// A target or a gate was not met; exit 3.
-    #[error("{0}")]
-    Gate(String),
     /// Data that was right once is not any more; exit 4.
     #[error("{0}")]
     Corrupt(String),
@@ -37,7 +34,6 @@ pub fn exit_code(error: &anyhow::Error) -> ExitCode {
     if let Some(failure) = failure {
         return ExitCode::from(match failure {
             Failure::Usage(_) => 2,
-            Failure::Gate(_) => 3,
             Failure::Corrupt(_) => 4,
         });
     }

@@ -29,15 +29,7 @@ pub fn of(cache: &Utf8Path, requirements: &Requirements) -> Result<Vec<Utf8PathB
             }
         }
     }
-    for module in &requirements.selected {
-        files.extend(["info", "mod"].map(|extension| module.download_file(extension)));
-    }
-    for module in &requirements.graph {
-        let file = module.download_file("mod");
-        if cache.join(&file).is_file() || !requirements.replaced.contains(&module.path) {
-            files.insert(file);
-        }
-    }
+    files.extend(requirements.graph.iter().cloned());
     Ok(files.into_iter().collect())
 }
 

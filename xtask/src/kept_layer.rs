@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::layer::Layer;
-use crate::work::{self, Work};
+use crate::work;
 
 /// Name of the blob in its folder.
 pub const FILE: &str = "layer";
@@ -28,7 +28,7 @@ pub fn write(folder: &Utf8Path, layer: &Layer) -> Result<()> {
 
 impl KeptLayer {
     /// Reads what [`write`] wrote; damage takes the folder out of the way.
-    pub fn read(work: &Work, folder: &Utf8Path) -> Result<Self> {
+    pub fn read(folder: &Utf8Path) -> Result<Self> {
         let layer = fs_err::read(folder.join(DESCRIPTION))
             .map_err(|error| error.to_string())
             .and_then(|json| {
@@ -39,16 +39,16 @@ impl KeptLayer {
                 blob: folder.join(FILE),
                 layer,
             }
-            .checked(work, folder),
-            Err(reason) => Err(work.discard(folder, &reason)),
+            .checked(folder),
+            Err(reason) => Err(work::discard(folder, &reason)),
         }
     }
 
     /// Makes sure that the blob still has its digest; damage takes `folder`, which holds it, out of the way.
-    pub fn checked(self, work: &Work, folder: &Utf8Path) -> Result<Self> {
+    pub fn checked(self, folder: &Utf8Path) -> Result<Self> {
         match work::check_file(&self.blob, self.layer.size_bytes, &self.layer.digest) {
             Ok(()) => Ok(self),
-            Err(reason) => Err(work.discard(folder, &reason)),
+            Err(reason) => Err(work::discard(folder, &reason)),
         }
     }
 }

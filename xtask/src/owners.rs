@@ -15,7 +15,7 @@ pub struct Owners<'a>(pub &'a ImageToml);
 
 impl Owners<'_> {
     /// A folder of the image; `path` is relative to its root.
-    pub fn folder(&self, path: &Utf8Path) -> Meta {
+    pub fn folder(self, path: &Utf8Path) -> Meta {
         if self.in_extracted_module(path) {
             self.runners(0o555)
         } else if self.is_runners(path) {
@@ -26,7 +26,7 @@ impl Owners<'_> {
     }
 
     /// A file of the image.
-    pub fn file(&self, path: &Utf8Path, executable: bool) -> Meta {
+    pub fn file(self, path: &Utf8Path, executable: bool) -> Meta {
         if path.starts_with(relative(&self.0.go.gocache)) {
             Meta {
                 mtime: self.0.image.cache_entry_time,
@@ -41,7 +41,7 @@ impl Owners<'_> {
         }
     }
 
-    fn roots(&self, mode: u32) -> Meta {
+    fn roots(self, mode: u32) -> Meta {
         Meta {
             mode,
             uid: 0,
@@ -50,14 +50,14 @@ impl Owners<'_> {
         }
     }
 
-    fn runners(&self, mode: u32) -> Meta {
+    fn runners(self, mode: u32) -> Meta {
         Meta {
             uid: self.0.user.uid,
             ..self.roots(mode)
         }
     }
 
-    fn is_runners(&self, path: &Utf8Path) -> bool {
+    fn is_runners(self, path: &Utf8Path) -> bool {
         let go = &self.0.go;
         [&go.gomodcache, &go.gocache, &self.0.user.home]
             .into_iter()
@@ -66,7 +66,7 @@ impl Owners<'_> {
     }
 
     /// Whether `path` is the folder of an extracted Go module or below one.
-    fn in_extracted_module(&self, path: &Utf8Path) -> bool {
+    fn in_extracted_module(self, path: &Utf8Path) -> bool {
         let Ok(below) = path.strip_prefix(relative(&self.0.go.gomodcache)) else {
             return false;
         };

@@ -17,7 +17,7 @@ use crate::kept_layer::KeptLayer;
 use crate::layer::{Compression, Layer, LayerWriter};
 use crate::owners::{Owners, relative};
 use crate::resolve::Required;
-use crate::work::Work;
+use crate::work;
 
 const MANIFEST: &str = "pack.json";
 const CACHES: &str = "caches.tar.zst";
@@ -49,6 +49,7 @@ pub struct PackedFile {
 
 /// How long the parts of warming took, in milliseconds.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "units stand in names")]
 pub struct Timings {
     /// `go build` of the packages, and of each module with its link.
     pub build_ms: u64,
@@ -98,19 +99,19 @@ pub struct Pack {
 
 impl Pack {
     /// Reads a kept pack and makes sure that its blobs still have their digests.
-    pub fn read(work: &Work, folder: &Utf8Path) -> Result<Self> {
+    pub fn read(folder: &Utf8Path) -> Result<Self> {
         let manifest = fs_err::read(folder.join(MANIFEST))
             .map_err(|error| error.to_string())
             .and_then(|json| {
                 serde_json::from_slice(&json).map_err(|error| format!("{MANIFEST}: {error}"))
             })
-            .map_err(|reason: String| work.discard(folder, &reason))?;
+            .map_err(|reason: String| work::discard(folder, &reason))?;
         let pack = Self {
             folder: folder.to_owned(),
             manifest,
         };
         for layer in pack.layers() {
-            layer.checked(work, folder)?;
+            layer.checked(folder)?;
         }
         Ok(pack)
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use modules::{Discovery, Module};
+use serde::Serialize;
 
 use crate::base::{self, Base};
 use crate::cli;
@@ -221,7 +222,7 @@ impl Foundation {
             let folder = self.work.keep(COMMON, &common_key, |folder| {
                 warmer.common(&common, folder, step)
             })?;
-            Pack::read(&self.work, &folder)
+            Pack::read(&folder)
         })?;
         let mut packs = Vec::new();
         for provider in providers {
@@ -301,7 +302,7 @@ impl Foundation {
                     step,
                 )
             })?;
-            let pack = Pack::read(&self.work, &folder)?;
+            let pack = Pack::read(&folder)?;
             plan.broken.extend(pack.manifest.broken.iter().cloned());
             self.refuse(&plan.broken)?;
             step.written_bytes = pack
@@ -351,15 +352,15 @@ impl Foundation {
                 })
                 .collect();
             let packages: Vec<String> = imported.into_iter().cloned().collect();
-            plan.inputs.push((
-                resolver.digest(&go_mod)?,
-                go_mod
+            plan.inputs.push(Inputs {
+                digests: resolver.digest(&go_mod)?,
+                modules: go_mod
                     .modules
                     .iter()
                     .map(|module| module.path.clone())
                     .collect(),
-                loaded.packages.into_values().collect(),
-            ));
+                packages: loaded.packages.into_values().collect(),
+            });
             plan.requirements.extend(requirements);
             plan.go_mods.push((go_mod, packages));
         }
@@ -383,11 +384,16 @@ struct Plan {
     /// Go modules with the packages that their modules import.
     go_mods: Vec<(GoMod, Vec<String>)>,
     requirements: Requirements,
-    /// For the key: digests of go.mod and go.sum, the modules, and every package with its version or its files.
-    inputs: Vec<(
-        Vec<(Utf8PathBuf, gocache::Sha256Hash)>,
-        Vec<Utf8PathBuf>,
-        Vec<Package>,
-    )>,
+    inputs: Vec<Inputs>,
     broken: Vec<String>,
+}
+
+/// What of one go.mod decides whether a kept pack is still right.
+#[derive(Debug, Serialize)]
+struct Inputs {
+    /// go.mod, go.sum and go.work.
+    digests: Vec<(Utf8PathBuf, gocache::Sha256Hash)>,
+    modules: Vec<Utf8PathBuf>,
+    /// Every package with its version or, for the source's own, with its files.
+    packages: Vec<Package>,
 }

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::usage;
 use crate::sandbox::{Done, Sandbox};
-use crate::tree::{SOURCE, Tree};
-use crate::work::{Key, Work};
+use crate::tree::{SCRATCH, SOURCE, Tree};
+use crate::work::{self, Key, Work};
 
 /// The modules that one go.mod holds.
 #[derive(Debug, Clone)]
@@ -115,21 +115,15 @@ pub struct Required {
 pub struct Requirements {
     /// Those that it requires: the image holds their folders.
     pub required: BTreeSet<Required>,
-    /// The chosen version of each in the module graph: the image holds their `.info`.
-    pub selected: BTreeSet<GoModule>,
-    /// All nodes of the module graph: the image holds their `.mod`.
-    pub graph: BTreeSet<GoModule>,
-    /// Paths of Go modules that are replaced; their own `.mod` need not be there.
-    pub replaced: BTreeSet<String>,
+    /// `.mod` and `.info` files that the go command reads to know the module graph, relative to the module cache.
+    pub graph: BTreeSet<Utf8PathBuf>,
 }
 
 impl Requirements {
     /// Adds what another go.mod needs.
     pub fn extend(&mut self, other: Self) {
         self.required.extend(other.required);
-        self.selected.extend(other.selected);
         self.graph.extend(other.graph);
-        self.replaced.extend(other.replaced);
     }
 }
 
@@ -159,6 +153,12 @@ pub struct Loaded {
     pub broken: BTreeMap<String, String>,
 }
 
+/// What Pulumi and the go command ask of the module graph.
+const GRAPH: [&[&str]; 2] = [
+    &["go", "list", "-m", "-json", "all"],
+    &["go", "mod", "graph"],
+];
+
 /// Asks the go command about one source.
 pub struct Resolver<'a> {
     /// Kept work.
@@ -178,7 +178,7 @@ impl Resolver<'_> {
         self.tree
             .sandbox(scratch)
             .read_only(self.source, SOURCE)
-            .env([("GOCACHE", format!("{}/go-build", crate::tree::SCRATCH))])
+            .env([("GOCACHE", format!("{SCRATCH}/go-build"))])
             .folder(Utf8Path::new(SOURCE).join(go_mod.folder()))
     }
 
@@ -216,7 +216,7 @@ impl Resolver<'_> {
             )?)?)
         };
         let requirements =
-            read(&folder).map_err(|error| self.work.discard(&folder, &format!("{error:#}")))?;
+            read(&folder).map_err(|error| work::discard(&folder, &format!("{error:#}")))?;
         if requirements
             .required
             .iter()
@@ -231,34 +231,55 @@ impl Resolver<'_> {
     fn fetch(&self, go_mod: &GoMod) -> Result<Requirements> {
         let scratch = self.work.scratch("fetch")?;
         let sandbox = self.fetching(scratch.path(), go_mod);
-        let go = |arguments: &[&str]| self.go(&sandbox, go_mod, arguments);
-        let downloaded: Vec<Download> = stream(&go(&["go", "mod", "download", "-json"])?)?;
-        let selected: Vec<ListedModule> = stream(&go(&["go", "list", "-m", "-json", "all"])?)?;
-        let graph = go(&["go", "mod", "graph"])?;
-
-        let mut requirements = Requirements::default();
-        requirements.required = downloaded
+        let downloaded: Vec<Download> =
+            stream(&self.go(&sandbox, go_mod, &["go", "mod", "download", "-json"])?)?;
+        for arguments in GRAPH {
+            self.go(&sandbox, go_mod, arguments)?;
+        }
+        let required = downloaded
             .into_iter()
             .map(Download::required)
             .collect::<Result<_>>()?;
-        for module in selected {
-            if module.replace.is_some() {
-                requirements.replaced.insert(module.path.clone());
-            }
-            requirements.selected.extend(module.in_cache());
+        Ok(Requirements {
+            required,
+            graph: self.graph(go_mod)?,
+        })
+    }
+
+    /// The files that it takes to know the module graph of `go_mod`: those that end up in an empty module cache. Not
+    /// every node's `.mod` is among them, as the go command prunes the graph; and the shared module cache holds
+    /// those of other go.mods as well.
+    fn graph(&self, go_mod: &GoMod) -> Result<BTreeSet<Utf8PathBuf>> {
+        let scratch = self.work.scratch("graph")?;
+        let shared = "/run/go-mod";
+        let sandbox = self
+            .sandbox(scratch.path(), go_mod)
+            .read_only(self.go_mod, shared)
+            .env([
+                ("GOMODCACHE", format!("{SCRATCH}/go-mod")),
+                ("GOPROXY", format!("file://{shared}/cache/download")),
+                ("GOFLAGS", "-mod=readonly -modcacherw".to_owned()),
+                // Everything was checked when it was fetched.
+                ("GOSUMDB", "off".to_owned()),
+            ]);
+        for arguments in GRAPH {
+            self.go(&sandbox, go_mod, arguments)?;
         }
-        let nodes = graph
-            .split_whitespace()
-            .filter_map(|node| node.split_once('@'));
-        requirements.graph.extend(
-            nodes
-                .filter(|(path, _)| !matches!(*path, "go" | "toolchain"))
-                .map(|(path, version)| GoModule {
-                    path: path.to_owned(),
-                    version: version.to_owned(),
-                }),
-        );
-        Ok(requirements)
+        let root = scratch.path().join("go-mod");
+        let mut files = BTreeSet::new();
+        for entry in walkdir::WalkDir::new(root.join("cache/download")) {
+            let entry = entry.with_context(|| format!("failed to list {root}"))?;
+            let path =
+                Utf8Path::from_path(entry.path()).context("the go command uses plain names")?;
+            if matches!(path.extension(), Some("mod" | "info")) {
+                files.insert(
+                    path.strip_prefix(&root)
+                        .expect("walkdir yields what is below its root")
+                        .to_owned(),
+                );
+            }
+        }
+        Ok(files)
     }
 
     /// Fetches these Go modules, which `go_mod` requires, and no others.
@@ -314,7 +335,7 @@ impl Resolver<'_> {
             .sandbox(scratch.path(), go_mod)
             .read_only(self.go_mod, &self.tree.image.go.gomodcache)
             .writable(&self.index()?, &self.tree.image.go.gocache)
-            .env([("GOCACHE", &self.tree.image.go.gocache)]);
+            .env([("GOCACHE", self.tree.image.go.gocache.as_str())]);
         let patterns: Vec<String> = match what {
             What::Modules(modules) => go_mod.patterns(modules.iter().copied()).collect(),
             What::Packages(packages) => packages.to_vec(),
@@ -423,7 +444,7 @@ impl Resolver<'_> {
             arguments[..arguments.len().min(3)].join(" "),
             said.join("\n")
         );
-        if self.is_network(&message) {
+        if Self::is_network(&message) {
             let way_out = if self.offline {
                 "run once without --offline"
             } else {
@@ -436,7 +457,7 @@ impl Resolver<'_> {
         usage(self.hinted(go_mod, &message))
     }
 
-    fn is_network(&self, message: &str) -> bool {
+    fn is_network(message: &str) -> bool {
         const SIGNS: [&str; 7] = [
             "dial tcp",
             "no such host",

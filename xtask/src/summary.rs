@@ -154,20 +154,18 @@ impl Summary {
                 written,
             ]);
         }
-        let mut text = format!(
-            "{packs}\n\n{variants}\n\n{stages}\n\npeak memory {}",
-            human_bytes(self.peak_memory_bytes)
-        );
-        if let Some(overhead) = self.overhead {
-            text += &format!(
+        let memory = human_bytes(self.peak_memory_bytes);
+        let overhead = self.overhead.map_or_else(String::new, |overhead| {
+            format!(
                 ", {:.0} % of time on top of the go command's own work",
                 overhead * 100.0
-            );
-        }
-        for broken in &self.broken {
-            text += &format!("\nmissing: {broken}");
-        }
-        text
+            )
+        });
+        let broken = self
+            .broken
+            .iter()
+            .fold(String::new(), |text, broken| text + "\nmissing: " + broken);
+        format!("{packs}\n\n{variants}\n\n{stages}\n\npeak memory {memory}{overhead}{broken}")
     }
 }
 

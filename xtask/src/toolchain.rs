@@ -83,7 +83,7 @@ fn copy(from: &Utf8Path, to: &Utf8Path, time: SystemTime) -> Result<()> {
     for entry in walkdir::WalkDir::new(from).sort_by_file_name() {
         let entry = entry.with_context(|| format!("failed to list {from}"))?;
         let source = Utf8Path::from_path(entry.path())
-            .with_context(|| format!("{:?} is not UTF-8", entry.path()))?;
+            .with_context(|| format!("{} is not UTF-8", entry.path().display()))?;
         let target = to.join(
             source
                 .strip_prefix(from)

@@ -298,7 +298,7 @@ pub fn layer(work: &Work, tree: &Tree, parts: &Parts<'_>) -> Result<KeptLayer> {
         }
         kept_layer::write(folder, &layer.finish()?)
     })?;
-    KeptLayer::read(work, &folder)
+    KeptLayer::read(&folder)
 }
 
 fn add_executables<F: Fn(&Utf8Path) -> crate::layer::Meta>(

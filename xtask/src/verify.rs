@@ -15,7 +15,7 @@ use crate::progress::Step;
 use crate::sandbox::{MOUNT_POINTS, Sandbox, User};
 use crate::tree::ELSEWHERE;
 use crate::warm::VERIFIER;
-use crate::work::{Key, Work};
+use crate::work::{self, Key, Work};
 
 /// The verifier's report: as it wrote it, and the parts that are shown.
 #[derive(Debug, Clone)]
@@ -108,7 +108,7 @@ pub fn run(
         Ok(())
     })?;
     let read = || Report::parse(&fs_err::read_to_string(folder.join(REPORT))?);
-    read().map_err(|error| work.discard(&folder, &format!("{error:#}")))
+    read().map_err(|error| work::discard(&folder, &format!("{error:#}")))
 }
 
 const REPORT: &str = "report.json";

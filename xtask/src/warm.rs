@@ -56,6 +56,9 @@ struct Job<'a> {
     modules: Vec<&'a Module>,
 }
 
+/// A module, and what its build came to.
+type Built<'a> = (&'a Module, WarmModule);
+
 /// The two caches of a tree.
 struct Caches {
     go_mod: Utf8PathBuf,
@@ -183,7 +186,7 @@ impl Warmer<'_> {
             .files
             .into_iter()
             .filter(|file| !present.contains(cache.join(&file.path).as_path()));
-        let sorted = self.sort_entries(delta, &modules, &check.asked, &caches.go_build)?;
+        let sorted = sort_entries(delta, &modules, &check.asked, &caches.go_build)?;
         let in_common = |path: &Utf8PathBuf| {
             present.contains(
                 crate::owners::relative(&self.tree.image.go.gomodcache)
@@ -241,7 +244,7 @@ impl Warmer<'_> {
         caches: &Caches,
         scratch: &Scratch,
         step: &Step,
-    ) -> Result<(Vec<(&'a Module, WarmModule)>, Vec<String>)> {
+    ) -> Result<(Vec<Built<'a>>, Vec<String>)> {
         let sandbox = self
             .sandbox(caches, scratch.path())
             .writable(&caches.go_build, &self.tree.image.go.gocache)
@@ -285,9 +288,9 @@ impl Warmer<'_> {
             ));
             Ok(built.map(|warm| (module, warm)))
         };
-        let built = self.in_parallel(&job.modules, build)?;
+        let results = self.in_parallel(&job.modules, build)?;
         let (mut modules, mut broken) = (Vec::new(), Vec::new());
-        for module in built {
+        for module in results {
             match module {
                 Ok(module) => modules.push(module),
                 Err(reason) => broken.push(reason),
@@ -347,7 +350,7 @@ impl Warmer<'_> {
     fn check(
         &self,
         job: &Job<'_>,
-        modules: &[(&Module, WarmModule)],
+        modules: &[Built<'_>],
         caches: &Caches,
         scratch: &Scratch,
         step: &Step,
@@ -435,61 +438,6 @@ impl Warmer<'_> {
         pool.install(|| items.par_iter().map(|item| work(item)).collect())
     }
 
-    /// Sorts the new entries: executables, everything else, and what only this checkout would ask for.
-    fn sort_entries(
-        &self,
-        delta: impl Iterator<Item = SealedFile>,
-        modules: &[(&Module, WarmModule)],
-        asked: &BTreeSet<Sha256Hash>,
-        go_build: &Utf8Path,
-    ) -> Result<SortedEntries> {
-        let store = Store::at(go_build);
-        let links: BTreeSet<Sha256Hash> = modules
-            .iter()
-            .filter_map(|(_, warm)| warm.link_action)
-            .collect();
-        let (mut executables, mut dropped) = (BTreeSet::new(), BTreeSet::new());
-        let (mut dropped_actions, mut wanted) = (BTreeSet::new(), BTreeSet::new());
-        let delta: Vec<SealedFile> = delta.collect();
-        for file in &delta {
-            let FileKind::Action(action) = FileKind::of(&file.path) else {
-                continue;
-            };
-            let entry = store
-                .get(&action)?
-                .with_context(|| format!("{} was removed while it was packed", file.path))?;
-            if links.contains(&action) {
-                executables.insert(entry.output);
-            } else if !asked.contains(&action) && is_index(&store.output_path(&entry.output))? {
-                dropped.insert(entry.output);
-                dropped_actions.insert(action);
-            } else {
-                wanted.insert(entry.output);
-            }
-        }
-        let mut sorted = SortedEntries::default();
-        for file in delta {
-            let packed = PackedFile {
-                path: file.path,
-                size_bytes: file.size_bytes,
-                sha256: file.sha256,
-            };
-            match FileKind::of(&packed.path) {
-                FileKind::Action(action) if links.contains(&action) => {
-                    sorted.executables.push(packed)
-                }
-                FileKind::Action(action) if dropped_actions.contains(&action) => {}
-                FileKind::Output(output) if wanted.contains(&output) => sorted.entries.push(packed),
-                FileKind::Output(output) if executables.contains(&output) => {
-                    sorted.executables.push(packed)
-                }
-                FileKind::Output(output) if dropped.contains(&output) => {}
-                _ => sorted.entries.push(packed),
-            }
-        }
-        Ok(sorted)
-    }
-
     /// Damaged Go modules leave the shared module cache, so that the next run fetches them again.
     fn without_damaged(&self, error: anyhow::Error) -> anyhow::Error {
         let Some(DamagedModules(modules)) = error.downcast_ref() else {
@@ -532,6 +480,58 @@ struct Check {
 struct SortedEntries {
     entries: Vec<PackedFile>,
     executables: Vec<PackedFile>,
+}
+
+/// Sorts the new entries: executables, everything else, and what only this checkout would ask for.
+fn sort_entries(
+    delta: impl Iterator<Item = SealedFile>,
+    modules: &[Built<'_>],
+    asked: &BTreeSet<Sha256Hash>,
+    go_build: &Utf8Path,
+) -> Result<SortedEntries> {
+    let store = Store::at(go_build);
+    let links: BTreeSet<Sha256Hash> = modules
+        .iter()
+        .filter_map(|(_, warm)| warm.link_action)
+        .collect();
+    let (mut executables, mut dropped) = (BTreeSet::new(), BTreeSet::new());
+    let (mut dropped_actions, mut wanted) = (BTreeSet::new(), BTreeSet::new());
+    let delta: Vec<SealedFile> = delta.collect();
+    for file in &delta {
+        let FileKind::Action(action) = FileKind::of(&file.path) else {
+            continue;
+        };
+        let entry = store
+            .get(&action)?
+            .with_context(|| format!("{} was removed while it was packed", file.path))?;
+        if links.contains(&action) {
+            executables.insert(entry.output);
+        } else if !asked.contains(&action) && is_index(&store.output_path(&entry.output))? {
+            dropped.insert(entry.output);
+            dropped_actions.insert(action);
+        } else {
+            wanted.insert(entry.output);
+        }
+    }
+    let mut sorted = SortedEntries::default();
+    for file in delta {
+        let packed = PackedFile {
+            path: file.path,
+            size_bytes: file.size_bytes,
+            sha256: file.sha256,
+        };
+        match FileKind::of(&packed.path) {
+            FileKind::Action(action) if links.contains(&action) => sorted.executables.push(packed),
+            FileKind::Action(action) if dropped_actions.contains(&action) => {}
+            FileKind::Output(output) if wanted.contains(&output) => sorted.entries.push(packed),
+            FileKind::Output(output) if executables.contains(&output) => {
+                sorted.executables.push(packed);
+            }
+            FileKind::Output(output) if dropped.contains(&output) => {}
+            _ => sorted.entries.push(packed),
+        }
+    }
+    Ok(sorted)
 }
 
 /// One `go build` of the check.

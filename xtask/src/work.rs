@@ -142,15 +142,15 @@ impl Work {
         fs_err::rename(&partial, &folder)?;
         Ok(folder)
     }
+}
 
-    /// Takes a damaged result out of the way, so that the next run makes it again, and says so.
-    pub fn discard(&self, folder: &Utf8Path, reason: &str) -> anyhow::Error {
-        let removed = match remove_tree(folder) {
-            Ok(()) => "it was removed; run the same command again to make it anew".to_owned(),
-            Err(error) => format!("remove it and run the same command again ({error:#})"),
-        };
-        corrupt(format!("{folder} is damaged: {reason}; {removed}"))
-    }
+/// Takes a damaged result out of the way, so that the next run makes it again, and says so.
+pub fn discard(folder: &Utf8Path, reason: &str) -> anyhow::Error {
+    let removed = match remove_tree(folder) {
+        Ok(()) => "it was removed; run the same command again to make it anew".to_owned(),
+        Err(error) => format!("remove it and run the same command again ({error:#})"),
+    };
+    corrupt(format!("{folder} is damaged: {reason}; {removed}"))
 }
 
 /// A folder that lasts as long as this value.

@@ -165,5 +165,5 @@ fn compressed(
         )?;
         kept_layer::write(folder, &written)
     })?;
-    kept_layer::KeptLayer::read(&foundation.work, &folder)
+    kept_layer::KeptLayer::read(&folder)
 }

@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use crate::cli;
 use crate::host;
+use crate::pack::Pack;
 use crate::pipeline::{self, Foundation, Settings};
 use crate::progress::{Kind, Progress, human_bytes};
 use crate::sandbox::Sandbox;
@@ -57,7 +58,7 @@ pub fn run(source: &cli::Source, providers: &[String], json: bool) -> Result<()>
         let packs = || std::iter::once(&common).chain(packs.iter().map(|pack| &pack.pack));
         for layer in [foundation.base.clone(), foundation.tools.clone()]
             .into_iter()
-            .chain(packs().flat_map(|pack| pack.layers()))
+            .chain(packs().flat_map(Pack::layers))
         {
             crate::layer::unpack(&layer.blob, layer.layer.compression, scratch.path())?;
         }
