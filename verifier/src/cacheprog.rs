@@ -8,14 +8,15 @@
 //! It never fails a build that would work without it: an entry that cannot be used is a miss, a place that cannot
 //! be written is passed over, and a log that cannot be written is not written.
 //!
-//! One thread reads requests and the bodies of large puts; everything else is done by a few workers, so answers may
-//! be out of order, which the protocol allows.
+//! One thread reads requests. A `get` that comes alone it answers itself, since the go command is waiting for just
+//! that, and handing it over would cost as much again; of those that come together, all but the last go to a few
+//! workers, as do small puts. So answers may be out of order, which the protocol allows.
 
 mod caches;
 mod protocol;
 
 use std::fs::File;
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Mutex, PoisonError};
@@ -28,7 +29,7 @@ use gocache::{ActionEntry, Sha256Hash};
 use self::caches::{Caches, Surroundings};
 use self::protocol::{Command, Reader, Response};
 
-/// Enough to keep a cold disk busy; more does not help, as the go command waits for few answers at a time.
+/// Enough to keep a cold disk busy.
 const WORKERS: usize = 4;
 
 /// Bodies up to this size are held in memory, so that the next place can be tried when one turns out to be full.
@@ -54,7 +55,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         log: Log::open(args.log.as_ref()),
         answers,
     };
-    server.serve(io::BufReader::with_capacity(256 << 10, io::stdin().lock()))?;
+    server.serve(BufReader::with_capacity(256 << 10, io::stdin().lock()))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -79,7 +80,7 @@ enum Job {
 }
 
 impl<W: Write + Send> Server<W> {
-    fn serve(&self, input: impl BufRead) -> anyhow::Result<()> {
+    fn serve(&self, input: BufReader<impl Read>) -> anyhow::Result<()> {
         let (sender, receiver) = sync_channel(4 * WORKERS);
         let receiver = Mutex::new(receiver);
         let close = thread::scope(|scope| {
@@ -101,13 +102,16 @@ impl<W: Write + Send> Server<W> {
     /// Reads requests to the end; returns the ID of the closing one, if there was one.
     fn read(
         &self,
-        mut requests: Reader<impl BufRead>,
+        mut requests: Reader<impl Read>,
         hand_over: impl Fn(Job) -> anyhow::Result<()>,
     ) -> anyhow::Result<Option<i64>> {
         while let Some(request) = requests.next()? {
             let id = request.id;
             match request.command {
-                Command::Get { action } => hand_over(Job::Get { id, action })?,
+                Command::Get { action } if requests.has_more() => {
+                    hand_over(Job::Get { id, action })?;
+                }
+                Command::Get { action } => self.answer_get(id, &action)?,
                 Command::Put {
                     action,
                     output,

@@ -4,7 +4,7 @@
 //! line of its own. Bodies are decoded as they come: the archive of a large package has a hundred megabytes.
 //! Answers are JSON objects on a line each, in any order.
 
-use std::io::{self, BufRead, ErrorKind, Read};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 
 use anyhow::{Context as _, bail, ensure};
 use base64::Engine as _;
@@ -56,12 +56,12 @@ struct JsonRequest {
 
 /// Reads requests and their bodies.
 pub struct Reader<R> {
-    input: R,
+    input: BufReader<R>,
     line: Vec<u8>,
 }
 
-impl<R: BufRead> Reader<R> {
-    pub fn new(input: R) -> Self {
+impl<R: Read> Reader<R> {
+    pub fn new(input: BufReader<R>) -> Self {
         Self {
             input,
             line: Vec::new(),
@@ -87,8 +87,13 @@ impl<R: BufRead> Reader<R> {
         }
     }
 
+    /// Whether another request has already arrived, at least in part.
+    pub fn has_more(&self) -> bool {
+        !self.input.buffer().trim_ascii_start().is_empty()
+    }
+
     /// The body of the put that was read last.
-    pub fn body(&mut self, size_bytes: u64) -> anyhow::Result<Body<'_, R>> {
+    pub fn body(&mut self, size_bytes: u64) -> anyhow::Result<Body<'_, BufReader<R>>> {
         if size_bytes > 0 {
             let mut first = b'\n';
             while first.is_ascii_whitespace() {
@@ -324,7 +329,10 @@ mod tests {
     }
 
     fn request(json: &str) -> Request {
-        Reader::new(json.as_bytes()).next().unwrap().unwrap()
+        Reader::new(BufReader::new(json.as_bytes()))
+            .next()
+            .unwrap()
+            .unwrap()
     }
 
     #[test]
@@ -339,7 +347,7 @@ mod tests {
             STANDARD.encode(&body)
         );
         // A small buffer, so that bodies span many of them.
-        let mut requests = Reader::new(io::BufReader::with_capacity(7, input.as_bytes()));
+        let mut requests = Reader::new(BufReader::with_capacity(7, input.as_bytes()));
         let (action, output) = (
             Sha256Hash::from_bytes([1; 32]),
             Sha256Hash::from_bytes([2; 32]),
@@ -376,12 +384,26 @@ mod tests {
     }
 
     #[test]
+    fn requests_that_come_together_are_noticed() {
+        let one = "{\"ID\":1,\"Command\":\"close\"}\n\n";
+        for (input, has_more) in [
+            (one.to_owned(), false),
+            (one.repeat(2), true),
+            (format!("{one}{{"), true),
+        ] {
+            let mut requests = Reader::new(BufReader::new(input.as_bytes()));
+            requests.next().unwrap();
+            assert_eq!(requests.has_more(), has_more, "{input}");
+        }
+    }
+
+    #[test]
     fn a_body_can_be_given_up() {
         let input = format!(
             "\"{}\"\n{{\"ID\":7,\"Command\":\"close\"}}\n",
             STANDARD.encode([1; 10_000])
         );
-        let mut requests = Reader::new(io::BufReader::with_capacity(64, input.as_bytes()));
+        let mut requests = Reader::new(BufReader::with_capacity(64, input.as_bytes()));
         let mut body = requests.body(10_000).unwrap();
         body.read_exact(&mut [0; 100]).unwrap();
         body.skip_rest().unwrap();
@@ -396,7 +418,12 @@ mod tests {
             "{\"ID\":1}\n",
             "{\"ID\":1,\"Command\":\"put\",\"ActionID\":\"AAAA\"}\n",
         ] {
-            assert!(Reader::new(input.as_bytes()).next().is_err(), "{input}");
+            assert!(
+                Reader::new(BufReader::new(input.as_bytes()))
+                    .next()
+                    .is_err(),
+                "{input}"
+            );
         }
         for (input, size) in [
             ("\"AAAA", 3),
@@ -405,7 +432,7 @@ mod tests {
             ("AAAA", 3),
             ("", 3),
         ] {
-            let mut requests = Reader::new(input.as_bytes());
+            let mut requests = Reader::new(BufReader::new(input.as_bytes()));
             let body = requests.body(size).and_then(Body::read_to_memory);
             assert!(body.is_err(), "{input}");
         }
