@@ -71,6 +71,10 @@ pub fn run(folder: &Utf8Path, surroundings: &Surroundings) -> anyhow::Result<Pre
         // Without it there is no --event-log.
         ("PULUMI_DEBUG_COMMANDS", "true".into()),
     ]);
+    // The backend in a folder notes who locks it, and an arbitrary user ID has no name in /etc/passwd.
+    if std::env::var_os("USER").is_none() {
+        environment.push(("USER", "verifier".into()));
+    }
     let created = pulumi(
         &["stack", "init", "dev", "--non-interactive"],
         &project,
