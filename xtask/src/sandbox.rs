@@ -235,6 +235,8 @@ impl Sandbox {
             "--unshare-pid",
             "--unshare-uts",
             "--unshare-cgroup-try",
+            // Without a process of bubblewrap's own in between, whose children's CPU time would be lost.
+            "--as-pid-1",
         ]);
         if !self.network {
             bwrap.arg("--unshare-net");
