@@ -10,7 +10,13 @@ use crate::sources::{place, program, small};
 fn refuses(source: &Utf8Path, flags: &[&str], code: i32, signs: &[&str]) {
     let (_folder, out) = folder();
     let place = out.join("out");
-    let fixed = ["base-image", "--source", source.as_str(), "--out", place.as_str()];
+    let fixed = [
+        "base-image",
+        "--source",
+        source.as_str(),
+        "--out",
+        place.as_str(),
+    ];
     let said = fail(&mut xtask(&[&fixed, flags].concat()), code);
     for sign in signs {
         assert!(said.contains(sign), "no `{sign}` in:\n{said}");

@@ -14,6 +14,7 @@ mod selection;
 mod table;
 mod targets;
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -44,9 +45,9 @@ pub struct Args {
     /// How often each phase is measured
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
-    /// Run `pulumi preview` for each module, too
-    #[arg(long)]
-    preview: bool,
+    /// Run `pulumi preview`, too, for the first N modules of each provider that have a Pulumi.yaml
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    preview: usize,
     #[command(flatten)]
     targets: Targets,
 }
@@ -56,7 +57,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let source = args.source.as_path();
     let discovery = modules::discover(source)?;
     let selected = selection::select(source, discovery, &args.providers, &args.modules)?;
-    if args.preview {
+    if args.preview > 0 {
         preview::check_tools()?;
     }
     let source = source
@@ -67,6 +68,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let environment = settings.independent_of_home();
 
     let (mut measured, mut failures) = (Vec::new(), Vec::new());
+    let mut previews: BTreeMap<&str, usize> = BTreeMap::new();
     for (index, module) in selected.iter().enumerate() {
         let name = report::name(&module.provider, &module.component);
         let progress = format!("[{}/{}] {name}", index + 1, selected.len());
@@ -75,7 +77,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             pristine: &pristine,
             environment: &environment,
         };
-        let outcome = bench.measure(module, args.runs, args.preview);
+        let previewed = previews.entry(&module.provider).or_default();
+        let preview = *previewed < args.preview && bench.folder.join("Pulumi.yaml").is_file();
+        *previewed += usize::from(preview);
+        let outcome = bench.measure(module, args.runs, preview);
         // Also when it failed, and before anything else is done.
         pristine.restore()?;
         match outcome.and_then(check_preview) {

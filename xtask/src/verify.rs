@@ -88,6 +88,7 @@ pub fn run(
             "--source",
             ELSEWHERE,
             "--preview",
+            "1",
             "--json",
             "-",
         ];
