@@ -153,7 +153,7 @@ fn a_toolchain_that_does_not_exist() {
         &source,
         &["--image", image.as_str()],
         2,
-        &["no Go 1.99.0", "image.toml"],
+        &["there is no Go 1.99.0", "image.toml"],
     );
 }
 

@@ -283,6 +283,7 @@ const EDIT: &str = r#"
     echo 'package main
 func init() { println("changed") }' > added.go
     for run in one two; do
+        rm -f /tmp/out
         go build -debug-actiongraph=/tmp/$run.json -o /tmp/out .
         echo "$run $(grep -c '"Cmd": \[' /tmp/$run.json || test $? = 1)"
     done

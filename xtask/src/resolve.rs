@@ -267,6 +267,10 @@ impl Resolver<'_> {
         }
         let root = scratch.path().join("go-mod");
         let mut files = BTreeSet::new();
+        if !root.exists() {
+            // A go.mod that requires nothing.
+            return Ok(files);
+        }
         for entry in walkdir::WalkDir::new(root.join("cache/download")) {
             let entry = entry.with_context(|| format!("failed to list {root}"))?;
             let path =

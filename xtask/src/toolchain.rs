@@ -31,6 +31,14 @@ pub fn make(work: &Work, image: &ImageToml, platform: &Platform) -> Result<Utf8P
 
 const UNIX_EPOCH: SystemTime = SystemTime::UNIX_EPOCH;
 
+/// What the go command and module proxies say of a version that they do not have.
+const UNKNOWN: [&str; 4] = [
+    "not available",
+    "invalid toolchain",
+    "invalid GOTOOLCHAIN",
+    "404 Not Found",
+];
+
 fn fetch(version: &str, cache: &Utf8Path) -> Result<Utf8PathBuf> {
     if host::find("go").is_none() {
         return Err(usage(
@@ -61,18 +69,9 @@ fn fetch(version: &str, cache: &Utf8Path) -> Result<Utf8PathBuf> {
         Ok(_) => Err(usage(
             "the machine's go command is older than 1.21 and cannot fetch toolchains",
         )),
-        Err(error)
-            if [
-                "toolchain not available",
-                "invalid toolchain",
-                "invalid GOTOOLCHAIN",
-                "404 Not Found",
-            ]
-            .iter()
-            .any(|sign| error.to_string().contains(sign)) =>
-        {
+        Err(error) if UNKNOWN.iter().any(|sign| error.to_string().contains(sign)) => {
             Err(usage(format!(
-                "there is no Go {version}; correct [go] version in image.toml"
+                "there is no Go {version} to be had; correct [go] version in image.toml\n{error}"
             )))
         }
         Err(error) => Err(error).with_context(|| format!("failed to fetch Go {version}")),
