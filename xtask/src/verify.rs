@@ -53,11 +53,13 @@ pub struct Phase {
 pub struct Inputs<'a> {
     /// Digests of the image's layers.
     pub layers: Vec<gocache::Sha256Hash>,
-    /// The modules that are measured, and the packs they are in.
-    pub packs: Vec<(&'a str, &'a Key)>,
+    /// What the packs were made from.
+    pub packs: Vec<&'a Key>,
+    /// The modules that are measured, by path: those that are in a pack.
+    pub modules: Vec<&'a Utf8Path>,
 }
 
-/// Unpacks `layers` and measures the modules of `providers` in it; a report of the same inputs is kept.
+/// Unpacks `layers` and measures modules in it; a report of the same inputs is kept.
 pub fn run(
     work: &Work,
     image: &ImageToml,
@@ -92,8 +94,8 @@ pub fn run(
             "--json",
             "-",
         ];
-        for (provider, _) in &inputs.packs {
-            arguments.extend(["--provider", provider]);
+        for module in &inputs.modules {
+            arguments.extend(["--module", module.as_str()]);
         }
         let done = in_image(unpacked.path(), image, platform)
             .read_only(source, ELSEWHERE)

@@ -51,9 +51,11 @@ pub fn run(flags: &cli::BaseImage) -> Result<()> {
                 .iter()
                 .map(|layer| layer.layer.layer.diff_id)
                 .collect(),
-            packs: packs
+            packs: packs.iter().map(|pack| &pack.key).collect(),
+            modules: packs
                 .iter()
-                .map(|pack| (pack.name.as_str(), &pack.key))
+                .flat_map(|pack| &pack.pack.manifest.modules)
+                .map(|module| module.path.as_path())
                 .collect(),
         };
         let tree = &foundation.tree;
