@@ -355,4 +355,31 @@ mod tests {
             ["deep", "sdk"]
         );
     }
+
+    #[test]
+    fn the_catalog_has_each_shared_go_module_at_one_version() {
+        let root = camino::Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("../catalog");
+        let mut versions: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+        for entry in walkdir::WalkDir::new(&root).into_iter().map(Result::unwrap) {
+            if entry.file_name() == "go.mod" {
+                let file = entry.path().display().to_string();
+                let text = fs_err::read_to_string(entry.path()).unwrap();
+                for (path, version) in Requires::parse(&text).versions {
+                    versions
+                        .entry(path)
+                        .or_default()
+                        .insert(version, file.clone());
+                }
+            }
+        }
+        assert!(versions.len() > 50, "the go.mods of {root} were not found");
+        let apart: Vec<_> = versions
+            .iter()
+            .filter(|(_, versions)| versions.len() > 1)
+            .collect();
+        assert!(
+            apart.is_empty(),
+            "packages of these are compiled more than once: {apart:#?}"
+        );
+    }
 }
