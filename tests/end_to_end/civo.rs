@@ -335,11 +335,11 @@ fn opentofu_works_offline_with_its_plugin_cache() {
 
 #[test]
 fn the_catalogs_own_tests_pass_in_the_image_offline() {
-    let script = r#"
+    let script = "
         cd /elsewhere/pkg && go vet ./... && go test ./... > /tmp/pkg
         cd /elsewhere/apis/provider/civo && go vet ./... && go test ./... > /tmp/civo
         cat /tmp/pkg /tmp/civo
-    "#;
+    ";
     let printed = in_container(0, 0, script);
     let passed = printed
         .lines()

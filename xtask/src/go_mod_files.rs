@@ -1,4 +1,4 @@
-//! Which files of the shared module cache an image needs, and a copy of just those without copying.
+//! Which files of the shared module cache an image needs.
 //!
 //! Left out is what only the machine that fetched needs: zips, locks, lists of versions, the checksum database.
 
@@ -8,7 +8,6 @@ use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::resolve::Requirements;
-use crate::work::link_or_copy;
 
 /// The files below `cache` that `requirements` need, relative to it, sorted.
 pub fn of(cache: &Utf8Path, requirements: &Requirements) -> Result<Vec<Utf8PathBuf>> {
@@ -31,21 +30,4 @@ pub fn of(cache: &Utf8Path, requirements: &Requirements) -> Result<Vec<Utf8PathB
     }
     files.extend(requirements.graph.iter().cloned());
     Ok(files.into_iter().collect())
-}
-
-/// Links `files` of `cache` below `to`.
-pub fn link(cache: &Utf8Path, files: &[Utf8PathBuf], to: &Utf8Path) -> Result<()> {
-    let folders: BTreeSet<Utf8PathBuf> = files
-        .iter()
-        .filter_map(|file| file.parent())
-        .map(|folder| to.join(folder))
-        .collect();
-    fs_err::create_dir_all(to)?;
-    for folder in folders {
-        fs_err::create_dir_all(folder)?;
-    }
-    for file in files {
-        link_or_copy(&cache.join(file), &to.join(file))?;
-    }
-    Ok(())
 }

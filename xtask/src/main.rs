@@ -16,6 +16,7 @@ mod owners;
 mod pack;
 mod pipeline;
 mod progress;
+mod release;
 mod resolve;
 mod sandbox;
 mod summary;

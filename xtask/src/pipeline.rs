@@ -168,10 +168,15 @@ pub fn foundation(settings: Settings, progress: &mut Progress) -> Result<Foundat
         .parent()
         .context("image.toml stands in a folder")?
         .to_owned();
-    let executables = progress.step("tools", Kind::Go, |step| {
-        tools::make(&work, &tree, &description, &go_mod, settings.offline, step)
-    })?;
-    let verifier = progress.step("verifier", Kind::Other, |_| {
+    let maker = tools::Maker {
+        work: &work,
+        tree: &tree,
+        description: &description,
+        go_mod: &go_mod,
+        offline: settings.offline,
+    };
+    let executables = progress.step("tools", Kind::Network, |step| maker.make(step))?;
+    let verifier = progress.step("verifier", Kind::Local, |_| {
         verifier_build::make(&workspace())
     })?;
     let versions = tools::versions(&tree.image);
@@ -180,7 +185,7 @@ pub fn foundation(settings: Settings, progress: &mut Progress) -> Result<Foundat
         verifier: &verifier,
         versions,
     };
-    let tools = progress.step("tools layer", Kind::Other, |step| {
+    let tools = progress.step("tools layer", Kind::Local, |step| {
         let layer = tools::layer(&work, &tree, &parts)?;
         step.written_bytes = layer.layer.size_bytes;
         Ok(layer)
@@ -217,7 +222,7 @@ impl Foundation {
         })?;
         let common_key = self.common_key(&common)?;
         let warmer = self.warmer();
-        let common_pack = progress.step("warm common", Kind::Go, |step| {
+        let common_pack = progress.step("warm common", Kind::Local, |step| {
             self.forget(COMMON, &common_key)?;
             let folder = self.work.keep(COMMON, &common_key, |folder| {
                 warmer.common(&common, folder, step)
@@ -290,7 +295,7 @@ impl Foundation {
             self.plan(resolver, &by_go_mod(&self.settings.source, &own))
         })?;
         let key = Key::of(&(common_key, provider, &plan.inputs))?;
-        progress.step(format!("warm {provider}"), Kind::Go, |step| {
+        progress.step(format!("warm {provider}"), Kind::Local, |step| {
             self.forget("pack", &key)?;
             let folder = self.work.keep("pack", &key, |folder| {
                 self.warmer().provider(

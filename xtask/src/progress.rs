@@ -11,16 +11,14 @@ use indicatif::{ProgressBar, ProgressStyle};
 use nix::sys::resource::{Usage, UsageWho, getrusage};
 use serde::Serialize;
 
-/// Whose work a stage is.
+/// What a step waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// The go command compiles and links.
-    Go,
-    /// Downloads.
+    /// Mostly for downloads, so that its time says nothing about this program.
     Network,
-    /// Everything else: hashing, packing, unpacking, checking.
-    Other,
+    /// For this machine.
+    Local,
 }
 
 /// One finished step.
@@ -28,10 +26,12 @@ pub enum Kind {
 pub struct Stage {
     /// What it did.
     pub name: String,
-    /// Whose work it was.
+    /// What it waited for.
     pub kind: Kind,
     /// Wall time in milliseconds.
     pub wall_ms: u64,
+    /// Of that, time in which the go command compiled and linked, in milliseconds.
+    pub go_ms: u64,
     /// User and system time of this process and its finished children, in milliseconds.
     pub cpu_ms: u64,
     /// Bytes that it wrote; 0 where that says nothing.
@@ -48,6 +48,8 @@ pub struct Progress {
 #[derive(Debug)]
 pub struct Step {
     bar: ProgressBar,
+    /// Time in which the go command compiled and linked, in milliseconds, for the account.
+    pub go_ms: u64,
     /// Bytes that the step wrote, for the account.
     pub written_bytes: u64,
 }
@@ -79,6 +81,7 @@ impl Progress {
         }
         let mut step = Step {
             bar,
+            go_ms: 0,
             written_bytes: 0,
         };
         let (started, cpu) = (Instant::now(), cpu_ms());
@@ -93,6 +96,7 @@ impl Progress {
             name,
             kind,
             wall_ms,
+            go_ms: step.go_ms,
             cpu_ms,
             written_bytes: step.written_bytes,
         });
@@ -132,13 +136,13 @@ mod tests {
     fn steps_are_accounted_for_even_when_they_fail() {
         let mut progress = Progress::default();
         progress
-            .step("one", Kind::Other, |step| {
+            .step("one", Kind::Local, |step| {
                 step.written_bytes = 7;
                 Ok(())
             })
             .unwrap();
         progress
-            .step("two", Kind::Go, |_| anyhow::bail!("no") as Result<()>)
+            .step("two", Kind::Local, |_| anyhow::bail!("no") as Result<()>)
             .unwrap_err();
         let names: Vec<_> = progress
             .stages()

@@ -84,7 +84,7 @@ impl Summary {
             packs: lines,
             total: FirstBuilds::new(report, None),
             variants,
-            overhead: overhead(stages, packs.iter().map(|pack| &pack.pack).chain([common])),
+            overhead: overhead(stages),
             stages: stages.to_vec(),
             peak_memory_bytes: peak_memory_bytes(),
             broken: packs
@@ -140,7 +140,7 @@ impl Summary {
             ]);
         }
 
-        let mut stages = table(&["step", "wall", "cpu", "written"]);
+        let mut stages = table(&["step", "wall", "of that go", "cpu", "written"]);
         for stage in &self.stages {
             let written = if stage.written_bytes == 0 {
                 String::new()
@@ -150,6 +150,11 @@ impl Summary {
             stages.add_row([
                 stage.name.clone(),
                 seconds(stage.wall_ms as f64),
+                if stage.go_ms == 0 {
+                    String::new()
+                } else {
+                    seconds(stage.go_ms as f64)
+                },
                 seconds(stage.cpu_ms as f64),
                 written,
             ]);
@@ -207,27 +212,13 @@ fn percentile(sorted: &[f64], percent: usize) -> f64 {
     sorted.get(rank - 1).copied().unwrap_or_default()
 }
 
-/// Time outside of the go command's compiling and linking, against that inside; downloads count as neither. Only where
-/// this run compiled all its packs, as otherwise there is nothing to compare with.
-fn overhead<'a>(stages: &[Stage], packs: impl Iterator<Item = &'a Pack>) -> Option<f64> {
-    let inside: u64 = packs.map(|pack| pack.manifest.timings.build_ms).sum();
-    let tools: u64 = stages
-        .iter()
-        .filter(|stage| stage.name == "tools")
-        .map(|stage| stage.wall_ms)
-        .sum();
-    let warming = |stage: &&Stage| stage.kind == Kind::Go && stage.name != "tools";
-    let warm: u64 = stages
-        .iter()
-        .filter(warming)
-        .map(|stage| stage.wall_ms)
-        .sum();
-    let other: u64 = stages
-        .iter()
-        .filter(|stage| stage.kind == Kind::Other)
-        .map(|stage| stage.wall_ms)
-        .sum();
-    (warm >= inside && inside > 0).then(|| (warm - inside + other) as f64 / (inside + tools) as f64)
+/// Time on this machine outside of the go command's compiling and linking, against that inside; `None` where this run
+/// compiled nothing.
+fn overhead(stages: &[Stage]) -> Option<f64> {
+    let go_ms: u64 = stages.iter().map(|stage| stage.go_ms).sum();
+    let local = stages.iter().filter(|stage| stage.kind == Kind::Local);
+    let local_ms: u64 = local.map(|stage| stage.wall_ms).sum();
+    (go_ms > 0).then(|| local_ms.saturating_sub(go_ms) as f64 / go_ms as f64)
 }
 
 fn peak_memory_bytes() -> u64 {

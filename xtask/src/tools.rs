@@ -4,137 +4,178 @@
 //! `image.toml`; `source = "release"` takes the project's archive instead, whose digest must be known beforehand.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::image_info::{IMAGE_INFO_PATH, ImageInfo, SCHEMA};
 
-use crate::failure::{corrupt, usage};
-use crate::image_toml::{ImageToml, Platform, Release, Tool, ToolBuild, ToolSource};
+use crate::failure::usage;
+use crate::image_toml::{ImageToml, Release, Tool, ToolBuild, ToolSource};
 use crate::kept_layer::{self, KeptLayer};
 use crate::layer::{Compression, LayerWriter};
 use crate::owners::{Owners, relative};
 use crate::progress::Step;
+use crate::release;
+use crate::sandbox::Sandbox;
 use crate::tree::{SCRATCH, Tree};
-use crate::warm::VERIFIER;
+use crate::warm::{VERIFIER, millis};
 use crate::work::{Key, Work};
 
 /// Folder of the executables in the image.
 const BIN: &str = "usr/local/bin";
 
-/// Makes the tools' executables, each in a folder of its own, by name.
-pub fn make(
-    work: &Work,
-    tree: &Tree,
-    description: &Utf8Path,
-    go_mod: &Utf8Path,
-    offline: bool,
-    step: &Step,
-) -> Result<BTreeMap<String, Utf8PathBuf>> {
-    let mut executables = BTreeMap::new();
-    for (name, tool) in &tree.image.tools {
-        step.detail(name.as_str());
-        match tool.source {
-            ToolSource::ModuleProxy => {
-                for build in &tool.build {
-                    let folder = description.join(&build.folder);
-                    let executable = compile(work, tree, &folder, tool, build, go_mod, offline)?;
-                    executables.insert(build.binary.clone(), executable);
-                }
-            }
-            ToolSource::Release => {
-                let release = tool
-                    .release
-                    .as_ref()
-                    .ok_or_else(|| usage(format!("image.toml: tools.{name} has the source `release` but no [tools.{name}.release]")))?;
-                for binary in unpack_release(work, &tree.platform, name, tool, release, offline)? {
-                    let file = binary
-                        .file_name()
-                        .context("an executable has a name")?
-                        .to_owned();
-                    executables.insert(file, binary);
-                }
-            }
-        }
-    }
-    Ok(executables)
+/// Makes the tools' executables.
+#[derive(Debug, Clone, Copy)]
+pub struct Maker<'a> {
+    /// Kept work.
+    pub work: &'a Work,
+    /// The tree without tools.
+    pub tree: &'a Tree,
+    /// Folder of `image.toml`.
+    pub description: &'a Utf8Path,
+    /// The module cache that all fetches share.
+    pub go_mod: &'a Utf8Path,
+    /// Whether the network is out of bounds.
+    pub offline: bool,
 }
 
-fn compile(
-    work: &Work,
-    tree: &Tree,
-    folder: &Utf8Path,
-    tool: &Tool,
-    build: &ToolBuild,
-    go_mod: &Utf8Path,
-    offline: bool,
-) -> Result<Utf8PathBuf> {
-    let version = build.version.as_ref().unwrap_or(&tool.version);
-    let sums = [folder.join("go.mod"), folder.join("go.sum")];
-    let text = fs_err::read_to_string(&sums[0])?;
-    if !text.lines().any(|line| {
-        line.trim()
-            .trim_start_matches("require ")
-            .starts_with(&format!("{} v{version}", build.module))
-    }) {
-        return Err(usage(format!(
-            "image.toml asks for {} v{version}, {} does not; run `go get {}@v{version} && go mod tidy` there",
-            build.module, sums[0], build.module
-        )));
-    }
-    let digests = sums
-        .iter()
-        .map(|file| Ok(gocache::hash_file(file)?.0))
-        .collect::<Result<Vec<_>>>()?;
-    let key = Key::of(&(tree.image.identity(&tree.platform), build, version, digests))?;
-    let kept = work.keep("tool", &key, |kept| {
-        let scratch = work.scratch("tool")?;
-        let sandbox = tree
-            .sandbox(scratch.path())
-            .read_only(folder, "/tool")
-            .folder("/tool")
-            .env([
-                ("GOCACHE", format!("{SCRATCH}/go-build")),
-                ("GOFLAGS", tree.image.go.flags.join(" ")),
-            ]);
-        if !offline {
-            let fetch = sandbox
-                .clone()
-                .writable(go_mod, &tree.image.go.gomodcache)
-                .env([("GOPROXY", "")])
-                .with_network()
-                .run(&["go", "list", "-deps", "-f", "", "--", &build.package])?;
-            if !fetch.status.success() {
-                bail!(
-                    "failed to fetch the Go modules of {}:\n{}",
-                    build.binary,
-                    last_lines(&fetch.stderr)
-                );
+impl Maker<'_> {
+    /// Makes all of them, by name, each in a folder of its own.
+    pub fn make(&self, step: &mut Step) -> Result<BTreeMap<String, Utf8PathBuf>> {
+        let mut executables = BTreeMap::new();
+        for (name, tool) in &self.tree.image.tools {
+            match tool.source {
+                ToolSource::ModuleProxy => {
+                    for build in &tool.build {
+                        step.detail(build.binary.as_str());
+                        executables.insert(build.binary.clone(), self.compile(tool, build, step)?);
+                    }
+                }
+                ToolSource::Release => {
+                    step.detail(name.as_str());
+                    let release = tool.release.as_ref().ok_or_else(|| {
+                        usage(format!(
+                            "image.toml: tools.{name} has the source `release` but no [tools.{name}.release]"
+                        ))
+                    })?;
+                    let folder = self.unpack_release(name, tool, release)?;
+                    let binaries = release.binaries.iter();
+                    executables
+                        .extend(binaries.map(|binary| (binary.clone(), folder.join(binary))));
+                }
             }
         }
-        let output = format!("{SCRATCH}/{}", build.binary);
-        let ldflags = build.ldflags.replace("{version}", version);
-        let done = sandbox.read_only(go_mod, &tree.image.go.gomodcache).run(&[
-            "go",
-            "build",
-            "-o",
-            &output,
-            "-ldflags",
-            &ldflags,
-            "--",
-            &build.package,
-        ])?;
+        Ok(executables)
+    }
+
+    fn compile(&self, tool: &Tool, build: &ToolBuild, step: &mut Step) -> Result<Utf8PathBuf> {
+        let folder = self.description.join(&build.folder);
+        let version = build.version.as_ref().unwrap_or(&tool.version);
+        let sums = [folder.join("go.mod"), folder.join("go.sum")];
+        let pinned = format!("{} v{version}", build.module);
+        let is_pinned = |line: &str| {
+            line.trim()
+                .trim_start_matches("require ")
+                .split(" //")
+                .next()
+                == Some(&pinned)
+        };
+        if !fs_err::read_to_string(&sums[0])?.lines().any(is_pinned) {
+            return Err(usage(format!(
+                "image.toml asks for {pinned}, {} does not; run `go get {}@v{version} && go mod tidy` there",
+                sums[0], build.module
+            )));
+        }
+        let digests = sums
+            .iter()
+            .map(|file| Ok(gocache::hash_file(file)?.0))
+            .collect::<Result<Vec<_>>>()?;
+        let identity = self.tree.image.identity(&self.tree.platform);
+        let key = Key::of(&(identity, build, version, digests))?;
+        let kept = self.work.keep("tool", &key, |kept| {
+            let scratch = self.work.scratch("tool")?;
+            let sandbox = self
+                .tree
+                .sandbox(scratch.path())
+                .read_only(&folder, "/tool")
+                .folder("/tool")
+                .env([
+                    ("GOCACHE", format!("{SCRATCH}/go-build")),
+                    ("GOFLAGS", self.tree.image.go.flags.join(" ")),
+                ]);
+            self.fetch(&sandbox, build)?;
+            let output = format!("{SCRATCH}/{}", build.binary);
+            let ldflags = build.ldflags.replace("{version}", version);
+            let started = Instant::now();
+            let done = sandbox
+                .read_only(self.go_mod, &self.tree.image.go.gomodcache)
+                .run(&[
+                    "go",
+                    "build",
+                    "-o",
+                    &output,
+                    "-ldflags",
+                    &ldflags,
+                    "--",
+                    &build.package,
+                ])?;
+            step.go_ms += millis(started);
+            if !done.status.success() {
+                bail!(
+                    "{} does not build:\n{}",
+                    build.binary,
+                    last_lines(&done.stderr)
+                );
+            }
+            fs_err::rename(scratch.path().join(&build.binary), kept.join(&build.binary))?;
+            Ok(())
+        })?;
+        Ok(kept.join(&build.binary))
+    }
+
+    /// Fetches the Go modules that the build loads.
+    fn fetch(&self, sandbox: &Sandbox, build: &ToolBuild) -> Result<()> {
+        if self.offline {
+            return Ok(());
+        }
+        let done = sandbox
+            .clone()
+            .writable(self.go_mod, &self.tree.image.go.gomodcache)
+            .env([("GOPROXY", "")])
+            .with_network()
+            .run(&["go", "list", "-deps", "-f", "", "--", &build.package])?;
         if !done.status.success() {
             bail!(
-                "{} does not build:\n{}",
+                "failed to fetch the Go modules of {}:\n{}",
                 build.binary,
                 last_lines(&done.stderr)
             );
         }
-        fs_err::rename(scratch.path().join(&build.binary), kept.join(&build.binary))?;
         Ok(())
-    })?;
-    Ok(kept.join(&build.binary))
+    }
+
+    /// Fetches a release archive and takes its executables out, if the archive is the one that image.toml names.
+    fn unpack_release(&self, name: &str, tool: &Tool, release: &Release) -> Result<Utf8PathBuf> {
+        let platform = &self.tree.platform;
+        let wanted = release.sha256.get(&platform.to_string()).ok_or_else(|| {
+            usage(format!(
+                "image.toml: tools.{name}.release.sha256 has no digest for {platform}"
+            ))
+        })?;
+        let url = release
+            .url
+            .replace("{version}", &tool.version)
+            .replace("{os}", &platform.os)
+            .replace("{arch}", &platform.arch);
+        let key = Key::of(&(&url, wanted, &release.binaries))?;
+        self.work.keep("release", &key, |kept| {
+            if self.offline {
+                bail!("{url} is not kept yet; run once without --offline");
+            }
+            release::unpack(&url, wanted, &release.binaries, kept)
+        })
+    }
 }
 
 fn last_lines(text: &str) -> String {
@@ -143,87 +184,6 @@ fn last_lines(text: &str) -> String {
         .filter(|line| !line.starts_with("go: downloading "))
         .collect();
     lines[lines.len().saturating_sub(12)..].join("\n")
-}
-
-/// Fetches a release archive and takes its executables out, if the archive is the one that image.toml names.
-fn unpack_release(
-    work: &Work,
-    platform: &Platform,
-    name: &str,
-    tool: &Tool,
-    release: &Release,
-    offline: bool,
-) -> Result<Vec<Utf8PathBuf>> {
-    let url = release
-        .url
-        .replace("{version}", &tool.version)
-        .replace("{os}", &platform.os)
-        .replace("{arch}", &platform.arch);
-    let wanted = release.sha256.get(&platform.to_string()).ok_or_else(|| {
-        usage(format!(
-            "image.toml: tools.{name}.release.sha256 has no digest for {platform}"
-        ))
-    })?;
-    let key = Key::of(&(&url, wanted, &release.binaries))?;
-    let kept = work.keep("release", &key, |kept| {
-        if offline {
-            bail!("{url} is not kept yet; run once without --offline");
-        }
-        let archive = kept.join("archive");
-        download(&url, &archive)?;
-        let (found, _) = gocache::hash_file(&archive)?;
-        if found.to_string() != wanted.to_ascii_lowercase() {
-            return Err(corrupt(format!(
-                "{url} has the SHA-256 {found}, image.toml names {wanted} for tools.{name} on {platform}"
-            )));
-        }
-        extract(&archive, &release.binaries, kept).with_context(|| format!("failed to unpack {url}"))?;
-        fs_err::remove_file(&archive)?;
-        Ok(())
-    })?;
-    Ok(release
-        .binaries
-        .iter()
-        .map(|binary| kept.join(binary))
-        .collect())
-}
-
-fn download(url: &str, to: &Utf8Path) -> Result<()> {
-    let mut response = ureq::get(url)
-        .call()
-        .with_context(|| format!("failed to fetch {url}"))?;
-    let mut file = fs_err::File::create(to)?;
-    std::io::copy(&mut response.body_mut().as_reader(), &mut file)
-        .with_context(|| format!("failed to fetch {url} to {to}"))?;
-    Ok(())
-}
-
-fn extract(archive: &Utf8Path, binaries: &[String], to: &Utf8Path) -> Result<()> {
-    let mut missing: Vec<&str> = binaries.iter().map(String::as_str).collect();
-    let mut tar = tar::Archive::new(flate2::read::GzDecoder::new(fs_err::File::open(archive)?));
-    for entry in tar.entries()? {
-        let mut entry = entry?;
-        let name = entry
-            .path()?
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned());
-        let Some(found) = missing
-            .iter()
-            .position(|binary| Some(*binary) == name.as_deref())
-        else {
-            continue;
-        };
-        if entry.header().entry_type().is_file() {
-            let binary = missing.swap_remove(found);
-            let mut file = fs_err::File::create(to.join(binary))?;
-            std::io::copy(&mut entry, &mut file)?;
-        }
-    }
-    if missing.is_empty() {
-        Ok(())
-    } else {
-        bail!("it holds no file named {}", missing.join(", "))
-    }
 }
 
 /// What goes into the layer beside the settings of the image.

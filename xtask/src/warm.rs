@@ -19,12 +19,13 @@ use rayon::prelude::*;
 use crate::common::Common;
 use crate::failure::{corrupt, usage};
 use crate::go_mod_files;
+use crate::owners::relative;
 use crate::pack::{self, Content, DamagedModules, Pack, PackedFile, Timings, WarmModule};
 use crate::progress::Step;
 use crate::resolve::{GoMod, Requirements};
 use crate::sandbox::Sandbox;
 use crate::tree::{ELSEWHERE, SCRATCH, SOURCE, Tree};
-use crate::work::{Scratch, Work, link_or_copy, remove_tree};
+use crate::work::{Scratch, Work, link_files, remove_tree};
 
 /// Name of the pack that all providers build on.
 pub const COMMON: &str = "common";
@@ -48,12 +49,17 @@ pub struct Warmer<'a> {
     pub keep_going: bool,
 }
 
-/// What is built: packages first, then modules with their executables.
+/// What is built, packages first and then modules with their executables, and what belongs to it.
 struct Job<'a> {
     name: &'a str,
     /// Folder below the source, and what to build there.
     packages: Vec<(Utf8PathBuf, Vec<String>)>,
     modules: Vec<&'a Module>,
+    requirements: &'a Requirements,
+    /// Files of the module cache.
+    go_mod_files: Vec<Utf8PathBuf>,
+    /// Files that are in another pack already, relative to the root of the image.
+    present: BTreeSet<&'a Utf8Path>,
 }
 
 /// A module, and what its build came to.
@@ -78,8 +84,8 @@ impl Warmer<'_> {
     /// Makes the common pack in `folder`, which keeps the sealed tree beside the layers: every provider starts from it.
     pub fn common(&self, common: &Common, folder: &Utf8Path, step: &mut Step) -> Result<()> {
         let caches = Caches::below(&folder.join("tree"));
-        let files = go_mod_files::of(self.go_mod, &common.requirements)?;
-        go_mod_files::link(self.go_mod, &files, &caches.go_mod)?;
+        let go_mod_files = go_mod_files::of(self.go_mod, &common.requirements)?;
+        link_files(self.go_mod, &go_mod_files, &caches.go_mod)?;
         Store::create(&caches.go_build)?;
         let packages = common
             .units
@@ -90,21 +96,16 @@ impl Warmer<'_> {
             name: COMMON,
             packages,
             modules: Vec::new(),
+            requirements: &common.requirements,
+            go_mod_files,
+            present: BTreeSet::new(),
         };
         // The go command reads the whole module graph of the go.mod it builds for; the pack need not hold that.
         let seen = Caches {
             go_mod: self.go_mod.to_owned(),
             go_build: caches.go_build.clone(),
         };
-        self.build_and_pack(
-            &job,
-            &common.requirements,
-            &seen,
-            &caches,
-            &BTreeSet::new(),
-            folder,
-            step,
-        )
+        self.build_and_pack(&job, &seen, &caches, folder, step)
     }
 
     /// Makes the pack of one provider in `folder`.
@@ -120,8 +121,8 @@ impl Warmer<'_> {
         let tree = self.work.scratch(&format!("tree-{name}"))?;
         let caches = Caches::below(tree.path());
         let shared = Caches::below(&common.folder.join("tree"));
-        let files = go_mod_files::of(self.go_mod, requirements)?;
-        go_mod_files::link(self.go_mod, &files, &caches.go_mod)?;
+        let go_mod_files = go_mod_files::of(self.go_mod, requirements)?;
+        link_files(self.go_mod, &go_mod_files, &caches.go_mod)?;
         link_tree(&shared.go_mod, &caches.go_mod)?;
         Store::create(&caches.go_build)?;
         link_tree(&shared.go_build, &caches.go_build)?;
@@ -137,29 +138,19 @@ impl Warmer<'_> {
             name,
             packages,
             modules,
-        };
-        self.build_and_pack(
-            &job,
             requirements,
-            &caches,
-            &caches,
-            &common.paths(),
-            folder,
-            step,
-        )
+            go_mod_files,
+            present: common.paths(),
+        };
+        self.build_and_pack(&job, &caches, &caches, folder, step)
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the two callers differ in exactly these"
-    )]
+    /// Builds, seals, checks and packs `job`: in the caches `seen`, of which those in `caches` are the job's.
     fn build_and_pack(
         &self,
         job: &Job<'_>,
-        requirements: &Requirements,
         seen: &Caches,
         caches: &Caches,
-        present: &BTreeSet<&Utf8Path>,
         folder: &Utf8Path,
         step: &mut Step,
     ) -> Result<()> {
@@ -168,6 +159,7 @@ impl Warmer<'_> {
         let started = Instant::now();
         let (modules, broken) = self.build(job, seen, &scratch, step)?;
         timings.build_ms = millis(started);
+        step.go_ms += timings.build_ms;
 
         step.detail("sealing");
         let started = Instant::now();
@@ -181,27 +173,26 @@ impl Warmer<'_> {
         timings.check_ms = millis(started);
 
         step.detail("packing");
-        let cache = crate::owners::relative(&self.tree.image.go.gocache);
+        let go = &self.tree.image.go;
+        let is_new = |cache: &Utf8Path, path: &Utf8Path| {
+            !job.present.contains(relative(cache).join(path).as_path())
+        };
         let delta = sealed
             .files
             .into_iter()
-            .filter(|file| !present.contains(cache.join(&file.path).as_path()));
+            .filter(|file| is_new(&go.gocache, &file.path));
         let sorted = sort_entries(delta, &modules, &check.asked, &caches.go_build)?;
-        let in_common = |path: &Utf8PathBuf| {
-            present.contains(
-                crate::owners::relative(&self.tree.image.go.gomodcache)
-                    .join(path)
-                    .as_path(),
-            )
-        };
-        let go_mod_files = go_mod_files::of(self.go_mod, requirements)?
-            .into_iter()
-            .filter(|path| !in_common(path))
+        let go_mod_files = job
+            .go_mod_files
+            .iter()
+            .filter(|path| is_new(&go.gomodcache, path))
+            .cloned()
             .collect();
-        let go_modules = requirements
+        let go_modules = job
+            .requirements
             .required
             .iter()
-            .filter(|required| !in_common(&required.module.download_file("ziphash")))
+            .filter(|required| is_new(&go.gomodcache, &required.module.download_file("ziphash")))
             .cloned()
             .collect();
         let content = Content {
@@ -599,28 +590,27 @@ fn file_name(module: &Module) -> String {
 
 /// Links the files of `from` into `to`, where those that are there stay.
 fn link_tree(from: &Utf8Path, to: &Utf8Path) -> Result<()> {
+    let mut files = Vec::new();
     for entry in walkdir::WalkDir::new(from) {
         let entry = entry.with_context(|| format!("failed to list {from}"))?;
-        let source =
+        let path =
             Utf8Path::from_path(entry.path()).context("a cache holds a name that is not UTF-8")?;
-        let target = to.join(
-            source
-                .strip_prefix(from)
-                .expect("walkdir yields what is below its root"),
-        );
-        if entry.file_type().is_dir() {
-            fs_err::create_dir_all(&target)?;
-        } else if !target.exists() {
-            link_or_copy(source, &target)?;
+        if !entry.file_type().is_dir() {
+            files.push(
+                path.strip_prefix(from)
+                    .expect("walkdir yields what is below its root")
+                    .to_owned(),
+            );
         }
     }
-    Ok(())
+    link_files(from, &files, to)
 }
 
 fn first_lines(text: &str) -> String {
     text.trim().lines().take(12).collect::<Vec<_>>().join("\n")
 }
 
-fn millis(since: Instant) -> u64 {
+/// Milliseconds since then.
+pub fn millis(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }

@@ -4,12 +4,14 @@
 //! place and renamed when it is complete, so that a result is there whole or not at all; what an interrupted run
 //! left is removed by the next one. One run at a time holds the folder.
 
+use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::io::Read as _;
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::Sha256Hash;
+use rayon::prelude::*;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
@@ -202,6 +204,23 @@ pub fn link_or_copy(from: &Utf8Path, to: &Utf8Path) -> Result<()> {
         fs_err::copy(from, to)?;
     }
     Ok(())
+}
+
+/// Links `files` of the folder `from` below `to`, where those that are there stay.
+pub fn link_files(from: &Utf8Path, files: &[Utf8PathBuf], to: &Utf8Path) -> Result<()> {
+    fs_err::create_dir_all(to)?;
+    let folders: BTreeSet<&Utf8Path> = files.iter().filter_map(|file| file.parent()).collect();
+    for folder in folders {
+        fs_err::create_dir_all(to.join(folder))?;
+    }
+    files.par_iter().try_for_each(|file| {
+        let target = to.join(file);
+        if target.exists() {
+            Ok(())
+        } else {
+            link_or_copy(&from.join(file), &target)
+        }
+    })
 }
 
 /// Fails unless `file` has this size and digest.

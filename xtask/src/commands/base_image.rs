@@ -32,10 +32,10 @@ pub fn run(flags: &cli::BaseImage) -> Result<()> {
     let foundation = pipeline::foundation(settings, &mut progress)?;
     let (common, packs) = foundation.packs(&modules, &providers, &mut progress)?;
 
-    let images = progress.step("assemble", Kind::Other, |_| {
+    let images = progress.step("assemble", Kind::Local, |_| {
         images(&foundation, &common, &packs, flags.compression)
     })?;
-    let variants = progress.step("write the layout", Kind::Other, |_| {
+    let variants = progress.step("write the layout", Kind::Local, |_| {
         let layout = out.begin()?.join("oci");
         oci::write(
             &layout,
@@ -44,7 +44,7 @@ pub fn run(flags: &cli::BaseImage) -> Result<()> {
             &images,
         )
     })?;
-    let report = progress.step("verify", Kind::Other, |step| {
+    let report = progress.step("verify", Kind::Local, |step| {
         let whole = &images[0].1;
         let inputs = verify::Inputs {
             layers: whole

@@ -53,7 +53,7 @@ pub fn run(source: &cli::Source, providers: &[String], json: bool) -> Result<()>
 
     let all = pipeline::discover(&source)?.modules;
     let (common, packs) = foundation.packs(&all, &providers, &mut progress)?;
-    let ours = progress.step("measure ours", Kind::Other, |_| {
+    let ours = progress.step("measure ours", Kind::Local, |_| {
         let scratch = foundation.work.scratch("ours")?;
         let packs = || std::iter::once(&common).chain(packs.iter().map(|pack| &pack.pack));
         for layer in [foundation.base.clone(), foundation.tools.clone()]
@@ -85,10 +85,10 @@ pub fn run(source: &cli::Source, providers: &[String], json: bool) -> Result<()>
     })?;
 
     let scratch = foundation.work.scratch("naive")?;
-    let (merged, warm_ms) = progress.step("warm the usual way", Kind::Go, |_| {
+    let (merged, warm_ms) = progress.step("warm the usual way", Kind::Local, |_| {
         build_naively(&foundation, &source, &modules, &scratch)
     })?;
-    let naive = progress.step("measure the usual way", Kind::Other, |_| {
+    let naive = progress.step("measure the usual way", Kind::Local, |_| {
         Ok(Measured {
             warm_ms,
             cache_bytes: size_of(&merged)?,
