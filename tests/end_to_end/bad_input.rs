@@ -182,6 +182,22 @@ fn no_network() {
         1,
         &["could not be fetched", "--offline"],
     );
+
+    let (_folder, out) = folder();
+    let place = out.join("out");
+    let mut cut_off = command("unshare");
+    cut_off
+        .current_dir(workspace())
+        .args(["--net", "cargo", "xtask", "base-image"]);
+    let said = fail(
+        cut_off.args(["--source", source.as_str(), "--out", place.as_str()]),
+        1,
+    );
+    assert!(
+        said.contains("could not be fetched") && said.contains("check the network"),
+        "{said}"
+    );
+    assert_eq!(fs_err::read_dir(&out).unwrap().count(), 0);
 }
 
 #[test]

@@ -61,7 +61,6 @@ fn debootstrap(image: &ImageToml, archive: &Utf8Path) -> Result<()> {
             "--variant=minbase",
             "--format=tar",
             "--skip=output/dev",
-            "--quiet",
         ])
         .arg(format!("--include={}", image.base.packages.join(",")))
         .args(
@@ -82,7 +81,8 @@ fn debootstrap(image: &ImageToml, archive: &Utf8Path) -> Result<()> {
         .arg(archive)
         .args(own_sources(&image.base.suite)?)
         .env("SOURCE_DATE_EPOCH", image.image.epoch.to_string());
-    host::run(&mut command).context("failed to make the base system; is the network there?")?;
+    host::run_apart(&mut command)
+        .context("failed to make the base system; this takes the network and some space on disk")?;
     Ok(())
 }
 

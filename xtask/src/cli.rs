@@ -80,12 +80,15 @@ pub struct Discover {
     pub json: bool,
 }
 
+/// Enough entries to measure by.
+pub const THROUGHPUT_MEGABYTES: u64 = 512;
+
 /// Flags of `bench`.
 #[derive(Debug, Args)]
 pub struct Bench {
-    /// What to measure.
+    /// What to measure [default: throughput]
     #[command(subcommand)]
-    pub what: BenchWhat,
+    pub what: Option<BenchWhat>,
 }
 
 /// What can be measured.
@@ -94,7 +97,7 @@ pub enum BenchWhat {
     /// Hashing, sealing and packing: bytes per second, on entries made for the purpose
     Throughput {
         /// Megabytes of entries
-        #[arg(long, default_value_t = 512)]
+        #[arg(long, default_value_t = THROUGHPUT_MEGABYTES)]
         megabytes: u64,
         /// Print JSON
         #[arg(long)]

@@ -3,10 +3,14 @@
 //! Everything else runs in the image's own tree (`sandbox`). What is missing here is installed where that is
 //! possible without asking (root on Debian or Ubuntu); elsewhere the exact command is printed.
 
+use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, bail};
 use camino::Utf8PathBuf;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 
 use crate::failure::usage;
 
@@ -35,6 +39,44 @@ pub fn run(command: &mut Command) -> Result<Output> {
     let done = command
         .output()
         .with_context(|| format!("failed to execute {}", shown(command)))?;
+    checked(command, done)
+}
+
+/// Process groups of [`run_apart`], which a Ctrl-C does not reach by itself.
+static APART: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
+/// Runs `command` like [`run`], in a process group of its own: for programs that signal their whole group when they
+/// fail, and would end this one and its caller with it.
+pub fn run_apart(command: &mut Command) -> Result<Output> {
+    let context = |command: &Command| format!("failed to execute {}", shown(command));
+    command
+        .process_group(0)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let child = command.spawn().with_context(|| context(command))?;
+    let group = Pid::from_raw(i32::try_from(child.id()).context("a process ID is an i32")?);
+    change_apart(|groups| groups.push(group));
+    let done = child.wait_with_output().with_context(|| context(command));
+    change_apart(|groups| groups.retain(|other| *other != group));
+    checked(command, done?)
+}
+
+/// Ends what [`run_apart`] has running.
+pub fn stop_apart() {
+    change_apart(|groups| {
+        for group in groups.drain(..) {
+            if let Err(error) = killpg(group, Signal::SIGTERM) {
+                eprintln!("warning: failed to stop the process group {group}: {error}");
+            }
+        }
+    });
+}
+
+fn change_apart(change: impl FnOnce(&mut Vec<Pid>)) {
+    change(&mut APART.lock().unwrap_or_else(PoisonError::into_inner));
+}
+
+fn checked(command: &Command, done: Output) -> Result<Output> {
     if !done.status.success() {
         bail!(
             "{} failed ({}):\n{}",

@@ -49,14 +49,15 @@ fn dispatch(command: &Command) -> anyhow::Result<()> {
         Command::BaseImage(flags) => commands::base_image::run(flags),
         Command::Discover(flags) => commands::discover::run(flags),
         Command::Bench(flags) => match &flags.what {
-            BenchWhat::Throughput { megabytes, json } => {
+            Some(BenchWhat::Throughput { megabytes, json }) => {
                 commands::bench_throughput::run(*megabytes, *json)
             }
-            BenchWhat::Naive {
+            Some(BenchWhat::Naive {
                 source,
                 providers,
                 json,
-            } => commands::bench_naive::run(source, providers, *json),
+            }) => commands::bench_naive::run(source, providers, *json),
+            None => commands::bench_throughput::run(cli::THROUGHPUT_MEGABYTES, false),
         },
         Command::Test(flags) => commands::test::run(flags),
     }

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::failure::usage;
+use crate::host;
 use crate::work::remove_tree;
 
 /// The file by which a folder is known to be one of ours.
@@ -18,6 +19,7 @@ static BEGUN: Mutex<Vec<Utf8PathBuf>> = Mutex::new(Vec::new());
 /// removes what this one did not finish.
 pub fn clean_up_on_interrupt() -> Result<()> {
     ctrlc::set_handler(|| {
+        host::stop_apart();
         let begun = BEGUN.lock().map(|begun| begun.clone()).unwrap_or_default();
         for partial in begun {
             if let Err(error) = remove_tree(&partial) {
