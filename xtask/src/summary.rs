@@ -217,8 +217,10 @@ fn percentile(sorted: &[f64], percent: usize) -> f64 {
 fn overhead(stages: &[Stage]) -> Option<f64> {
     let go_ms: u64 = stages.iter().map(|stage| stage.go_ms).sum();
     let local = stages.iter().filter(|stage| stage.kind == Kind::Local);
-    let local_ms: u64 = local.map(|stage| stage.wall_ms).sum();
-    (go_ms > 0).then(|| local_ms.saturating_sub(go_ms) as f64 / go_ms as f64)
+    let other_ms: u64 = local
+        .map(|stage| stage.wall_ms.saturating_sub(stage.go_ms))
+        .sum();
+    (go_ms > 0).then(|| other_ms as f64 / go_ms as f64)
 }
 
 fn peak_memory_bytes() -> u64 {
@@ -268,5 +270,24 @@ mod tests {
         assert_eq!(percentile(&values, 95).to_bits(), 19f64.to_bits());
         assert_eq!(percentile(&values, 100).to_bits(), 20f64.to_bits());
         assert_eq!(percentile(&[], 50).to_bits(), 0f64.to_bits());
+    }
+
+    #[test]
+    fn overhead_is_local_time_outside_of_go() {
+        let stage = |kind, wall_ms, go_ms| Stage {
+            name: String::new(),
+            kind,
+            wall_ms,
+            go_ms,
+            cpu_ms: 0,
+            written_bytes: 0,
+        };
+        let stages = [
+            stage(Kind::Network, 100, 60),
+            stage(Kind::Local, 50, 40),
+            stage(Kind::Local, 10, 0),
+        ];
+        assert_eq!(overhead(&stages), Some(0.2));
+        assert_eq!(overhead(&stages[2..]), None);
     }
 }
