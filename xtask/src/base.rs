@@ -1,10 +1,12 @@
-//! The base system: what `mmdebstrap` makes of the machine's own Debian sources, as a layer and as the tree in which
-//! everything is compiled.
+//! The base system that `mmdebstrap` makes, as a layer and as the tree in which everything is compiled.
+//!
+//! The package sources are those of the suite, or the mirror that `image.toml` names: never this machine's own, whose
+//! names would end in the image and make it another one on every machine.
 //!
 //! The archive that mmdebstrap writes is kept as it is, owners included, so that the layer is right even where this
 //! process could not have unpacked it so. Files that tell of the build machine are left out.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::image_toml::{ImageToml, Platform};
@@ -26,7 +28,7 @@ pub struct Base {
 }
 
 /// Makes the base system, unless it is kept.
-pub fn make(work: &Work, image: &ImageToml, platform: &Platform) -> Result<Base> {
+pub fn make(work: &Work, image: &ImageToml, platform: &Platform, offline: bool) -> Result<Base> {
     let key = Key::of(&(
         &image.base,
         image.image.epoch,
@@ -34,6 +36,9 @@ pub fn make(work: &Work, image: &ImageToml, platform: &Platform) -> Result<Base>
         platform.to_string(),
     ))?;
     let folder = work.keep("base", &key, |folder| {
+        if offline {
+            bail!("the base system is not kept yet; run once without --offline");
+        }
         let archive = folder.join("base.tar");
         debootstrap(image, &archive)?;
         let layer = write_layer(image, &archive, &folder.join(kept_layer::FILE))?;
@@ -79,34 +84,11 @@ fn debootstrap(image: &ImageToml, archive: &Utf8Path) -> Result<()> {
         )
         .arg(&image.base.suite)
         .arg(archive)
-        .args(own_sources(&image.base.suite)?)
+        .args(&image.base.mirror)
         .env("SOURCE_DATE_EPOCH", image.image.epoch.to_string());
     host::run_apart(&mut command)
         .context("failed to make the base system; this takes the network and some space on disk")?;
     Ok(())
-}
-
-/// The machine's own package sources, where they are of this suite; none means mmdebstrap's defaults.
-fn own_sources(suite: &str) -> Result<Vec<Utf8PathBuf>> {
-    let mut found = Vec::new();
-    let folder = Utf8Path::new("/etc/apt/sources.list.d");
-    let mut candidates = vec![Utf8PathBuf::from("/etc/apt/sources.list")];
-    if folder.is_dir() {
-        let mut listed = folder
-            .read_dir_utf8()?
-            .map(|entry| Ok(entry?.into_path()))
-            .collect::<Result<Vec<_>>>()?;
-        listed.sort();
-        candidates.extend(listed);
-    }
-    for file in candidates.into_iter().filter(|file| file.is_file()) {
-        if matches!(file.extension(), Some("list" | "sources"))
-            && fs_err::read_to_string(&file)?.contains(suite)
-        {
-            found.push(file);
-        }
-    }
-    Ok(found)
 }
 
 fn write_layer(image: &ImageToml, archive: &Utf8Path, blob: &Utf8Path) -> Result<layer::Layer> {

@@ -118,7 +118,12 @@ impl Common {
         let requirements = resolver.requirements(go_mod)?;
         let modules: Vec<&Module> = go_mod.modules.iter().collect();
         let loaded = resolver.load(go_mod, &What::Modules(&modules))?;
-        let packages = shared_packages(go_mod, &loaded.packages);
+        // A package that cannot be loaded breaks every module that imports it.
+        let mut sound = go_mod.clone();
+        sound
+            .modules
+            .retain(|module| !loaded.broken.contains_key(module.path.as_str()));
+        let packages = shared_packages(&sound, &loaded.packages);
         self.requirements.extend(requirements);
         let shared: BTreeSet<&String> = packages.iter().collect();
         self.packages.extend(
@@ -298,6 +303,7 @@ mod tests {
             name: name.into(),
             standard: false,
             module: None,
+            go_version: None,
             files: Vec::new(),
             imports: imports.iter().map(|&path| path.to_owned()).collect(),
         };

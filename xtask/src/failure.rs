@@ -11,6 +11,9 @@ pub enum Failure {
     /// The command line or the source is at fault; exit 2.
     #[error("{0}")]
     Usage(String),
+    /// A target was missed; exit 3.
+    #[error("{0}")]
+    Gate(String),
     /// Data that was right once is not any more; exit 4.
     #[error("{0}")]
     Corrupt(String),
@@ -19,6 +22,11 @@ pub enum Failure {
 /// An error that the user can mend by other input.
 pub fn usage(message: impl Into<String>) -> anyhow::Error {
     Failure::Usage(message.into()).into()
+}
+
+/// An error about a target that was missed.
+pub fn gate(message: impl Into<String>) -> anyhow::Error {
+    Failure::Gate(message.into()).into()
 }
 
 /// An error about data that is damaged.
@@ -34,6 +42,7 @@ pub fn exit_code(error: &anyhow::Error) -> ExitCode {
     if let Some(failure) = failure {
         return ExitCode::from(match failure {
             Failure::Usage(_) => 2,
+            Failure::Gate(_) => 3,
             Failure::Corrupt(_) => 4,
         });
     }

@@ -58,6 +58,8 @@ pub struct Image {
 pub struct Base {
     /// Debian suite.
     pub suite: String,
+    /// Package source other than the suite's own; it is the image's, too.
+    pub mirror: Option<String>,
     /// Packages beside the minimal system.
     pub packages: Vec<String>,
     /// Paths that dpkg does not unpack.
@@ -139,6 +141,7 @@ pub struct Tool {
     /// Where its executables come from.
     pub source: ToolSource,
     /// Executables built from the Go module proxy.
+    #[serde(default)]
     pub build: Vec<ToolBuild>,
     /// The project's release archive.
     pub release: Option<Release>,
@@ -214,6 +217,9 @@ impl std::fmt::Display for Platform {
     }
 }
 
+/// How the names of variables begin that belong to the identity.
+const IDENTITY: [&str; 2] = ["GO", "CGO_"];
+
 impl ImageToml {
     /// Reads `path`; an error names the file, what is wrong and where.
     pub fn read(path: &Utf8Path) -> Result<Self> {
@@ -237,6 +243,15 @@ impl ImageToml {
                     "`{path}` must be an absolute path of the image"
                 )));
             }
+        }
+        if let Some(name) = parsed
+            .env
+            .keys()
+            .find(|name| IDENTITY.iter().any(|prefix| name.starts_with(prefix)))
+        {
+            return Err(usage(format!(
+                "env.{name}: settings of the go command stand in [go]"
+            )));
         }
         if parsed.image.cache_entry_time >= i32::MAX as u64 {
             return Err(usage(
@@ -348,6 +363,13 @@ mod tests {
                 .unwrap_err()
                 .to_string()
                 .contains("absolute")
+        );
+        let go = shipped().replace("[env]", "[env]\nGOEXPERIMENT = \"x\"");
+        assert!(
+            ImageToml::parse(&go)
+                .unwrap_err()
+                .to_string()
+                .contains("GOEXPERIMENT")
         );
         let late = shipped().replace(
             "cache_entry_time = 2114380800",

@@ -1,5 +1,6 @@
 //! Output folders: complete or absent, and never somebody else's.
 
+use std::cell::Cell;
 use std::sync::Mutex;
 
 use anyhow::{Context as _, Result};
@@ -37,6 +38,7 @@ pub fn clean_up_on_interrupt() -> Result<()> {
 pub struct Out {
     place: Utf8PathBuf,
     partial: Utf8PathBuf,
+    begun: Cell<bool>,
 }
 
 impl Out {
@@ -56,11 +58,13 @@ impl Out {
         Ok(Self {
             place: place.to_owned(),
             partial,
+            begun: Cell::new(false),
         })
     }
 
     /// The folder to write to, empty. An interrupt removes it.
     pub fn begin(&self) -> Result<&Utf8Path> {
+        self.begun.set(true);
         if let Ok(mut begun) = BEGUN.lock() {
             begun.push(self.partial.clone());
         }
@@ -91,7 +95,10 @@ impl Out {
 
 impl Drop for Out {
     fn drop(&mut self) {
-        if let Err(error) = remove_tree(&self.partial) {
+        // Another run may be writing to the same place.
+        if self.begun.get()
+            && let Err(error) = remove_tree(&self.partial)
+        {
             eprintln!("warning: {error:#}");
         }
     }

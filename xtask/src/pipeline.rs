@@ -13,13 +13,14 @@ use crate::common::{self, Common};
 use crate::failure::usage;
 use crate::image_toml::{ImageToml, Platform};
 use crate::kept_layer::KeptLayer;
+use crate::oci::NONROOT;
 use crate::pack::Pack;
 use crate::progress::{Kind, Progress};
 use crate::resolve::{GoMod, Package, Requirements, Resolver, What, by_go_mod};
 use crate::tools::{self, Parts};
 use crate::tree::Tree;
 use crate::warm::{COMMON, Warmer};
-use crate::work::{Key, Work, remove_tree};
+use crate::work::{self, Key, Work, remove_tree};
 use crate::{host, toolchain, verifier_build};
 
 /// The folder of this workspace.
@@ -65,6 +66,11 @@ pub fn select(modules: &[Module], wanted: &[String]) -> Result<Vec<String>> {
         .map(|module| module.provider.as_str())
         .collect();
     let list = known.iter().copied().collect::<Vec<_>>().join(", ");
+    if let Some(name) = known.iter().find(|name| is_reserved(name)) {
+        return Err(usage(format!(
+            "the provider `{name}` has a name that a variant or a pack of ours has; rename its folder"
+        )));
+    }
     for provider in wanted {
         if !known.contains(provider.as_str()) {
             return Err(usage(format!(
@@ -78,6 +84,26 @@ pub fn select(modules: &[Module], wanted: &[String]) -> Result<Vec<String>> {
         .filter(|provider| wanted.is_empty() || wanted.contains(provider))
         .map(str::to_owned)
         .collect())
+}
+
+/// What is damaged in a provider's tree came from the common one, which its entries are links to; it goes, so that the
+/// next run makes it anew.
+fn without_damaged(common: &Pack, error: anyhow::Error) -> anyhow::Error {
+    let is_damage = |cause: &(dyn std::error::Error + 'static)| {
+        cause
+            .downcast_ref::<gocache::Error>()
+            .is_some_and(gocache::Error::is_corrupt)
+    };
+    if error.chain().any(is_damage) {
+        work::discard(&common.folder, &format!("{error:#}"))
+    } else {
+        error
+    }
+}
+
+/// Whether a provider of this name would collide with `latest-tools`, with a `-nonroot` twin, or with the common pack.
+fn is_reserved(provider: &str) -> bool {
+    matches!(provider, "tools" | "nonroot" | COMMON) || provider.ends_with(NONROOT)
 }
 
 /// What a command may do, from its flags.
@@ -151,10 +177,10 @@ pub fn foundation(settings: Settings, progress: &mut Progress) -> Result<Foundat
     host::require_programs(&host::PROGRAMS)?;
     let work = Work::open()?;
     let Base { layer: base, root } = progress.step("base system", Kind::Network, |_| {
-        base::make(&work, &image, &platform)
+        base::make(&work, &image, &platform, settings.offline)
     })?;
     let go = progress.step(format!("Go {}", image.go.version), Kind::Network, |_| {
-        toolchain::make(&work, &image, &platform)
+        toolchain::make(&work, &image, &platform, settings.offline)
     })?;
     let tree = Tree {
         root,
@@ -177,7 +203,7 @@ pub fn foundation(settings: Settings, progress: &mut Progress) -> Result<Foundat
     };
     let executables = progress.step("tools", Kind::Network, |step| maker.make(step))?;
     let verifier = progress.step("verifier", Kind::Local, |_| {
-        verifier_build::make(&workspace())
+        verifier_build::make(&workspace(), settings.offline)
     })?;
     let versions = tools::versions(&tree.image);
     let parts = Parts {
@@ -255,10 +281,15 @@ impl Foundation {
         }
     }
 
-    /// Makes way for a pack that is to be made anew.
+    /// Makes way for a pack that is to be made anew: because that was asked for, or because modules are missing from
+    /// the kept one, for a reason that may have passed.
     fn forget(&self, kind: &str, key: &Key) -> Result<()> {
         match self.work.kept(kind, key) {
-            Some(folder) if self.settings.again => remove_tree(&folder),
+            Some(folder)
+                if self.settings.again || !Pack::read(&folder)?.manifest.broken.is_empty() =>
+            {
+                remove_tree(&folder)
+            }
             _ => Ok(()),
         }
     }
@@ -298,14 +329,16 @@ impl Foundation {
         progress.step(format!("warm {provider}"), Kind::Local, |step| {
             self.forget("pack", &key)?;
             let folder = self.work.keep("pack", &key, |folder| {
-                self.warmer().provider(
-                    provider,
-                    &plan.go_mods,
-                    &plan.requirements,
-                    common,
-                    folder,
-                    step,
-                )
+                self.warmer()
+                    .provider(
+                        provider,
+                        &plan.go_mods,
+                        &plan.requirements,
+                        common,
+                        folder,
+                        step,
+                    )
+                    .map_err(|error| without_damaged(common, error))
             })?;
             let pack = Pack::read(&folder)?;
             plan.broken.extend(pack.manifest.broken.iter().cloned());
@@ -328,7 +361,16 @@ impl Foundation {
     fn plan(&self, resolver: &Resolver<'_>, go_mods: &[GoMod]) -> Result<Plan> {
         let mut plan = Plan::default();
         for go_mod in go_mods {
-            let requirements = resolver.requirements(go_mod)?;
+            let requirements = match resolver.requirements(go_mod) {
+                Ok(requirements) => requirements,
+                Err(error) if self.settings.keep_going => {
+                    let modules = go_mod.modules.iter();
+                    plan.broken
+                        .extend(modules.map(|module| format!("{}: {error:#}", module.path)));
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             let wanted: Vec<&Module> = go_mod.modules.iter().collect();
             let loaded = resolver.load(go_mod, &What::Modules(&wanted))?;
             let broken = loaded

@@ -57,20 +57,45 @@ impl GoMod {
         })
     }
 
-    /// Digest of the files that decide which Go modules it requires.
+    /// Digests of the files that decide which Go modules it requires: its own go.mod, go.work, and the go.mod of each
+    /// folder that one of them names, all with their sums.
     fn digest(&self, source: &Utf8Path) -> Result<Vec<(Utf8PathBuf, Sha256Hash)>> {
-        let sums = [self.path.with_file_name("go.sum")];
-        let works = self
-            .go_work
-            .iter()
-            .flat_map(|work| [work.clone(), work.with_file_name("go.work.sum")]);
+        let mut files: BTreeSet<Utf8PathBuf> = BTreeSet::new();
+        for file in std::iter::once(&self.path).chain(&self.go_work) {
+            let text = fs_err::read_to_string(source.join(file))?;
+            let folders =
+                named_folders(&text).map(|folder| file.with_file_name(folder).join("go.mod"));
+            files.extend(folders.chain([file.clone()]));
+        }
         let mut digests = Vec::new();
-        for file in std::iter::once(self.path.clone()).chain(sums).chain(works) {
+        for file in files.iter().flat_map(|file| [file.clone(), sums_of(file)]) {
             if source.join(&file).is_file() {
                 digests.push((file.clone(), gocache::hash_file(&source.join(&file))?.0));
             }
         }
         Ok(digests)
+    }
+}
+
+/// Folders that a go.mod replaces Go modules with, or that a go.work uses: the words that begin with a dot.
+fn named_folders(text: &str) -> impl Iterator<Item = &str> {
+    text.lines()
+        .flat_map(|line| {
+            line.split("//")
+                .next()
+                .unwrap_or_default()
+                .split_whitespace()
+        })
+        .map(|word| word.trim_matches(['"', '`']))
+        .filter(|word| *word == "." || word.starts_with("./") || word.starts_with("../"))
+}
+
+/// The file of hashes beside a go.mod or go.work.
+fn sums_of(file: &Utf8Path) -> Utf8PathBuf {
+    if file.extension() == Some("work") {
+        file.with_file_name("go.work.sum")
+    } else {
+        file.with_file_name("go.sum")
     }
 }
 
@@ -138,6 +163,8 @@ pub struct Package {
     pub standard: bool,
     /// The Go module it is from, unless it is the source's own.
     pub module: Option<GoModule>,
+    /// Version of the language that its go.mod names.
+    pub go_version: Option<String>,
     /// Files of the source's own packages, by name, with their digests.
     pub files: Vec<(String, Sha256Hash)>,
     /// Import paths that it imports itself.
@@ -152,6 +179,9 @@ pub struct Loaded {
     /// Modules (by path) and packages (by import path) that cannot be loaded, with the go command's reason.
     pub broken: BTreeMap<String, String>,
 }
+
+/// The profile that the go command takes by default.
+const PROFILE: &str = "default.pgo";
 
 /// What Pulumi and the go command ask of the module graph.
 const GRAPH: [&[&str]; 2] = [
@@ -365,6 +395,7 @@ impl Resolver<'_> {
                     import_path: package.import_path,
                     name: package.name,
                     standard: package.standard,
+                    go_version: package.module.as_ref().and_then(ListedModule::language),
                     module: package.module.and_then(|module| module.in_cache()),
                     files,
                     imports: package.imports,
@@ -410,14 +441,18 @@ impl Resolver<'_> {
                 package.import_path, package.dir
             ))
         })?;
-        let mut files: Vec<&String> = package.own_files().collect();
-        files.sort();
+        let mut files: Vec<&str> = package.own_files().map(String::as_str).collect();
+        // A profile beside a main package changes every action of its program.
+        if package.name == "main" && self.source.join(folder).join(PROFILE).is_file() {
+            files.push(PROFILE);
+        }
+        files.sort_unstable();
         files.dedup();
         files
             .into_iter()
             .map(|name| {
                 Ok((
-                    name.clone(),
+                    name.to_owned(),
                     gocache::hash_file(&self.source.join(folder).join(name))?.0,
                 ))
             })
@@ -532,10 +567,19 @@ impl Download {
 struct ListedModule {
     path: String,
     version: Option<String>,
+    go_version: Option<String>,
     replace: Option<Box<ListedModule>>,
 }
 
 impl ListedModule {
+    /// Version of the language in force, which is part of the IDs of compile actions.
+    fn language(&self) -> Option<String> {
+        self.replace.as_ref().map_or_else(
+            || self.go_version.clone(),
+            |replacement| replacement.language(),
+        )
+    }
+
     /// The Go module as it is in the module cache; `None` for the source's own, and for folders that replace one.
     fn in_cache(&self) -> Option<GoModule> {
         match &self.replace {
@@ -608,4 +652,53 @@ fn stream<T: DeserializeOwned>(text: &str) -> Result<Vec<T>> {
         .into_iter()
         .collect::<Result<_, _>>()
         .context("the go command printed something other than the JSON it documents")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_digest_covers_what_is_replaced_and_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = Utf8Path::from_path(folder.path()).unwrap();
+        let write = |path: &str, text: &str| {
+            fs_err::create_dir_all(source.join(path).parent().unwrap()).unwrap();
+            fs_err::write(source.join(path), text).unwrap();
+        };
+        write(
+            "go.work",
+            "use (\n\t./apis/aws\n\t\"./used\" // a comment with ./other\n)\n",
+        );
+        write(
+            "apis/aws/go.mod",
+            "module m\n\nreplace example.com/p => ../../pkg\n",
+        );
+        for path in [
+            "used/go.mod",
+            "used/go.sum",
+            "pkg/go.mod",
+            "pkg/go.sum",
+            "other/go.mod",
+        ] {
+            write(path, "module x\n");
+        }
+        let go_mod = GoMod {
+            path: "apis/aws/go.mod".into(),
+            go_work: Some("go.work".into()),
+            modules: Vec::new(),
+        };
+        let files: Vec<String> = go_mod
+            .digest(source)
+            .unwrap()
+            .into_iter()
+            .map(|(path, _)| path.file_name().unwrap().to_owned())
+            .collect();
+        assert_eq!(files.len(), 7, "{files:?}");
+        let before = go_mod.digest(source).unwrap();
+        write("other/go.mod", "module changed\n");
+        assert_eq!(before, go_mod.digest(source).unwrap());
+        write("pkg/go.mod", "module changed\n");
+        assert_ne!(before, go_mod.digest(source).unwrap());
+    }
 }

@@ -4,9 +4,11 @@
 //! its files are part of the keys under which Go indexes the standard library, so they are set here once: to those
 //! that the image's layer carries.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::failure::usage;
@@ -15,9 +17,20 @@ use crate::image_toml::{ImageToml, Platform};
 use crate::work::{Key, Work};
 
 /// The distribution's folder, the `GOROOT` of the image.
-pub fn make(work: &Work, image: &ImageToml, platform: &Platform) -> Result<Utf8PathBuf> {
+pub fn make(
+    work: &Work,
+    image: &ImageToml,
+    platform: &Platform,
+    offline: bool,
+) -> Result<Utf8PathBuf> {
     let key = Key::of(&(&image.go.version, image.image.epoch, platform.to_string()))?;
     let folder = work.keep("go", &key, |folder| {
+        if offline {
+            bail!(
+                "Go {} is not kept yet; run once without --offline",
+                image.go.version
+            );
+        }
         let download = work.scratch("toolchain")?;
         let fetched = fetch(&image.go.version, download.path())?;
         copy(
@@ -57,6 +70,10 @@ fn fetch(version: &str, cache: &Utf8Path) -> Result<Utf8PathBuf> {
     match printed {
         Ok(goroot) if !goroot.trim().is_empty() => {
             let goroot = Utf8PathBuf::from(goroot.trim());
+            if !goroot.starts_with(cache) {
+                // The go command does not fetch the version that it is itself.
+                return fetch_own_version(version, cache);
+            }
             let found = fs_err::read_to_string(goroot.join("VERSION"))?;
             if found.lines().next() == Some(&format!("go{version}")) {
                 return Ok(goroot);
@@ -76,6 +93,47 @@ fn fetch(version: &str, cache: &Utf8Path) -> Result<Utf8PathBuf> {
         }
         Err(error) => Err(error).with_context(|| format!("failed to fetch Go {version}")),
     }
+}
+
+/// The distribution of the version that the machine's own go command has: the Go module, made ready for use as the go
+/// command does it (source: `cmd/go/internal/toolchain/select.go`).
+fn fetch_own_version(version: &str, cache: &Utf8Path) -> Result<Utf8PathBuf> {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Downloaded {
+        dir: Utf8PathBuf,
+    }
+    let Platform { os, arch } = Platform::host();
+    let printed = host::output(
+        host::command("go")
+            .args([
+                "mod",
+                "download",
+                "-json",
+                &format!("golang.org/toolchain@v0.0.1-go{version}.{os}-{arch}"),
+            ])
+            .env("GOMODCACHE", cache)
+            .env("GOFLAGS", "-modcacherw")
+            .env("GOWORK", "off")
+            .current_dir(cache),
+    )?;
+    let Downloaded { dir } =
+        serde_json::from_str(&printed).context("the go command printed no JSON")?;
+    for folder in ["bin", "pkg/tool"] {
+        for entry in walkdir::WalkDir::new(dir.join(folder)) {
+            let entry = entry.with_context(|| format!("failed to list {dir}"))?;
+            if entry.file_type().is_file() {
+                fs_err::set_permissions(entry.path(), Permissions::from_mode(0o755))?;
+            }
+        }
+    }
+    for folder in ["src", "src/cmd"] {
+        let hidden = dir.join(folder).join("_go.mod");
+        if hidden.is_file() {
+            fs_err::rename(&hidden, hidden.with_file_name("go.mod"))?;
+        }
+    }
+    Ok(dir)
 }
 
 fn copy(from: &Utf8Path, to: &Utf8Path, time: SystemTime) -> Result<()> {

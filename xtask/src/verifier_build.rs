@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::host;
 
 /// Builds the verifier and returns the executable.
-pub fn make(workspace: &Utf8Path) -> Result<Utf8PathBuf> {
+pub fn make(workspace: &Utf8Path, offline: bool) -> Result<Utf8PathBuf> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let version = host::output(host::command("rustc").arg("-vV"))?;
     let target = version
@@ -34,6 +34,7 @@ pub fn make(workspace: &Utf8Path) -> Result<Utf8PathBuf> {
                 "--target",
                 target,
             ])
+            .args(offline.then_some("--offline"))
             .current_dir(workspace)
             .env("CARGO_TARGET_DIR", &folder)
             .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}")),

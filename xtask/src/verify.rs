@@ -53,6 +53,8 @@ pub struct Phase {
 pub struct Inputs<'a> {
     /// Digests of the image's layers.
     pub layers: Vec<gocache::Sha256Hash>,
+    /// The environment of the image.
+    pub env: BTreeMap<String, String>,
     /// What the packs were made from.
     pub packs: Vec<&'a Key>,
     /// The modules that are measured, by path: those that are in a pack.

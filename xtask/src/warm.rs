@@ -354,6 +354,7 @@ impl Warmer<'_> {
         let mut builds: Vec<Build> = modules
             .iter()
             .map(|(module, _)| Build {
+                file: file_name(module),
                 name: module.path.to_string(),
                 folder: module.path.clone(),
                 arguments: vec![
@@ -363,16 +364,18 @@ impl Warmer<'_> {
                 ],
             })
             .collect();
-        if modules.is_empty() {
+        if job.modules.is_empty() {
             builds.extend(
                 job.packages
                     .iter()
                     .filter(|(_, packages)| !packages.is_empty())
-                    .map(|(folder, packages)| {
+                    .enumerate()
+                    .map(|(index, (folder, packages))| {
                         let arguments = std::iter::once("--".to_owned())
                             .chain(packages.iter().cloned())
                             .collect();
                         Build {
+                            file: format!("{}-{index}", job.name),
                             name: job.name.to_owned(),
                             folder: folder.clone(),
                             arguments,
@@ -527,6 +530,9 @@ fn sort_entries(
 
 /// One `go build` of the check.
 struct Build {
+    /// Names its files, and those of no other build.
+    file: String,
+    /// For messages.
     name: String,
     folder: Utf8PathBuf,
     arguments: Vec<String>,
@@ -539,7 +545,7 @@ impl Build {
         scratch: &Utf8Path,
         gocache: &Utf8Path,
     ) -> Result<(gocache::Hits, BTreeSet<Sha256Hash>)> {
-        let name = self.folder.as_str().replace('/', "_");
+        let name = &self.file;
         let (graph, log) = (format!("{name}.graph"), format!("{name}.log"));
         let mut arguments = vec![
             "go".to_owned(),
@@ -583,9 +589,9 @@ fn is_index(output: &Utf8Path) -> Result<bool> {
     Ok(start == b"go index")
 }
 
-/// A file name for what belongs to `module`.
+/// A file name for what belongs to `module`, and to no other.
 fn file_name(module: &Module) -> String {
-    module.path.as_str().replace('/', "_")
+    Sha256Hash::of(module.path.as_str().as_bytes()).to_string()
 }
 
 /// Links the files of `from` into `to`, where those that are there stay.

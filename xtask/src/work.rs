@@ -141,6 +141,12 @@ impl Work {
         fs_err::File::open(&partial)?
             .sync_all()
             .with_context(|| format!("failed to sync {partial}"))?;
+        for entry in fs_err::read_dir(&partial)? {
+            let path = entry?.path();
+            if path.is_file() {
+                fs_err::File::open(path)?.sync_all()?;
+            }
+        }
         fs_err::rename(&partial, &folder)?;
         Ok(folder)
     }

@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 use camino::Utf8PathBuf;
 
+use crate::failure::gate;
 use crate::layer::{self, Compression};
 use crate::oci::{self, NamedLayer};
 use crate::out::{MARKER, Out};
@@ -32,6 +33,19 @@ pub fn run(flags: &cli::BaseImage) -> Result<()> {
     let foundation = pipeline::foundation(settings, &mut progress)?;
     let (common, packs) = foundation.packs(&modules, &providers, &mut progress)?;
 
+    if packs
+        .iter()
+        .all(|pack| pack.pack.manifest.modules.is_empty())
+    {
+        bail!(
+            "no module builds:\n{}",
+            packs
+                .iter()
+                .flat_map(|pack| pack.broken.clone())
+                .collect::<Vec<_>>()
+                .join("\n")
+        );
+    }
     let images = progress.step("assemble", Kind::Local, |_| {
         images(&foundation, &common, &packs, flags.compression)
     })?;
@@ -51,6 +65,7 @@ pub fn run(flags: &cli::BaseImage) -> Result<()> {
                 .iter()
                 .map(|layer| layer.layer.layer.diff_id)
                 .collect(),
+            env: oci::env(&foundation.tree.image, &foundation.tree.platform, true),
             packs: packs.iter().map(|pack| &pack.key).collect(),
             modules: packs
                 .iter()
@@ -88,7 +103,9 @@ pub fn run(flags: &cli::BaseImage) -> Result<()> {
         );
     }
     if !summary.total.packages.is_full() {
-        bail!("some first builds compiled packages; see {place}/report.json");
+        return Err(gate(format!(
+            "some first builds compiled packages; see {place}/report.json"
+        )));
     }
     if !summary.broken.is_empty() {
         bail!(
