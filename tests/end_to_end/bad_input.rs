@@ -3,21 +3,14 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
-use crate::run::{command, fail, folder, succeed, workspace, write, xtask};
+use crate::run::{base_image, command, fail, folder, succeed, workspace, write};
 use crate::sources::{place, program, small};
 
 /// `base-image` of `source` fails with `code`, leaves no output behind, and says `signs`.
 fn refuses(source: &Utf8Path, flags: &[&str], code: i32, signs: &[&str]) {
     let (_folder, out) = folder();
     let place = out.join("out");
-    let fixed = [
-        "base-image",
-        "--source",
-        source.as_str(),
-        "--out",
-        place.as_str(),
-    ];
-    let said = fail(&mut xtask(&[&fixed, flags].concat()), code);
+    let said = fail(&mut base_image(source, &place, flags), code);
     for sign in signs {
         assert!(said.contains(sign), "no `{sign}` in:\n{said}");
     }
@@ -76,18 +69,9 @@ fn a_module_that_does_not_compile_is_named_and_the_rest_can_go_on() {
 
     let (_folder, out) = folder();
     let out = out.join("out");
-    let flags = [
-        "base-image",
-        "--source",
-        source.as_str(),
-        "--out",
-        out.as_str(),
-        "--provider",
-        "aws",
-        "--keep-going",
-    ];
+    let flags = ["--provider", "aws", "--keep-going"];
     for _ in 0..2 {
-        let said = fail(&mut xtask(&flags), 1);
+        let said = fail(&mut base_image(&source, &out, &flags), 1);
         assert!(said.contains(&broken), "{said}");
     }
     let summary: Value =
@@ -205,16 +189,7 @@ fn an_output_folder_that_is_not_ours() {
     let (_folder, source) = small_source();
     let (_folder, out) = folder();
     write(&out, "thesis.tex", "ten years of work");
-    let said = fail(
-        &mut xtask(&[
-            "base-image",
-            "--source",
-            source.as_str(),
-            "--out",
-            out.as_str(),
-        ]),
-        2,
-    );
+    let said = fail(&mut base_image(&source, &out, &[]), 2);
     assert!(said.contains("not an image of ours"), "{said}");
     assert_eq!(
         fs_err::read_to_string(out.join("thesis.tex")).unwrap(),
@@ -228,16 +203,7 @@ fn a_full_disk() {
     let (_folder, mount) = folder();
     succeed(command("mount").args(["-t", "tmpfs", "-o", "size=8m", "tmpfs", mount.as_str()]));
     let out = mount.join("out");
-    let said = fail(
-        &mut xtask(&[
-            "base-image",
-            "--source",
-            source.as_str(),
-            "--out",
-            out.as_str(),
-        ]),
-        1,
-    );
+    let said = fail(&mut base_image(&source, &out, &[]), 1);
     let left = fs_err::read_dir(&mount).unwrap().count();
     succeed(command("umount").arg(mount.as_str()));
     assert!(
@@ -258,16 +224,8 @@ fn a_corrupted_cache_folder_is_found_and_mends_itself() {
     );
     let (_folder, out) = folder();
     let out = out.join("out");
-    let arguments = [
-        "base-image",
-        "--source",
-        source.as_str(),
-        "--out",
-        out.as_str(),
-        "--provider",
-        "civo",
-    ];
-    succeed(&mut xtask(&arguments));
+    let flags = ["--provider", "civo"];
+    succeed(&mut base_image(&source, &out, &flags));
     let index: Value =
         serde_json::from_slice(&fs_err::read(out.join("oci/index.json")).unwrap()).unwrap();
     let blob = |digest: &Value| {
@@ -284,10 +242,10 @@ fn a_corrupted_cache_folder_is_found_and_mends_itself() {
     content[middle] ^= 1;
     fs_err::write(&last, content).unwrap();
 
-    let said = fail(&mut xtask(&arguments), 4);
+    let said = fail(&mut base_image(&source, &out, &flags), 4);
     assert!(
         said.contains("damaged") && said.contains("run the same command again"),
         "{said}"
     );
-    succeed(&mut xtask(&arguments));
+    succeed(&mut base_image(&source, &out, &flags));
 }

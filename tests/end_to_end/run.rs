@@ -31,6 +31,19 @@ pub fn xtask(arguments: &[&str]) -> Command {
     command
 }
 
+/// `cargo xtask base-image` of a source.
+pub fn base_image(source: &Utf8Path, out: &Utf8Path, flags: &[&str]) -> Command {
+    let mut command = xtask(&[
+        "base-image",
+        "--source",
+        source.as_str(),
+        "--out",
+        out.as_str(),
+    ]);
+    command.args(flags);
+    command
+}
+
 /// Runs `command`, which must succeed, and returns what it printed.
 pub fn succeed(command: &mut Command) -> String {
     let done = command.output().unwrap();

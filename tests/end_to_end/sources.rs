@@ -4,7 +4,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
-use crate::run::{folder, succeed, write, xtask};
+use crate::run::{base_image, folder, succeed, write};
 
 /// A module's folder.
 pub fn place(provider: &str, component: &str) -> String {
@@ -29,22 +29,11 @@ pub fn small(root: &Utf8Path) {
     }
 }
 
-fn base_image(source: &Utf8Path, out: &Utf8Path, flags: &[&str]) -> Value {
-    let fixed = [
-        "base-image",
-        "--json",
-        "--source",
-        source.as_str(),
-        "--out",
-        out.as_str(),
-    ];
-    serde_json::from_str(&succeed(&mut xtask(&[&fixed, flags].concat()))).unwrap()
-}
-
 /// Builds the image of `source` and makes sure that every first build takes everything from the cache.
 fn hits_everything(source: &Utf8Path, modules: usize) -> Value {
     let (_folder, out) = folder();
-    let summary = base_image(source, &out.join("out"), &[]);
+    let summary = succeed(&mut base_image(source, &out.join("out"), &["--json"]));
+    let summary: Value = serde_json::from_str(&summary).unwrap();
     let total = &summary["total"];
     assert_eq!(total["links"]["total"].as_u64(), Some(modules as u64));
     for what in ["packages", "links"] {
@@ -142,6 +131,17 @@ fn apart(source: &Utf8Path) -> Vec<Utf8PathBuf> {
     folders
 }
 
+/// Raises the version that the go.mod in `folder` requires.
+fn bump(source: &Utf8Path, folder: &Utf8Path) {
+    let go_mod = fs_err::read_to_string(source.join(folder).join("go.mod")).unwrap();
+    write(
+        source,
+        folder.join("go.mod").as_str(),
+        &go_mod.replace("v1.5.0", "v1.6.0"),
+    );
+    write(source, folder.join("go.sum").as_str(), SUM_1_6);
+}
+
 #[test]
 fn one_go_mod_for_each_module_and_a_bump_builds_one_pack() {
     let (_folder, source) = folder();
@@ -156,13 +156,7 @@ fn one_go_mod_for_each_module_and_a_bump_builds_one_pack() {
         );
     }
 
-    let go_mod = fs_err::read_to_string(source.join(&folders[1]).join("go.mod")).unwrap();
-    write(
-        &source,
-        folders[1].join("go.mod").as_str(),
-        &go_mod.replace("v1.5.0", "v1.6.0"),
-    );
-    write(&source, folders[1].join("go.sum").as_str(), SUM_1_6);
+    bump(&source, &folders[1]);
     let bumped = hits_everything(&source, 2);
     assert_ne!(
         pack(&before, "civo")["timings"],
@@ -189,13 +183,7 @@ fn a_bump_of_one_provider_leaves_the_others_packs_alone() {
         &program("fmt"),
     );
     let before = hits_everything(&source, 2);
-    let go_mod = fs_err::read_to_string(source.join(&folders[1]).join("go.mod")).unwrap();
-    write(
-        &source,
-        folders[1].join("go.mod").as_str(),
-        &go_mod.replace("v1.5.0", "v1.6.0"),
-    );
-    write(&source, folders[1].join("go.sum").as_str(), SUM_1_6);
+    bump(&source, &folders[1]);
     let bumped = hits_everything(&source, 2);
     for name in ["common", "aws"] {
         assert_eq!(

@@ -164,7 +164,7 @@ mod tests {
         let stderr = "\
             go: example.com/x@v1.2.3: module lookup disabled by GOPROXY=off\n\
             go: example.com/x@v1.2.3: module lookup disabled by GOPROXY=off\n  \
-            go: y: Get \"https://proxy.golang.org/y\": dial tcp: lookup proxy.golang.org: no such host\n\
+            go: y: Get \"https://proxy.example.com/y\": dial tcp: lookup proxy.example.com: no such host\n\
             warning: Get \"https://api.pulumi.com/\": dial tcp: lookup api.pulumi.com: no such host\n\
             error: no resource plugin 'pulumi-resource-civo' found\n";
         let finished = Finished {
@@ -175,7 +175,7 @@ mod tests {
         };
         let expected = [
             "go: example.com/x@v1.2.3: module lookup disabled by GOPROXY=off",
-            "go: y: Get \"https://proxy.golang.org/y\": dial tcp: lookup proxy.golang.org: no such host",
+            "go: y: Get \"https://proxy.example.com/y\": dial tcp: lookup proxy.example.com: no such host",
         ];
         assert_eq!(network_errors(&finished), expected);
     }
