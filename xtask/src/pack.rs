@@ -214,7 +214,7 @@ pub fn write(
     let ((caches, mut files), (executables, more)) = (caches?, executables?);
     files.extend(more);
     files.sort_by(|one, other| one.path.cmp(&other.path));
-    let pack_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let pack_ms = crate::progress::millis(started);
     let manifest = Manifest {
         schema: SCHEMA,
         name: content.name,

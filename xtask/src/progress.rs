@@ -87,7 +87,7 @@ impl Progress {
         let (started, cpu) = (Instant::now(), cpu_ms());
         let result = work(&mut step);
         step.bar.finish_and_clear();
-        let wall_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let wall_ms = millis(started);
         if !step.bar.is_hidden() && result.is_ok() {
             eprintln!("{name} ({:.1} s)", wall_ms as f64 / 1000.0);
         }
@@ -117,6 +117,11 @@ fn cpu_ms() -> u64 {
         .flat_map(|usage: Usage| [usage.user_time(), usage.system_time()])
         .map(|time| u64::try_from(time.tv_sec() * 1000 + time.tv_usec() / 1000).unwrap_or(0))
         .sum()
+}
+
+/// Milliseconds since then.
+pub fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// `bytes` in the unit a person would take.

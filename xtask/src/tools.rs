@@ -15,11 +15,11 @@ use crate::image_toml::{ImageToml, Release, Tool, ToolBuild, ToolSource};
 use crate::kept_layer::{self, KeptLayer};
 use crate::layer::{Compression, LayerWriter};
 use crate::owners::{Owners, relative};
-use crate::progress::Step;
+use crate::progress::{Step, millis};
 use crate::release;
 use crate::sandbox::Sandbox;
 use crate::tree::{SCRATCH, Tree};
-use crate::warm::{VERIFIER, millis};
+use crate::warm::VERIFIER;
 use crate::work::{Key, Work};
 
 /// Folder of the executables in the image.

@@ -21,7 +21,7 @@ use crate::failure::{corrupt, usage};
 use crate::go_mod_files;
 use crate::owners::relative;
 use crate::pack::{self, Content, DamagedModules, Pack, PackedFile, Timings, WarmModule};
-use crate::progress::Step;
+use crate::progress::{Step, millis};
 use crate::resolve::{GoMod, Requirements};
 use crate::sandbox::Sandbox;
 use crate::tree::{ELSEWHERE, SCRATCH, SOURCE, Tree};
@@ -614,9 +614,4 @@ fn link_tree(from: &Utf8Path, to: &Utf8Path) -> Result<()> {
 
 fn first_lines(text: &str) -> String {
     text.trim().lines().take(12).collect::<Vec<_>>().join("\n")
-}
-
-/// Milliseconds since then.
-pub fn millis(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }

@@ -16,7 +16,7 @@ use crate::cli;
 use crate::host;
 use crate::pack::Pack;
 use crate::pipeline::{self, Foundation, Settings};
-use crate::progress::{Kind, Progress, human_bytes};
+use crate::progress::{Kind, Progress, human_bytes, millis};
 use crate::sandbox::Sandbox;
 use crate::summary::FirstBuilds;
 use crate::tree::ELSEWHERE;
@@ -38,11 +38,12 @@ struct Measured {
 /// Builds both and prints them side by side.
 pub fn run(source: &cli::Source, providers: &[String], json: bool) -> Result<()> {
     let source = pipeline::source(source)?;
-    let modules = pipeline::discover(&source)?.modules;
-    let providers = pipeline::select(&modules, providers)?;
-    let modules: Vec<Module> = modules
-        .into_iter()
+    let all = pipeline::discover(&source)?.modules;
+    let providers = pipeline::select(&all, providers)?;
+    let modules: Vec<Module> = all
+        .iter()
         .filter(|module| providers.contains(&module.provider))
+        .cloned()
         .collect();
     let mut progress = Progress::default();
     let settings = Settings {
@@ -51,7 +52,6 @@ pub fn run(source: &cli::Source, providers: &[String], json: bool) -> Result<()>
     };
     let foundation = pipeline::foundation(settings, &mut progress)?;
 
-    let all = pipeline::discover(&source)?.modules;
     let (common, packs) = foundation.packs(&all, &providers, &mut progress)?;
     let ours = progress.step("measure ours", Kind::Local, |_| {
         let scratch = foundation.work.scratch("ours")?;
@@ -143,7 +143,7 @@ fn build_naively(
         build(&["mod", "download"])?;
         let started = Instant::now();
         build(&["build", "-o", scratch.path().join("out").as_str(), "."])?;
-        building_ms += u64::try_from(started.elapsed().as_millis())?;
+        building_ms += millis(started);
     }
     let mut providers: Vec<&str> = modules
         .iter()
