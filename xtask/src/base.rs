@@ -11,9 +11,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::image_toml::{ImageToml, Platform};
 use crate::kept_layer::{self, KeptLayer};
-use crate::layer::{self, Compression, LayerWriter, Meta};
+use crate::layer::{Compression, Layer, LayerWriter, Meta};
 use crate::work::{Key, Work};
-use crate::{host, sandbox};
+use crate::{host, root_fs};
 
 /// Files of the build machine that mmdebstrap copies, and folders that a container gets from its runtime.
 const LEFT_OUT: [&str; 4] = ["etc/hostname", "etc/resolv.conf", "dev", "proc"];
@@ -46,11 +46,7 @@ pub fn make(work: &Work, image: &ImageToml, platform: &Platform, offline: bool) 
         fs_err::remove_file(&archive)?;
         let root = folder.join("root");
         fs_err::create_dir(&root)?;
-        layer::unpack(&folder.join(kept_layer::FILE), layer.compression, &root)?;
-        for point in sandbox::MOUNT_POINTS {
-            fs_err::create_dir_all(root.join(point))?;
-        }
-        Ok(())
+        root_fs::unpack(&[KeptLayer::read(folder)?], &[], &root)
     })?;
     Ok(Base {
         layer: KeptLayer::read(&folder)?,
@@ -91,7 +87,7 @@ fn debootstrap(image: &ImageToml, archive: &Utf8Path) -> Result<()> {
     Ok(())
 }
 
-fn write_layer(image: &ImageToml, archive: &Utf8Path, blob: &Utf8Path) -> Result<layer::Layer> {
+fn write_layer(image: &ImageToml, archive: &Utf8Path, blob: &Utf8Path) -> Result<Layer> {
     let context = || format!("failed to read {archive}");
     let above = |_: &Utf8Path| Meta {
         mode: 0o755,

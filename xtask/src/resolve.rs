@@ -10,10 +10,10 @@ use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::{GoModule, Sha256Hash};
 use modules::Module;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::usage;
+use crate::go_list::{Download, FIELDS, ListedModule, ListedPackage, stream};
 use crate::sandbox::{Done, Sandbox};
 use crate::tree::{SCRATCH, SOURCE, Tree};
 use crate::work::{self, Key, Work};
@@ -374,9 +374,7 @@ impl Resolver<'_> {
             What::Modules(modules) => go_mod.patterns(modules.iter().copied()).collect(),
             What::Packages(packages) => packages.to_vec(),
         };
-        let fields = "-json=ImportPath,Name,Dir,Standard,Module,Imports,GoFiles,CgoFiles,SFiles,HFiles,SysoFiles,\
-                      EmbedFiles,DepOnly,Error,DepsErrors";
-        let mut arguments = vec!["go", "list", "-e", "-deps", fields, "--"];
+        let mut arguments = vec!["go", "list", "-e", "-deps", FIELDS, "--"];
         arguments.extend(patterns.iter().map(String::as_str));
         let listed: Vec<ListedPackage> = stream(&self.go(&sandbox, go_mod, &arguments)?)?;
         let mut loaded = Loaded::default();
@@ -540,118 +538,6 @@ pub enum What<'a> {
     Modules(&'a [&'a Module]),
     /// Import paths.
     Packages(&'a [String]),
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Download {
-    path: String,
-    version: String,
-    sum: Option<String>,
-}
-
-impl Download {
-    fn required(self) -> Result<Required> {
-        let Self { path, version, sum } = self;
-        let sum =
-            sum.with_context(|| format!("the go command names no hash for {path}@{version}"))?;
-        Ok(Required {
-            module: GoModule { path, version },
-            sum,
-        })
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct ListedModule {
-    path: String,
-    version: Option<String>,
-    go_version: Option<String>,
-    replace: Option<Box<ListedModule>>,
-}
-
-impl ListedModule {
-    /// Version of the language in force, which is part of the IDs of compile actions.
-    fn language(&self) -> Option<String> {
-        self.replace.as_ref().map_or_else(
-            || self.go_version.clone(),
-            |replacement| replacement.language(),
-        )
-    }
-
-    /// The Go module as it is in the module cache; `None` for the source's own, and for folders that replace one.
-    fn in_cache(&self) -> Option<GoModule> {
-        match &self.replace {
-            Some(replacement) => replacement.in_cache(),
-            None => self.version.clone().map(|version| GoModule {
-                path: self.path.clone(),
-                version,
-            }),
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct ListedError {
-    err: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct ListedPackage {
-    import_path: String,
-    #[serde(default)]
-    name: String,
-    #[serde(default)]
-    dir: Utf8PathBuf,
-    #[serde(default)]
-    standard: bool,
-    module: Option<ListedModule>,
-    #[serde(default)]
-    imports: Vec<String>,
-    #[serde(default)]
-    go_files: Vec<String>,
-    #[serde(default)]
-    cgo_files: Vec<String>,
-    #[serde(default)]
-    s_files: Vec<String>,
-    #[serde(default)]
-    h_files: Vec<String>,
-    #[serde(default)]
-    syso_files: Vec<String>,
-    #[serde(default)]
-    embed_files: Vec<String>,
-    #[serde(default)]
-    dep_only: bool,
-    error: Option<ListedError>,
-    #[serde(default)]
-    deps_errors: Vec<ListedError>,
-}
-
-impl ListedPackage {
-    /// The files that a build of the package reads.
-    fn own_files(&self) -> impl Iterator<Item = &String> {
-        [
-            &self.go_files,
-            &self.cgo_files,
-            &self.s_files,
-            &self.h_files,
-            &self.syso_files,
-            &self.embed_files,
-        ]
-        .into_iter()
-        .flatten()
-    }
-}
-
-/// Values of a stream of JSON values, as the go command prints them.
-fn stream<T: DeserializeOwned>(text: &str) -> Result<Vec<T>> {
-    serde_json::Deserializer::from_str(text)
-        .into_iter()
-        .collect::<Result<_, _>>()
-        .context("the go command printed something other than the JSON it documents")
 }
 
 #[cfg(test)]

@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::image_toml::{ImageToml, Platform};
-use crate::layer;
-use crate::oci::NamedLayer;
+use crate::kept_layer::KeptLayer;
 use crate::progress::Step;
-use crate::sandbox::{MOUNT_POINTS, Sandbox, User};
+use crate::root_fs;
+use crate::sandbox::{Sandbox, User};
 use crate::tree::ELSEWHERE;
 use crate::warm::VERIFIER;
 use crate::work::{self, Key, Work};
@@ -61,12 +61,12 @@ pub struct Inputs<'a> {
     pub modules: Vec<&'a Utf8Path>,
 }
 
-/// Unpacks `layers` and measures modules in it; a report of the same inputs is kept.
+/// Unpacks an image, the layers of its packs after the others, and measures modules in it; a report of the same inputs is kept.
 pub fn run(
     work: &Work,
     image: &ImageToml,
     platform: &Platform,
-    layers: &[NamedLayer],
+    (ground, packs): (&[KeptLayer], &[KeptLayer]),
     source: &Utf8Path,
     inputs: &Inputs<'_>,
     step: &Step,
@@ -74,17 +74,8 @@ pub fn run(
     let key = Key::of(inputs)?;
     let folder = work.keep("report", &key, |folder| {
         let unpacked = work.scratch("verify")?;
-        for (index, layer) in layers.iter().enumerate() {
-            step.detail(format!("unpacking layer {} of {}", index + 1, layers.len()));
-            layer::unpack(
-                &layer.layer.blob,
-                layer.layer.layer.compression,
-                unpacked.path(),
-            )?;
-        }
-        for point in MOUNT_POINTS {
-            fs_err::create_dir_all(unpacked.path().join(point))?;
-        }
+        step.detail("unpacking");
+        root_fs::unpack(ground, packs, unpacked.path())?;
         step.detail("measuring");
         let mut arguments = vec![
             VERIFIER,

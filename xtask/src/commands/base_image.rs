@@ -59,12 +59,12 @@ pub fn run(flags: &cli::BaseImage) -> Result<()> {
         )
     })?;
     let report = progress.step("verify", Kind::Local, |step| {
-        let whole = &images[0].1;
+        let [(_, whole), (_, tools), ..] = images.as_slice() else {
+            bail!("an image consists of packs and what is below them");
+        };
+        let layers: Vec<_> = whole.iter().map(|named| named.layer.clone()).collect();
         let inputs = verify::Inputs {
-            layers: whole
-                .iter()
-                .map(|layer| layer.layer.layer.diff_id)
-                .collect(),
+            layers: layers.iter().map(|kept| kept.layer.diff_id).collect(),
             env: oci::env(&foundation.tree.image, &foundation.tree.platform, true),
             packs: packs.iter().map(|pack| &pack.key).collect(),
             modules: packs
@@ -78,7 +78,7 @@ pub fn run(flags: &cli::BaseImage) -> Result<()> {
             &foundation.work,
             &tree.image,
             &tree.platform,
-            whole,
+            layers.split_at(tools.len()),
             &source,
             &inputs,
             step,

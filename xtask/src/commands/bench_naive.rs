@@ -17,6 +17,7 @@ use crate::host;
 use crate::pack::Pack;
 use crate::pipeline::{self, Foundation, Settings};
 use crate::progress::{Kind, Progress, human_bytes, millis};
+use crate::root_fs;
 use crate::sandbox::Sandbox;
 use crate::summary::FirstBuilds;
 use crate::tree::ELSEWHERE;
@@ -56,15 +57,11 @@ pub fn run(source: &cli::Source, providers: &[String], json: bool) -> Result<()>
     let ours = progress.step("measure ours", Kind::Local, |_| {
         let scratch = foundation.work.scratch("ours")?;
         let packs = || std::iter::once(&common).chain(packs.iter().map(|pack| &pack.pack));
-        for layer in [foundation.base.clone(), foundation.tools.clone()]
-            .into_iter()
-            .chain(packs().flat_map(Pack::layers))
-        {
-            crate::layer::unpack(&layer.blob, layer.layer.compression, scratch.path())?;
-        }
-        for point in crate::sandbox::MOUNT_POINTS {
-            fs_err::create_dir_all(scratch.path().join(point))?;
-        }
+        root_fs::unpack(
+            &[foundation.base.clone(), foundation.tools.clone()],
+            &packs().flat_map(Pack::layers).collect::<Vec<_>>(),
+            scratch.path(),
+        )?;
         let tree = &foundation.tree;
         let sandbox = Sandbox::new(scratch.path())
             .env(crate::oci::env(&tree.image, &tree.platform, false))
