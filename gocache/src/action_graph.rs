@@ -8,6 +8,7 @@
 use std::io::{BufReader, Read};
 use std::ops::{Add, AddAssign};
 
+use schemars::JsonSchema;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
@@ -97,7 +98,7 @@ pub struct Hits {
 }
 
 /// So many out of so many.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Ratio {
     /// Those that came from the cache.
     pub hits: u64,

@@ -1,0 +1,12 @@
+//! What the verifier measured, as data: the report and its JSON Schema. The verifier writes it in the image; the gate,
+//! the history and every format that people read are functions of it, the same in the image and outside.
+//!
+//! Pure: no processes and no clock, and files only where a caller names one.
+
+mod model;
+pub mod stats;
+
+pub use model::{
+    Failure, Image, MeasuredModule, PackSize, Phase, PhaseName, Preview, Report, SCHEMA,
+    SkippedPhase, Summary, Verifier, name,
+};
