@@ -1,4 +1,5 @@
-//! The full IDs of link actions, read from what `GODEBUG=gocachehash=1 go build` prints to standard error.
+//! The full IDs of link actions and of look-ups of the package index, read from what `GODEBUG=gocachehash=1` makes the
+//! go command print to standard error.
 //!
 //! Nothing else tells them: the action graph and the executable's build ID hold only the first 15 bytes. Each
 //! hash starts with `HASH[<name>]`, repeats that with `: "<quoted input>"` for each input, and ends with
@@ -7,7 +8,7 @@
 //!
 //! The log is some hundred bytes an input, several megabytes a module, so it is scanned as it comes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::BufRead;
 
 use crate::{Error, Sha256Hash};
@@ -20,6 +21,8 @@ const OTHER_LINES: usize = 200;
 pub struct HashLog {
     /// The action ID of each link, by the main package's import path.
     pub link_ids: BTreeMap<String, Sha256Hash>,
+    /// The IDs under which the package index was looked up.
+    pub index_ids: BTreeSet<Sha256Hash>,
     /// Go's own messages: the first 200 lines that are not part of the log.
     pub other: Vec<String>,
 }
@@ -41,6 +44,11 @@ impl HashLog {
         if let Some(rest) = line.strip_prefix(b"HASH[link ") {
             if let Some((package, id)) = std::str::from_utf8(rest).ok().and_then(link_id) {
                 self.link_ids.insert(package.to_owned(), id);
+            }
+        } else if let Some(id) = line.strip_prefix(b"HASH[moduleIndex]: ") {
+            // An input is quoted, so it is no ID.
+            if let Some(id) = std::str::from_utf8(id).ok().and_then(|id| id.parse().ok()) {
+                self.index_ids.insert(id);
             }
         } else if !(line.is_empty()
             || line.starts_with(b"HASH[")

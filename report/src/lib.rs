@@ -7,6 +7,6 @@ mod model;
 pub mod stats;
 
 pub use model::{
-    Failure, Image, MeasuredModule, PackSize, Phase, PhaseName, Preview, Report, SCHEMA,
-    SkippedPhase, Summary, Verifier, name,
+    Failure, Image, MeasuredModule, PackSize, Phase, PhaseName, Report, SCHEMA, SkippedPhase,
+    Summary, Verifier, name,
 };

@@ -98,10 +98,10 @@ pub struct MeasuredModule {
     pub path: Utf8PathBuf,
     /// What was measured, by phase.
     pub phases: BTreeMap<PhaseName, Phase>,
-    /// The yardstick: `go list -deps` of the module just before each first build, in milliseconds.
+    /// The yardstick: `go list -deps` of the module after each run of `first`, in the state as shipped, in milliseconds.
     #[serde(default)]
     pub list_ms: Vec<f64>,
-    /// The other yardstick: a fixed amount of work for CPU and disk just before each first build, in milliseconds.
+    /// The other yardstick: a fixed amount of work for CPU and disk before each run of `first`, in milliseconds.
     #[serde(default)]
     pub probe_ms: Vec<f64>,
 }
@@ -149,7 +149,7 @@ pub enum PhaseName {
     Relink,
     /// After `relink`, nothing changed.
     Noop,
-    /// `pulumi preview` in the state as shipped, up to the program's first resource.
+    /// `pulumi preview` in the state as shipped; a program that does not register its stack is a failure.
     Preview,
 }
 
@@ -187,7 +187,7 @@ impl std::fmt::Display for PhaseName {
     }
 }
 
-/// Runs of one phase. Hits are those of the run that had the fewest; everything else is the most of any run.
+/// Runs of one phase. Hits are those of the run that missed most; everything else is the most of any run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Phase {
     /// Wall time of each run in milliseconds.
@@ -222,19 +222,6 @@ pub struct Phase {
     /// Resident memory of the largest process, in bytes; absent where the system does not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_memory_bytes: Option<u64>,
-    /// How the preview went.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub preview: Option<Preview>,
-}
-
-/// How a preview went.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Preview {
-    /// Whether the program got as far as registering its stack, in every run.
-    pub ran: bool,
-    /// What Pulumi said first, where the program did not run.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub messages: Vec<String>,
 }
 
 /// All modules together.
@@ -291,6 +278,11 @@ impl Summary {
 }
 
 impl MeasuredModule {
+    /// Adds a run of `phase`.
+    pub fn add(&mut self, phase: PhaseName, run: Phase) {
+        self.phases.entry(phase).or_default().add(run);
+    }
+
     /// Nothing measured yet.
     pub fn new(module: &Module) -> Self {
         Self {
@@ -348,6 +340,22 @@ impl Phase {
         }
     }
 
+    /// The run, with what it asked of the network.
+    #[must_use]
+    pub fn with_requests(mut self, requests: Vec<String>) -> Self {
+        self.network_attempts = requests.len() as u64;
+        for request in requests {
+            self.note_request(request);
+        }
+        self
+    }
+
+    fn note_request(&mut self, request: String) {
+        if self.network_requests.len() < NAMES && !self.network_requests.contains(&request) {
+            self.network_requests.push(request);
+        }
+    }
+
     /// The median time in milliseconds.
     pub fn median_ms(&self) -> f64 {
         median(&self.wall_ms)
@@ -359,15 +367,12 @@ impl Phase {
             *self = other;
             return;
         }
-        let hits = |phase: &Self| {
+        let misses = |phase: &Self| {
             let ratios = [phase.packages, phase.links, phase.index];
-            ratios
-                .into_iter()
-                .flatten()
-                .map(|ratio| ratio.hits)
-                .sum::<u64>()
+            let misses = ratios.into_iter().flatten();
+            misses.map(|ratio| ratio.total - ratio.hits).sum::<u64>()
         };
-        if hits(&other) < hits(self) {
+        if misses(&other) > misses(self) {
             self.packages = other.packages;
             self.links = other.links;
             self.index = other.index;
@@ -376,18 +381,12 @@ impl Phase {
         self.wall_ms.extend(other.wall_ms);
         self.network_attempts = self.network_attempts.max(other.network_attempts);
         for request in other.network_requests {
-            if self.network_requests.len() < NAMES && !self.network_requests.contains(&request) {
-                self.network_requests.push(request);
-            }
+            self.note_request(request);
         }
         self.added_files = self.added_files.max(other.added_files);
         self.added_bytes = self.added_bytes.max(other.added_bytes);
         self.written_bytes = self.written_bytes.max(other.written_bytes);
         self.peak_memory_bytes = self.peak_memory_bytes.max(other.peak_memory_bytes);
-        if let (Some(mine), Some(other)) = (&mut self.preview, other.preview) {
-            mine.ran &= other.ran;
-            mine.messages.extend(other.messages);
-        }
     }
 }
 
@@ -419,33 +418,15 @@ mod tests {
     #[test]
     fn the_worst_run_counts_and_names_are_bounded() {
         let mut phase = Phase::default();
-        for (hits, total) in [(8, 10), (10, 40), (9, 10)] {
+        for (hits, total) in [(8, 10), (7, 10), (9, 10)] {
             phase.add(build(1.0, hits, total));
         }
-        assert_eq!(phase.packages, Some(Ratio { hits: 8, total: 10 }));
-        assert_eq!(phase.compiled, ["p00", "p01"]);
+        assert_eq!(phase.packages, Some(Ratio { hits: 7, total: 10 }));
+        assert_eq!(phase.compiled, ["p00", "p01", "p02"]);
         phase.add(build(1.0, 0, 30));
         assert_eq!(phase.packages, Some(Ratio { hits: 0, total: 30 }));
         assert_eq!(phase.compiled.len(), NAMES);
         assert_eq!(phase.wall_ms.len(), 4);
-    }
-
-    #[test]
-    fn a_preview_ran_if_every_one_did() {
-        let run = |ran| Phase {
-            wall_ms: vec![1.0],
-            preview: Some(Preview {
-                ran,
-                messages: vec![],
-            }),
-            ..Phase::default()
-        };
-        let mut phase = Phase::default();
-        phase.add(run(true));
-        assert!(phase.preview.as_ref().unwrap().ran);
-        phase.add(run(false));
-        phase.add(run(true));
-        assert!(!phase.preview.unwrap().ran);
     }
 
     #[test]

@@ -1,13 +1,14 @@
-//! The go command: its settings, and a measured build.
+//! The go command: its settings, and what it takes to build and to list a program.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, bail};
 use camino::Utf8Path;
-use gocache::{ActionGraph, Hits, Identity};
+use gocache::{ActionGraph, Identity};
+use report::Phase;
 
 use crate::exit::BadInput;
-use crate::process::{self, Environment};
+use crate::process::{self, Environment, Finished, rounded};
 
 /// Lines of a failed build that are shown.
 const MESSAGE_LINES: usize = 12;
@@ -54,33 +55,47 @@ impl Settings {
     }
 }
 
-/// A build that was measured.
-#[derive(Debug)]
-pub struct Build {
-    pub wall_ms: f64,
-    pub hits: Hits,
-}
-
-/// Builds the program in `folder`. Fails with the first lines of what the go command says.
+/// Builds the program in `folder` and measures it. Fails with the first lines of what the go command says.
 pub fn build(
     folder: &Utf8Path,
     graph: &Utf8Path,
     output: &Utf8Path,
     environment: &Environment,
-) -> anyhow::Result<Build> {
+) -> anyhow::Result<Phase> {
     let graph_flag = format!("-debug-actiongraph={graph}");
-    let arguments = ["build", &graph_flag, "-o", output.as_str(), "."];
-    let finished = process::run("go", &arguments, folder, environment)?;
+    let finished = run(
+        &["build", &graph_flag, "-o", output.as_str(), "."],
+        folder,
+        environment,
+    )?;
+    let hits = ActionGraph::parse(fs_err::File::open(graph)?)?.hits();
+    Ok(Phase {
+        peak_memory_bytes: finished.usage.peak_memory_bytes,
+        written_bytes: finished.usage.written_bytes,
+        ..Phase::of_build(rounded(finished.wall_ms), &hits)
+    })
+}
+
+/// The time that `go list -deps` takes for the program in `folder`, in milliseconds.
+pub fn list_ms(folder: &Utf8Path, environment: &Environment) -> anyhow::Result<f64> {
+    let finished = run(&["list", "-deps", "."], folder, environment)?;
+    Ok(rounded(finished.wall_ms))
+}
+
+/// Runs the go command; an error has the first lines of what it says.
+pub fn run(
+    arguments: &[&str],
+    folder: &Utf8Path,
+    environment: &Environment,
+) -> anyhow::Result<Finished> {
+    let finished = process::run("go", arguments, folder, environment)?;
     if !finished.status.success() {
         bail!(
-            "go build failed ({}):\n{}",
+            "go {} failed ({}):\n{}",
+            arguments.first().copied().unwrap_or_default(),
             finished.status,
             finished.first_lines(MESSAGE_LINES).join("\n")
         );
     }
-    let hits = ActionGraph::parse(fs_err::File::open(graph)?)?.hits();
-    Ok(Build {
-        wall_ms: finished.wall_ms,
-        hits,
-    })
+    Ok(finished)
 }

@@ -69,6 +69,15 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The packs of the image in which this runs, sorted by name; none where it is not one of ours.
+pub fn packs() -> anyhow::Result<Vec<PackInfo>> {
+    if Utf8Path::new(IMAGE_INFO_PATH).exists() {
+        Ok(read(Utf8Path::new("/"))?.1)
+    } else {
+        Ok(Vec::new())
+    }
+}
+
 fn read(root: &Utf8Path) -> anyhow::Result<(ImageInfo, Vec<PackInfo>)> {
     let in_root = |path: &str| root.join(path.trim_start_matches('/'));
     let image_file = in_root(IMAGE_INFO_PATH);

@@ -1,31 +1,41 @@
 //! `verifier run`: builds every module as its first user would, and says how long it took and what was compiled.
 //!
 //! For each module, as often as `--runs` says: `first` is the build in the state as shipped, `relink` the next one
-//! with the executable removed, `noop` the one after that. `--preview` adds a `pulumi preview`, again in the state
-//! as shipped. Modules are built one after the other, so that they do not disturb each other's times; nothing else
-//! should use the same GOCACHE meanwhile, for all that is new in it is removed (see [`pristine`]).
+//! with the executable removed, `noop` the one after that; further phases on request. Modules are built one after the
+//! other, so that they do not disturb each other's times; nothing else should use the same GOCACHE meanwhile, for all
+//! that is new in it is removed (see [`pristine`]).
 //!
 //! A module that fails is reported, and the rest goes on.
 
+mod bench;
+mod cold_disk;
+mod edited;
+mod index;
+mod network;
 mod preview;
-mod pristine;
-mod report;
+pub mod pristine;
+mod probe;
+mod sample;
 mod selection;
 mod table;
 mod targets;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use camino::{Utf8Path, Utf8PathBuf};
-use modules::Module;
+use gocache::image_info::PackInfo;
+use report::{Failure, MeasuredModule, PackSize, PhaseName, Report, SCHEMA, Summary, Verifier};
 
-use self::pristine::{Pristine, Surroundings};
-use self::report::{Failure, MeasuredModule, Report};
+use self::bench::Bench;
+use self::network::Network;
+use self::pristine::Pristine;
+use self::sample::{Estimate, Which};
 use self::targets::Targets;
-use crate::{exit, go, output};
+use crate::{exit, go, info, output};
 
 /// Build every module as its first user would, and measure it
 #[derive(Debug, clap::Args)]
@@ -45,47 +55,112 @@ pub struct Args {
     /// How often each phase is measured
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
-    /// Run `pulumi preview`, too, for the first N modules of each provider that have a Pulumi.yaml
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    preview: usize,
+    #[command(flatten)]
+    phases: Phases,
     #[command(flatten)]
     targets: Targets,
 }
 
+/// Phases beside `first`, `relink` and `noop`; `sample` is the first module of each provider
+#[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+struct Phases {
+    /// Measure every phase that is listed here, for every module
+    #[arg(long = "all-phases")]
+    all: bool,
+    /// Build with an empty GOCACHE
+    #[arg(long, value_name = "WHICH", default_value = "none")]
+    cold: Which,
+    /// Build with an empty GOMODCACHE, too, where there is a network, for the modules that `--cold` selects
+    #[arg(long)]
+    cold_modules: bool,
+    /// Build with an empty page cache; takes root
+    #[arg(long)]
+    cold_disk: bool,
+    /// Build a copy in which one thing is changed
+    #[arg(long)]
+    edited: bool,
+    /// Run `pulumi preview`, where there is a Pulumi.yaml
+    #[arg(long, value_name = "WHICH", default_value = "none")]
+    preview: Which,
+}
+
+impl Phases {
+    /// For each of `modules`, what is wanted of it.
+    fn wanted(&self, source: &Utf8Path, modules: &[modules::Module]) -> Vec<BTreeSet<PhaseName>> {
+        let scope = |which| if self.all { Which::All } else { which };
+        let cold = scope(self.cold).of(modules, |_| true);
+        let preview = scope(self.preview).of(modules, |module| {
+            source.join(&module.path).join("Pulumi.yaml").is_file()
+        });
+        let both = cold.into_iter().zip(preview);
+        both.map(|(cold, preview)| {
+            let phases = [
+                (PhaseName::Cold, cold),
+                (
+                    PhaseName::ColdModules,
+                    cold && (self.cold_modules || self.all),
+                ),
+                (PhaseName::FirstColdDisk, self.cold_disk || self.all),
+                (PhaseName::Edited, self.edited || self.all),
+                (PhaseName::Preview, preview),
+            ];
+            let wanted = phases.into_iter().filter(|(_, wanted)| *wanted);
+            wanted.map(|(phase, _)| phase).collect()
+        })
+        .collect()
+    }
+}
+
 /// Measures, shows and writes the report.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let measured_at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let source = args.source.as_path();
     let discovery = modules::discover(source)?;
     let selected = selection::select(source, discovery, &args.providers, &args.modules)?;
-    if args.preview > 0 {
+    let wanted = args.phases.wanted(source, &selected);
+    if wanted
+        .iter()
+        .any(|wanted| wanted.contains(&PhaseName::Preview))
+    {
         preview::check_tools()?;
     }
     let source = source
         .canonicalize_utf8()
         .with_context(|| format!("failed to find the real path of {source}"))?;
     let settings = go::Settings::in_folder(&source)?;
-    let pristine = Pristine::note(Utf8Path::new(&settings.identity.gocache))?;
-    let environment = settings.independent_of_home();
+    let gocache = Utf8Path::new(&settings.identity.gocache);
+    let pristine = Pristine::note(gocache)?;
+    let network = Network::listen()?;
+    let bench = Bench {
+        source: &source,
+        gocache,
+        pristine: &pristine,
+        network: &network,
+        environment: &settings.independent_of_home(),
+        runs: args.runs,
+    };
 
-    let (mut measured, mut failures) = (Vec::new(), Vec::new());
-    let mut previews: BTreeMap<&str, usize> = BTreeMap::new();
-    for (index, module) in selected.iter().enumerate() {
+    let (mut measured, mut failures, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
+    let mut estimate = Estimate::default();
+    for (index, (module, wanted_of_it)) in selected.iter().zip(&wanted).enumerate() {
         let name = report::name(&module.provider, &module.component);
         let progress = format!("[{}/{}] {name}", index + 1, selected.len());
-        let bench = Bench {
-            folder: source.join(&module.path),
-            pristine: &pristine,
-            environment: &environment,
-        };
-        let previewed = previews.entry(&module.provider).or_default();
-        let preview = *previewed < args.preview && bench.folder.join("Pulumi.yaml").is_file();
-        *previewed += usize::from(preview);
-        let outcome = bench.measure(module, args.runs, preview);
+        let started = Instant::now();
+        let outcome = bench.measure(module, wanted_of_it, &mut skipped);
         // Also when it failed, and before anything else is done.
         pristine.restore()?;
-        match outcome.and_then(check_preview) {
+        match outcome {
             Ok(module) => {
-                eprintln!("{progress}: first build {:.0} ms", module.first_median_ms());
+                estimate.add(started.elapsed(), cold_time(&module));
+                let rest = &wanted[index + 1..];
+                let cold = rest
+                    .iter()
+                    .filter(|wanted| wanted.contains(&PhaseName::Cold));
+                let cold = cold.count();
+                let left = left_text(estimate.left(rest.len(), cold));
+                let first_ms = module.first_median_ms().unwrap_or_default();
+                eprintln!("{progress}: first build {first_ms:.0} ms{left}");
                 measured.push(module);
             }
             Err(error) => {
@@ -95,22 +170,66 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
     }
 
-    let report = Report::new(settings.identity, measured, failures);
-    let text = table::render(&report);
+    let report = Report {
+        schema: SCHEMA,
+        measured_at_s: measured_at.ok().map(|since| since.as_secs()),
+        identity: settings.identity.clone(),
+        image: None,
+        packs: info::packs()?.iter().map(pack_size).collect(),
+        summary: Summary::of(&measured),
+        modules: measured,
+        failures,
+        skipped,
+        verifier: Verifier {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        },
+    };
+    show(args, &report)
+}
+
+/// Time that a module spent in cold builds, if any was made.
+fn cold_time(module: &MeasuredModule) -> Option<Duration> {
+    let cold = [PhaseName::Cold, PhaseName::ColdModules];
+    let phases = cold.iter().filter_map(|name| module.phases.get(name));
+    let ms: f64 = phases.flat_map(|phase| &phase.wall_ms).sum();
+    (ms > 0.0).then(|| Duration::from_secs_f64(ms / 1_000.0))
+}
+
+/// What is worth saying of the time that is left.
+fn left_text(left: Option<Duration>) -> String {
+    match left.map(|left| left.as_secs()) {
+        None | Some(0..30) => String::new(),
+        Some(seconds @ 30..120) => format!(" (about {seconds} s left)"),
+        Some(seconds) => format!(" (about {} min left)", seconds.div_ceil(60)),
+    }
+}
+
+fn pack_size(pack: &PackInfo) -> PackSize {
+    PackSize {
+        name: pack.name.clone(),
+        go_mod_bytes: pack.go_mod_bytes,
+        go_build_bytes: pack.go_build_bytes,
+        executables_bytes: pack.executables_bytes,
+    }
+}
+
+/// Prints the table and writes the report; the exit code says whether all is well.
+fn show(args: &Args, report: &Report) -> anyhow::Result<ExitCode> {
+    let text = table::render(report);
     match &args.json {
         Some(file) if file == "-" => {
             eprint!("{text}");
-            output::json_to_stdout(&report)?;
+            output::json_to_stdout(report)?;
         }
         Some(file) => {
-            output::json_to_file(&report, file)?;
+            output::json_to_file(report, file)?;
             output::print(&text)?;
         }
         None => output::print(&text)?,
     }
-    let missed = args.targets.missed_by(&report);
+    let missed = args.targets.missed_by(report);
     let mut stderr = std::io::stderr().lock();
-    for line in table::warnings(&report).iter().chain(&missed) {
+    for line in table::warnings(report).iter().chain(&missed) {
         let _ = writeln!(stderr, "{line}");
     }
     Ok(if !report.failures.is_empty() {
@@ -120,58 +239,4 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::SUCCESS
     })
-}
-
-/// A preview whose program did not run is a failure of the module.
-fn check_preview(module: MeasuredModule) -> anyhow::Result<MeasuredModule> {
-    match &module.phases.preview {
-        Some(preview) if !preview.ran => {
-            bail!(
-                "pulumi did not run the program:\n{}",
-                preview.messages.join("\n")
-            )
-        }
-        _ => Ok(module),
-    }
-}
-
-/// Where one module is measured.
-struct Bench<'a> {
-    /// The module's folder.
-    folder: Utf8PathBuf,
-    pristine: &'a Pristine,
-    /// For every go command.
-    environment: &'a crate::process::Environment,
-}
-
-impl Bench<'_> {
-    fn measure(&self, module: &Module, runs: u32, preview: bool) -> anyhow::Result<MeasuredModule> {
-        let mut measured = MeasuredModule::new(module);
-        for _ in 0..runs {
-            let surroundings = self.as_shipped()?;
-            let (graph, program) = (
-                surroundings.path("graph.json"),
-                surroundings.path("program"),
-            );
-            let build = || go::build(&self.folder, &graph, &program, &surroundings.environment());
-            measured.phases.first.add(&build()?);
-            fs_err::remove_file(&program)?;
-            measured.phases.relink.add(&build()?);
-            measured.phases.noop.add(&build()?);
-        }
-        if preview {
-            for _ in 0..runs {
-                let surroundings = self.as_shipped()?;
-                let shown = preview::run(&self.folder, &surroundings)?;
-                measured.phases.preview.get_or_insert_default().add(shown);
-            }
-        }
-        Ok(measured)
-    }
-
-    /// Removes what earlier builds left and makes new folders for temporary files and fallback caches.
-    fn as_shipped(&self) -> anyhow::Result<Surroundings> {
-        self.pristine.restore()?;
-        Surroundings::new(self.environment)
-    }
 }

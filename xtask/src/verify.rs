@@ -83,7 +83,7 @@ pub fn run(
             "--source",
             ELSEWHERE,
             "--preview",
-            "1",
+            "sample",
             "--json",
             "-",
         ];

@@ -9,34 +9,14 @@
 
 use anyhow::bail;
 use camino::Utf8Path;
+use report::Phase;
 use serde_json::Value;
 
 use super::pristine::Surroundings;
-use super::report::{PreviewPhase, rounded};
 use crate::exit::BadInput;
-use crate::process::{self, Environment, Finished};
+use crate::process::{self, Environment, Finished, rounded};
 
 const MESSAGE_LINES: usize = 12;
-
-/// What failed downloads and look-ups have in common.
-const NETWORK: [&str; 8] = [
-    "dial tcp",
-    "lookup ",
-    "module lookup disabled",
-    "no such host",
-    "network is unreachable",
-    "connection refused",
-    "proxyconnect tcp",
-    "TLS handshake",
-];
-
-/// Pulumi's own look for plugins and updates, which is none of the go command's.
-const NOT_GO: [&str; 4] = [
-    "resource plugin",
-    "get.pulumi.com",
-    "api.pulumi.com",
-    "api.github.com",
-];
 
 /// Fails unless Pulumi and its language host for Go are there.
 pub fn check_tools() -> Result<(), BadInput> {
@@ -51,7 +31,11 @@ pub fn check_tools() -> Result<(), BadInput> {
 }
 
 /// Previews the module in `folder`; the time is that of `pulumi preview` alone.
-pub fn run(folder: &Utf8Path, surroundings: &Surroundings) -> anyhow::Result<PreviewPhase> {
+pub fn run(
+    folder: &Utf8Path,
+    surroundings: &Surroundings,
+    mut environment: Environment,
+) -> anyhow::Result<Phase> {
     let (project, state) = (surroundings.path("project"), surroundings.path("state"));
     fs_err::create_dir(&project)?;
     fs_err::create_dir(&state)?;
@@ -61,7 +45,6 @@ pub fn run(folder: &Utf8Path, surroundings: &Surroundings) -> anyhow::Result<Pre
         project.join("Pulumi.yaml"),
         format!("name: verifier\nruntime: go\nmain: {main}\n"),
     )?;
-    let mut environment = surroundings.environment();
     environment.extend([
         ("PULUMI_HOME", surroundings.path("pulumi").into_string()),
         ("PULUMI_BACKEND_URL", format!("file://{state}")),
@@ -97,15 +80,17 @@ pub fn run(folder: &Utf8Path, surroundings: &Surroundings) -> anyhow::Result<Pre
     ];
     let finished = pulumi(&arguments, &project, &environment)?;
     let ran = has_stack(&fs_err::read_to_string(&log).unwrap_or_default());
-    Ok(PreviewPhase {
+    if !ran {
+        bail!(
+            "pulumi did not run the program:\n{}",
+            finished.first_lines(MESSAGE_LINES).join("\n")
+        );
+    }
+    Ok(Phase {
         wall_ms: vec![rounded(finished.wall_ms)],
-        ran,
-        network_errors: network_errors(&finished),
-        messages: if ran {
-            Vec::new()
-        } else {
-            finished.first_lines(MESSAGE_LINES)
-        },
+        peak_memory_bytes: finished.usage.peak_memory_bytes,
+        written_bytes: finished.usage.written_bytes,
+        ..Phase::default()
     })
 }
 
@@ -127,27 +112,9 @@ fn has_stack(events: &str) -> bool {
         .any(|event| event["resourcePreEvent"]["metadata"]["type"] == "pulumi:pulumi:Stack")
 }
 
-fn network_errors(finished: &Finished) -> Vec<String> {
-    let mut lines = Vec::new();
-    for line in finished.first_lines(usize::MAX) {
-        let line = line.trim();
-        let is_network = NETWORK.iter().any(|part| line.contains(part));
-        let is_go = !NOT_GO.iter().any(|part| line.contains(part));
-        if is_network
-            && is_go
-            && lines.len() < MESSAGE_LINES
-            && !lines.iter().any(|known| known == line)
-        {
-            lines.push(line.to_owned());
-        }
-    }
-    lines
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::process::ExitStatusExt as _;
 
     #[test]
     fn the_stack_event_tells_that_the_program_ran() {
@@ -157,26 +124,5 @@ mod tests {
         assert!(has_stack(&format!("{prelude}\n{stack}\n")));
         assert!(!has_stack(&format!("{prelude}\n{error}\n{{\"cut")));
         assert!(!has_stack(""));
-    }
-
-    #[test]
-    fn only_the_network_errors_of_go_count() {
-        let stderr = "\
-            go: example.com/x@v1.2.3: module lookup disabled by GOPROXY=off\n\
-            go: example.com/x@v1.2.3: module lookup disabled by GOPROXY=off\n  \
-            go: y: Get \"https://proxy.example.com/y\": dial tcp: lookup proxy.example.com: no such host\n\
-            warning: Get \"https://api.pulumi.com/\": dial tcp: lookup api.pulumi.com: no such host\n\
-            error: no resource plugin 'pulumi-resource-civo' found\n";
-        let finished = Finished {
-            status: std::process::ExitStatus::from_raw(0),
-            stdout: Vec::new(),
-            stderr: stderr.as_bytes().to_vec(),
-            wall_ms: 0.0,
-        };
-        let expected = [
-            "go: example.com/x@v1.2.3: module lookup disabled by GOPROXY=off",
-            "go: y: Get \"https://proxy.example.com/y\": dial tcp: lookup proxy.example.com: no such host",
-        ];
-        assert_eq!(network_errors(&finished), expected);
     }
 }

@@ -74,6 +74,23 @@ impl Pristine {
         })
     }
 
+    /// What is new in GOCACHE, and in the folder of `surroundings` that stands in for it where it cannot be written.
+    pub fn added(&self, surroundings: &Surroundings) -> anyhow::Result<Added> {
+        let new = list(&self.gocache)?;
+        let new = new.difference(&self.files);
+        let elsewhere = [FALLBACK, COLD].map(|folder| list(&surroundings.path(folder)));
+        let mut added = Added::default();
+        for files in elsewhere {
+            for path in files? {
+                added.count(&path)?;
+            }
+        }
+        for path in new {
+            added.count(path)?;
+        }
+        Ok(added)
+    }
+
     /// Removes what is new and restores what was changed.
     pub fn restore(&self) -> anyhow::Result<()> {
         let now = list(&self.gocache)?;
@@ -105,6 +122,35 @@ fn list(gocache: &Utf8Path) -> anyhow::Result<HashSet<std::path::PathBuf>> {
     Ok(files)
 }
 
+/// Files that builds added.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Added {
+    pub files: u64,
+    pub bytes: u64,
+}
+
+impl Added {
+    fn count(&mut self, path: &std::path::Path) -> anyhow::Result<()> {
+        self.files += 1;
+        self.bytes += fs_err::symlink_metadata(path)?.len();
+        Ok(())
+    }
+
+    /// What came since `earlier`.
+    pub fn since(self, earlier: Self) -> Self {
+        Self {
+            files: self.files.saturating_sub(earlier.files),
+            bytes: self.bytes.saturating_sub(earlier.bytes),
+        }
+    }
+}
+
+/// Name of the folder below [`Surroundings`] for caches of the user.
+const FALLBACK: &str = "cache";
+
+/// Name of the empty GOCACHE below [`Surroundings`] of a cold build.
+pub const COLD: &str = "go-build";
+
 /// New folders for all that a build may write outside GOCACHE; removed when dropped.
 #[derive(Debug)]
 pub struct Surroundings {
@@ -114,25 +160,21 @@ pub struct Surroundings {
 
 impl Surroundings {
     /// The folders lie where this process has its temporary files.
-    pub fn new(environment: &Environment) -> anyhow::Result<Self> {
+    pub fn new(environment: Environment) -> anyhow::Result<Self> {
         let root = tempfile::Builder::new().prefix("verifier-").tempdir();
         let root = root.context(
             "failed to make a temporary folder; set TMPDIR to a folder that can be written",
         )?;
-        let mut surroundings = Self {
-            root,
-            environment: environment.clone(),
-        };
+        let mut surroundings = Self { root, environment };
         for (name, folder) in [
             ("HOME", "home"),
             ("TMPDIR", "tmp"),
-            ("XDG_CACHE_HOME", "cache"),
+            ("XDG_CACHE_HOME", FALLBACK),
         ] {
             let path = surroundings.path(folder);
             fs_err::create_dir(&path)?;
             surroundings.environment.push((name, path.into_string()));
         }
-        surroundings.environment.push(("GOPROXY", "off".into()));
         Ok(surroundings)
     }
 
@@ -171,6 +213,16 @@ mod tests {
             fs_err::create_dir_all(gocache.join(name).parent().unwrap()).unwrap();
             fs_err::write(gocache.join(name), "new").unwrap();
         }
+        let surroundings = Surroundings::new(Vec::new()).unwrap();
+        fs_err::write(surroundings.path(FALLBACK).join("x-d"), "four").unwrap();
+        let added = pristine.added(&surroundings).unwrap();
+        assert_eq!(
+            added,
+            Added {
+                files: 4,
+                bytes: 13
+            }
+        );
         pristine.restore().unwrap();
         pristine.restore().unwrap();
         assert_eq!(list(gocache).unwrap(), pristine.files);
@@ -201,7 +253,7 @@ mod tests {
 
     #[test]
     fn surroundings_are_new_and_go_away() {
-        let surroundings = Surroundings::new(&vec![("GOCACHE", "/c".into())]).unwrap();
+        let surroundings = Surroundings::new(vec![("GOCACHE", "/c".into())]).unwrap();
         let environment = surroundings.environment();
         assert_eq!(environment[0], ("GOCACHE", "/c".into()));
         for name in ["HOME", "TMPDIR", "XDG_CACHE_HOME"] {

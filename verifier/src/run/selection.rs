@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use camino::Utf8Path;
 use modules::{Discovery, Module};
+use report::name;
 
-use super::report::name;
 use crate::exit::BadInput;
 
 /// Names listed in an error; more would hide it.

@@ -5,46 +5,35 @@ use std::fmt::Write as _;
 use comfy_table::{CellAlignment, Table, presets};
 use gocache::Ratio;
 
-use super::report::{Report, median};
+use report::{Failure, Phase, PhaseName, Report};
 
 /// Names in one warning; the JSON has more.
 const NAMES: usize = 5;
 
-/// The table and the summary line.
+/// The table and the summary line. A phase that no module has gets no column.
 pub fn render(report: &Report) -> String {
-    let with_preview = report
-        .modules
-        .iter()
-        .any(|module| module.phases.preview.is_some());
-    let mut header = vec![
-        "provider",
-        "component",
-        "first ms",
-        "relink ms",
-        "noop ms",
-        "packages",
-        "links",
-    ];
-    if with_preview {
-        header.push("preview ms");
-    }
+    let phases: Vec<PhaseName> = PhaseName::ALL
+        .into_iter()
+        .filter(|name| {
+            report
+                .modules
+                .iter()
+                .any(|module| module.phases.contains_key(name))
+        })
+        .collect();
     let mut table = Table::new();
+    let header = ["provider", "component"].map(str::to_owned).into_iter();
+    let header = header.chain(phases.iter().map(|name| format!("{name} ms")));
+    let header = header.chain(["packages", "links", "index"].map(str::to_owned));
     table
         .load_preset(presets::UTF8_FULL_CONDENSED)
         .set_header(header);
     for module in &report.modules {
-        let phases = &module.phases;
-        let ms = |values: &[f64]| format!("{:.0}", median(values));
-        let mut row = vec![
-            module.provider.clone(),
-            module.component.clone(),
-            ms(&phases.first.wall_ms),
-            ms(&phases.relink.wall_ms),
-            ms(&phases.noop.wall_ms),
-            count(phases.first.packages),
-            count(phases.first.links),
-        ];
-        row.extend(phases.preview.as_ref().map(|preview| ms(&preview.wall_ms)));
+        let mut row = vec![module.provider.clone(), module.component.clone()];
+        let times = phases.iter().map(|name| module.phases.get(name));
+        row.extend(times.map(|phase| phase.map_or_else(String::new, time)));
+        let first = module.first().cloned().unwrap_or_default();
+        row.extend([first.packages, first.links, first.index].map(count));
         table.add_row(row);
     }
     for failure in &report.failures {
@@ -57,6 +46,22 @@ pub fn render(report: &Report) -> String {
     // Writing to a string cannot fail.
     let _ = writeln!(text, "{}", summary(report));
     text
+}
+
+/// The median, with the fastest and slowest of several runs.
+fn time(phase: &Phase) -> String {
+    let median = phase.median_ms();
+    let (min, max) = phase
+        .wall_ms
+        .iter()
+        .fold((f64::INFINITY, 0.0), |(min, max): (f64, f64), ms| {
+            (min.min(*ms), max.max(*ms))
+        });
+    if phase.wall_ms.len() < 2 {
+        format!("{median:.0}")
+    } else {
+        format!("{median:.0} ({min:.0}–{max:.0})")
+    }
 }
 
 fn summary(report: &Report) -> String {
@@ -73,23 +78,21 @@ fn summary(report: &Report) -> String {
         None => "no module was built".into(),
     };
     if !report.failures.is_empty() {
-        let names: Vec<_> = report
-            .failures
-            .iter()
-            .map(|failure| super::report::name(&failure.provider, &failure.component))
-            .collect();
+        let names: Vec<_> = report.failures.iter().map(Failure::name).collect();
         let _ = write!(text, "; failed: {}", names.join(", "));
     }
     text
 }
 
-/// A line for each module of which something did not come from the cache, or whose preview was not as it should be.
+/// A line for each module of which something did not come from the cache in its first build, and for each phase that
+/// asked for the network.
 pub fn warnings(report: &Report) -> Vec<String> {
     let mut lines = Vec::new();
     for module in &report.modules {
         let name = module.name();
-        let first = &module.phases.first;
-        let misses = first.packages.total - first.packages.hits;
+        let first = module.first().cloned().unwrap_or_default();
+        let packages = first.packages.unwrap_or_default();
+        let misses = packages.total - packages.hits;
         if misses > 0 {
             let mut names: Vec<_> = first
                 .compiled
@@ -105,24 +108,28 @@ pub fn warnings(report: &Report) -> Vec<String> {
                 names.join(", ")
             ));
         }
-        if !first.links.is_full() {
+        if first.links.is_some_and(|links| !links.is_full()) {
             lines.push(format!(
                 "warning: {name}: the executable was linked, it is not in the cache"
             ));
         }
-        if let Some(preview) = &module.phases.preview {
-            let errors = preview.network_errors.iter();
-            lines
-                .extend(errors.map(|line| {
-                    format!("warning: {name}: the preview needed the network: {line}")
+        for (phase, measured) in &module.phases {
+            // Fetching is what it measures.
+            if *phase != PhaseName::ColdModules {
+                let requests = measured.network_requests.iter();
+                lines.extend(requests.map(|request| {
+                    format!("warning: {name}: {phase} asked the network: {request}")
                 }));
+            }
         }
     }
     lines
 }
 
-fn count(ratio: Ratio) -> String {
-    format!("{}/{}", ratio.hits, ratio.total)
+fn count(ratio: Option<Ratio>) -> String {
+    ratio.map_or_else(String::new, |ratio| {
+        format!("{}/{}", ratio.hits, ratio.total)
+    })
 }
 
 /// Rounded down, so that only all of them are 100 %.
@@ -131,17 +138,63 @@ fn percent(ratio: Ratio) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::report::tests::{build, report};
-    use super::super::report::{Failure, PreviewPhase};
+pub mod tests {
     use super::*;
+    use gocache::{Hits, Identity};
+    use report::{MeasuredModule, SCHEMA, Summary, Verifier};
+
+    /// A build of `total` packages, of which `hits` came from the cache.
+    pub fn build(wall_ms: f64, hits: u64, total: u64, linked: bool) -> Phase {
+        let compiled = (0..total - hits).map(|number| format!("p{number:02}"));
+        let hits = Hits {
+            packages: Ratio { hits, total },
+            links: Ratio {
+                hits: u64::from(!linked),
+                total: 1,
+            },
+            compiled: compiled.collect(),
+            linked: Vec::new(),
+        };
+        Phase::of_build(wall_ms, &hits)
+    }
+
+    /// A report of modules of civo with these first builds.
+    pub fn report(modules: &[(&str, Phase)]) -> Report {
+        let modules: Vec<_> = modules
+            .iter()
+            .map(|(component, first)| MeasuredModule {
+                provider: "civo".into(),
+                component: (*component).into(),
+                path: (*component).into(),
+                phases: [(PhaseName::First, first.clone())].into(),
+                list_ms: Vec::new(),
+                probe_ms: Vec::new(),
+            })
+            .collect();
+        let env = serde_json::from_str(include_str!("../../../gocache/tests/fixtures/go-env.json"));
+        Report {
+            schema: SCHEMA,
+            measured_at_s: None,
+            identity: Identity::from_go_env(&env.unwrap()).unwrap(),
+            image: None,
+            packs: Vec::new(),
+            summary: Summary::of(&modules),
+            modules,
+            failures: Vec::new(),
+            skipped: Vec::new(),
+            verifier: Verifier {
+                version: "0".into(),
+            },
+        }
+    }
 
     #[test]
     fn shows_every_module_and_the_summary() {
-        let mut report = report(&[
-            ("volume", build(312.4, 9_999, 10_000, true)),
-            ("dns", build(298.0, 10, 10, false)),
-        ]);
+        let mut volume = build(312.4, 9_999, 10_000, true);
+        volume.index = Some(Ratio { hits: 3, total: 4 });
+        volume.add(build(500.0, 10_000, 10_000, false));
+        let mut report = report(&[("volume", volume), ("dns", build(298.0, 10, 10, false))]);
+        report.modules[1].add(PhaseName::Cold, build(40_000.0, 0, 10, true));
         report.failures.push(Failure {
             provider: "civo".into(),
             component: "broken".into(),
@@ -150,35 +203,28 @@ mod tests {
         });
         let text = render(&report);
         let expected = "\
-┌──────────┬───────────┬──────────┬───────────┬─────────┬────────────┬───────┐
-│ provider ┆ component ┆ first ms ┆ relink ms ┆ noop ms ┆   packages ┆ links │
-╞══════════╪═══════════╪══════════╪═══════════╪═════════╪════════════╪═══════╡
-│ civo     ┆ volume    ┆      312 ┆        20 ┆       5 ┆ 9999/10000 ┆   0/1 │
-│ civo     ┆ dns       ┆      298 ┆        20 ┆       5 ┆      10/10 ┆   1/1 │
-│ civo     ┆ broken    ┆   failed ┆           ┆         ┆            ┆       │
-└──────────┴───────────┴──────────┴───────────┴─────────┴────────────┴───────┘
+┌──────────┬───────────┬─────────┬───────────────┬────────────┬───────┬───────┐
+│ provider ┆ component ┆ cold ms ┆      first ms ┆   packages ┆ links ┆ index │
+╞══════════╪═══════════╪═════════╪═══════════════╪════════════╪═══════╪═══════╡
+│ civo     ┆ volume    ┆         ┆ 312 (312–500) ┆ 9999/10000 ┆   0/1 ┆   3/4 │
+│ civo     ┆ dns       ┆   40000 ┆           298 ┆      10/10 ┆   1/1 ┆       │
+│ civo     ┆ broken    ┆  failed ┆               ┆            ┆       ┆       │
+└──────────┴───────────┴─────────┴───────────────┴────────────┴───────┴───────┘
 first build of 2 modules: p50 298 ms, p95 312 ms, max 312 ms; from the cache: 99.9 % of packages, 50.0 % of links; failed: civo/broken
 ";
         assert_eq!(text, expected);
     }
 
     #[test]
-    fn misses_are_named() {
-        let mut report = report(&[
-            ("a", build(1.0, 3, 10, true)),
-            ("b", build(1.0, 10, 10, false)),
-        ]);
-        report.modules[1].phases.preview = Some(PreviewPhase {
-            network_errors: vec!["go: dial tcp".into()],
-            ..PreviewPhase::default()
-        });
+    fn misses_and_requests_are_named() {
+        let asked = build(1.0, 10, 10, false).with_requests(vec!["GET /go/x".into()]);
+        let report = report(&[("a", build(1.0, 3, 10, true)), ("b", asked)]);
         let expected = [
             "warning: civo/a: 7 packages were compiled: p00, p01, p02, p03, p04, …",
             "warning: civo/a: the executable was linked, it is not in the cache",
-            "warning: civo/b: the preview needed the network: go: dial tcp",
+            "warning: civo/b: first asked the network: GET /go/x",
         ];
         assert_eq!(warnings(&report), expected);
-        assert!(render(&report).contains("preview ms"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Targets on the command line, and the modules that miss them.
 
-use super::report::Report;
+use report::Report;
 
 /// Targets for the first build of every module.
 #[derive(Debug, Default, clap::Args)]
@@ -27,7 +27,10 @@ impl Targets {
     pub fn missed_by(&self, report: &Report) -> Vec<String> {
         let mut missed = Vec::new();
         for module in &report.modules {
-            let first_ms = module.first_median_ms();
+            let Some(first) = module.first() else {
+                continue;
+            };
+            let first_ms = first.median_ms();
             if let Some(target_ms) = self.target_ms.filter(|target_ms| first_ms > *target_ms) {
                 let over_ms = first_ms - target_ms;
                 let name = module.name();
@@ -35,7 +38,7 @@ impl Targets {
                     "target missed: {name}: the first build took {first_ms:.0} ms, {over_ms:.0} ms more than {target_ms} ms"
                 ));
             }
-            let packages = module.phases.first.packages;
+            let packages = first.packages.unwrap_or_default();
             if let Some(target) = self.min_hit_rate.filter(|target| packages.rate() < *target) {
                 missed.push(format!(
                     "target missed: {}: {} of {} packages came from the cache, a share of {:.4} instead of {target}",
@@ -52,8 +55,8 @@ impl Targets {
 
 #[cfg(test)]
 mod tests {
-    use super::super::report::tests::{build, report};
     use super::*;
+    use crate::run::table::tests::{build, report};
 
     #[test]
     fn each_miss_is_named_with_its_amount() {

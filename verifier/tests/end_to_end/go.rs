@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::process::Output;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use assert_cmd::Command;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -28,7 +28,11 @@ impl Folder {
     pub fn write(&self, name: &str, content: &str) {
         let path = self.path(name);
         fs_err::create_dir_all(path.parent().unwrap()).unwrap();
-        fs_err::write(path, content).unwrap();
+        fs_err::write(&path, content).unwrap();
+        // Go indexes no package with a file that is younger than two seconds.
+        let modified = SystemTime::now() - Duration::from_secs(3_600);
+        let file = fs_err::File::options().append(true).open(path).unwrap();
+        file.file().set_modified(modified).unwrap();
     }
 
     /// A Go module with a main package and a package that it imports; nothing of the standard library but the

@@ -1,5 +1,7 @@
 //! `verifier run` on a source of two small modules.
 
+use std::collections::BTreeMap;
+
 use assert_cmd::Command;
 use gocache::{HashLog, Store};
 use serde_json::{Value, json};
@@ -231,4 +233,115 @@ fn bad_input_is_refused_before_anything_is_built() {
     let missing = Folder::new();
     let assert = verifier(&missing, &[]).assert().code(2);
     assert!(text(&assert.get_output().stderr).contains("the source src does not exist"));
+}
+
+#[test]
+fn every_phase_is_measured_and_nothing_stays() {
+    let folder = source();
+    let store = warm(&folder);
+    let before = snapshot(&store);
+    let assert = verifier(
+        &folder,
+        &["--all-phases", "--json", "-", "--module", "civo/greet"],
+    )
+    .assert()
+    .success();
+    assert_as_before(&store, &before);
+    let report: Value = serde_json::from_slice(&assert.get_output().stdout).unwrap();
+    let module = &report["modules"][0];
+    let phases = module["phases"].as_object().unwrap();
+    let first = &phases["first"];
+    let total = first["packages"]["total"].as_u64().unwrap();
+    let counts = |phase: &str| {
+        let phase = &phases[phase];
+        let number = |value: &Value| value.as_u64().unwrap();
+        let misses = |ratio: &Value| number(&ratio["total"]) - number(&ratio["hits"]);
+        (misses(&phase["packages"]), misses(&phase["links"]))
+    };
+    assert_eq!(counts("first"), (0, 0));
+    // Of the program itself nothing changes for the packages that it imports.
+    assert_eq!(counts("edited"), (1, 1));
+    assert_eq!(counts("cold"), (total, 1));
+    assert_eq!(counts("cold-modules"), (total, 1));
+    // Root empties the page cache, unless its container forbids it.
+    if let Some(reason) = report["skipped"].get(0) {
+        assert_eq!(reason["phase"], "first-cold-disk");
+    } else {
+        assert_eq!(counts("first-cold-disk"), (0, 0));
+    }
+    for (name, phase) in phases {
+        assert_eq!(phase["network_attempts"], 0, "{name}");
+        assert!(
+            phase["peak_memory_bytes"].as_u64().unwrap() > 1_000_000,
+            "{name}"
+        );
+    }
+    assert_eq!(first["added_files"], 0);
+    // An index and an archive, each with its entry.
+    assert!(phases["edited"]["added_files"].as_u64().unwrap() >= 4);
+    assert!(phases["cold"]["added_files"].as_u64().unwrap() > 2 * total);
+    assert_eq!(module["list_ms"].as_array().unwrap().len(), 1);
+    assert_eq!(module["probe_ms"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn hits_are_those_that_a_gocacheprog_counts() {
+    let folder = source();
+    let store = warm(&folder);
+    // Some of everything is missing: indexes, a package of the runtime and what depends on it, the program.
+    let outputs = store.files().unwrap().into_iter();
+    let outputs = outputs.map(|file| store.root().join(file.path));
+    let (indexes, archives): (Vec<_>, Vec<_>) = outputs
+        .filter(|path| path.as_str().ends_with("-d"))
+        .partition(|path| fs_err::read(path).unwrap().starts_with(b"go index"));
+    for path in indexes.iter().take(2).chain(archives.iter().take(1)) {
+        fs_err::remove_file(path).unwrap();
+    }
+    folder.write(
+        &format!("{GREET}/main.go"),
+        "package main\n\nfunc main() { println(\"changed\") }\n",
+    );
+    let assert = verifier(&folder, &["--json", "-", "--module", "civo/greet"]).assert();
+    let report: Value = serde_json::from_slice(&assert.success().get_output().stdout).unwrap();
+    let first = &report["modules"][0]["phases"]["first"];
+
+    let program = assert_cmd::cargo::cargo_bin!("verifier").display();
+    let log = folder.path("log");
+    let mut build = folder.go("gocache");
+    build.current_dir(folder.path(GREET)).env(
+        "GOCACHEPROG",
+        format!("{program} cacheprog --shipped {} --log {log}", store.root()),
+    );
+    build
+        .args(["build", "-o", folder.path("program").as_str(), "."])
+        .assert()
+        .success();
+    let log = fs_err::read_to_string(log).unwrap();
+    let lines = |kind: &str| -> BTreeMap<String, String> {
+        let lines = log.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+        lines
+            .filter(|line| line[0] == kind)
+            .map(|line| (line[1].to_owned(), line[2].to_owned()))
+            .collect()
+    };
+    // What the go command was given, and what it had to make, by the first bytes of the output.
+    let count = |kind: &str, magic: &[u8]| {
+        let outputs = lines(kind).into_values();
+        let files = outputs.map(|output| store.output_path(&output.parse().unwrap()));
+        files
+            .filter(|file| fs_err::read(file).unwrap().starts_with(magic))
+            .count()
+    };
+    for (what, magic) in [
+        ("packages", &b"!<arch>"[..]),
+        ("links", b"\x7fELF"),
+        ("index", b"go index"),
+    ] {
+        let (hits, made) = (count("hit", magic), count("put", magic));
+        assert_eq!(first[what]["hits"], hits, "{what}");
+        // The executable is not put into the cache.
+        let total = if what == "links" { 1 } else { hits + made };
+        assert_eq!(first[what]["total"], total, "{what}");
+        assert!(hits < total, "{what}");
+    }
 }

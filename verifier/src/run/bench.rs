@@ -1,0 +1,218 @@
+//! Measures one module in every phase that was asked for.
+//!
+//! Each phase starts from the state as shipped: what earlier builds added is removed, and home, temporary files and the
+//! user's caches are new folders. Only `relink` and `noop` go on where the build before them ended.
+
+use std::collections::BTreeSet;
+
+use camino::Utf8Path;
+use gocache::Sha256Hash;
+use modules::Module;
+use report::{MeasuredModule, Phase, PhaseName, SkippedPhase};
+
+use super::network::Network;
+use super::pristine::{Added, COLD, Pristine, Surroundings};
+use super::probe;
+use super::{cold_disk, edited, index, preview};
+use crate::go;
+use crate::process::Environment;
+
+/// What all modules have in common.
+#[derive(Debug)]
+pub struct Bench<'a> {
+    pub source: &'a Utf8Path,
+    pub gocache: &'a Utf8Path,
+    pub pristine: &'a Pristine,
+    pub network: &'a Network,
+    /// For every go command.
+    pub environment: &'a Environment,
+    /// How often each phase is measured.
+    pub runs: u32,
+}
+
+impl Bench<'_> {
+    /// Measures `module`: `first`, `relink` and `noop` always, of the others what is `wanted`. A phase that cannot be measured here goes to `skipped`, once.
+    pub fn measure(
+        &self,
+        module: &Module,
+        wanted: &BTreeSet<PhaseName>,
+        skipped: &mut Vec<SkippedPhase>,
+    ) -> anyhow::Result<MeasuredModule> {
+        let mut measured = MeasuredModule::new(module);
+        let folder = self.source.join(&module.path);
+        let index_ids = self.index_ids(&folder)?;
+        for _ in 0..self.runs {
+            measured.probe_ms.push(probe::run()?);
+            let surroundings = self.as_shipped()?;
+            let environment = self.offline(&surroundings);
+            let first = Phase {
+                index: Some(index::answered(&index_ids, self.gocache)?),
+                ..self.build(&folder, &surroundings, &environment, Added::default())?
+            };
+            measured.add(PhaseName::First, first);
+            for phase in [PhaseName::Relink, PhaseName::Noop] {
+                if phase == PhaseName::Relink {
+                    fs_err::remove_file(surroundings.path(PROGRAM))?;
+                }
+                let before = self.pristine.added(&surroundings)?;
+                let run = self.build(&folder, &surroundings, &environment, before)?;
+                measured.add(phase, run);
+            }
+            let surroundings = self.as_shipped()?;
+            let list_ms = go::list_ms(&folder, &self.offline(&surroundings))?;
+            measured.list_ms.push(list_ms);
+        }
+        if wanted.contains(&PhaseName::FirstColdDisk) {
+            self.first_cold_disk(&folder, &mut measured, skipped)?;
+        }
+        for _ in 0..self.runs {
+            if wanted.contains(&PhaseName::Edited) {
+                let surroundings = self.as_shipped()?;
+                let environment = self.offline(&surroundings);
+                let copy = surroundings.path("source");
+                let copied = edited::copy(self.source, &module.path, &copy, &environment)?;
+                // Copying asked the go command about packages at another path; the copy is new to it all the same.
+                self.pristine.restore()?;
+                let run = self.build(&copied, &surroundings, &environment, Added::default())?;
+                measured.add(PhaseName::Edited, run);
+            }
+            if wanted.contains(&PhaseName::Preview) {
+                let surroundings = self.as_shipped()?;
+                let run = preview::run(&folder, &surroundings, self.offline(&surroundings))?;
+                let run = self.account(run, &surroundings, Added::default())?;
+                measured.add(PhaseName::Preview, run);
+            }
+            if wanted.contains(&PhaseName::Cold) {
+                let surroundings = self.as_shipped()?;
+                let mut environment = self.offline(&surroundings);
+                environment.extend(cold(&surroundings));
+                let run = self.build(&folder, &surroundings, &environment, Added::default())?;
+                measured.add(PhaseName::Cold, run);
+            }
+        }
+        if wanted.contains(&PhaseName::ColdModules) {
+            self.cold_modules(&folder, &mut measured, skipped)?;
+        }
+        Ok(measured)
+    }
+
+    fn first_cold_disk(
+        &self,
+        folder: &Utf8Path,
+        measured: &mut MeasuredModule,
+        skipped: &mut Vec<SkippedPhase>,
+    ) -> anyhow::Result<()> {
+        for _ in 0..self.runs {
+            let surroundings = self.as_shipped()?;
+            if let Err(error) = cold_disk::drop_caches() {
+                skip(
+                    skipped,
+                    PhaseName::FirstColdDisk,
+                    format!("the page cache cannot be emptied here: {error}"),
+                );
+                break;
+            }
+            let environment = self.offline(&surroundings);
+            let run = self.build(folder, &surroundings, &environment, Added::default())?;
+            measured.add(PhaseName::FirstColdDisk, run);
+        }
+        Ok(())
+    }
+
+    /// The download may fail where there is no network, which is no fault of the module's: it has built before.
+    fn cold_modules(
+        &self,
+        folder: &Utf8Path,
+        measured: &mut MeasuredModule,
+        skipped: &mut Vec<SkippedPhase>,
+    ) -> anyhow::Result<()> {
+        for _ in 0..self.runs {
+            let surroundings = self.as_shipped()?;
+            let mut environment = surroundings.environment();
+            environment.extend(cold(&surroundings));
+            let flags = std::env::var("GOFLAGS").unwrap_or_default();
+            environment.extend([
+                ("GOMODCACHE", surroundings.path("go-mod").into_string()),
+                ("GOFLAGS", format!("{flags} -modcacherw").trim().to_owned()),
+            ]);
+            match self.build(folder, &surroundings, &environment, Added::default()) {
+                Ok(run) => measured.add(PhaseName::ColdModules, run),
+                Err(error) => {
+                    let reason = format!("{}: {error:#}", measured.name());
+                    skip(skipped, PhaseName::ColdModules, reason);
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What the package index is asked for; leaves the state as shipped.
+    fn index_ids(&self, folder: &Utf8Path) -> anyhow::Result<BTreeSet<Sha256Hash>> {
+        let surroundings = self.as_shipped()?;
+        let ids = index::look_ups(folder, &self.offline(&surroundings))?;
+        self.pristine.restore()?;
+        Ok(ids)
+    }
+
+    /// Removes what earlier builds left and makes new folders for temporary files and fallback caches.
+    fn as_shipped(&self) -> anyhow::Result<Surroundings> {
+        self.pristine.restore()?;
+        Surroundings::new(self.environment.clone())
+    }
+
+    fn offline(&self, surroundings: &Surroundings) -> Environment {
+        let mut environment = surroundings.environment();
+        environment.extend(self.network.environment());
+        environment
+    }
+
+    fn build(
+        &self,
+        folder: &Utf8Path,
+        surroundings: &Surroundings,
+        environment: &Environment,
+        before: Added,
+    ) -> anyhow::Result<Phase> {
+        let graph = surroundings.path("graph.json");
+        let program = surroundings.path(PROGRAM);
+        // What was asked before this build is not its.
+        self.network.take();
+        let run = go::build(folder, &graph, &program, environment)?;
+        self.account(run, surroundings, before)
+    }
+
+    /// Adds what the run asked of the network and what it left in the caches.
+    fn account(
+        &self,
+        run: Phase,
+        surroundings: &Surroundings,
+        before: Added,
+    ) -> anyhow::Result<Phase> {
+        let requests = self.network.take();
+        let added = self.pristine.added(surroundings)?.since(before);
+        Ok(Phase {
+            added_files: added.files,
+            added_bytes: added.bytes,
+            ..run.with_requests(requests)
+        })
+    }
+}
+
+/// An empty GOCACHE with nothing beside it.
+fn cold(surroundings: &Surroundings) -> Environment {
+    vec![
+        ("GOCACHE", surroundings.path(COLD).into_string()),
+        ("GOCACHEPROG", String::new()),
+    ]
+}
+
+/// Name of the executable in its folder.
+const PROGRAM: &str = "program";
+
+fn skip(skipped: &mut Vec<SkippedPhase>, phase: PhaseName, reason: String) {
+    if skipped.iter().all(|known| known.phase != phase) {
+        eprintln!("skipped {phase}: {reason}");
+        skipped.push(SkippedPhase { phase, reason });
+    }
+}
