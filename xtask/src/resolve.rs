@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, bail};
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 use gocache::{GoModule, Sha256Hash};
 use modules::Module;
 use serde::{Deserialize, Serialize};
@@ -57,24 +57,49 @@ impl GoMod {
         })
     }
 
-    /// Digests of the files that decide which Go modules it requires: its own go.mod, go.work, and the go.mod of each
-    /// folder that one of them names, all with their sums.
-    fn digest(&self, source: &Utf8Path) -> Result<Vec<(Utf8PathBuf, Sha256Hash)>> {
-        let mut files: BTreeSet<Utf8PathBuf> = BTreeSet::new();
-        for file in std::iter::once(&self.path).chain(&self.go_work) {
-            let text = fs_err::read_to_string(source.join(file))?;
-            let folders =
-                named_folders(&text).map(|folder| file.with_file_name(folder).join("go.mod"));
-            files.extend(folders.chain([file.clone()]));
-        }
-        let mut digests = Vec::new();
-        for file in files.iter().flat_map(|file| [file.clone(), sums_of(file)]) {
-            if source.join(&file).is_file() {
-                digests.push((file.clone(), gocache::hash_file(&source.join(&file))?.0));
+    /// The files that decide which Go modules it requires, relative to the source: its own go.mod, go.work, the go.mod of
+    /// each folder that one of them names, all with their sums.
+    fn module_files(&self, source: &Utf8Path) -> Result<BTreeSet<Utf8PathBuf>> {
+        let mut files = BTreeSet::new();
+        let mut new: Vec<Utf8PathBuf> = self.go_work.iter().chain([&self.path]).cloned().collect();
+        while let Some(file) = new.pop() {
+            if !source.join(&file).is_file() || !files.insert(file.clone()) {
+                continue;
             }
+            let text = fs_err::read_to_string(source.join(&file))?;
+            let folders = named_folders(&text);
+            new.extend(folders.map(|folder| normal(&file.with_file_name(folder).join("go.mod"))));
         }
-        Ok(digests)
+        let sums: Vec<_> = files.iter().map(|file| sums_of(file)).collect();
+        files.extend(sums.into_iter().filter(|file| source.join(file).is_file()));
+        Ok(files)
     }
+
+    /// Digests of those files.
+    fn digest(&self, source: &Utf8Path) -> Result<Vec<(Utf8PathBuf, Sha256Hash)>> {
+        let files = self.module_files(source)?.into_iter();
+        files
+            .map(|file| {
+                let digest = gocache::hash_file(&source.join(&file))?.0;
+                Ok((file, digest))
+            })
+            .collect()
+    }
+}
+
+/// The path without `.` and `..`; one that leads out of the source keeps its first `..`.
+fn normal(path: &Utf8Path) -> Utf8PathBuf {
+    let mut normal = Utf8PathBuf::new();
+    for component in path.components() {
+        match component {
+            Utf8Component::CurDir => {}
+            Utf8Component::ParentDir if normal.file_name().is_some() => {
+                normal.pop();
+            }
+            other => normal.push(other),
+        }
+    }
+    normal
 }
 
 /// Folders that a go.mod replaces Go modules with, or that a go.work uses: the words that begin with a dot.
@@ -260,7 +285,11 @@ impl Resolver<'_> {
 
     fn fetch(&self, go_mod: &GoMod) -> Result<Requirements> {
         let scratch = self.work.scratch("fetch")?;
-        let sandbox = self.fetching(scratch.path(), go_mod);
+        let files = self.work.scratch("module-files")?;
+        self.copy_module_files(go_mod, files.path())?;
+        let sandbox = self
+            .fetching(scratch.path(), go_mod)
+            .writable(files.path(), SOURCE);
         let downloaded: Vec<Download> =
             stream(&self.go(&sandbox, go_mod, &["go", "mod", "download", "-json"])?)?;
         for arguments in GRAPH {
@@ -274,6 +303,19 @@ impl Resolver<'_> {
             required,
             graph: self.graph(go_mod)?,
         })
+    }
+
+    /// Copies the files that decide what `go_mod` requires: the go command adds hashes to go.sum and go.work.sum, and the
+    /// source is not ours to write to.
+    fn copy_module_files(&self, go_mod: &GoMod, to: &Utf8Path) -> Result<()> {
+        let files = go_mod.module_files(self.source)?.into_iter();
+        // What lies outside of the source is for the go command to miss, if it needs it.
+        for file in files.filter(|file| !file.starts_with("..")) {
+            let copy = to.join(&file);
+            fs_err::create_dir_all(copy.parent().unwrap_or(to))?;
+            fs_err::copy(self.source.join(&file), copy)?;
+        }
+        Ok(())
     }
 
     /// The files that it takes to know the module graph of `go_mod`: those that end up in an empty module cache. Not
@@ -558,7 +600,7 @@ mod tests {
         );
         write(
             "apis/aws/go.mod",
-            "module m\n\nreplace example.com/p => ../../pkg\n",
+            "module m\n\nreplace example.com/p => ../../pkg\n\nreplace example.com/q => ../../../outside\n",
         );
         for path in [
             "used/go.mod",
@@ -578,9 +620,17 @@ mod tests {
             .digest(source)
             .unwrap()
             .into_iter()
-            .map(|(path, _)| path.file_name().unwrap().to_owned())
+            .map(|(path, _)| path.into_string())
             .collect();
-        assert_eq!(files.len(), 7, "{files:?}");
+        let expected = [
+            "apis/aws/go.mod",
+            "go.work",
+            "pkg/go.mod",
+            "pkg/go.sum",
+            "used/go.mod",
+            "used/go.sum",
+        ];
+        assert_eq!(files, expected);
         let before = go_mod.digest(source).unwrap();
         write("other/go.mod", "module changed\n");
         assert_eq!(before, go_mod.digest(source).unwrap());
