@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
-use crate::Identity;
+use crate::{Identity, Sha256Hash};
 
 /// The image's own description, an [`ImageInfo`].
 pub const IMAGE_INFO_PATH: &str = "/usr/local/share/iac-runner/image.json";
 
-/// The folder of the packs' descriptions, a [`PackInfo`] each, named `<pack>.json`.
+/// The folder of the packs' descriptions: `<pack>.json`, a [`PackInfo`], and `<pack>.sha256`, the
+/// [`Checksums`](crate::Checksums) of all that the pack adds to the caches.
 pub const PACKS_PATH: &str = "/usr/local/share/iac-runner/packs";
 
 /// The schema of both files.
@@ -28,6 +29,13 @@ pub struct ImageInfo {
     pub identity: Identity,
     /// The tools in the image (`go`, `pulumi`, …) and their versions.
     pub versions: BTreeMap<String, String>,
+    /// User ID of the owner of the caches; images made before it was noted lack it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner_uid: Option<u32>,
+    /// Modification time of every shipped entry of GOCACHE, in seconds since 1970; images made before it was noted
+    /// lack it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_entry_time: Option<u64>,
 }
 
 /// `packs/<name>.json`.
@@ -47,6 +55,9 @@ pub struct PackInfo {
     pub go_build_bytes: u64,
     /// Its executables in GOCACHE.
     pub executables_bytes: u64,
+    /// Digest of `<pack>.sha256`; packs made before there was such a list lack it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files_sha256: Option<Sha256Hash>,
 }
 
 /// A module of a pack.
@@ -72,6 +83,7 @@ mod tests {
             ("civo", 123, 3)
         );
         assert_eq!(pack.modules[0].component, "volume");
+        assert_eq!(pack.files_sha256, None);
         let back: PackInfo = serde_json::from_str(&serde_json::to_string(&pack).unwrap()).unwrap();
         assert_eq!(back, pack);
     }
@@ -83,10 +95,20 @@ mod tests {
             schema: SCHEMA,
             identity: Identity::from_go_env(&env).unwrap(),
             versions: BTreeMap::from([("go".into(), "1.25.0".into())]),
+            owner_uid: Some(65532),
+            cache_entry_time: Some(2_114_380_800),
         };
         let value = serde_json::to_value(&info).unwrap();
         assert_eq!(value["identity"]["goarch_level"], "GOAMD64=v1");
         assert_eq!(value["versions"]["go"], "1.25.0");
-        assert_eq!(serde_json::from_value::<ImageInfo>(value).unwrap(), info);
+        assert_eq!(
+            serde_json::from_value::<ImageInfo>(value.clone()).unwrap(),
+            info
+        );
+        let mut older = value;
+        let fields = older.as_object_mut().unwrap();
+        fields.retain(|name, _| !["owner_uid", "cache_entry_time"].contains(&name.as_str()));
+        let older: ImageInfo = serde_json::from_value(older).unwrap();
+        assert_eq!((older.owner_uid, older.cache_entry_time), (None, None));
     }
 }

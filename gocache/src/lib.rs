@@ -8,6 +8,7 @@
 //! where it can hash it, and every write goes through a temporary name, data before the entry that points at it.
 
 mod action_graph;
+mod checksums;
 mod entry;
 mod error;
 mod hash;
@@ -19,6 +20,7 @@ mod seal;
 mod store;
 
 pub use action_graph::{ActionGraph, Hits, Ratio};
+pub use checksums::Checksums;
 pub use entry::{ACTION_ENTRY_BYTES, ActionEntry};
 pub use error::Error;
 pub use hash::{HashingReader, ParseHashError, Sha256Hash, hash_file, hash_reader};

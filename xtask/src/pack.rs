@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::image_info::{PACKS_PATH, PackInfo, PackModule, SCHEMA};
-use gocache::{GoModule, Identity, Sha256Hash, h1};
+use gocache::{Checksums, GoModule, Identity, Sha256Hash, h1};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::corrupt;
@@ -18,6 +18,9 @@ use crate::layer::{Compression, Layer, LayerWriter};
 use crate::owners::{Owners, relative};
 use crate::resolve::Required;
 use crate::work;
+
+/// Raised when what is in a pack changes although its inputs do not, so that packs kept from before are not used again.
+pub const FORMAT: u32 = 1;
 
 const MANIFEST: &str = "pack.json";
 const CACHES: &str = "caches.tar.zst";
@@ -175,12 +178,8 @@ pub fn write(
     folder: &Utf8Path,
 ) -> Result<()> {
     let started = std::time::Instant::now();
-    let info = serde_json::to_vec_pretty(&content.info(go_mod)?)
-        .context("failed to serialize a pack's description")?;
     let caches = || -> Result<_> {
         let mut layer = writer(image, &folder.join(CACHES))?;
-        let info_path = relative(Utf8Path::new(PACKS_PATH)).join(format!("{}.json", content.name));
-        layer.bytes(&info_path, &info, Owners(image).file(&info_path, false))?;
         let mut files = Vec::new();
         for path in &content.go_mod_files {
             files.push(add(image, &mut layer, &image.go.gomodcache, path, go_mod)?);
@@ -193,6 +192,7 @@ pub fn write(
             go_build,
             &mut files,
         )?;
+        describe(image, &mut layer, &content, &files)?;
         Ok((layer.finish()?, files))
     };
     let executables = || -> Result<_> {
@@ -236,15 +236,43 @@ pub fn write(
     Ok(())
 }
 
+/// Adds what the image says of the pack, and the list of its files: `caches`, which are in this layer, and those of
+/// the layer of executables, which is written meanwhile and whose digests are known beforehand.
+fn describe(
+    image: &ImageToml,
+    layer: &mut Writer<'_>,
+    content: &Content,
+    caches: &[PackedFile],
+) -> Result<()> {
+    let go_build = relative(&image.go.gocache);
+    let executables = content
+        .executable_files
+        .iter()
+        .map(|file| (go_build.join(&file.path), file.sha256));
+    let checksums: Checksums = caches
+        .iter()
+        .map(|file| (file.path.clone(), file.sha256))
+        .chain(executables)
+        .map(|(path, digest)| (Utf8Path::new("/").join(path), digest))
+        .collect();
+    let checksums = checksums.to_string();
+    let info = content.info(image, caches, Sha256Hash::of(checksums.as_bytes()));
+    let info =
+        serde_json::to_vec_pretty(&info).context("failed to serialize a pack's description")?;
+    for (extension, bytes) in [("json", info.as_slice()), ("sha256", checksums.as_bytes())] {
+        let name = format!("{}.{extension}", content.name);
+        let path = relative(Utf8Path::new(PACKS_PATH)).join(name);
+        layer.bytes(&path, bytes, Owners(image).file(&path, false))?;
+    }
+    Ok(())
+}
+
 impl Content {
-    /// What the image says of the pack.
-    fn info(&self, go_mod: &Utf8Path) -> Result<PackInfo> {
-        let mut go_mod_bytes = 0;
-        for path in &self.go_mod_files {
-            go_mod_bytes += fs_err::metadata(go_mod.join(path))?.len();
-        }
+    /// What the image says of the pack, whose files but for executables are `caches`.
+    fn info(&self, image: &ImageToml, caches: &[PackedFile], files_sha256: Sha256Hash) -> PackInfo {
+        let go_mod = relative(&image.go.gomodcache);
         let sum = |files: &[PackedFile]| files.iter().map(|file| file.size_bytes).sum();
-        Ok(PackInfo {
+        PackInfo {
             schema: SCHEMA,
             name: self.name.clone(),
             modules: self
@@ -256,10 +284,15 @@ impl Content {
                 })
                 .collect(),
             go_modules: self.go_modules.len() as u64,
-            go_mod_bytes,
+            go_mod_bytes: caches
+                .iter()
+                .filter(|file| file.path.starts_with(go_mod))
+                .map(|file| file.size_bytes)
+                .sum(),
             go_build_bytes: sum(&self.go_build_files),
             executables_bytes: sum(&self.executable_files),
-        })
+            files_sha256: Some(files_sha256),
+        }
     }
 }
 

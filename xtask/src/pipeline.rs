@@ -14,7 +14,7 @@ use crate::failure::usage;
 use crate::image_toml::{ImageToml, Platform};
 use crate::kept_layer::KeptLayer;
 use crate::oci::NONROOT;
-use crate::pack::Pack;
+use crate::pack::{self, Pack};
 use crate::progress::{Kind, Progress};
 use crate::resolve::{GoMod, Package, Requirements, Resolver, What, by_go_mod};
 use crate::tools::{self, Parts};
@@ -305,7 +305,14 @@ impl Foundation {
         );
         let units: Vec<_> = common.units.iter().map(|unit| &unit.packages).collect();
         let requirements = &common.requirements;
-        Key::of(&(identity, looks, units, &common.packages, requirements))
+        Key::of(&(
+            pack::FORMAT,
+            identity,
+            looks,
+            units,
+            &common.packages,
+            requirements,
+        ))
     }
 
     fn pack(

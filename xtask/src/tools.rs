@@ -203,8 +203,16 @@ pub fn layer(work: &Work, tree: &Tree, parts: &Parts<'_>) -> Result<KeptLayer> {
     let verifier = gocache::hash_file(parts.verifier)?.0;
     let passwd = fs_err::read_to_string(tree.root.join("etc/passwd"))?;
     let group = fs_err::read_to_string(tree.root.join("etc/group"))?;
+    let info = ImageInfo {
+        schema: SCHEMA,
+        identity: image.identity(&tree.platform),
+        versions: parts.versions.clone(),
+        owner_uid: Some(image.user.uid),
+        cache_entry_time: Some(image.image.cache_entry_time),
+    };
     let key = Key::of(&(
         image,
+        &info,
         tree.platform.to_string(),
         verifier,
         parts.executables,
@@ -240,11 +248,6 @@ pub fn layer(work: &Work, tree: &Tree, parts: &Parts<'_>) -> Result<KeptLayer> {
         layer.folder(relative(&user.home))?;
         add_executables(&mut layer, parts, owners)?;
         add_tree(&mut layer, &tree.go, relative(&image.go.goroot), owners)?;
-        let info = ImageInfo {
-            schema: SCHEMA,
-            identity: image.identity(&tree.platform),
-            versions: parts.versions.clone(),
-        };
         let info = serde_json::to_vec_pretty(&info)
             .context("failed to serialize the image's description")?;
         let path = relative(Utf8Path::new(IMAGE_INFO_PATH));
