@@ -5,7 +5,6 @@
 //! spellings, but this one alone is written and accepted: reading and printing are exact inverses.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::{self, Entry};
 use std::fmt;
 use std::io::BufRead;
 
@@ -40,12 +39,15 @@ impl Checksums {
         Ok(checksums)
     }
 
-    /// Adds a file. False, and nothing is changed, where the list has it already with another digest.
-    pub fn insert(&mut self, path: impl Into<String>, digest: Sha256Hash) -> bool {
-        match self.0.entry(path.into()) {
-            Entry::Vacant(entry) => *entry.insert(digest) == digest,
-            Entry::Occupied(entry) => *entry.get() == digest,
+    /// Adds another list. Where the two have different digests for a file, that file is the error, and nothing is added.
+    pub fn merge(&mut self, other: Self) -> Result<(), Utf8PathBuf> {
+        let differs =
+            |(path, digest): (&Utf8Path, _)| self.get(path).is_some_and(|own| own != digest);
+        if let Some((path, _)) = other.iter().find(|file| differs(*file)) {
+            return Err(path.to_owned());
         }
+        self.0.extend(other.0);
+        Ok(())
     }
 
     /// The digest of a file.
@@ -55,8 +57,8 @@ impl Checksums {
 
     /// Files and digests, sorted by the bytes of the path.
     pub fn iter(&self) -> impl Iterator<Item = (&Utf8Path, Sha256Hash)> {
-        let both: btree_map::Iter<'_, _, _> = self.0.iter();
-        both.map(|(path, digest)| (Utf8Path::new(path), *digest))
+        let files = self.0.iter();
+        files.map(|(path, digest)| (Utf8Path::new(path), *digest))
     }
 
     /// How many files.
@@ -190,13 +192,18 @@ mod tests {
     }
 
     #[test]
-    fn a_file_with_two_digests_is_noticed() {
-        let mut list = list(&["/a"]);
-        assert!(list.insert("/a", Sha256Hash::of(b"/a")));
-        assert!(list.insert("/b", Sha256Hash::of(b"")));
-        assert!(!list.insert("/a", Sha256Hash::of(b"")));
-        assert_eq!(list.get("/a".into()), Some(Sha256Hash::of(b"/a")));
-        assert_eq!((list.len(), list.is_empty()), (2, false));
+    fn lists_merge_unless_they_disagree() {
+        let mut merged = list(&["/a", "/b"]);
+        merged.merge(list(&["/b", "/c"])).unwrap();
+        assert_eq!(merged, list(&["/a", "/b", "/c"]));
+        let other = [
+            ("/c".into(), Sha256Hash::of(b"")),
+            ("/d".into(), Sha256Hash::of(b"")),
+        ];
+        let refused = merged.merge(other.into_iter().collect()).unwrap_err();
+        assert_eq!(refused, "/c");
+        assert_eq!(merged, list(&["/a", "/b", "/c"]), "as before");
+        assert_eq!((merged.len(), merged.is_empty()), (3, false));
     }
 
     proptest! {

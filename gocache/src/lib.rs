@@ -9,6 +9,7 @@
 
 mod action_graph;
 mod checksums;
+pub mod damage;
 mod entry;
 mod error;
 mod hash;

@@ -5,7 +5,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -21,6 +21,19 @@ pub struct GoModule {
 }
 
 impl GoModule {
+    /// The Go module whose extracted folder `path`, relative to the module cache, is or lies in.
+    pub fn of_extracted(path: &Utf8Path) -> Option<Self> {
+        let (module, rest) = path.as_str().split_once('@')?;
+        let version = rest.split('/').next()?;
+        if module.starts_with("cache/") {
+            return None;
+        }
+        Some(Self {
+            path: unescape(module)?,
+            version: unescape(version)?,
+        })
+    }
+
     /// Folder of the extracted module, relative to the module cache.
     pub fn folder(&self) -> Utf8PathBuf {
         format!("{}@{}", escape(&self.path), escape(&self.version)).into()
@@ -54,6 +67,23 @@ fn escape(text: &str) -> String {
         escaped.push(letter.to_ascii_lowercase());
     }
     escaped
+}
+
+/// The inverse of [`escape`]; none for what it does not yield.
+fn unescape(text: &str) -> Option<String> {
+    let mut letters = text.chars();
+    let mut unescaped = String::with_capacity(text.len());
+    while let Some(letter) = letters.next() {
+        unescaped.push(match letter {
+            '!' => letters
+                .next()
+                .filter(char::is_ascii_lowercase)?
+                .to_ascii_uppercase(),
+            'A'..='Z' => return None,
+            other => other,
+        });
+    }
+    Some(unescaped)
 }
 
 /// The `h1:` hash of a module, from its files' names (relative to the module's folder, in any order) and digests.
@@ -91,6 +121,25 @@ mod tests {
             module().download_file("info"),
             "cache/download/github.com/!burnt!sushi/toml/@v/v1.2.0-!r!c1.info"
         );
+    }
+
+    #[test]
+    fn what_is_extracted_tells_its_module() {
+        let of = |path: &str| GoModule::of_extracted(path.into());
+        assert_eq!(of(module().folder().as_str()), Some(module()));
+        assert_eq!(
+            of(module().folder().join("a@b/c.go").as_str()),
+            Some(module())
+        );
+        for path in [
+            "cache/download/x@v1/a",
+            "github.com/x",
+            "X@v1",
+            "!1@v1",
+            "x!@v1",
+        ] {
+            assert_eq!(of(path), None, "{path}");
+        }
     }
 
     #[test]

@@ -94,7 +94,7 @@ impl Seal<'_> {
         let (sha256, size_bytes) = match file.kind {
             FileKind::Action(action) => self.seal_entry(&path, action)?,
             FileKind::Output(output) => self.seal_output(&path, output)?,
-            FileKind::Other if poses_as_entry(&file.path) => {
+            FileKind::Other if FileKind::poses_as_entry(&file.path) => {
                 return Err(Error::corrupt(
                     path,
                     "it is named like an entry, but is none or lies in the wrong folder",
@@ -175,17 +175,6 @@ impl Seal<'_> {
             )
         })
     }
-}
-
-/// Whether Go might take a file that is no entry for one: it lies in a two-digit folder and ends in `-a` or `-d`,
-/// or in a folder that does, which is how `go run` and `go tool` keep executables.
-fn poses_as_entry(path: &Utf8Path) -> bool {
-    let mut names = path.components().map(|component| component.as_str());
-    let folder = names.next().unwrap_or_default();
-    let name = names.next().unwrap_or_default();
-    folder.len() == 2
-        && folder.bytes().all(|b| b.is_ascii_hexdigit())
-        && (name.ends_with("-a") || name.ends_with("-d"))
 }
 
 #[cfg(test)]

@@ -53,6 +53,17 @@ impl FileKind {
         };
         parse().unwrap_or(FileKind::Other)
     }
+
+    /// Whether Go might take a file that is no entry for one: it lies in a two-digit folder and ends in `-a` or `-d`,
+    /// or in a folder that does, which is how `go run` and `go tool` keep executables.
+    pub fn poses_as_entry(path: &Utf8Path) -> bool {
+        let mut names = path.components().map(|component| component.as_str());
+        let folder = names.next().unwrap_or_default();
+        let name = names.next().unwrap_or_default();
+        folder.len() == 2
+            && folder.bytes().all(|b| b.is_ascii_hexdigit())
+            && (name.ends_with("-a") || name.ends_with("-d"))
+    }
 }
 
 /// A file of a cache.

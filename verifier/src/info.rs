@@ -78,7 +78,8 @@ pub fn packs() -> anyhow::Result<Vec<PackInfo>> {
     }
 }
 
-fn read(root: &Utf8Path) -> anyhow::Result<(ImageInfo, Vec<PackInfo>)> {
+/// What the image at `root` says of itself, and its packs, sorted by name.
+pub fn read(root: &Utf8Path) -> anyhow::Result<(ImageInfo, Vec<PackInfo>)> {
     let in_root = |path: &str| root.join(path.trim_start_matches('/'));
     let image_file = in_root(IMAGE_INFO_PATH);
     if !image_file.exists() {

@@ -3,6 +3,7 @@
 //! Exit codes, for scripts: 0 fine, 1 failed, 2 bad usage or input, 3 a target was missed, 4 corrupt data.
 
 mod cacheprog;
+mod check;
 mod exit;
 mod go;
 mod info;
@@ -24,6 +25,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Run(run::Args),
+    Check(check::Args),
     Info(info::Args),
     Cacheprog(cacheprog::Args),
 }
@@ -31,6 +33,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => run::run(&args),
+        Command::Check(args) => check::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Cacheprog(args) => cacheprog::run(&args),
     };

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that panics names the line")]
 
 mod cacheprog;
+mod check;
 mod go;
 mod info;
 mod run;

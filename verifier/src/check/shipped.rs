@@ -1,0 +1,142 @@
+//! What the image says it was shipped with: its packs' lists of files, and who owns the caches.
+//!
+//! A list whose own digest is not the one in its pack's description is not used: each of its lines may be the wrong
+//! one, and a sound file would be accused. What the caches show by themselves is checked all the same.
+
+use std::io::{BufReader, ErrorKind};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use gocache::image_info::{IMAGE_INFO_PATH, ImageInfo, PACKS_PATH, PackInfo};
+use gocache::{Checksums, HashingReader};
+
+use super::finding::{Finding, Problem};
+use super::tree;
+use crate::info;
+
+/// What an image says.
+#[derive(Debug)]
+pub struct Shipped {
+    pub image: ImageInfo,
+    /// Sorted by name.
+    pub packs: Vec<PackInfo>,
+    /// Every shipped file of the caches, by its path in the image.
+    pub files: Checksums,
+}
+
+/// What there is to say of the lists.
+#[derive(Debug, Default)]
+pub struct Remarks {
+    pub findings: Vec<Finding>,
+    /// What could not be checked, and why.
+    pub not_checked: Vec<String>,
+}
+
+impl Shipped {
+    /// Reads what the image at `root` says of itself; none where there is no image.
+    pub fn read(root: &Utf8Path) -> anyhow::Result<Option<(Self, Remarks)>> {
+        let in_root = |path: &str| root.join(path.trim_start_matches('/'));
+        let folder = in_root(PACKS_PATH);
+        if !in_root(IMAGE_INFO_PATH).exists() && !folder.exists() && root == "/" {
+            return Ok(None);
+        }
+        let (image, packs) = info::read(root)?;
+        let mut shipped = Self {
+            image,
+            packs,
+            files: Checksums::default(),
+        };
+        let mut remarks = Remarks::default();
+        for pack in shipped.packs.clone() {
+            shipped.add(&pack, &folder, &mut remarks);
+        }
+        for list in lists_in(&folder)? {
+            let described = |pack: &PackInfo| list.file_stem() == Some(pack.name.as_str());
+            if !shipped.packs.iter().any(described) {
+                let problem = Problem::corrupt("lists the files of a pack that has no description");
+                remarks.findings.push(problem.at(list));
+            }
+        }
+        Ok(Some((shipped, remarks)))
+    }
+
+    fn add(&mut self, pack: &PackInfo, folder: &Utf8Path, remarks: &mut Remarks) {
+        let path = folder.join(format!("{}.sha256", pack.name));
+        let problem = match read_list(&path, pack) {
+            Ok(Some(list)) => self.merge(list),
+            Ok(None) => {
+                remarks.not_checked.push(format!(
+                    "the pack {} was made before packs listed their files: an entry that points at another package's \
+                     output would not be found, nor would a changed .mod or .info",
+                    pack.name
+                ));
+                return;
+            }
+            Err(problem) => Err(problem),
+        };
+        if let Err(problem) = problem {
+            remarks.findings.push(problem.at(path));
+            remarks.not_checked.push(format!(
+                "whether the files of the pack {} are those that were shipped, because their list is damaged",
+                pack.name
+            ));
+        }
+    }
+
+    /// Adds a list, all of it or nothing.
+    fn merge(&mut self, list: Checksums) -> Result<(), Problem> {
+        let identity = &self.image.identity;
+        let is_in_cache = |path: &Utf8Path| {
+            let mut caches = [&identity.gocache, &identity.gomodcache].into_iter();
+            caches.any(|cache| path.starts_with(cache))
+        };
+        if let Some((path, _)) = list.iter().find(|(path, _)| !is_in_cache(path)) {
+            return Err(Problem::corrupt(format!(
+                "lists {path}, which is in neither cache"
+            )));
+        }
+        self.files.merge(list).map_err(|path| {
+            Problem::corrupt(format!(
+                "lists {path} with another digest than another pack does"
+            ))
+        })
+    }
+}
+
+/// The list of a pack, if it is the one that the pack was described with; none where a pack has no list yet.
+fn read_list(path: &Utf8Path, pack: &PackInfo) -> Result<Option<Checksums>, Problem> {
+    let file = match tree::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return match pack.files_sha256 {
+                Some(_) => Err(Problem::corrupt("is missing")),
+                None => Ok(None),
+            };
+        }
+        opened => opened?,
+    };
+    let mut reader = BufReader::new(HashingReader::new(file));
+    let list = Checksums::read(&mut reader).map_err(|error| Problem::corrupt(error.to_string()))?;
+    let digest = reader.into_inner().finish().0;
+    match pack.files_sha256 {
+        Some(described) if described != digest => Err(Problem::corrupt(format!(
+            "its digest is {digest}, and the description of the pack beside it says {described}"
+        ))),
+        _ => Ok(Some(list)),
+    }
+}
+
+/// The lists in the folder of packs, sorted.
+fn lists_in(folder: &Utf8Path) -> anyhow::Result<Vec<Utf8PathBuf>> {
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut lists = Vec::new();
+    for entry in fs_err::read_dir(folder)? {
+        if let Ok(path) = Utf8PathBuf::from_path_buf(entry?.path())
+            && path.extension() == Some("sha256")
+        {
+            lists.push(path);
+        }
+    }
+    lists.sort();
+    Ok(lists)
+}
