@@ -336,6 +336,25 @@ fn opentofu_works_offline_with_its_plugin_cache() {
 }
 
 #[test]
+fn everything_in_the_caches_is_as_shipped_and_other_tools_agree() {
+    let script = r#"
+        verifier check --source /elsewhere | tail -1
+        cat /usr/local/share/iac-runner/packs/*.sha256 > /tmp/all
+        sha256sum --quiet --strict --check /tmp/all && echo "listed $(wc -l < /tmp/all)"
+        find /var/cache/go-build /var/cache/go-mod -type f | wc -l
+    "#;
+    for (user, group) in [(0, 0), (65532, 65532)] {
+        let printed = in_container(user, group, script);
+        let lines: Vec<&str> = printed.lines().collect();
+        assert!(
+            lines[0].ends_with(": 0 corrupt, 0 not as shipped"),
+            "{printed}"
+        );
+        assert_eq!(lines[1], format!("listed {}", lines[2]), "{printed}");
+    }
+}
+
+#[test]
 fn the_catalogs_own_tests_pass_in_the_image_offline() {
     let script = "
         cd /elsewhere/pkg && go vet ./... && go test ./... > /tmp/pkg

@@ -114,6 +114,31 @@ pub enum BenchWhat {
         #[arg(long)]
         json: bool,
     },
+    /// Whether `verifier check` finds every flipped bit in an image, and is silent when there is none
+    Check(BenchCheck),
+}
+
+/// Flags of `bench check`.
+#[derive(Debug, Args)]
+pub struct BenchCheck {
+    /// OCI image layout
+    #[arg(long, value_name = "DIR/oci", default_value = "target/base-image/oci")]
+    pub image: Utf8PathBuf,
+    /// Image in the layout
+    #[arg(long, value_name = "NAME", default_value = "latest")]
+    pub name: String,
+    /// Bits that are flipped, one at a time, in every kind of file by turns
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub flips: u64,
+    /// Checks of the image as it is
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub clean: u64,
+    /// Decides which bits
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Flags of `test`.

@@ -59,6 +59,7 @@ fn dispatch(command: &Command) -> anyhow::Result<()> {
                 providers,
                 json,
             }) => commands::bench_naive::run(source, providers, *json),
+            Some(BenchWhat::Check(flags)) => commands::bench_check::run(flags),
             None => commands::bench_throughput::run(cli::THROUGHPUT_MEGABYTES, false),
         },
         Command::Test(flags) => commands::test::run(flags),

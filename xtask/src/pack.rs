@@ -392,3 +392,78 @@ fn verify_modules(
         Err(DamagedModules(damaged))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image_toml::Platform;
+    use crate::layer;
+
+    const OUTPUT: &str = "entry";
+    const EXECUTABLE: &str = "executable";
+
+    /// A pack of one Go module's `.mod`, one entry and one executable, each with its name as its content.
+    fn written(image: &ImageToml, folder: &Utf8Path, name: &str) -> Pack {
+        let (go_mod, go_build) = (folder.join("go-mod"), folder.join("go-build"));
+        let put = |cache: &Utf8Path, path: &str| {
+            let file = cache.join(path);
+            fs_err::create_dir_all(file.parent().unwrap()).unwrap();
+            fs_err::write(file, path).unwrap();
+            PackedFile {
+                path: path.into(),
+                size_bytes: path.len() as u64,
+                sha256: Sha256Hash::of(path.as_bytes()),
+            }
+        };
+        let content = Content {
+            name: "tiny".into(),
+            identity: image.identity(&Platform::host()),
+            modules: Vec::new(),
+            go_modules: Vec::new(),
+            go_mod_files: vec![put(&go_mod, "cache/download/x/@v/v1.0.0.mod").path],
+            go_build_files: vec![put(&go_build, OUTPUT)],
+            executable_files: vec![put(&go_build, EXECUTABLE)],
+            links_not_cached: Vec::new(),
+            broken: Vec::new(),
+            timings: Timings::default(),
+        };
+        let pack = folder.join(name);
+        fs_err::create_dir(&pack).unwrap();
+        write(image, content, &go_mod, &go_build, &pack).unwrap();
+        Pack::read(&pack).unwrap()
+    }
+
+    #[test]
+    fn a_pack_lists_its_files_and_is_the_same_each_time() {
+        let description = crate::pipeline::workspace().join("base-images/iac-runner/image.toml");
+        let image = ImageToml::read(&description).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(folder.path()).unwrap();
+        let [one, other] = ["one", "other"].map(|name| written(&image, folder, name));
+        assert_eq!(one.manifest.caches, other.manifest.caches);
+        assert_eq!(one.manifest.executables, other.manifest.executables);
+
+        let root = folder.join("root");
+        fs_err::create_dir(&root).unwrap();
+        for kept in one.layers() {
+            layer::unpack(&kept.blob, kept.layer.compression, &root).unwrap();
+        }
+        let packs = root.join(relative(Utf8Path::new(PACKS_PATH)));
+        let list = fs_err::read(packs.join("tiny.sha256")).unwrap();
+        let info: PackInfo =
+            serde_json::from_slice(&fs_err::read(packs.join("tiny.json")).unwrap()).unwrap();
+        assert_eq!(info.files_sha256, Some(Sha256Hash::of(&list)));
+        assert_eq!(
+            info.go_mod_bytes,
+            "cache/download/x/@v/v1.0.0.mod".len() as u64
+        );
+        let list = Checksums::read(list.as_slice()).unwrap();
+        let listed: BTreeSet<&Utf8Path> = list.iter().map(|(path, _)| relative(path)).collect();
+        assert_eq!(listed, one.paths());
+        assert_eq!(listed.len(), 3);
+        for (path, digest) in list.iter() {
+            let (found, _) = gocache::hash_file(&root.join(relative(path))).unwrap();
+            assert_eq!(found, digest, "{path}");
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! One file a command.
 
 pub mod base_image;
+pub mod bench_check;
 pub mod bench_naive;
 pub mod bench_throughput;
 pub mod discover;

@@ -1,0 +1,262 @@
+//! `cargo xtask bench check`: does `verifier check` find every flipped bit in a real image, and is it silent otherwise?
+//!
+//! The image is unpacked from its layers, and its own verifier looks at all of it each time, as a user's would. A flip
+//! counts as found when the check ends with exit code 4 and names that file, and no other, as corrupt.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+use camino::{Utf8Path, Utf8PathBuf};
+use comfy_table::{CellAlignment, Table, presets};
+use gocache::damage::{FilesByKind, Flip, files_by_kind};
+use gocache::image_info::{IMAGE_INFO_PATH, ImageInfo, PACKS_PATH};
+use oci_spec::image::{ImageIndex, ImageManifest, MediaType};
+use serde::{Deserialize, Serialize};
+
+use crate::failure::{gate, usage};
+use crate::layer::{self, Compression};
+use crate::owners::relative;
+use crate::progress::millis;
+use crate::warm::VERIFIER;
+use crate::{cli, host};
+
+/// Exit code of a check that found corruption.
+const CORRUPT: i32 = 4;
+
+/// What came of it.
+#[derive(Debug, Default, Serialize)]
+struct Results {
+    /// Files and bytes that each check looks at.
+    files: u64,
+    size_bytes: u64,
+    /// Checks of the image as it is.
+    clean_runs: u64,
+    /// Those that found anything.
+    false_alarms: u64,
+    /// By what the file is.
+    flips: BTreeMap<&'static str, Flips>,
+    /// Bits that were not found, or not named alone.
+    missed: Vec<Missed>,
+    /// Median of all checks.
+    check_median_ms: u64,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Flips {
+    total: u64,
+    found: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Missed {
+    path: Utf8PathBuf,
+    offset: u64,
+    mask: u8,
+    found: Vec<Utf8PathBuf>,
+}
+
+/// What `verifier check --json` prints, as far as it is needed.
+#[derive(Debug, Deserialize)]
+struct Report {
+    files: u64,
+    size_bytes: u64,
+    corrupt: u64,
+    not_as_shipped: u64,
+    findings: Vec<Finding>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Finding {
+    path: Utf8PathBuf,
+}
+
+/// Unpacks, checks, flips and prints.
+pub fn run(flags: &cli::BenchCheck) -> Result<()> {
+    if !host::is_root() {
+        return Err(usage(
+            "only root can unpack an image with its owners; run the same command as root",
+        ));
+    }
+    let scratch = tempfile::tempdir().context("failed to make a temporary folder")?;
+    let root = Utf8Path::from_path(scratch.path()).context("TMPDIR is not UTF-8")?;
+    unpack(&flags.image, &flags.name, root)?;
+    let check = Check { root };
+    let files = check.files()?;
+    let mut results = Results::default();
+    let mut times_ms = Vec::new();
+    let mut checked = || -> Result<(i32, Report)> {
+        let started = Instant::now();
+        let outcome = check.run()?;
+        times_ms.push(millis(started));
+        Ok(outcome)
+    };
+    for _ in 0..flags.clean {
+        let (code, report) = checked()?;
+        results.clean_runs += 1;
+        results.false_alarms +=
+            u64::from((code, report.corrupt, report.not_as_shipped) != (0, 0, 0));
+        (results.files, results.size_bytes) = (report.files, report.size_bytes);
+    }
+    for number in 0..flags.flips {
+        let flip = Flip::choose(&files, flags.seed, number)?
+            .with_context(|| format!("{} holds no files to flip bits of", flags.image))?;
+        flip.apply()?;
+        let outcome = checked();
+        flip.apply()?;
+        let (code, report) = outcome?;
+        let found: Vec<_> = report
+            .findings
+            .into_iter()
+            .map(|finding| finding.path)
+            .collect();
+        let flips = results.flips.entry(flip.kind).or_default();
+        flips.total += 1;
+        if code == CORRUPT && found == [flip.path.clone()] {
+            flips.found += 1;
+        } else {
+            results.missed.push(Missed {
+                path: flip.path,
+                offset: flip.offset,
+                mask: flip.mask,
+                found,
+            });
+        }
+    }
+    let (code, _) = check.run()?;
+    if code != 0 {
+        bail!("the image is not as it was after the last bit was flipped back");
+    }
+    times_ms.sort_unstable();
+    results.check_median_ms = times_ms
+        .get(times_ms.len() / 2)
+        .copied()
+        .unwrap_or_default();
+    if flags.json {
+        println!("{}", serde_json::to_string_pretty(&results)?);
+    } else {
+        println!("{}", results.text());
+    }
+    if results.false_alarms > 0 || !results.missed.is_empty() {
+        return Err(gate(format!(
+            "{} flipped bits were missed, {} sound images raised an alarm",
+            results.missed.len(),
+            results.false_alarms
+        )));
+    }
+    Ok(())
+}
+
+/// An unpacked image and its verifier.
+struct Check<'a> {
+    root: &'a Utf8Path,
+}
+
+impl Check<'_> {
+    fn run(&self) -> Result<(i32, Report)> {
+        let verifier = self.root.join(relative(VERIFIER.into()));
+        let done = host::command(verifier.as_str())
+            .args(["check", "--json", "--root", self.root.as_str()])
+            .output()
+            .with_context(|| format!("failed to execute {verifier}"))?;
+        let report = serde_json::from_slice(&done.stdout).with_context(|| {
+            format!(
+                "{verifier} check printed no report: {}",
+                String::from_utf8_lossy(&done.stderr)
+            )
+        })?;
+        let code = done.status.code().context("the verifier was killed")?;
+        Ok((code, report))
+    }
+
+    /// The files of the caches, and the lists that the packs are compared with.
+    fn files(&self) -> Result<FilesByKind> {
+        let in_root = |path: &str| self.root.join(relative(path.into()));
+        let info = fs_err::read(in_root(IMAGE_INFO_PATH))?;
+        let info: ImageInfo =
+            serde_json::from_slice(&info).context("failed to read the image's description")?;
+        let (gocache, gomodcache) = (&info.identity.gocache, &info.identity.gomodcache);
+        let mut files = files_by_kind(&in_root(gocache), &in_root(gomodcache))?;
+        let mut lists = Vec::new();
+        for entry in fs_err::read_dir(in_root(PACKS_PATH))? {
+            let path = Utf8PathBuf::from_path_buf(entry?.path());
+            lists.extend(path.ok().filter(|path| path.extension() == Some("sha256")));
+        }
+        lists.sort();
+        files.insert("list of a pack", lists);
+        Ok(files)
+    }
+}
+
+/// Unpacks the image `name` of a layout.
+fn unpack(layout: &Utf8Path, name: &str, root: &Utf8Path) -> Result<()> {
+    let absent = |error: &dyn std::fmt::Display| {
+        usage(format!(
+            "{layout} is no OCI image layout with an image `{name}` ({error}); make one with `cargo xtask base-image`"
+        ))
+    };
+    let index = ImageIndex::from_file(layout.join("index.json")).map_err(|error| absent(&error))?;
+    let is_wanted = |annotations: &std::collections::HashMap<String, String>| {
+        annotations
+            .get("org.opencontainers.image.ref.name")
+            .is_some_and(|found| found == name)
+    };
+    let descriptor = index
+        .manifests()
+        .iter()
+        .find(|descriptor| descriptor.annotations().as_ref().is_some_and(is_wanted))
+        .ok_or_else(|| absent(&"no such name"))?;
+    let blobs = layout.join("blobs/sha256");
+    let manifest = blobs.join(descriptor.digest().digest());
+    let manifest = ImageManifest::from_file(&manifest)
+        .with_context(|| format!("failed to read {manifest}"))?;
+    for descriptor in manifest.layers() {
+        let compression = match descriptor.media_type() {
+            MediaType::ImageLayerGzip => Compression::Gzip,
+            _ => Compression::Zstd,
+        };
+        let blob = blobs.join(descriptor.digest().digest());
+        layer::unpack(&blob, compression, root)?;
+    }
+    Ok(())
+}
+
+impl Results {
+    fn text(&self) -> String {
+        let mut table = Table::new();
+        table.load_preset(presets::ASCII_MARKDOWN).set_header([
+            "file",
+            "bits flipped",
+            "found and named",
+        ]);
+        let mut all = Flips::default();
+        for (kind, flips) in &self.flips {
+            all.total += flips.total;
+            all.found += flips.found;
+            table.add_row([
+                (*kind).to_owned(),
+                flips.total.to_string(),
+                flips.found.to_string(),
+            ]);
+        }
+        table.add_row([
+            "all".to_owned(),
+            all.total.to_string(),
+            all.found.to_string(),
+        ]);
+        for column in table.column_iter_mut().skip(1) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        let missed = self.missed.iter();
+        let missed: Vec<_> = missed.map(|flip| format!("missed: {flip:?}\n")).collect();
+        let missed = missed.concat();
+        format!(
+            "{table}\n{missed}{} of {} checks of the sound image raised an alarm; a check of its {} files ({:.0} MB) takes {} ms (median)",
+            self.false_alarms,
+            self.clean_runs,
+            self.files,
+            self.size_bytes as f64 / 1e6,
+            self.check_median_ms
+        )
+    }
+}
