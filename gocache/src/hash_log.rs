@@ -1,16 +1,16 @@
-//! The full IDs of link actions and of look-ups of the package index, read from what `GODEBUG=gocachehash=1` makes the
-//! go command print to standard error.
+//! What `GODEBUG=gocachehash=1 go build` prints to standard error: the full IDs of actions, and what they are made of.
 //!
-//! Nothing else tells them: the action graph and the executable's build ID hold only the first 15 bytes. Each
-//! hash starts with `HASH[<name>]`, repeats that with `: "<quoted input>"` for each input, and ends with
-//! `HASH[<name>]: <hex>`; the name of a link action's is `link <import path>`. Files and subkeys are logged as
+//! Nothing else tells the IDs of links: the action graph and the executable's build ID hold only the first 15 bytes.
+//! Each hash starts with `HASH[<name>]`, repeats that with `: "<quoted input>"` for each input, and ends with
+//! `HASH[<name>]: <hex>`; the name is `build <import path>` or `link <import path>`. Files and subkeys are logged as
 //! `HASH <file>: <hex>` and `HASH subkey …`. Everything else on standard error is a message of Go's own.
 //!
 //! The log is some hundred bytes an input, several megabytes a module, so it is scanned as it comes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::BufRead;
 
+use crate::hash_inputs::{Collector, HashInputs};
 use crate::{Error, Sha256Hash};
 
 /// Messages kept; a build that fails in a thousand places is understood after the first few.
@@ -19,81 +19,59 @@ const OTHER_LINES: usize = 200;
 /// What is needed of the log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HashLog {
-    /// The action ID of each link, by the main package's import path.
-    pub link_ids: BTreeMap<String, Sha256Hash>,
-    /// The IDs under which the package index was looked up.
+    /// IDs of packages and links, and what they are made of.
+    pub inputs: HashInputs,
+    /// IDs under which the package index was looked up.
     pub index_ids: BTreeSet<Sha256Hash>,
     /// Go's own messages: the first 200 lines that are not part of the log.
     pub other: Vec<String>,
 }
 
 impl HashLog {
-    /// Reads to the end. Where a link's ID is printed more than once, the last one holds.
+    /// Reads to the end. Where an ID is printed more than once, the last one holds.
     pub fn scan(mut reader: impl BufRead) -> Result<Self, Error> {
-        let mut log = Self::default();
+        let mut other = Vec::new();
+        let mut inputs = Collector::default();
+        let mut index_ids = BTreeSet::new();
         let mut line = Vec::new();
         while reader.read_until(b'\n', &mut line)? > 0 {
-            log.add(&line);
+            let text = line.trim_ascii_end();
+            if let Some(id) = text.strip_prefix(b"HASH[moduleIndex]: ") {
+                // An input is quoted, so it is no ID.
+                if let Some(id) = std::str::from_utf8(id).ok().and_then(|id| id.parse().ok()) {
+                    index_ids.insert(id);
+                }
+            } else if let Some(hashed) = text.strip_prefix(b"HASH[") {
+                inputs.add(&String::from_utf8_lossy(hashed));
+            } else if !(text.is_empty() || text.starts_with(b"HASH ")) && other.len() < OTHER_LINES
+            {
+                other.push(String::from_utf8_lossy(text).into_owned());
+            }
             line.clear();
         }
-        Ok(log)
+        Ok(Self {
+            inputs: inputs.finish(),
+            index_ids,
+            other,
+        })
     }
-
-    fn add(&mut self, line: &[u8]) {
-        let line = line.trim_ascii_end();
-        if let Some(rest) = line.strip_prefix(b"HASH[link ") {
-            if let Some((package, id)) = std::str::from_utf8(rest).ok().and_then(link_id) {
-                self.link_ids.insert(package.to_owned(), id);
-            }
-        } else if let Some(id) = line.strip_prefix(b"HASH[moduleIndex]: ") {
-            // An input is quoted, so it is no ID.
-            if let Some(id) = std::str::from_utf8(id).ok().and_then(|id| id.parse().ok()) {
-                self.index_ids.insert(id);
-            }
-        } else if !(line.is_empty()
-            || line.starts_with(b"HASH[")
-            || line.starts_with(b"HASH ")
-            || self.other.len() == OTHER_LINES)
-        {
-            self.other.push(String::from_utf8_lossy(line).into_owned());
-        }
-    }
-}
-
-/// The import path and ID in what follows `HASH[link `, if the line is the hash's last.
-fn link_id(rest: &str) -> Option<(&str, Sha256Hash)> {
-    let (package, id) = rest.split_once("]: ")?;
-    Some((package, id.parse().ok()?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const ID: &str = "b467513695b154a0a4c777f0da13677a36b3a4cc6eb5a42c8b94beaf84ab74a7";
-
     #[test]
     fn finds_the_link_in_a_real_log() {
         let log = HashLog::scan(&include_bytes!("../tests/fixtures/gocachehash.log")[..]).unwrap();
+        let (program, link) = log.inputs.links.first_key_value().unwrap();
+        assert_eq!(program, "example.com/tiny");
         assert_eq!(
-            log.link_ids,
-            BTreeMap::from([("example.com/tiny".to_owned(), ID.parse().unwrap())])
+            link.action.to_string(),
+            "b467513695b154a0a4c777f0da13677a36b3a4cc6eb5a42c8b94beaf84ab74a7"
         );
+        assert_eq!(log.inputs.links.len(), 1);
         assert_eq!(log.other, [""; 0]);
-    }
-
-    #[test]
-    fn the_last_id_holds_and_quoted_inputs_are_none() {
-        let other_id = ID.replace('b', "c");
-        let text = format!(
-            "HASH[link a]: {other_id}\nHASH[link a]: {ID}\nHASH[link a]: \"{other_id}\"\nHASH[link b]\nHASH[link b]: {}\n",
-            &ID[..30]
-        );
-        let log = HashLog::scan(text.as_bytes()).unwrap();
-        assert_eq!(
-            log.link_ids,
-            BTreeMap::from([("a".to_owned(), ID.parse().unwrap())])
-        );
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What an image says of itself: one file for the image, one for each pack in it.
+//! What an image says of itself: one file for the image, and for each pack in it a description and a record of inputs.
 //!
 //! The image builder writes them, the verifier reads them. Unknown fields are ignored, so an old verifier reads
 //! what a newer builder wrote; `schema` changes only when a field changes its meaning.
@@ -13,11 +13,15 @@ use crate::{Identity, Sha256Hash};
 /// The image's own description, an [`ImageInfo`].
 pub const IMAGE_INFO_PATH: &str = "/usr/local/share/iac-runner/image.json";
 
-/// The folder of the packs' descriptions: `<pack>.json`, a [`PackInfo`], and `<pack>.sha256`, the
-/// [`Checksums`](crate::Checksums) of all that the pack adds to the caches.
+/// The folder of the packs' descriptions: `<pack>.json`, a [`PackInfo`]; `<pack>.sha256`, the
+/// [`Checksums`](crate::Checksums) of all that the pack adds to the caches; and, for a pack that has modules,
+/// `<pack>.inputs.json`, an [`InputsRecord`](crate::InputsRecord).
 pub const PACKS_PATH: &str = "/usr/local/share/iac-runner/packs";
 
-/// The schema of both files.
+/// How the names of records end, after the pack's name.
+pub const INPUTS_SUFFIX: &str = ".inputs.json";
+
+/// The schema of the image's description and the packs'.
 pub const SCHEMA: u32 = 1;
 
 /// `image.json`.

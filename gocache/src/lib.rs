@@ -13,6 +13,7 @@ pub mod damage;
 mod entry;
 mod error;
 mod hash;
+mod hash_inputs;
 mod hash_log;
 mod identity;
 pub mod image_info;
@@ -25,6 +26,9 @@ pub use checksums::Checksums;
 pub use entry::{ACTION_ENTRY_BYTES, ActionEntry};
 pub use error::Error;
 pub use hash::{HashingReader, ParseHashError, Sha256Hash, hash_file, hash_reader};
+pub use hash_inputs::{
+    ActionInputs, Dependency, Files, HashInputs, InputsRecord, RECORD_SCHEMA, RecordedModule,
+};
 pub use hash_log::HashLog;
 pub use identity::{Difference, Identity};
 pub use module_cache::{GoModule, h1};

@@ -139,7 +139,7 @@ impl Folder {
         let Output { stderr, .. } = command.assert().success().get_output().clone();
         let log = HashLog::scan(&stderr[..]).unwrap();
         store
-            .put_file(&log.link_ids["example.com/tiny"], &exe, 1)
+            .put_file(&log.inputs.links["example.com/tiny"].action, &exe, 1)
             .unwrap();
         store
     }

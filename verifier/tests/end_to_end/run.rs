@@ -50,8 +50,8 @@ fn warm(folder: &Folder) -> Store {
             .assert()
             .success();
         let log = HashLog::scan(&assert.get_output().stderr[..]).unwrap();
-        let (_, id) = log.link_ids.first_key_value().unwrap();
-        store.put_file(id, &program, 1).unwrap();
+        let (_, link) = log.inputs.links.first_key_value().unwrap();
+        store.put_file(&link.action, &program, 1).unwrap();
     }
     store
 }
