@@ -9,7 +9,9 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use comfy_table::{CellAlignment, Table, presets};
-use gocache::image_info::{IMAGE_INFO_PATH, ImageInfo, PACKS_PATH, PackInfo, SCHEMA};
+use gocache::image_info::{
+    IMAGE_INFO_PATH, INPUTS_SUFFIX, ImageInfo, PACKS_PATH, PackInfo, SCHEMA,
+};
 use gocache::{Difference, Identity};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -98,7 +100,7 @@ pub fn read(root: &Utf8Path) -> anyhow::Result<(ImageInfo, Vec<PackInfo>)> {
             let Ok(file) = Utf8PathBuf::from_path_buf(entry?.path()) else {
                 continue;
             };
-            if file.extension() == Some("json") {
+            if file.extension() == Some("json") && !file.as_str().ends_with(INPUTS_SUFFIX) {
                 let pack: PackInfo = read_json(&file)?;
                 check_schema(pack.schema, &file)?;
                 packs.push(pack);

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
-use gocache::image_info::{PACKS_PATH, PackInfo, PackModule, SCHEMA};
-use gocache::{Checksums, GoModule, Identity, Sha256Hash, h1};
+use gocache::image_info::{INPUTS_SUFFIX, PACKS_PATH, PackInfo, PackModule, SCHEMA};
+use gocache::{Checksums, GoModule, Identity, InputsRecord, Sha256Hash, h1};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::corrupt;
@@ -165,6 +165,8 @@ pub struct Content {
     pub links_not_cached: Vec<Utf8PathBuf>,
     /// Modules that are missing because they do not build.
     pub broken: Vec<String>,
+    /// What the action IDs of its modules are made of.
+    pub inputs: InputsRecord,
     /// How long it took so far.
     pub timings: Timings,
 }
@@ -259,10 +261,15 @@ fn describe(
     let info = content.info(image, caches, Sha256Hash::of(checksums.as_bytes()));
     let info =
         serde_json::to_vec_pretty(&info).context("failed to serialize a pack's description")?;
-    for (extension, bytes) in [("json", info.as_slice()), ("sha256", checksums.as_bytes())] {
-        let name = format!("{}.{extension}", content.name);
-        let path = relative(Utf8Path::new(PACKS_PATH)).join(name);
-        layer.bytes(&path, bytes, Owners(image).file(&path, false))?;
+    let mut files = vec![(".json", info), (".sha256", checksums.into_bytes())];
+    if !content.inputs.is_empty() {
+        let inputs = serde_json::to_vec(&content.inputs)
+            .context("failed to serialize a pack's record of inputs")?;
+        files.push((INPUTS_SUFFIX, inputs));
+    }
+    for (suffix, bytes) in files {
+        let path = relative(Utf8Path::new(PACKS_PATH)).join(format!("{}{suffix}", content.name));
+        layer.bytes(&path, &bytes, Owners(image).file(&path, false))?;
     }
     Ok(())
 }

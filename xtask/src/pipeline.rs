@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
+use gocache::RECORD_SCHEMA;
 use modules::{Discovery, Module};
 use serde::Serialize;
 
@@ -332,7 +333,7 @@ impl Foundation {
         let mut plan = progress.step(format!("resolve {provider}"), Kind::Network, |_| {
             self.plan(resolver, &by_go_mod(&self.settings.source, &own))
         })?;
-        let key = Key::of(&(common_key, provider, &plan.inputs))?;
+        let key = Key::of(&(RECORD_SCHEMA, common_key, provider, &plan.inputs))?;
         progress.step(format!("warm {provider}"), Kind::Local, |step| {
             self.forget("pack", &key)?;
             let folder = self.work.keep("pack", &key, |folder| {

@@ -6,13 +6,16 @@
 //! tree is sealed, and every module is built again: from a read-only mount, at another path, without network. Only
 //! what passes that is packed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
-use gocache::{ActionGraph, FileKind, HashLog, Identity, SealedFile, Sha256Hash, Store};
+use gocache::{
+    ActionGraph, FileKind, HashInputs, HashLog, Identity, InputsRecord, RecordedModule, SealedFile,
+    Sha256Hash, Store,
+};
 use modules::Module;
 use rayon::prelude::*;
 
@@ -55,6 +58,8 @@ struct Job<'a> {
     /// Folder below the source, and what to build there.
     packages: Vec<(Utf8PathBuf, Vec<String>)>,
     modules: Vec<&'a Module>,
+    /// The go.work above each go.mod that has one.
+    go_works: BTreeMap<&'a Utf8Path, &'a Utf8Path>,
     requirements: &'a Requirements,
     /// Files of the module cache.
     go_mod_files: Vec<Utf8PathBuf>,
@@ -64,6 +69,14 @@ struct Job<'a> {
 
 /// A module, and what its build came to.
 type Built<'a> = (&'a Module, WarmModule);
+
+/// What building a job came to.
+struct BuiltJob<'a> {
+    modules: Vec<Built<'a>>,
+    inputs: InputsRecord,
+    /// Modules that do not build, with what the go command said.
+    broken: Vec<String>,
+}
 
 /// The two caches of a tree.
 struct Caches {
@@ -96,6 +109,7 @@ impl Warmer<'_> {
             name: COMMON,
             packages,
             modules: Vec::new(),
+            go_works: BTreeMap::new(),
             requirements: &common.requirements,
             go_mod_files,
             present: BTreeSet::new(),
@@ -134,10 +148,15 @@ impl Warmer<'_> {
             .iter()
             .flat_map(|(go_mod, _)| &go_mod.modules)
             .collect();
+        let go_works = go_mods
+            .iter()
+            .filter_map(|(go_mod, _)| Some((go_mod.path.as_path(), go_mod.go_work.as_deref()?)))
+            .collect();
         let job = Job {
             name,
             packages,
             modules,
+            go_works,
             requirements,
             go_mod_files,
             present: common.paths(),
@@ -157,7 +176,11 @@ impl Warmer<'_> {
         let mut timings = Timings::default();
         let scratch = self.work.scratch(&format!("build-{}", job.name))?;
         let started = Instant::now();
-        let (modules, broken) = self.build(job, seen, &scratch, step)?;
+        let BuiltJob {
+            modules,
+            inputs,
+            broken,
+        } = self.build(job, seen, &scratch, step)?;
         timings.build_ms = millis(started);
         step.go_ms += timings.build_ms;
 
@@ -205,6 +228,7 @@ impl Warmer<'_> {
             executable_files: sorted.executables,
             links_not_cached: check.links_that_ran,
             broken,
+            inputs,
             timings,
         };
         pack::write(
@@ -235,7 +259,7 @@ impl Warmer<'_> {
         caches: &Caches,
         scratch: &Scratch,
         step: &Step,
-    ) -> Result<(Vec<Built<'a>>, Vec<String>)> {
+    ) -> Result<BuiltJob<'a>> {
         let sandbox = self
             .sandbox(caches, scratch.path())
             .writable(&caches.go_build, &self.tree.image.go.gocache)
@@ -270,20 +294,28 @@ impl Warmer<'_> {
         }
         let store = Store::at(&caches.go_build);
         let finished = AtomicUsize::new(0);
-        let build = |module: &'a Module| -> Result<Result<(&'a Module, WarmModule), String>> {
+        let build = |module: &'a Module| {
             let built = self.build_module(module, &sandbox, scratch.path(), &store)?;
             step.detail(format!(
                 "linked {} of {}",
                 finished.fetch_add(1, Ordering::Relaxed) + 1,
                 job.modules.len()
             ));
-            Ok(built.map(|warm| (module, warm)))
+            Ok((module, built))
         };
         let results = self.in_parallel(&job.modules, build)?;
         let (mut modules, mut broken) = (Vec::new(), Vec::new());
-        for module in results {
-            match module {
-                Ok(module) => modules.push(module),
+        let mut record = InputsRecord::default();
+        for (module, built) in results {
+            match built {
+                Ok((warm, inputs)) => {
+                    let go_work = job.go_works.get(module.go_mod.as_path());
+                    let recorded = RecordedModule {
+                        go_work: go_work.map(|path| (*path).to_owned()),
+                    };
+                    record.add(module.path.clone(), recorded, inputs);
+                    modules.push((module, warm));
+                }
                 Err(reason) => broken.push(reason),
             }
         }
@@ -291,7 +323,11 @@ impl Warmer<'_> {
             return Err(anyhow::anyhow!("{}", broken.join("\n"))
                 .context(format!("{} cannot be warmed", job.name)));
         }
-        Ok((modules, broken))
+        Ok(BuiltJob {
+            modules,
+            inputs: record,
+            broken,
+        })
     }
 
     fn build_module(
@@ -300,7 +336,7 @@ impl Warmer<'_> {
         sandbox: &Sandbox,
         scratch: &Utf8Path,
         store: &Store,
-    ) -> Result<Result<WarmModule, String>> {
+    ) -> Result<Result<(WarmModule, HashInputs), String>> {
         let name = file_name(module);
         let output = format!("{SCRATCH}/{name}");
         let (status, _, log) = sandbox
@@ -319,7 +355,8 @@ impl Warmer<'_> {
         }
         let executable = scratch.join(&name);
         let executable_bytes = fs_err::metadata(&executable)?.len();
-        let link_action = log.link_ids.get(&module.import_path).copied();
+        let link = log.inputs.links.get(&module.import_path);
+        let link_action = link.map(|link| link.action);
         match link_action {
             Some(action) => {
                 let time = i64::try_from(self.tree.image.image.cache_entry_time * 1_000_000_000)
@@ -329,12 +366,13 @@ impl Warmer<'_> {
             None => fs_err::remove_file(&executable)?,
         }
         let (component, path) = (module.component.clone(), module.path.clone());
-        Ok(Ok(WarmModule {
+        let warm = WarmModule {
             component,
             path,
             link_action,
             executable_bytes,
-        }))
+        };
+        Ok(Ok((warm, log.inputs)))
     }
 
     /// Builds everything again from what will be packed, and finds out which entries that takes.
