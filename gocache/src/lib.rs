@@ -8,10 +8,12 @@
 //! where it can hash it, and every write goes through a temporary name, data before the entry that points at it.
 
 mod action_graph;
+pub mod bit_flip;
 mod checksums;
-pub mod damage;
+mod damage;
 mod entry;
 mod error;
+mod explanation;
 mod hash;
 mod hash_inputs;
 mod hash_log;
@@ -23,8 +25,10 @@ mod store;
 
 pub use action_graph::{ActionGraph, Hits, Ratio};
 pub use checksums::Checksums;
+pub use damage::Damage;
 pub use entry::{ACTION_ENTRY_BYTES, ActionEntry};
 pub use error::Error;
+pub use explanation::{Cause, Change, Drift, Explanation, Observed, RELEASE_PAYS_SHARE, explain};
 pub use hash::{HashingReader, ParseHashError, Sha256Hash, hash_file, hash_reader};
 pub use hash_inputs::{
     ActionInputs, Dependency, Files, HashInputs, InputsRecord, RECORD_SCHEMA, RecordedModule,

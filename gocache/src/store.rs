@@ -297,7 +297,7 @@ fn at_path(error: &io::Error, path: &Utf8Path) -> io::Error {
     io::Error::new(error.kind(), format!("failed to write {path}: {error}"))
 }
 
-fn if_found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+pub(crate) fn if_found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             Ok(None)

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use assert_cmd::Command;
 use camino::{Utf8Path, Utf8PathBuf};
-use gocache::damage::{FilesByKind, Flip, files_by_kind};
+use gocache::bit_flip::{FilesByKind, Flip, files_by_kind};
 use gocache::{ActionEntry, Checksums, FileKind, HashLog, Identity, Sha256Hash, Store, hash_file};
 use serde_json::{Value, json};
 

@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use comfy_table::{CellAlignment, Table, presets};
-use gocache::damage::{FilesByKind, Flip, files_by_kind};
+use gocache::bit_flip::{FilesByKind, Flip, files_by_kind};
 use gocache::image_info::{IMAGE_INFO_PATH, ImageInfo, PACKS_PATH};
 use oci_spec::image::{ImageIndex, ImageManifest, MediaType};
 use serde::{Deserialize, Serialize};
