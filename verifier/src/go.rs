@@ -16,6 +16,9 @@ const MESSAGE_LINES: usize = 12;
 /// Variables whose defaults lie in the home.
 const FOLDERS: [&str; 4] = ["GOCACHE", "GOENV", "GOMODCACHE", "GOPATH"];
 
+/// Variables that say where settings come from and what else decides on a build.
+const OTHERS: [&str; 4] = ["GOCACHEPROG", "GOMOD", "GOTOOLCHAIN", "GOWORK"];
+
 /// The settings in force in a folder.
 #[derive(Debug)]
 pub struct Settings {
@@ -28,9 +31,14 @@ pub struct Settings {
 impl Settings {
     /// Asks `go env -json`.
     pub fn in_folder(folder: &Utf8Path) -> anyhow::Result<Self> {
-        let names = Identity::GO_ENV_NAMES.iter().chain(&FOLDERS);
+        Self::with_environment(folder, &Environment::new())
+    }
+
+    /// Asks `go env -json` with variables beside those that are set.
+    pub fn with_environment(folder: &Utf8Path, environment: &Environment) -> anyhow::Result<Self> {
+        let names = Identity::GO_ENV_NAMES.iter().chain(&FOLDERS).chain(&OTHERS);
         let arguments: Vec<_> = ["env", "-json"].iter().chain(names).collect();
-        let finished = process::run("go", &arguments, folder, &Environment::new())
+        let finished = process::run("go", &arguments, folder, environment)
             .map_err(|error| BadInput(format!("{error:#}")))?;
         if !finished.status.success() {
             bail!(
@@ -44,6 +52,11 @@ impl Settings {
             identity: Identity::from_go_env(&env)?,
             env,
         })
+    }
+
+    /// The value of one of the variables that were asked for; empty if it has none.
+    pub fn value(&self, name: &str) -> &str {
+        self.env.get(name).map_or("", String::as_str)
     }
 
     /// What a build in another home needs to behave as here: folders that Go would otherwise look for in the home.

@@ -80,10 +80,14 @@ pub fn packs() -> anyhow::Result<Vec<PackInfo>> {
     }
 }
 
-/// What the image at `root` says of itself, and its packs, sorted by name.
+/// A path of the image that is unpacked in `root`.
+pub fn in_root(root: &Utf8Path, path: &str) -> Utf8PathBuf {
+    root.join(path.trim_start_matches('/'))
+}
+
+/// What the image in `root` says of itself and of its packs, sorted by name.
 pub fn read(root: &Utf8Path) -> anyhow::Result<(ImageInfo, Vec<PackInfo>)> {
-    let in_root = |path: &str| root.join(path.trim_start_matches('/'));
-    let image_file = in_root(IMAGE_INFO_PATH);
+    let image_file = in_root(root, IMAGE_INFO_PATH);
     if !image_file.exists() {
         bail!(BadInput(format!(
             "this is no IaC Runner image: {image_file} does not exist; run it inside the image, or name an unpacked \
@@ -91,8 +95,8 @@ pub fn read(root: &Utf8Path) -> anyhow::Result<(ImageInfo, Vec<PackInfo>)> {
         )));
     }
     let image: ImageInfo = read_json(&image_file)?;
-    check_schema(image.schema, &image_file)?;
-    let folder = in_root(PACKS_PATH);
+    check_schema(image.schema, SCHEMA, &image_file)?;
+    let folder = in_root(root, PACKS_PATH);
     let mut packs = Vec::new();
     // An image with the tools alone has no packs.
     if folder.is_dir() {
@@ -102,7 +106,7 @@ pub fn read(root: &Utf8Path) -> anyhow::Result<(ImageInfo, Vec<PackInfo>)> {
             };
             if file.extension() == Some("json") && !file.as_str().ends_with(INPUTS_SUFFIX) {
                 let pack: PackInfo = read_json(&file)?;
-                check_schema(pack.schema, &file)?;
+                check_schema(pack.schema, SCHEMA, &file)?;
                 packs.push(pack);
             }
         }
@@ -111,7 +115,8 @@ pub fn read(root: &Utf8Path) -> anyhow::Result<(ImageInfo, Vec<PackInfo>)> {
     Ok((image, packs))
 }
 
-fn read_json<T: DeserializeOwned>(file: &Utf8Path) -> anyhow::Result<T> {
+/// Reads a file by which the image tells of itself.
+pub fn read_json<T: DeserializeOwned>(file: &Utf8Path) -> anyhow::Result<T> {
     let text = fs_err::read(file)?;
     serde_json::from_slice(&text)
         .map_err(|error| gocache::Error::Corrupt {
@@ -121,10 +126,11 @@ fn read_json<T: DeserializeOwned>(file: &Utf8Path) -> anyhow::Result<T> {
         .context("failed to read what the image says of itself")
 }
 
-fn check_schema(schema: u32, file: &Utf8Path) -> anyhow::Result<()> {
-    if schema != SCHEMA {
+/// Fails unless this verifier knows the schema of `file`.
+pub fn check_schema(schema: u32, known: u32, file: &Utf8Path) -> anyhow::Result<()> {
+    if schema != known {
         bail!(
-            "{file} has schema {schema}, and this verifier knows only {SCHEMA}; use the verifier of the image"
+            "{file} has schema {schema}, and this verifier knows only {known}; use the verifier of the image"
         );
     }
     Ok(())

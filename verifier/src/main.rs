@@ -1,10 +1,12 @@
-//! `verifier`: measures how warm the Go caches of an image are, and serves them where they cannot be written.
+//! `verifier`: measures how warm the Go caches of an image are, explains what they miss, and serves them where they
+//! cannot be written.
 //!
 //! Exit codes, for scripts: 0 fine, 1 failed, 2 bad usage or input, 3 a target was missed, 4 corrupt data.
 
 mod cacheprog;
 mod check;
 mod exit;
+mod explain;
 mod go;
 mod info;
 mod output;
@@ -26,6 +28,7 @@ struct Cli {
 enum Command {
     Run(run::Args),
     Check(check::Args),
+    Explain(explain::Args),
     Info(info::Args),
     Cacheprog(cacheprog::Args),
 }
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Cacheprog(args) => cacheprog::run(&args),
     };

@@ -16,7 +16,7 @@ mod preview;
 pub mod pristine;
 mod probe;
 mod sample;
-mod selection;
+pub mod selection;
 mod table;
 mod targets;
 

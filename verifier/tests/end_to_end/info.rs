@@ -49,6 +49,11 @@ fn image(folder: &Folder) -> Value {
             &pack.to_string(),
         );
     }
+    // A record of inputs is no pack.
+    folder.write(
+        "root/usr/local/share/iac-runner/packs/civo.inputs.json",
+        "{\"schema\":1}",
+    );
     image
 }
 

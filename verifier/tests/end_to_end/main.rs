@@ -4,6 +4,7 @@
 
 mod cacheprog;
 mod check;
+mod explain;
 mod go;
 mod info;
 mod run;

@@ -1,0 +1,345 @@
+//! `verifier explain`: why the first build of a module misses what the image holds.
+//!
+//! From the outside in: settings that decide on every action ID are compared first, and where one differs nothing is
+//! built, since that alone explains all. Otherwise the module is built once, with the go command's log of what each
+//! action ID is made of, and what missed is compared with the record in the image (see [`gocache::explain`]).
+//!
+//! The build gets a GOCACHE of its own and reads the one that is explained through `verifier cacheprog`, which never
+//! writes to what it serves: a damaged entry, which the go command would mend in passing, stays as it was found.
+
+mod settings;
+mod text;
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use camino::{Utf8Path, Utf8PathBuf};
+use gocache::image_info::{IMAGE_INFO_PATH, INPUTS_SUFFIX, ImageInfo, PACKS_PATH, PackInfo};
+use gocache::{
+    ActionGraph, Damage, Explanation, GoModule, HashLog, Hits, Identity, InputsRecord, Observed,
+    RECORD_SCHEMA, Sha256Hash, Store,
+};
+use modules::Module;
+use serde::Serialize;
+
+use self::settings::{Origins, Setting};
+use crate::exit::{self, BadInput};
+use crate::process::Environment;
+use crate::run::pristine::{Pristine, Surroundings};
+use crate::run::selection;
+use crate::{go, info, output, process};
+
+/// Version of the JSON's shape.
+const SCHEMA: u32 = 1;
+
+/// Lines of a failed build that are shown.
+const MESSAGE_LINES: usize = 12;
+
+/// Explain why the first build of a module misses what the image holds
+///
+/// Exits with 0 if everything hits, or if all that misses is expected because the source has moved on; with 3 if
+/// something should have hit.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The module, named by its path in the source or as PROVIDER/COMPONENT
+    #[arg(value_name = "MODULE")]
+    module: String,
+    /// The Go monorepo that the module is part of
+    #[arg(long, value_name = "DIR")]
+    source: Utf8PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Compare with what an image that is unpacked here says of itself
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    root: Utf8PathBuf,
+}
+
+/// What is shown; as JSON, what scripts read.
+#[derive(Debug, Serialize)]
+struct Answer {
+    schema: u32,
+    /// The cause in a sentence.
+    headline: String,
+    module: ExplainedModule,
+    /// The settings in force.
+    identity: Identity,
+    /// Names of the packs in the image; none outside an image.
+    packs: Option<Vec<String>>,
+    /// Whether one of them holds the module.
+    is_in_image: bool,
+    /// Settings that are not the image's. Where there are any, nothing was built.
+    settings: Vec<Setting>,
+    /// What the build tells, if there was one.
+    build: Option<Explanation>,
+    /// What the go command said, if the build failed.
+    messages: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct ExplainedModule {
+    provider: String,
+    component: String,
+    path: Utf8PathBuf,
+}
+
+/// What there is to compare with.
+struct Image {
+    info: ImageInfo,
+    packs: Vec<PackInfo>,
+    record: InputsRecord,
+}
+
+/// Compares, builds if need be, and prints.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let module = selected(args)?;
+    let source = args
+        .source
+        .canonicalize_utf8()
+        .with_context(|| format!("failed to find the real path of {}", args.source))?;
+    let image = Image::read(&args.root)?;
+    // What the go command asks of the module cache it leaves traces of; this one asks for nothing.
+    let local = [offline(), vec![("GOTOOLCHAIN", "local".to_owned())]].concat();
+    let folder = source.join(&module.path);
+    let local = go::Settings::with_environment(&folder, &local)?;
+    let traces: Vec<Pristine> = traces(&module)
+        .map(|folder| Pristine::note(&Utf8Path::new(&local.identity.gomodcache).join(folder)))
+        .collect::<anyhow::Result<_>>()?;
+    let answer = Answer::find(module, &source, image, local);
+    // Also when it failed.
+    for folder in &traces {
+        folder.restore()?;
+    }
+    let answer = answer?;
+    if args.json {
+        output::json_to_stdout(&answer)?;
+    } else {
+        output::print(&text::render(&answer))?;
+    }
+    Ok(if answer.has_defect() {
+        ExitCode::from(exit::TARGET_MISSED)
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+/// Keeps the go command off the network.
+fn offline() -> Environment {
+    vec![("GOPROXY", "off".to_owned())]
+}
+
+/// Folders of the module cache in which a go command without network leaves files: for a toolchain that it asks for
+/// in vain, and for the commit that it stamps.
+fn traces(module: &Module) -> impl Iterator<Item = Utf8PathBuf> {
+    let above = module.go_mod.parent().unwrap_or(Utf8Path::new(""));
+    let below = module.path.strip_prefix(above).ok();
+    let go_module = below.and_then(|below| module.import_path.strip_suffix(below.as_str()));
+    let go_module = go_module.unwrap_or(&module.import_path);
+    ["golang.org/toolchain", go_module.trim_end_matches('/')]
+        .map(|path| {
+            let any_version = GoModule {
+                path: path.to_owned(),
+                version: "v0.0.0".to_owned(),
+            };
+            let mut file = any_version.download_file("info");
+            file.pop();
+            file
+        })
+        .into_iter()
+}
+
+impl Answer {
+    /// Compares, and builds unless settings explain all.
+    fn find(
+        module: Module,
+        source: &Utf8Path,
+        image: Option<Image>,
+        local: go::Settings,
+    ) -> anyhow::Result<Self> {
+        let folder = source.join(&module.path);
+        // Where the Go that go.mod asks for is not here, the settings are those of the one that is.
+        let (here, unavailable) = match go::Settings::with_environment(&folder, &offline()) {
+            Ok(settings) => (settings, None),
+            Err(error) => (local, Some(format!("{error:#}"))),
+        };
+        let origins = Origins::of_process(&here)?;
+        let identity = image.as_ref().map(|image| &image.info.identity);
+        let mut differing = settings::differences(identity, &here, &origins);
+        differing.extend(unavailable.map(|message| settings::toolchain(&message, &here, &origins)));
+
+        let (mut build, mut messages) = (None, Vec::new());
+        if differing.is_empty() {
+            let record = image.as_ref().map(|image| &image.record);
+            let attempt = Attempt::new(&module, &folder, &here)?;
+            let explanation = attempt.explain(
+                &module,
+                go_work(&here, source).as_deref(),
+                record.unwrap_or(&InputsRecord::default()),
+            );
+            messages = attempt.failure;
+            if !messages.is_empty() && explanation.causes.is_empty() {
+                bail!("{} does not build:\n{}", module.path, messages.join("\n"));
+            }
+            build = Some(explanation);
+        }
+        let mut answer = Self {
+            schema: SCHEMA,
+            headline: String::new(),
+            is_in_image: image.as_ref().is_some_and(|image| image.holds(&module)),
+            module: ExplainedModule {
+                provider: module.provider,
+                component: module.component,
+                path: module.path,
+            },
+            identity: here.identity,
+            packs: image.map(|image| image.packs.into_iter().map(|pack| pack.name).collect()),
+            settings: differing,
+            build,
+            messages,
+        };
+        answer.headline = text::headline(&answer);
+        Ok(answer)
+    }
+
+    fn has_defect(&self) -> bool {
+        !self.settings.is_empty() || self.build.as_ref().is_some_and(Explanation::has_defect)
+    }
+}
+
+/// The one module that is meant.
+fn selected(args: &Args) -> anyhow::Result<Module> {
+    let discovery = modules::discover(&args.source)?;
+    let names = std::slice::from_ref(&args.module);
+    let mut selected = selection::select(&args.source, discovery, &[], names)?;
+    match selected.pop() {
+        Some(module) if selected.is_empty() => Ok(module),
+        last => {
+            let paths: Vec<_> = selected
+                .iter()
+                .chain(&last)
+                .map(|it| it.path.as_str())
+                .collect();
+            bail!(BadInput(format!(
+                "{:?} is the name of several modules; name one by its path: {}",
+                args.module,
+                paths.join(", ")
+            )))
+        }
+    }
+}
+
+/// The go.work in force, relative to the source if it is in it.
+fn go_work(here: &go::Settings, source: &Utf8Path) -> Option<Utf8PathBuf> {
+    let path = Utf8Path::new(here.value("GOWORK"));
+    let is_file = path.is_absolute();
+    is_file.then(|| path.strip_prefix(source).unwrap_or(path).to_owned())
+}
+
+impl Image {
+    /// What the image in `root` says of itself, if there is one.
+    fn read(root: &Utf8Path) -> anyhow::Result<Option<Self>> {
+        if !info::in_root(root, IMAGE_INFO_PATH).exists() {
+            return Ok(None);
+        }
+        let (info, packs) = info::read(root)?;
+        let mut record = InputsRecord::default();
+        for pack in &packs {
+            let file =
+                info::in_root(root, PACKS_PATH).join(format!("{}{INPUTS_SUFFIX}", pack.name));
+            if file.exists() {
+                let of_pack: InputsRecord = info::read_json(&file)?;
+                info::check_schema(of_pack.schema, RECORD_SCHEMA, &file)?;
+                record.merge(of_pack);
+            }
+        }
+        Ok(Some(Self {
+            info,
+            packs,
+            record,
+        }))
+    }
+
+    fn holds(&self, module: &Module) -> bool {
+        let mut modules = self.packs.iter().flat_map(|pack| &pack.modules);
+        modules.any(|held| held.path == module.path)
+    }
+}
+
+/// A build of a module that read a cache and left it as it was.
+struct Attempt {
+    log: HashLog,
+    hits: Hits,
+    /// Of the actions that the build looked up, those whose entries are not whole.
+    damaged: BTreeMap<Sha256Hash, Damage>,
+    /// What the go command said, if it failed.
+    failure: Vec<String>,
+}
+
+impl Attempt {
+    fn new(module: &Module, folder: &Utf8Path, here: &go::Settings) -> anyhow::Result<Self> {
+        eprintln!("building {} to see what it misses", module.path);
+        let surroundings = Surroundings::new(&here.independent_of_home())?;
+        let graph = surroundings.path("graph.json");
+        let shipped = Utf8Path::new(&here.identity.gocache);
+        let own = std::env::current_exe().context("failed to find the verifier's own path")?;
+        let mut debug = std::env::var("GODEBUG").unwrap_or_default();
+        if !debug.is_empty() {
+            debug.push(',');
+        }
+        let mut environment = surroundings.environment();
+        environment.extend([
+            ("GOCACHE", surroundings.path("go-build").into_string()),
+            (
+                "GOCACHEPROG",
+                format!("\"{}\" cacheprog --shipped \"{shipped}\"", own.display()),
+            ),
+            ("GODEBUG", format!("{debug}gocachehash=1")),
+            // Asked for the commit, git would write its index anew.
+            ("GIT_OPTIONAL_LOCKS", "0".into()),
+        ]);
+        let graph_flag = format!("-debug-actiongraph={graph}");
+        let program = surroundings.path("program");
+        let arguments = ["build", &graph_flag, "-o", program.as_str(), "."];
+        let finished = process::run("go", &arguments, folder, &environment)?;
+        let log = HashLog::scan(&finished.stderr[..])?;
+        let looked_up = log
+            .inputs
+            .packages
+            .values()
+            .chain(log.inputs.links.values());
+        let actions: Vec<_> = looked_up.map(|inputs| inputs.action).collect();
+        let damaged = Store::at(shipped).damaged(&actions)?;
+        let (hits, failure) = if finished.status.success() {
+            let hits = ActionGraph::parse(fs_err::File::open(graph)?)?.hits();
+            (hits, Vec::new())
+        } else {
+            let mut failure = vec![format!("go build failed ({}):", finished.status)];
+            failure.extend(log.other.iter().take(MESSAGE_LINES).cloned());
+            (Hits::default(), failure)
+        };
+        Ok(Self {
+            log,
+            hits,
+            damaged,
+            failure,
+        })
+    }
+
+    fn explain(
+        &self,
+        module: &Module,
+        go_work: Option<&Utf8Path>,
+        record: &InputsRecord,
+    ) -> Explanation {
+        let observed = Observed {
+            path: &module.path,
+            import_path: &module.import_path,
+            inputs: &self.log.inputs,
+            hits: &self.hits,
+            damaged: &self.damaged,
+            go_work,
+        };
+        gocache::explain(&observed, record)
+    }
+}

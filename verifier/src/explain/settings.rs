@@ -1,0 +1,366 @@
+//! Settings that are not those of the image, and where they come from.
+//!
+//! Each of them changes every action ID, or the place where entries are looked for, so one alone explains that nothing
+//! hits. Flags that change neither are passed over.
+
+use std::collections::BTreeSet;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use gocache::Identity;
+use serde::Serialize;
+
+use crate::go;
+
+/// Flags in GOFLAGS that no action ID depends on.
+const NEUTRAL_FLAGS: [&str; 6] = ["-mod", "-modcacherw", "-p", "-v", "-work", "-x"];
+
+/// A setting that is not the image's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Setting {
+    /// Its name in `go env`.
+    pub name: String,
+    /// What the caches were made with.
+    pub image: String,
+    /// What is in force.
+    pub here: String,
+    /// Where that comes from.
+    pub origin: String,
+    /// What it comes to, where the values alone do not show it.
+    pub detail: Option<String>,
+}
+
+/// Where settings may come from.
+#[derive(Debug, Default)]
+pub struct Origins {
+    /// Variables of the process that are set.
+    environment: Vec<(String, String)>,
+    /// The file that `go env -w` writes, and its text.
+    goenv: Option<(Utf8PathBuf, String)>,
+    /// The go.mod, and its text.
+    go_mod: Option<(Utf8PathBuf, String)>,
+}
+
+impl Origins {
+    /// Those of this process and of the folder that `settings` are from.
+    pub fn of_process(settings: &go::Settings) -> anyhow::Result<Self> {
+        let read = |name: &str| -> anyhow::Result<_> {
+            let path = Utf8Path::new(settings.value(name));
+            if path.is_absolute() && path.is_file() {
+                return Ok(Some((path.to_owned(), fs_err::read_to_string(path)?)));
+            }
+            Ok(None)
+        };
+        let variables = std::env::vars_os();
+        let environment = variables.filter_map(|(name, value)| {
+            let value = value.into_string().ok().filter(|value| !value.is_empty())?;
+            Some((name.into_string().ok()?, value))
+        });
+        Ok(Self {
+            environment: environment.collect(),
+            goenv: read("GOENV")?,
+            go_mod: read("GOMOD")?,
+        })
+    }
+
+    fn variable(&self, name: &str) -> Option<&str> {
+        let mut variables = self.environment.iter();
+        let (_, value) = variables.find(|(known, _)| known == name)?;
+        Some(value)
+    }
+
+    /// Where the value of a variable of the go command comes from.
+    fn of(&self, name: &str) -> String {
+        if self.variable(name).is_some() {
+            return "set in the environment".into();
+        }
+        if let Some((path, text)) = &self.goenv {
+            let sets = |line: &str| line.split_once('=').is_some_and(|(key, _)| key == name);
+            if text.lines().any(sets) {
+                return format!("set in {path}, by `go env -w`");
+            }
+        }
+        "not set, so the go command's default".into()
+    }
+
+    /// Why this very Go runs.
+    fn of_go(&self, version: &str) -> String {
+        let wanted = version.strip_prefix("go").unwrap_or(version);
+        if let Some((path, text)) = &self.go_mod {
+            for line in text.lines() {
+                let words: Vec<_> = line.split_whitespace().take(2).collect();
+                match words[..] {
+                    ["toolchain", name] if name == version => {
+                        return format!("by the toolchain line in {path}");
+                    }
+                    ["go", name]
+                        if name == wanted && self.variable("GOTOOLCHAIN") != Some("local") =>
+                    {
+                        return format!(
+                            "by the go line in {path}, or the go command on PATH is that one"
+                        );
+                    }
+                    _ => {}
+                }
+            }
+        }
+        match self.variable("GOTOOLCHAIN") {
+            Some(name) if name.starts_with(version) => "by GOTOOLCHAIN in the environment".into(),
+            _ => "the go command on PATH is that one".into(),
+        }
+    }
+}
+
+/// What differs between the image, if there is one, and the settings in force.
+pub fn differences(
+    image: Option<&Identity>,
+    here: &go::Settings,
+    origins: &Origins,
+) -> Vec<Setting> {
+    let mut settings = Vec::new();
+    if let Some(image) = image {
+        settings.extend(in_identity(image, &here.identity, origins));
+        let program = here.value("GOCACHEPROG");
+        if !serves(program, &image.gocache) {
+            settings.push(Setting {
+                name: "GOCACHEPROG".into(),
+                image: format!("verifier cacheprog --shipped {}", image.gocache),
+                here: program.to_owned(),
+                origin: origins.of("GOCACHEPROG"),
+                detail: Some("it does not serve the image's cache".into()),
+            });
+        }
+    }
+    let debug = origins.variable("GODEBUG").unwrap_or_default();
+    if debug.split(',').any(|setting| setting == "gocacheverify=1") {
+        settings.push(Setting {
+            name: "GODEBUG".into(),
+            image: String::new(),
+            here: debug.to_owned(),
+            origin: origins.of("GODEBUG"),
+            detail: Some("gocacheverify=1 makes every look-up miss".into()),
+        });
+    }
+    settings
+}
+
+/// The Go that go.mod asks for is not to be had.
+pub fn toolchain(message: &str, here: &go::Settings, origins: &Origins) -> Setting {
+    let line = |text: &str| {
+        let mut lines = text.lines().map(str::trim);
+        lines
+            .find(|line| line.starts_with("toolchain "))
+            .map(str::to_owned)
+    };
+    let asked = origins.go_mod.as_ref();
+    Setting {
+        name: "GOTOOLCHAIN".into(),
+        image: "local".into(),
+        here: asked
+            .and_then(|(_, text)| line(text))
+            .unwrap_or_else(|| here.value("GOTOOLCHAIN").to_owned()),
+        origin: asked.map_or_else(
+            || origins.of("GOTOOLCHAIN"),
+            |(path, _)| format!("asked for by {path}"),
+        ),
+        detail: Some(format!(
+            "that Go is not here: {}",
+            message.lines().last().unwrap_or_default()
+        )),
+    }
+}
+
+fn in_identity(image: &Identity, here: &Identity, origins: &Origins) -> Vec<Setting> {
+    let differing = image
+        .differences(here)
+        .into_iter()
+        .filter_map(|difference| {
+            let (old, new) = (difference.ours, difference.theirs);
+            let mut detail = None;
+            let (name, origin) = match difference.field {
+                "GOFLAGS" => {
+                    detail = Some(flags_changed(&old, &new)?);
+                    ("GOFLAGS", origins.of("GOFLAGS"))
+                }
+                "GOVERSION" => ("GOVERSION", origins.of_go(&new)),
+                // Another Go has another folder.
+                "GOROOT" if image.go_version != here.go_version => return None,
+                "GOROOT" if origins.variable("GOROOT").is_none() => {
+                    ("GOROOT", "the go command on PATH is there".to_owned())
+                }
+                "architecture level" => {
+                    let (name, level) = new.split_once('=').unwrap_or((&new, ""));
+                    let (name, level) = (name.to_owned(), level.to_owned());
+                    let image = old.split_once('=').map_or("", |(_, level)| level);
+                    return Some(Setting {
+                        origin: origins.of(&name),
+                        name,
+                        image: image.to_owned(),
+                        here: level,
+                        detail: None,
+                    });
+                }
+                name => (name, origins.of(name)),
+            };
+            Some(Setting {
+                name: name.to_owned(),
+                image: old,
+                here: new,
+                origin,
+                detail,
+            })
+        });
+    differing.collect()
+}
+
+/// What one GOFLAGS has that the other has not, if any action ID depends on it.
+fn flags_changed(image: &str, here: &str) -> Option<String> {
+    let flags = |text: &str| -> BTreeSet<String> {
+        let flags = split_quoted(text).into_iter();
+        let matters = |flag: &String| {
+            let name = flag.split('=').next().unwrap_or_default();
+            !NEUTRAL_FLAGS.contains(&name.replacen("--", "-", 1).as_str())
+        };
+        flags.filter(matters).collect()
+    };
+    let (image, here) = (flags(image), flags(here));
+    let list = |what: &str, flags: &BTreeSet<String>, others: &BTreeSet<String>| {
+        let flags: Vec<_> = flags.difference(others).map(String::as_str).collect();
+        (!flags.is_empty()).then(|| format!("{what} {}", flags.join(" ")))
+    };
+    let parts = [
+        list("it lacks", &image, &here),
+        list("it adds", &here, &image),
+    ];
+    let parts: Vec<_> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+/// Whether a GOCACHEPROG answers from the image's cache; without one the go command does so itself.
+fn serves(program: &str, gocache: &str) -> bool {
+    let words = split_quoted(program);
+    let Some((first, rest)) = words.split_first() else {
+        return true;
+    };
+    let is_verifier = Utf8Path::new(first).file_name() == Some("verifier")
+        && rest.first().is_some_and(|command| command == "cacheprog");
+    let shipped = rest.iter().enumerate().find_map(|(index, word)| {
+        let after = || rest.get(index + 1).map(String::as_str);
+        let inline = word.strip_prefix("--shipped=");
+        inline.or_else(|| after().filter(|_| word == "--shipped"))
+    });
+    let trimmed = |path: &'_ str| path.trim_end_matches('/').to_owned();
+    is_verifier && shipped.map(trimmed) == Some(trimmed(gocache))
+}
+
+/// Words, as the go command splits GOFLAGS and GOCACHEPROG: quotes around a whole word only, no escapes.
+fn split_quoted(text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut rest = text.trim_start();
+    while let Some(first) = rest.chars().next() {
+        let (word, after) = match first {
+            '"' | '\'' => rest[1..].split_once(first).unwrap_or((&rest[1..], "")),
+            _ => rest
+                .split_once(|letter: char| letter.is_ascii_whitespace())
+                .unwrap_or((rest, "")),
+        };
+        words.push(word.to_owned());
+        rest = after.trim_start();
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(change: impl FnOnce(&mut Identity)) -> Identity {
+        let env = include_str!("../../../gocache/tests/fixtures/go-env.json");
+        let env = serde_json::from_str(env).unwrap();
+        let mut identity = Identity::from_go_env(&env).unwrap();
+        change(&mut identity);
+        identity
+    }
+
+    fn origins() -> Origins {
+        Origins {
+            environment: vec![("CGO_ENABLED".into(), "1".into())],
+            goenv: Some(("/h/env".into(), "GOAMD64=v3\n".into())),
+            go_mod: Some((
+                "/s/go.mod".into(),
+                "module m\n\ngo 1.24\n\ntoolchain go1.99.1\n".into(),
+            )),
+        }
+    }
+
+    fn only(change: impl FnOnce(&mut Identity)) -> Setting {
+        let mut settings = in_identity(&identity(|_| {}), &identity(change), &origins());
+        assert_eq!(settings.len(), 1, "{settings:?}");
+        settings.remove(0)
+    }
+
+    #[test]
+    fn each_setting_is_named_with_its_origin() {
+        let setting = only(|it| it.cgo_enabled = "1".into());
+        assert_eq!(
+            (setting.name.as_str(), setting.origin.as_str()),
+            ("CGO_ENABLED", "set in the environment")
+        );
+        let setting = only(|it| it.goarch_level = "GOAMD64=v3".into());
+        assert_eq!(
+            (setting.name.as_str(), setting.here.as_str()),
+            ("GOAMD64", "v3")
+        );
+        assert_eq!(setting.origin, "set in /h/env, by `go env -w`");
+        let setting = only(|it| it.gomodcache = "/elsewhere".into());
+        assert_eq!(setting.origin, "not set, so the go command's default");
+    }
+
+    #[test]
+    fn another_go_is_named_with_who_asked_for_it() {
+        let setting = only(|it| {
+            it.go_version = "go1.99.1".into();
+            it.goroot = "/m/toolchain".into();
+        });
+        assert_eq!(setting.origin, "by the toolchain line in /s/go.mod");
+        let setting = only(|it| it.go_version = "go1.2.3".into());
+        assert_eq!(setting.origin, "the go command on PATH is that one");
+        let setting = only(|it| it.goroot = "/other".into());
+        assert_eq!(setting.name, "GOROOT");
+    }
+
+    #[test]
+    fn only_flags_that_matter_count() {
+        let image = "-trimpath -buildvcs=false '-ldflags=-s -w'";
+        for same in [
+            "-buildvcs=false -trimpath \"-ldflags=-s -w\"",
+            "-v -mod=mod --p=4 -trimpath  -buildvcs=false '-ldflags=-s -w'",
+        ] {
+            assert_eq!(flags_changed(image, same), None, "{same}");
+        }
+        assert_eq!(
+            flags_changed(image, "-trimpath -tags=x '-ldflags=-s -w'").unwrap(),
+            "it lacks -buildvcs=false, it adds -tags=x"
+        );
+        assert!(flags_changed(image, &format!("{image} -a")).is_some());
+    }
+
+    #[test]
+    fn a_program_serves_the_cache_or_not() {
+        let gocache = "/var/cache/go-build";
+        for program in [
+            "",
+            "verifier cacheprog --shipped /var/cache/go-build",
+            "\"/usr/local/bin/verifier\" cacheprog --log /l --shipped=/var/cache/go-build/",
+        ] {
+            assert!(serves(program, gocache), "{program}");
+        }
+        for program in [
+            "verifier cacheprog --shipped /elsewhere",
+            "verifier cacheprog",
+            "verifier run --shipped /var/cache/go-build",
+            "other cacheprog --shipped /var/cache/go-build",
+        ] {
+            assert!(!serves(program, gocache), "{program}");
+        }
+    }
+}
