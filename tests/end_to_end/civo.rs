@@ -305,6 +305,50 @@ fn a_changed_module_compiles_once_for_root_the_runner_and_group_0() {
 }
 
 #[test]
+fn the_image_explains_what_the_build_of_an_edited_checkout_misses() {
+    let script = r#"
+        cp -r /elsewhere /tmp/checkout && cd /tmp/checkout
+        module=$(echo apis/provider/civo/*/v1/iac/pulumi)
+        verifier explain "$module" --source . | head -1
+        echo 'var edited = 1' >> "$module/main.go"
+        verifier explain "$module" --source . | head -1
+        GOFLAGS=-trimpath verifier explain "$module" --source . > /tmp/flags || test $? = 3
+        head -1 /tmp/flags
+    "#;
+    let printed = in_container(65532, 65532, script);
+    let lines: Vec<&str> = printed.lines().collect();
+    assert!(lines[0].starts_with("everything hits: "), "{printed}");
+    assert!(
+        lines[1].starts_with("main.go of package ") && lines[1].ends_with(" was edited"),
+        "{printed}"
+    );
+    assert!(
+        lines[2].starts_with("GOFLAGS is \"-trimpath\" (set in the environment)"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn the_record_of_inputs_tells_nothing_of_the_build_machine() {
+    let file = unpacked().join("usr/local/share/iac-runner/packs/civo.inputs.json");
+    let record: gocache::InputsRecord =
+        serde_json::from_slice(&fs_err::read(&file).unwrap()).unwrap();
+    assert!(record.packages.len() > 500);
+    for (package, inputs) in record.packages.iter().chain(&record.links) {
+        for line in inputs
+            .iter()
+            .flat_map(|it| it.settings.iter().chain(&it.build_info))
+        {
+            let mut words = line.split([' ', '\t', '=', '"']);
+            assert!(
+                !words.any(|word| word.starts_with('/')),
+                "{package}: {line}"
+            );
+        }
+    }
+}
+
+#[test]
 fn an_image_treated_as_400_days_old_loses_no_entry() {
     let script = r#"
         date -d '400 days ago' +%s > /var/cache/go-build/trim.txt
