@@ -432,6 +432,7 @@ mod tests {
             executable_files: vec![put(&go_build, EXECUTABLE)],
             links_not_cached: Vec::new(),
             broken: Vec::new(),
+            inputs: InputsRecord::default(),
             timings: Timings::default(),
         };
         let pack = folder.join(name);

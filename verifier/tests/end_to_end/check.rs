@@ -89,7 +89,7 @@ impl Image {
         let program = PROGRAM.replace("src", "example.com/tiny");
         image
             .store
-            .put_file(&log.link_ids[&program], &exe, 1)
+            .put_file(&log.inputs.links[&program].action, &exe, 1)
             .unwrap();
         image
     }
