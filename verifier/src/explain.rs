@@ -279,14 +279,10 @@ struct Attempt {
 impl Attempt {
     fn new(module: &Module, folder: &Utf8Path, here: &go::Settings) -> anyhow::Result<Self> {
         eprintln!("building {} to see what it misses", module.path);
-        let surroundings = Surroundings::new(&here.independent_of_home())?;
+        let surroundings = Surroundings::new(here.independent_of_home())?;
         let graph = surroundings.path("graph.json");
         let shipped = Utf8Path::new(&here.identity.gocache);
         let own = std::env::current_exe().context("failed to find the verifier's own path")?;
-        let mut debug = std::env::var("GODEBUG").unwrap_or_default();
-        if !debug.is_empty() {
-            debug.push(',');
-        }
         let mut environment = surroundings.environment();
         environment.extend([
             ("GOCACHE", surroundings.path("go-build").into_string()),
@@ -294,7 +290,8 @@ impl Attempt {
                 "GOCACHEPROG",
                 format!("\"{}\" cacheprog --shipped \"{shipped}\"", own.display()),
             ),
-            ("GODEBUG", format!("{debug}gocachehash=1")),
+            go::hash_log(),
+            ("GOPROXY", "off".into()),
             // Asked for the commit, git would write its index anew.
             ("GIT_OPTIONAL_LOCKS", "0".into()),
         ]);

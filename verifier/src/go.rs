@@ -89,6 +89,14 @@ pub fn build(
     })
 }
 
+/// The variable that makes the go command print its hash log, beside what is set already.
+pub fn hash_log() -> (&'static str, String) {
+    let settings = std::env::var("GODEBUG").ok();
+    let settings = settings.filter(|settings| !settings.is_empty()).into_iter();
+    let settings: Vec<_> = settings.chain(["gocachehash=1".to_owned()]).collect();
+    ("GODEBUG", settings.join(","))
+}
+
 /// The time that `go list -deps` takes for the program in `folder`, in milliseconds.
 pub fn list_ms(folder: &Utf8Path, environment: &Environment) -> anyhow::Result<f64> {
     let finished = run(&["list", "-deps", "."], folder, environment)?;

@@ -19,11 +19,7 @@ pub fn look_ups(
     environment: &Environment,
 ) -> anyhow::Result<BTreeSet<Sha256Hash>> {
     let mut environment = environment.clone();
-    let settings = std::env::var("GODEBUG")
-        .ok()
-        .filter(|settings| !settings.is_empty());
-    let settings = settings.into_iter().chain(["gocachehash=1".to_owned()]);
-    environment.push(("GODEBUG", settings.collect::<Vec<_>>().join(",")));
+    environment.push(go::hash_log());
     let planned = go::run(&["build", "-n", "-o", "program", "."], folder, &environment)?;
     Ok(HashLog::scan(&planned.stderr[..])?.index_ids)
 }
