@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::process::Output;
+use std::sync::Once;
 use std::time::{Duration, SystemTime};
 
 use assert_cmd::Command;
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::{ActionGraph, HashLog, Hits, Sha256Hash, Store, hash_file};
+
+/// One test makes the cache that all copy.
+static COMMON_MADE: Once = Once::new();
 
 /// Removed when dropped.
 pub struct Folder {
@@ -111,12 +115,15 @@ impl Folder {
             env!("CARGO_TARGET_TMPDIR"),
             "/go-build"
         )));
-        let mut command = self.go(gocache);
-        command
-            .env("GOCACHE", common.root())
-            .args(["build", "runtime"])
-            .assert()
-            .success();
+        // Nobody may copy what another test is writing.
+        COMMON_MADE.call_once(|| {
+            let mut command = self.go(gocache);
+            command
+                .env("GOCACHE", common.root())
+                .args(["build", "runtime"])
+                .assert()
+                .success();
+        });
         let store = Store::create(&self.path(gocache)).unwrap();
         for file in common.files().unwrap() {
             fs_err::copy(
