@@ -46,6 +46,17 @@ pub struct Variant {
     pub uncompressed_bytes: u64,
 }
 
+impl From<&Variant> for report::Image {
+    fn from(variant: &Variant) -> Self {
+        Self {
+            name: variant.name.clone(),
+            digest: variant.digest.clone(),
+            compressed_bytes: variant.compressed_bytes,
+            uncompressed_bytes: variant.uncompressed_bytes,
+        }
+    }
+}
+
 /// Writes a layout of `variants` (name and layers) and of the `-nonroot` twin of each to the folder `layout`.
 pub fn write(
     layout: &Utf8Path,

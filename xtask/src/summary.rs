@@ -3,13 +3,14 @@
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use gocache::Ratio;
 use gocache::image_info::SCHEMA;
+use report::stats::Percentiles;
+use report::{MeasuredModule, Report};
 use serde::Serialize;
 
 use crate::oci::Variant;
 use crate::pack::{Pack, Timings};
 use crate::pipeline::ProviderPack;
 use crate::progress::{Kind, Stage, human_bytes};
-use crate::verify::Report;
 
 /// The whole account.
 #[derive(Debug, Serialize)]
@@ -195,21 +196,33 @@ impl PackLine {
 impl FirstBuilds {
     /// Those of `provider`, or of all modules for `None`.
     pub fn new(report: &Report, provider: Option<&str>) -> Self {
-        let (times, packages, links) = report.first(provider);
+        let modules = report.modules.iter();
+        let builds: Vec<_> = modules
+            .filter(|module| provider.is_none_or(|name| module.provider == name))
+            .filter_map(MeasuredModule::first)
+            .collect();
+        let times: Vec<f64> = builds
+            .iter()
+            .flat_map(|build| build.wall_ms.iter().copied())
+            .collect();
+        let Percentiles { p50, p95, max } = Percentiles::of(&times).unwrap_or(Percentiles {
+            p50: 0.0,
+            p95: 0.0,
+            max: 0.0,
+        });
+        let (mut packages, mut links) = (Ratio::default(), Ratio::default());
+        for build in builds {
+            packages += build.packages.unwrap_or_default();
+            links += build.links.unwrap_or_default();
+        }
         Self {
-            p50_ms: percentile(&times, 50),
-            p95_ms: percentile(&times, 95),
-            max_ms: percentile(&times, 100),
+            p50_ms: p50,
+            p95_ms: p95,
+            max_ms: max,
             packages,
             links,
         }
     }
-}
-
-/// Nearest-rank percentile of sorted values; 0 where there are none.
-fn percentile(sorted: &[f64], percent: usize) -> f64 {
-    let rank = (sorted.len() * percent).div_ceil(100).max(1);
-    sorted.get(rank - 1).copied().unwrap_or_default()
 }
 
 /// Time on this machine outside of the go command's compiling and linking, against that inside; `None` where this run
@@ -262,15 +275,6 @@ pub fn table(header: &[&str]) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn percentiles_are_nearest_rank() {
-        let values: Vec<f64> = (1..=20).map(f64::from).collect();
-        assert_eq!(percentile(&values, 50).to_bits(), 10f64.to_bits());
-        assert_eq!(percentile(&values, 95).to_bits(), 19f64.to_bits());
-        assert_eq!(percentile(&values, 100).to_bits(), 20f64.to_bits());
-        assert_eq!(percentile(&[], 50).to_bits(), 0f64.to_bits());
-    }
 
     #[test]
     fn overhead_is_local_time_outside_of_go() {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, bail};
 use camino::Utf8Path;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::image_toml::{ImageToml, Platform};
@@ -17,35 +17,13 @@ use crate::tree::ELSEWHERE;
 use crate::warm::VERIFIER;
 use crate::work::{self, Key, Work};
 
-/// The verifier's report: as it wrote it, and the parts that are shown.
+/// The verifier's report: as it wrote it, since it may know fields that this program does not, and as data.
 #[derive(Debug, Clone)]
 pub struct Report {
     /// The whole report.
     pub json: Value,
-    /// Its modules.
-    pub modules: Vec<ReportedModule>,
-}
-
-/// A module in the report.
-#[derive(Debug, Clone, Deserialize)]
-pub struct ReportedModule {
-    /// Its provider.
-    pub provider: String,
-    /// What was measured, by phase.
-    pub phases: BTreeMap<String, Phase>,
-}
-
-/// A phase of a module.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Phase {
-    /// Wall time of each run in milliseconds.
-    pub wall_ms: Vec<f64>,
-    /// Packages from the cache.
-    #[serde(default)]
-    pub packages: gocache::Ratio,
-    /// Links from the cache.
-    #[serde(default)]
-    pub links: gocache::Ratio,
+    /// What is known of it.
+    pub data: report::Report,
 }
 
 /// What decides whether an earlier report still holds.
@@ -121,30 +99,69 @@ impl Report {
     /// Reads the JSON that the verifier wrote.
     pub fn parse(text: &str) -> Result<Self> {
         let json: Value = serde_json::from_str(text).context("the verifier's report is no JSON")?;
-        let modules = serde_json::from_value(json["modules"].clone())
-            .context("the verifier's report lacks modules")?;
-        Ok(Self { json, modules })
+        let data: report::Report = serde_json::from_value(json.clone())
+            .context("the verifier's report lacks something")?;
+        if data.schema != report::SCHEMA {
+            bail!(
+                "the verifier's report has the schema {}, and only {} is known here",
+                data.schema,
+                report::SCHEMA
+            );
+        }
+        Ok(Self { json, data })
     }
 
-    /// First builds of `provider`'s modules (of all modules for `None`), in milliseconds, sorted, with their hits.
-    pub fn first(&self, provider: Option<&str>) -> (Vec<f64>, gocache::Ratio, gocache::Ratio) {
-        let (mut times, mut packages, mut links) = (
-            Vec::new(),
-            gocache::Ratio::default(),
-            gocache::Ratio::default(),
-        );
-        for module in self
-            .modules
-            .iter()
-            .filter(|module| provider.is_none_or(|name| module.provider == name))
-        {
-            if let Some(first) = module.phases.get("first") {
-                times.extend(&first.wall_ms);
-                packages += first.packages;
-                links += first.links;
-            }
-        }
-        times.sort_by(f64::total_cmp);
-        (times, packages, links)
+    /// Enters what was measured, which the verifier inside cannot know.
+    pub fn of_image(mut self, image: report::Image) -> Result<Self> {
+        self.json["image"] =
+            serde_json::to_value(&image).context("failed to enter the image into the report")?;
+        self.data.image = Some(image);
+        Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As an older verifier wrote it, and with a field of a newer one.
+    const REPORT: &str = r#"{
+        "schema": 1,
+        "identity": {"go_version": "go1.27.4", "goos": "linux", "goarch": "amd64", "goarch_level": "GOAMD64=v1",
+            "cgo_enabled": "0", "goflags": "", "goexperiment": "", "goroot": "/r", "gomodcache": "/m", "gocache": "/c"},
+        "modules": [{"provider": "civo", "component": "one", "path": "apis/x", "phases": {
+            "first": {"wall_ms": [2.5], "packages": {"hits": 3, "total": 4}, "links": {"hits": 1, "total": 1},
+                "compiled": ["a"], "new": 7},
+            "preview": {"wall_ms": [9.0], "ran": true, "network_errors": []}}}],
+        "failures": [],
+        "summary": {"first_ms": {"p50": 2.5, "p95": 2.5, "max": 2.5}, "packages": {"hits": 3, "total": 4},
+            "links": {"hits": 1, "total": 1}},
+        "verifier": {"version": "0.1.0"}
+    }"#;
+
+    #[test]
+    fn the_image_is_entered_and_the_rest_stays_as_it_was() {
+        let image = report::Image {
+            name: "latest".into(),
+            digest: "sha256:1".into(),
+            compressed_bytes: 1,
+            uncompressed_bytes: 2,
+        };
+        let report = Report::parse(REPORT)
+            .unwrap()
+            .of_image(image.clone())
+            .unwrap();
+        assert_eq!(report.data.image, Some(image));
+        let mut json = report.json;
+        assert_eq!(json["image"]["uncompressed_bytes"], 2);
+        json.as_object_mut().unwrap().remove("image");
+        assert_eq!(json, serde_json::from_str::<Value>(REPORT).unwrap());
+    }
+
+    #[test]
+    fn another_schema_is_refused() {
+        let newer = REPORT.replace("\"schema\": 1", "\"schema\": 2");
+        let error = Report::parse(&newer).unwrap_err().to_string();
+        assert!(error.contains("schema 2"), "{error}");
     }
 }

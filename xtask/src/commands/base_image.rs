@@ -1,6 +1,6 @@
 //! `cargo xtask base-image`: from a source to a verified image in all its variants.
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use camino::Utf8PathBuf;
 
 use crate::failure::gate;
@@ -13,6 +13,9 @@ use crate::progress::{Kind, Progress};
 use crate::summary::Summary;
 use crate::work::Key;
 use crate::{cli, kept_layer, verify};
+
+/// The variant whose layers and environment are measured.
+const MEASURED: &str = "latest-nonroot";
 
 /// Builds the image and prints its summary.
 pub fn run(flags: &cli::BaseImage) -> Result<()> {
@@ -84,8 +87,11 @@ pub fn run(flags: &cli::BaseImage) -> Result<()> {
             step,
         )
     })?;
+    let measured = variants.iter().find(|variant| variant.name == MEASURED);
+    let measured = measured.context("the layout holds the image that was measured")?;
+    let report = report.of_image(measured.into())?;
 
-    let summary = Summary::new(&common, &packs, variants, &report, progress.stages());
+    let summary = Summary::new(&common, &packs, variants, &report.data, progress.stages());
     let partial = out.begun();
     fs_err::write(
         partial.join("report.json"),

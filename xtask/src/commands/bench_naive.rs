@@ -188,7 +188,7 @@ fn measure(sandbox: &Sandbox, source: &Utf8Path, providers: &[String]) -> Result
     if !done.status.success() {
         bail!("the verifier failed:\n{}", done.stderr.trim());
     }
-    Ok(FirstBuilds::new(&Report::parse(&done.stdout)?, None))
+    Ok(FirstBuilds::new(&Report::parse(&done.stdout)?.data, None))
 }
 
 fn size_of(folder: &Utf8Path) -> Result<u64> {
