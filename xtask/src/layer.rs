@@ -358,11 +358,11 @@ fn header_like(other: &Header) -> io::Result<Header> {
     ))
 }
 
-/// The uncompressed tar of a layer.
-pub fn reader(blob: &Utf8Path, compression: Compression) -> Result<Box<dyn Read>> {
+/// The uncompressed tar of a layer, which may not have been compressed at all.
+pub fn reader(blob: &Utf8Path, compression: Option<Compression>) -> Result<Box<dyn Read>> {
     let file = BufReader::with_capacity(1 << 20, fs_err::File::open(blob)?);
     Ok(match compression {
-        Compression::Zstd => {
+        Some(Compression::Zstd) => {
             let mut decoder = zstd::stream::read::Decoder::with_buffer(file)
                 .with_context(|| format!("failed to read {blob}"))?;
             decoder
@@ -370,7 +370,8 @@ pub fn reader(blob: &Utf8Path, compression: Compression) -> Result<Box<dyn Read>
                 .with_context(|| format!("failed to read {blob}"))?;
             Box::new(BufReader::with_capacity(1 << 20, decoder))
         }
-        Compression::Gzip => Box::new(flate2::bufread::GzDecoder::new(file)),
+        Some(Compression::Gzip) => Box::new(flate2::bufread::MultiGzDecoder::new(file)),
+        None => Box::new(file),
     })
 }
 
@@ -383,7 +384,7 @@ pub fn transcode(
     settings: Layers,
 ) -> Result<Layer> {
     let mut writer = BlobWriter::create(to, compression, settings)?;
-    let mut reader = reader(blob, layer.compression)?;
+    let mut reader = reader(blob, Some(layer.compression))?;
     io::copy(&mut reader, &mut writer).with_context(|| format!("failed to copy {blob} to {to}"))?;
     let written = writer.finish()?;
     if written.diff_id != layer.diff_id {
@@ -394,21 +395,10 @@ pub fn transcode(
     Ok(written)
 }
 
-/// Unpacks a layer over `root`. Owners are kept when this process may set them.
-pub fn unpack(blob: &Utf8Path, compression: Compression, root: &Utf8Path) -> Result<()> {
-    let mut archive = tar::Archive::new(reader(blob, compression)?);
-    archive.set_preserve_permissions(true);
-    archive.set_preserve_mtime(true);
-    archive.set_preserve_ownerships(crate::host::is_root());
-    archive.set_overwrite(true);
-    archive
-        .unpack(root)
-        .with_context(|| format!("failed to unpack {blob} to {root}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::unpack::unpack;
     use std::os::unix::fs::MetadataExt as _;
 
     const SETTINGS: Layers = Layers {
@@ -459,7 +449,8 @@ mod tests {
 
             let root = folder.join(format!("{compression:?}"));
             fs_err::create_dir(&root).unwrap();
-            unpack(&folder.join("one"), compression, &root).unwrap();
+            let unpacked = unpack(&folder.join("one"), Some(compression), &root).unwrap();
+            assert_eq!(unpacked, layer.uncompressed_bytes);
             assert_eq!(
                 fs_err::read_to_string(root.join("var/cache/a")).unwrap(),
                 "content"

@@ -12,10 +12,10 @@ use std::thread;
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::host;
+use crate::{host, in_root};
 
-/// Folders that every tree has to have, so that something can be mounted on them.
-pub const MOUNT_POINTS: [&str; 5] = ["dev", "proc", "run", "sys", "tmp"];
+/// Folders of every tree that bubblewrap mounts something on.
+const MOUNT_POINTS: [&str; 5] = ["dev", "proc", "run", "sys", "tmp"];
 
 /// Variables of the build machine that a fetch takes over.
 const FETCH_VARIABLES: [&str; 14] = [
@@ -196,7 +196,9 @@ impl Sandbox {
         scan: impl FnOnce(&mut dyn BufRead) -> Result<T> + Send,
     ) -> Result<(ExitStatus, String, T)> {
         let context = || format!("failed to run {} in {}", arguments.join(" "), self.root);
-        let mut child = self.command(arguments)?.spawn().with_context(context)?;
+        let mut command = self.command(arguments)?;
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().with_context(context)?;
         let streams = take_streams(&mut child);
         let (mut stdout, stderr) = streams.with_context(context)?;
         let (text, scanned) = thread::scope(|scope| {
@@ -225,9 +227,7 @@ impl Sandbox {
     }
 
     fn command(&self, arguments: &[&str]) -> Result<Command> {
-        for mount in &self.mounts {
-            self.make_mount_point(mount)?;
-        }
+        self.make_mount_points()?;
         let mut bwrap = host::command("bwrap");
         bwrap.args([
             "--die-with-parent",
@@ -251,18 +251,23 @@ impl Sandbox {
                 .arg("--unshare-user")
                 .args(["--uid", &id.to_string(), "--gid", &id.to_string()]);
         }
-        bwrap.args(["--clearenv", "--ro-bind", self.root.as_str(), "/"]);
+        let bind = |writable| if writable { "--bind" } else { "--ro-bind" };
+        bwrap.args([
+            "--clearenv",
+            bind(false),
+            self.root.as_str(),
+            "/",
+        ]);
         bwrap.args([
             "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/run", "--perms", "1777", "--tmpfs",
             "/tmp",
         ]);
         for mount in &self.mounts {
-            let kind = if mount.writable {
-                "--bind"
-            } else {
-                "--ro-bind"
-            };
-            bwrap.args([kind, mount.source.as_str(), mount.target.as_str()]);
+            bwrap.args([
+                bind(mount.writable),
+                mount.source.as_str(),
+                mount.target.as_str(),
+            ]);
         }
         for (name, value) in &self.env {
             bwrap.args(["--setenv", name, value]);
@@ -289,31 +294,35 @@ impl Sandbox {
                 bwrap.arg("--");
             }
         }
-        bwrap
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        bwrap.args(arguments);
         Ok(bwrap)
     }
 
     /// The tree is mounted read-only, so bubblewrap cannot make what is to be mounted on.
-    fn make_mount_point(&self, mount: &Mount) -> Result<()> {
-        if MOUNT_POINTS
-            .iter()
-            .any(|temporary| mount.target.starts_with(format!("/{temporary}")))
-        {
-            return Ok(());
+    fn make_mount_points(&self) -> Result<()> {
+        let resolve = |path: &str| in_root::resolve(self.root.as_std_path(), path.as_ref());
+        for folder in MOUNT_POINTS {
+            fs_err::create_dir_all(resolve(folder)?)?;
         }
-        let point = self
-            .root
-            .join(mount.target.as_str().trim_start_matches('/'));
-        if point.exists() {
-            return Ok(());
-        }
-        if mount.source.is_dir() {
-            fs_err::create_dir_all(&point)?;
-        } else {
-            fs_err::write(&point, "")?;
+        for mount in &self.mounts {
+            if MOUNT_POINTS
+                .iter()
+                .any(|temporary| mount.target.starts_with(format!("/{temporary}")))
+            {
+                continue;
+            }
+            let point = resolve(mount.target.as_str())?;
+            if point.exists() {
+                continue;
+            }
+            if mount.source.is_dir() {
+                fs_err::create_dir_all(point)?;
+            } else {
+                if let Some(folder) = point.parent() {
+                    fs_err::create_dir_all(folder)?;
+                }
+                fs_err::write(point, "")?;
+            }
         }
         Ok(())
     }

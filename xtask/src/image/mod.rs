@@ -1,0 +1,3 @@
+//! Images: how they are unpacked.
+
+pub mod unpack;
