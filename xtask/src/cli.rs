@@ -23,6 +23,8 @@ pub struct Cli {
 pub enum Command {
     /// Build the image: warm every provider, assemble all variants, verify the result
     BaseImage(BaseImage),
+    /// Run an image's own verifier in the image, which may be anywhere; exits as the verifier does
+    Verify(Verify),
     /// List the modules of a source by provider
     Discover(Discover),
     /// Measure parts of the pipeline
@@ -39,6 +41,9 @@ pub struct Source {
     pub source: Option<Utf8PathBuf>,
 }
 
+/// Where the image goes that is built without `--out`.
+pub const BASE_IMAGE: &str = "target/base-image";
+
 /// Flags of `base-image`.
 #[derive(Debug, Args)]
 pub struct BaseImage {
@@ -48,7 +53,7 @@ pub struct BaseImage {
     #[arg(long = "provider", value_name = "P")]
     pub providers: Vec<String>,
     /// Where the image, its report and the summary go
-    #[arg(long, value_name = "DIR", default_value = "target/base-image")]
+    #[arg(long, value_name = "DIR", default_value = BASE_IMAGE)]
     pub out: Utf8PathBuf,
     /// Description of the image
     #[arg(long, value_name = "FILE")]
@@ -68,6 +73,38 @@ pub struct BaseImage {
     /// Print the summary as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Flags of `verify`.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// The image: DIR/oci[:TAG] in an OCI layout, HOST/REPOSITORY:TAG in a registry, docker:NAME in the local Docker
+    /// [default: the layout of `base-image`]
+    #[arg(long, value_name = "IMAGE")]
+    pub image: Option<String>,
+    /// The image's tag in a layout [default: the only one, or `latest`]
+    #[arg(long, value_name = "NAME")]
+    pub tag: Option<String>,
+    #[command(flatten)]
+    pub source: Source,
+    /// Provider to measure; repeat for several [default: those that the image has packs of]
+    #[arg(long = "provider", value_name = "P")]
+    pub providers: Vec<String>,
+    /// As whom: root, a user of the image, or a user ID; as root the page cache can be dropped
+    #[arg(long, value_name = "USER", default_value = "65532")]
+    pub user: String,
+    /// Let the verifier and what it runs write to the image's root file system
+    #[arg(long)]
+    pub writable: bool,
+    /// Write the report as JSON, with what the image is; `-` is standard output
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<Utf8PathBuf>,
+    /// Speak plain HTTP with the registry
+    #[arg(long)]
+    pub insecure: bool,
+    /// What the verifier does, and its flags; in the image the source is the current folder [default: run]
+    #[arg(last = true, value_name = "VERIFIER'S ARGUMENTS")]
+    pub verifier: Vec<String>,
 }
 
 /// Flags of `discover`.

@@ -14,8 +14,11 @@ use nix::unistd::Pid;
 
 use crate::failure::usage;
 
+/// The program that runs commands in an image's tree, with its Debian package.
+pub const SANDBOX: (&str, &str) = ("bwrap", "bubblewrap");
+
 /// Programs that building an image takes, with the Debian package of each.
-pub const PROGRAMS: [(&str, &str); 2] = [("bwrap", "bubblewrap"), ("mmdebstrap", "mmdebstrap")];
+pub const PROGRAMS: [(&str, &str); 2] = [SANDBOX, ("mmdebstrap", "mmdebstrap")];
 
 /// A command on the build machine.
 #[expect(

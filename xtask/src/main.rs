@@ -40,7 +40,7 @@ use cli::{BenchWhat, Cli, Command};
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match out::clean_up_on_interrupt().and_then(|()| dispatch(&cli.command)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             failure::exit_code(&error)
@@ -48,9 +48,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn dispatch(command: &Command) -> anyhow::Result<()> {
-    match command {
+fn dispatch(command: &Command) -> anyhow::Result<ExitCode> {
+    let done = match command {
         Command::BaseImage(flags) => commands::base_image::run(flags),
+        Command::Verify(flags) => return commands::verify::run(flags),
         Command::Discover(flags) => commands::discover::run(flags),
         Command::Bench(flags) => match &flags.what {
             Some(BenchWhat::Throughput { megabytes, json }) => {
@@ -65,5 +66,6 @@ fn dispatch(command: &Command) -> anyhow::Result<()> {
             None => commands::bench_throughput::run(cli::THROUGHPUT_MEGABYTES, false),
         },
         Command::Test(flags) => commands::test::run(flags),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }

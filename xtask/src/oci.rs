@@ -121,15 +121,17 @@ pub fn env(image: &ImageToml, platform: &Platform, nonroot: bool) -> BTreeMap<St
     env.extend(image.go_env(platform));
     if nonroot {
         // Where GOCACHE cannot be written to the go command fails by itself; this serves it from where it is.
-        env.insert(
-            "GOCACHEPROG".to_owned(),
-            format!("{VERIFIER} cacheprog --shipped {}", image.go.gocache),
-        );
+        env.insert("GOCACHEPROG".to_owned(), cacheprog(&image.go.gocache));
         env.insert("HOME".to_owned(), image.user.home.to_string());
         // Programs that ask for the user's name find none for the random uid of a cluster.
         env.insert("USER".to_owned(), image.user.name.clone());
     }
     env
+}
+
+/// What serves a GOCACHE that cannot be written to.
+pub fn cacheprog(gocache: &Utf8Path) -> String {
+    format!("{VERIFIER} cacheprog --shipped {gocache}")
 }
 
 struct Writer<'a> {

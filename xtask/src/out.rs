@@ -1,6 +1,7 @@
-//! Output folders: complete or absent, and never somebody else's.
+//! Output folders and files: complete or absent, and no folder of somebody else's.
 
 use std::cell::Cell;
+use std::io::Write as _;
 use std::sync::Mutex;
 
 use anyhow::{Context as _, Result};
@@ -102,6 +103,25 @@ impl Drop for Out {
             eprintln!("warning: {error:#}");
         }
     }
+}
+
+/// Writes a file that is complete or absent.
+pub fn write_file(file: &Utf8Path, content: &[u8]) -> Result<()> {
+    let folder = file
+        .parent()
+        .filter(|folder| !folder.as_str().is_empty())
+        .unwrap_or(Utf8Path::new("."));
+    let write = || -> std::io::Result<()> {
+        let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+        let mut temporary = tempfile::Builder::new()
+            .permissions(permissions)
+            .tempfile_in(folder)?;
+        temporary.write_all(content)?;
+        temporary.as_file().sync_all()?;
+        temporary.persist(file)?;
+        Ok(())
+    };
+    write().with_context(|| format!("failed to write {file}"))
 }
 
 #[cfg(test)]

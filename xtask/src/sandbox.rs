@@ -1,12 +1,12 @@
 //! Runs commands in the image's own tree, with bubblewrap.
 //!
-//! The tree is mounted read-only; what a command may write to, whether it has a network and as whom it runs stand in
+//! The tree is mounted read-only unless that is asked for; what a command may write to, whether it has a network and as whom it runs stand in
 //! its [`Sandbox`]. No variable of the build machine comes in, except those that a fetch needs (proxies, module proxy
 //! settings, the trust store), and those for the fetch alone.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read as _};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
 
 use anyhow::{Context as _, Result};
@@ -65,6 +65,7 @@ struct Mount {
 #[derive(Debug, Clone)]
 pub struct Sandbox {
     root: Utf8PathBuf,
+    root_is_writable: bool,
     mounts: Vec<Mount>,
     env: BTreeMap<String, String>,
     folder: Utf8PathBuf,
@@ -88,12 +89,20 @@ impl Sandbox {
     pub fn new(root: &Utf8Path) -> Self {
         Self {
             root: root.to_owned(),
+            root_is_writable: false,
             mounts: Vec::new(),
             env: BTreeMap::new(),
             folder: "/".into(),
             network: false,
             user: User::Root,
         }
+    }
+
+    /// Lets commands write to the tree itself.
+    #[must_use]
+    pub fn writable_root(mut self) -> Self {
+        self.root_is_writable = true;
+        self
     }
 
     /// Mounts `source` read-only at `target`.
@@ -226,6 +235,15 @@ impl Sandbox {
         ))
     }
 
+    /// Runs a command that says what it says where this process does; `stdout` may be kept instead.
+    pub fn run_through(&self, arguments: &[&str], stdout: Stdio) -> Result<Output> {
+        let mut command = self.command(arguments)?;
+        let child = command.stdout(stdout).stderr(Stdio::inherit()).spawn();
+        child
+            .and_then(Child::wait_with_output)
+            .with_context(|| format!("failed to run {} in {}", arguments.join(" "), self.root))
+    }
+
     fn command(&self, arguments: &[&str]) -> Result<Command> {
         self.make_mount_points()?;
         let mut bwrap = host::command("bwrap");
@@ -254,7 +272,7 @@ impl Sandbox {
         let bind = |writable| if writable { "--bind" } else { "--ro-bind" };
         bwrap.args([
             "--clearenv",
-            bind(false),
+            bind(self.root_is_writable),
             self.root.as_str(),
             "/",
         ]);

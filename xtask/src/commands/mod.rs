@@ -6,3 +6,4 @@ pub mod bench_naive;
 pub mod bench_throughput;
 pub mod discover;
 pub mod test;
+pub mod verify;

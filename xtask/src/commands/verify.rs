@@ -1,0 +1,379 @@
+//! `cargo xtask verify`: runs an image's own verifier in the image, wherever the image is and whoever made it.
+//!
+//! As a strict cluster would: no network, a read-only root file system, no rights, and the source at a path at which
+//! nothing was built, with the environment that the image itself sets. What the verifier says goes straight to the
+//! terminal, and its exit code is that of the command.
+
+use std::collections::BTreeMap;
+use std::process::{ExitCode, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+use camino::{Utf8Path, Utf8PathBuf};
+use gocache::image_info::PACKS_PATH;
+use nix::unistd::{AccessFlags, access};
+
+use crate::failure::usage;
+use crate::image::layout::{self, Layout};
+use crate::image::reference::Reference;
+use crate::image::registry::Registry;
+use crate::image::{Image, docker, unpack};
+use crate::image_toml::Platform;
+use crate::progress::{Kind, Progress, Step};
+use crate::sandbox::{Sandbox, User};
+use crate::tree::ELSEWHERE;
+use crate::verify::Report;
+use crate::warm::{COMMON, VERIFIER};
+use crate::work::{Scratch, Work};
+use crate::{cli, host, in_root, oci, out, pipeline, verifier_build};
+
+/// What bubblewrap gives up root's rights with.
+const SETPRIV: &str = "/usr/bin/setpriv";
+/// How root drops the page cache.
+const DROP_CACHES: &str = "/proc/sys/vm/drop_caches";
+
+/// Verifies, and exits as the verifier did.
+pub fn run(flags: &cli::Verify) -> Result<ExitCode> {
+    let mut arguments = Arguments::parse(&flags.verifier);
+    arguments.check(flags)?;
+    let reference = reference(flags)?;
+    let source = pipeline::source(&flags.source)?;
+    host::require_programs(&[host::SANDBOX])?;
+    let work = Work::open()?;
+    let mut progress = Progress::default();
+
+    let platform = Platform::host();
+    let fetched = progress.step(format!("fetch {reference}"), Kind::Network, |step| {
+        let fetched = Fetched::fetch(&reference, &work, &platform, flags.insecure, step)?;
+        fetched.image.check_platform(&platform)?;
+        Ok(fetched)
+    })?;
+    let root = work.scratch("image")?;
+    let root = root.path();
+    let uncompressed_bytes = progress.step("unpack", Kind::Local, |_| {
+        let layers = fetched.image.layers.iter();
+        let sizes = layers.map(|layer| unpack::unpack(&layer.blob, layer.compression, root));
+        sizes.sum::<Result<u64>>()
+    })?;
+
+    arguments.add_source();
+    if flags.providers.is_empty() && arguments.is_run() {
+        arguments.add_providers(&warm_providers(root, &source)?);
+    }
+    arguments.add_providers(&flags.providers);
+    let sandbox = sandbox(root, &fetched.image, flags)?.read_only(&source, ELSEWHERE);
+    let sandbox = if in_image(root, VERIFIER)?.exists() {
+        sandbox
+    } else {
+        eprintln!("the image holds no verifier; this repository's is used");
+        sandbox.read_only(
+            &verifier_build::make(&pipeline::workspace(), false)?,
+            VERIFIER,
+        )
+    };
+    let Some(file) = &flags.json else {
+        let done = sandbox.run_through(&arguments.words(), Stdio::inherit())?;
+        return exit_code(done.status);
+    };
+    arguments.0.extend(["--json".to_owned(), "-".to_owned()]);
+    let done = sandbox.run_through(&arguments.words(), Stdio::piped())?;
+    let code = exit_code(done.status)?;
+    if done.stdout.is_empty() {
+        // It has said why.
+        return Ok(code);
+    }
+    let report = Report::parse(&String::from_utf8_lossy(&done.stdout))?;
+    let report = report.of_image(report::Image {
+        name: fetched.name,
+        digest: fetched.image.digest,
+        compressed_bytes: fetched
+            .image
+            .layers
+            .iter()
+            .map(|layer| layer.size_bytes)
+            .sum(),
+        uncompressed_bytes,
+    })?;
+    let json = format!("{}\n", serde_json::to_string_pretty(&report.json)?);
+    if file == "-" {
+        print!("{json}");
+    } else {
+        out::write_file(file, json.as_bytes())?;
+    }
+    Ok(code)
+}
+
+/// The image that the flags name.
+fn reference(flags: &cli::Verify) -> Result<Reference> {
+    let built = || format!("{}/oci", cli::BASE_IMAGE);
+    let image = flags.image.clone().unwrap_or_else(built);
+    let mut reference = Reference::parse(&image, Utf8Path::is_dir)?;
+    if let Some(wanted) = &flags.tag {
+        match &mut reference {
+            Reference::Layout { tag, .. } if tag.is_none() => *tag = Some(wanted.clone()),
+            _ => {
+                return Err(usage(format!(
+                    "--tag {wanted} is for a layout named without a tag; --image {image} says by itself which image it \
+                     means"
+                )));
+            }
+        }
+    }
+    Ok(reference)
+}
+
+/// An image on this machine.
+struct Fetched {
+    /// Its tag or reference.
+    name: String,
+    image: Image,
+    /// Holds the blobs, if nothing else does.
+    _archive: Option<Scratch>,
+}
+
+impl Fetched {
+    fn fetch(
+        reference: &Reference,
+        work: &Work,
+        platform: &Platform,
+        insecure: bool,
+        step: &Step,
+    ) -> Result<Self> {
+        let (name, image, archive) = match reference {
+            Reference::Layout { folder, tag } => {
+                let layout = Layout::open(folder)?;
+                let found = layout.find(tag.as_deref(), platform)?;
+                let name = layout::name(found).unwrap_or(folder.as_str()).to_owned();
+                (name, Image::fetch(&layout, found, platform)?, None)
+            }
+            Reference::Registry(reference) => {
+                let registry = Registry::open(reference, insecure, work.shared("blobs")?, step)?;
+                let image = Image::fetch(&registry, &registry.find()?, platform)?;
+                (reference.to_string(), image, None)
+            }
+            Reference::Docker(name) => {
+                let archive = work.scratch("docker")?;
+                let image = docker::fetch(name, archive.path(), platform)?;
+                (name.clone(), image, Some(archive))
+            }
+        };
+        Ok(Self {
+            name,
+            image,
+            _archive: archive,
+        })
+    }
+}
+
+/// The command line of the verifier.
+#[derive(Debug, PartialEq)]
+struct Arguments(Vec<String>);
+
+impl Arguments {
+    /// What was given after `--`; flags alone are those of `run`.
+    fn parse(given: &[String]) -> Self {
+        let mut words = given.to_vec();
+        if words.first().is_none_or(|word| word.starts_with('-')) {
+            words.insert(0, "run".to_owned());
+        }
+        Self(words)
+    }
+
+    fn is_run(&self) -> bool {
+        self.0[0] == "run"
+    }
+
+    fn check(&self, flags: &cli::Verify) -> Result<()> {
+        let set = [
+            (flags.json.is_some(), "--json"),
+            (!flags.providers.is_empty(), "--provider"),
+        ];
+        match set.iter().find(|(is_set, _)| *is_set) {
+            Some((_, flag)) if !self.is_run() => Err(usage(format!(
+                "{flag} is for the verifier's `run`; give `{}` flags of its own after --",
+                self.0[0]
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Names the source to the subcommands that take one, unless that was done.
+    fn add_source(&mut self) {
+        let takes_it = self.is_run() || self.0[0] == "explain";
+        if takes_it && !self.0.iter().any(|word| word.starts_with("--source")) {
+            self.0.extend(["--source".to_owned(), ELSEWHERE.to_owned()]);
+        }
+    }
+
+    fn add_providers(&mut self, providers: &[String]) {
+        for provider in providers {
+            self.0.extend(["--provider".to_owned(), provider.clone()]);
+        }
+    }
+
+    fn words(&self) -> Vec<&str> {
+        let words = self.0.iter().map(String::as_str);
+        std::iter::once(VERIFIER).chain(words).collect()
+    }
+}
+
+/// The providers of the source whose packs the image holds; none where the image tells of no packs.
+fn warm_providers(root: &Utf8Path, source: &Utf8Path) -> Result<Vec<String>> {
+    let folder = in_image(root, PACKS_PATH)?;
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut packs = Vec::new();
+    for file in fs_err::read_dir(folder)? {
+        let file = Utf8PathBuf::try_from(file?.path()).context("a pack has an odd name")?;
+        packs.extend(
+            file.file_stem()
+                .filter(|name| *name != COMMON)
+                .map(str::to_owned),
+        );
+    }
+    if packs.is_empty() {
+        return Ok(packs);
+    }
+    let all = pipeline::select(&pipeline::discover(source)?.modules, &[])?;
+    packs.retain(|pack| all.contains(pack));
+    packs.sort();
+    if packs.is_empty() {
+        return Err(usage(format!(
+            "the image holds packs of none of the providers of {source}: {}; name one with --provider to measure it cold",
+            all.join(", ")
+        )));
+    }
+    Ok(packs)
+}
+
+/// Commands in the unpacked image, as a container runtime would run them.
+fn sandbox(root: &Utf8Path, image: &Image, flags: &cli::Verify) -> Result<Sandbox> {
+    let passwd = in_image(root, "/etc/passwd")?;
+    let passwd = if passwd.is_file() {
+        fs_err::read_to_string(passwd)?
+    } else {
+        String::new()
+    };
+    let account = Account::find(&passwd, &flags.user)?;
+    let mut env = BTreeMap::from([("HOME", account.home.as_str())]);
+    env.extend(image.env());
+    let gocache = env.get("GOCACHE").copied();
+    let mut sandbox = Sandbox::new(root)
+        .env(env.clone())
+        .user(account.user)
+        .folder(ELSEWHERE);
+    if flags.writable {
+        sandbox = sandbox.writable_root();
+    } else if let (Some(gocache), None) = (gocache, env.get("GOCACHEPROG")) {
+        eprintln!(
+            "GOCACHE cannot be written to here, which the go command takes for an error; GOCACHEPROG is set as in a \
+             `-nonroot` image (--writable leaves the environment as it is)"
+        );
+        sandbox = sandbox.env([("GOCACHEPROG", oci::cacheprog(gocache.into()))]);
+    }
+    match account.user {
+        User::Root if access(DROP_CACHES, AccessFlags::W_OK).is_ok() => {
+            sandbox = sandbox.writable(DROP_CACHES.into(), DROP_CACHES);
+        }
+        User::Id(_) if host::is_root() && !in_image(root, SETPRIV)?.exists() => {
+            return Err(usage(format!(
+                "the image has no {SETPRIV}, by which root gives up its rights; use --user root"
+            )));
+        }
+        _ => {}
+    }
+    Ok(sandbox)
+}
+
+/// A user as a container runtime sees it.
+#[derive(Debug, PartialEq)]
+struct Account {
+    user: User,
+    home: String,
+}
+
+impl Account {
+    /// The user with this name or ID in `passwd`; an ID need not be there.
+    fn find(passwd: &str, wanted: &str) -> Result<Self> {
+        let mut lines = passwd
+            .lines()
+            .map(|line| line.split(':').collect::<Vec<_>>());
+        let line = lines.find(|line| line.len() > 5 && (line[0] == wanted || line[2] == wanted));
+        let id = match &line {
+            Some(line) => line[2],
+            None if wanted == "root" => "0",
+            None => wanted,
+        };
+        let id: u32 = id.parse().map_err(|_| {
+            usage(format!(
+                "--user {wanted}: the image has no user of this name; give a user ID"
+            ))
+        })?;
+        Ok(Self {
+            user: if id == 0 { User::Root } else { User::Id(id) },
+            home: line.map_or("/", |line| line[5]).to_owned(),
+        })
+    }
+}
+
+/// Where `path` of the unpacked image is.
+fn in_image(root: &Utf8Path, path: &str) -> Result<std::path::PathBuf> {
+    in_root::resolve(root.as_std_path(), path.as_ref())
+}
+
+fn exit_code(status: std::process::ExitStatus) -> Result<ExitCode> {
+    match status.code().map(u8::try_from) {
+        Some(Ok(code)) => Ok(ExitCode::from(code)),
+        _ => bail!("the verifier was ended ({status})"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arguments(given: &str) -> Arguments {
+        let given: Vec<String> = given.split_whitespace().map(str::to_owned).collect();
+        let mut arguments = Arguments::parse(&given);
+        arguments.add_source();
+        arguments
+    }
+
+    #[test]
+    fn the_verifier_runs_on_the_mounted_source() {
+        for (given, expected) in [
+            ("", "run --source /elsewhere/checkout"),
+            ("--runs 3", "run --runs 3 --source /elsewhere/checkout"),
+            ("run --source /x", "run --source /x"),
+            ("run --source=/x", "run --source=/x"),
+            (
+                "explain civo/one",
+                "explain civo/one --source /elsewhere/checkout",
+            ),
+            ("check --deep", "check --deep"),
+        ] {
+            assert_eq!(arguments(given).0.join(" "), expected, "{given}");
+        }
+    }
+
+    #[test]
+    fn users_are_those_of_the_image() {
+        let passwd =
+            "root:x:0:0:root:/root:/bin/sh\nrunner:x:65532:0::/home/runner:/bin/sh\nbroken\n";
+        for (wanted, user, home) in [
+            ("root", User::Root, "/root"),
+            ("0", User::Root, "/root"),
+            ("runner", User::Id(65532), "/home/runner"),
+            ("65532", User::Id(65532), "/home/runner"),
+            ("1234", User::Id(1234), "/"),
+        ] {
+            let home = home.to_owned();
+            assert_eq!(
+                Account::find(passwd, wanted).unwrap(),
+                Account { user, home }
+            );
+        }
+        assert!(Account::find(passwd, "nobody").is_err());
+        assert_eq!(Account::find("", "root").unwrap().user, User::Root);
+    }
+}
