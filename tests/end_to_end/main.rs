@@ -2,7 +2,8 @@
 //!
 //! `civo.rs` takes one provider of the catalog through the whole flow and examines the image. `sources.rs` does so
 //! with small sources of every shape, whose modules import only the standard library. `bad_input.rs` provokes each
-//! error a user can cause. Tests assert hit rates, counts, digests and exit codes, never seconds.
+//! error a user can cause. `verify.rs` takes an image to where images live and verifies it there. Tests assert hit
+//! rates, counts, digests and exit codes, never seconds.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -11,3 +12,4 @@ mod civo;
 mod image;
 mod run;
 mod sources;
+mod verify;

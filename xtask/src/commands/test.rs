@@ -7,7 +7,11 @@ use crate::host;
 use crate::pipeline::workspace;
 
 /// Programs that only the end-to-end tests use, with the Debian package of each.
-const PROGRAMS: [(&str, &str); 2] = [("skopeo", "skopeo"), ("umoci", "umoci")];
+const PROGRAMS: [(&str, &str); 3] = [
+    ("docker-registry", "docker-registry"),
+    ("skopeo", "skopeo"),
+    ("umoci", "umoci"),
+];
 
 /// Runs the tests; the first part that fails ends the run.
 pub fn run(flags: &cli::Test) -> Result<()> {

@@ -51,10 +51,9 @@ async fn connect(name: &str) -> Result<Docker> {
     match docker.inspect_image(name).await {
         Ok(_) => Ok(docker),
         Err(bollard::errors::Error::DockerResponseServerError {
-            status_code: 404,
-            message,
+            status_code: 404, ..
         }) => Err(usage(format!(
-            "Docker has no such image: {message}; `docker images` lists those it has"
+            "Docker has no image {name}; `docker images` lists those it has"
         ))),
         Err(error) => Err(Error::from(error).context(REACH)),
     }

@@ -1,0 +1,453 @@
+//! `cargo xtask verify`: the same image from a layout, a registry and Docker, whole and damaged.
+
+use std::io::Write as _;
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use gocache::Sha256Hash;
+use serde_json::{Value, json};
+
+use crate::image::Layout;
+use crate::run::{base_image, command, fail, folder, succeed, workspace, write, xtask};
+use crate::sources::small;
+
+/// The image of a small source, built once for all tests of this file.
+struct Built {
+    source: Utf8PathBuf,
+    out: Utf8PathBuf,
+}
+
+impl Built {
+    fn get() -> &'static Self {
+        static BUILT: OnceLock<Built> = OnceLock::new();
+        BUILT.get_or_init(|| {
+            let root = workspace().join("target/end-to-end/verify");
+            let (source, out) = (root.join("source"), root.join("out"));
+            small(&source);
+            succeed(&mut base_image(&source, &out, &[]));
+            Self { source, out }
+        })
+    }
+
+    fn oci(&self) -> Utf8PathBuf {
+        self.out.join("oci")
+    }
+
+    /// A copy of the layout, to be changed.
+    fn copy(&self) -> (tempfile::TempDir, Utf8PathBuf) {
+        let (guard, place) = folder();
+        succeed(command("cp").args(["-r", self.oci().as_str(), place.as_str()]));
+        (guard, place.join("oci"))
+    }
+
+    /// `cargo xtask verify` of `image`, with kept work of its own in `cache`.
+    fn verify(&self, image: &str, cache: &Utf8Path, flags: &[&str]) -> Command {
+        let fixed = ["verify", "--image", image, "--source", self.source.as_str()];
+        let mut command = xtask(&[&fixed, flags].concat());
+        command
+            .env("XDG_CACHE_HOME", cache)
+            .env("DOCKER_CONFIG", cache.join("docker"));
+        command
+    }
+
+    /// Verifies `image`, where every first build has to hit everything, and returns the report.
+    fn report(&self, image: &str, cache: &Utf8Path) -> Value {
+        let json = succeed(&mut self.verify(image, cache, &["--json", "-"]));
+        let report: Value = serde_json::from_str(&json).unwrap();
+        for module in report["modules"].as_array().unwrap() {
+            let first = &module["phases"]["first"];
+            for what in ["packages", "links"] {
+                assert_eq!(first[what]["hits"], first[what]["total"], "{module}");
+                assert_ne!(first[what]["total"], 0, "{module}");
+            }
+        }
+        report
+    }
+}
+
+fn providers(report: &Value) -> Vec<&str> {
+    let modules = report["modules"].as_array().unwrap();
+    modules
+        .iter()
+        .map(|module| module["provider"].as_str().unwrap())
+        .collect()
+}
+
+fn blob(layout: &Utf8Path, digest: &Value) -> Utf8PathBuf {
+    let digest = digest.as_str().unwrap().strip_prefix("sha256:").unwrap();
+    layout.join("blobs/sha256").join(digest)
+}
+
+fn flip_a_byte(file: &Utf8Path) {
+    let mut content = fs_err::read(file).unwrap();
+    let middle = content.len() / 2;
+    content[middle] ^= 1;
+    // The file may be a link to one that stays as it is.
+    fs_err::remove_file(file).unwrap();
+    fs_err::write(file, content).unwrap();
+}
+
+#[test]
+fn a_layout_is_verified_as_it_is() {
+    let built = Built::get();
+    let (_folder, cache) = folder();
+    let image = format!("{}:latest-civo", built.oci());
+    let report = built.report(&image, &cache);
+    // The source has aws as well, the image has not.
+    assert_eq!(providers(&report), ["civo"]);
+    let shipped = Layout::below(&built.out).image("latest-civo");
+    let layers = shipped.manifest["layers"].as_array().unwrap();
+    let compressed: u64 = layers
+        .iter()
+        .map(|layer| layer["size"].as_u64().unwrap())
+        .sum();
+    assert_eq!(report["image"]["name"], "latest-civo");
+    assert_eq!(report["image"]["digest"], shipped.digest);
+    assert_eq!(report["image"]["compressed_bytes"], compressed);
+    assert!(report["image"]["uncompressed_bytes"].as_u64().unwrap() > compressed);
+
+    // What `base-image` measured itself has the same image in it.
+    let own: Value =
+        serde_json::from_slice(&fs_err::read(built.out.join("report.json")).unwrap()).unwrap();
+    let nonroot = Layout::below(&built.out).image("latest-nonroot");
+    assert_eq!(own["image"]["digest"], nonroot.digest);
+}
+
+#[test]
+fn the_verifier_decides_how_it_ends() {
+    let built = Built::get();
+    let (_folder, cache) = folder();
+    let oci = built.oci();
+    let said = fail(
+        &mut built.verify(oci.as_str(), &cache, &["--", "--target-ms", "0"]),
+        3,
+    );
+    assert!(said.contains("first build"), "{said}");
+    let unknown = ["--provider", "azure", "--json", "report.json"];
+    let said = fail(&mut built.verify(oci.as_str(), &cache, &unknown), 2);
+    assert!(said.contains("azure"), "{said}");
+    assert!(!workspace().join("report.json").exists());
+
+    let others = [
+        "--user",
+        "root",
+        "--writable",
+        "--tag",
+        "latest-tools",
+        "--",
+        "info",
+        "--json",
+    ];
+    let said = succeed(&mut built.verify(oci.as_str(), &cache, &others));
+    let info: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(info["packs"], json!([]));
+    assert_eq!(info["differences"], json!([]));
+}
+
+#[test]
+fn a_damaged_layout_and_a_tag_that_is_not_there() {
+    let built = Built::get();
+    let (_folder, cache) = folder();
+    let (_folder, layout) = built.copy();
+    let shipped = Layout::below(&built.out).image("latest-civo");
+    let last = &shipped.manifest["layers"]
+        .as_array()
+        .unwrap()
+        .last()
+        .unwrap()["digest"];
+    flip_a_byte(&blob(&layout, last));
+    let image = format!("{layout}:latest-civo");
+    let said = fail(&mut built.verify(&image, &cache, &[]), 4);
+    let hex = last.as_str().unwrap().strip_prefix("sha256:").unwrap();
+    assert!(said.contains(hex), "{said}");
+
+    let missing = format!("{layout}:latest-azure");
+    let said = fail(&mut built.verify(&missing, &cache, &[]), 2);
+    for there in ["latest-azure", "latest-aws", "latest-tools-nonroot"] {
+        assert!(said.contains(there), "{said}");
+    }
+}
+
+/// Writes `content` as a blob of `layout`; its descriptor.
+fn put(layout: &Utf8Path, media_type: &str, content: &[u8]) -> Value {
+    let digest = Sha256Hash::of(content);
+    fs_err::write(layout.join(format!("blobs/sha256/{digest}")), content).unwrap();
+    json!({"mediaType": media_type, "digest": format!("sha256:{digest}"), "size": content.len()})
+}
+
+/// Adds the image `foreign`, as another tool makes them: the image `base` without its verifier, hidden by a whiteout in
+/// a tar that is not compressed, behind an index of platforms.
+fn add_foreign(layout: &Utf8Path, base: &str) {
+    let index_file = layout.join("index.json");
+    let mut index: Value = serde_json::from_slice(&fs_err::read(&index_file).unwrap()).unwrap();
+    let mut image = Layout::below(layout.parent().unwrap()).image(base);
+
+    let (_folder, tree) = folder();
+    write(&tree, "usr/local/bin/.wh.verifier", "");
+    let tar = tree.join("layer.tar");
+    succeed(command("tar").args(["-C", tree.as_str(), "-cf", tar.as_str(), "usr"]));
+    let tar = fs_err::read(tar).unwrap();
+    let layer = put(layout, "application/vnd.oci.image.layer.v1.tar", &tar);
+    let push = |list: &mut Value, value: &Value| list.as_array_mut().unwrap().push(value.clone());
+    push(&mut image.config["rootfs"]["diff_ids"], &layer["digest"]);
+    push(&mut image.manifest["layers"], &layer);
+    let config = image.config.to_string();
+    image.manifest["config"] = put(
+        layout,
+        "application/vnd.oci.image.config.v1+json",
+        config.as_bytes(),
+    );
+    let mut manifest = put(
+        layout,
+        "application/vnd.oci.image.manifest.v1+json",
+        image.manifest.to_string().as_bytes(),
+    );
+    let mut other = put(layout, "application/vnd.oci.image.manifest.v1+json", b"{}");
+    other["platform"] = json!({"os": "linux", "architecture": "s390x"});
+    manifest["platform"] =
+        json!({"os": image.config["os"], "architecture": image.config["architecture"]});
+    let platforms = json!({"schemaVersion": 2, "manifests": [other, manifest]});
+    let mut entry = put(
+        layout,
+        "application/vnd.oci.image.index.v1+json",
+        platforms.to_string().as_bytes(),
+    );
+    entry["annotations"] = json!({"org.opencontainers.image.ref.name": "foreign"});
+    push(&mut index["manifests"], &entry);
+    fs_err::write(index_file, index.to_string()).unwrap();
+}
+
+#[test]
+fn an_image_without_a_verifier_is_lent_one() {
+    let built = Built::get();
+    let (_folder, cache) = folder();
+    let (_folder, layout) = built.copy();
+    add_foreign(&layout, "latest-aws");
+    let mut verify = built.verify(&format!("{layout}:foreign"), &cache, &["--json", "-"]);
+    let done = verify.output().unwrap();
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(done.status.success(), "{said}");
+    assert!(said.contains("holds no verifier"), "{said}");
+    let report: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!(providers(&report), ["aws"]);
+    assert_eq!(report["summary"]["links"], json!({"hits": 1, "total": 1}));
+}
+
+/// Debian's registry on a free port of this machine.
+struct Registry {
+    process: Child,
+    folder: Utf8PathBuf,
+    host: String,
+    _guard: tempfile::TempDir,
+}
+
+/// Of the user `runner` with the password `pulumi`, as `htpasswd -B` writes it.
+const PASSWORDS: &str = "runner:$2b$04$2S/s1ZJMxftBlejU7IW5Nuxh6j3WTqF/.cEdlcyR4CbgOp3VL/Nl.\n";
+
+impl Registry {
+    fn start(with_password: bool) -> Self {
+        let (guard, folder) = folder();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let host = format!("127.0.0.1:{port}");
+        let mut config = json!({
+            "version": 0.1,
+            "storage": {"filesystem": {"rootdirectory": folder.join("data")}},
+            "http": {"addr": host},
+        });
+        if with_password {
+            write(&folder, "passwords", PASSWORDS);
+            config["auth"] = json!({
+                "htpasswd": {"realm": "test", "path": folder.join("passwords")},
+            });
+        }
+        // JSON is YAML.
+        write(&folder, "config.yml", &config.to_string());
+        let log = fs_err::File::create(folder.join("log"))
+            .unwrap()
+            .into_parts()
+            .0;
+        let process = command("docker-registry")
+            .args(["serve", folder.join("config.yml").as_str()])
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        let started = Instant::now();
+        while TcpStream::connect(&host).is_err() {
+            assert!(started.elapsed() < Duration::from_secs(60), "no registry");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Self {
+            process,
+            folder,
+            host,
+            _guard: guard,
+        }
+    }
+
+    /// Pushes the image `tag` of `layout` by a tool that is not ours, and returns its reference.
+    fn push(&self, layout: &Utf8Path, tag: &str, flags: &[&str]) -> String {
+        let reference = format!("{}/iac/runner:{tag}", self.host);
+        succeed(
+            command("skopeo")
+                .args(["copy", "--quiet", "--dest-tls-verify=false"])
+                .args(flags)
+                .args([
+                    format!("oci:{layout}:{tag}"),
+                    format!("docker://{reference}"),
+                ]),
+        );
+        reference
+    }
+
+    /// How many blobs it has sent.
+    fn blobs_sent(&self) -> usize {
+        let log = fs_err::read_to_string(self.folder.join("log")).unwrap();
+        log.matches("\"GET /v2/iac/runner/blobs/").count()
+    }
+
+    fn blob(&self, digest: &str) -> Utf8PathBuf {
+        let hex = digest.strip_prefix("sha256:").unwrap();
+        let blobs = "data/docker/registry/v2/blobs/sha256";
+        self.folder
+            .join(format!("{blobs}/{}/{hex}/data", &hex[..2]))
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_registry_hands_out_the_image_once_and_nothing_damaged() {
+    let built = Built::get();
+    let registry = Registry::start(false);
+    let reference = registry.push(&built.oci(), "latest-civo", &[]);
+    let (_folder, cache) = folder();
+    let report = built.report(&reference, &cache);
+    let shipped = Layout::below(&built.out).image("latest-civo");
+    assert_eq!(report["image"]["digest"], shipped.digest);
+    assert_eq!(report["image"]["name"], reference);
+    let sent = registry.blobs_sent();
+    assert!(sent > 1, "{sent}");
+
+    // What is kept is not pulled again, whatever the image is called; what was cut off is continued.
+    let pinned = format!("{}/iac/runner@{}", registry.host, shipped.digest);
+    let layer = shipped.manifest["layers"][0]["digest"].as_str().unwrap();
+    let kept = cache
+        .join("iac-runner/blobs")
+        .join(layer.strip_prefix("sha256:").unwrap());
+    built.report(&pinned, &cache);
+    assert_eq!(registry.blobs_sent(), sent);
+    let content = fs_err::read(&kept).unwrap();
+    fs_err::write(format!("{kept}.partial"), &content[..content.len() / 2]).unwrap();
+    fs_err::remove_file(&kept).unwrap();
+    succeed(&mut built.verify(&pinned, &cache, &["--", "info"]));
+    assert_eq!(registry.blobs_sent(), sent + 1);
+    assert_eq!(fs_err::read(&kept).unwrap(), content);
+    let log = fs_err::read_to_string(registry.folder.join("log")).unwrap();
+    assert!(log.contains("\" 206 "), "the whole layer was pulled again");
+
+    let missing = format!("{}/iac/runner:latest-azure", registry.host);
+    let said = fail(&mut built.verify(&missing, &cache, &[]), 2);
+    assert!(said.contains("latest-civo"), "{said}");
+
+    flip_a_byte(&registry.blob(layer));
+    let (_folder, cache) = folder();
+    let said = fail(&mut built.verify(&reference, &cache, &[]), 4);
+    assert!(said.contains(layer), "{said}");
+    assert!(
+        !cache
+            .join("iac-runner/blobs")
+            .join(kept.file_name().unwrap())
+            .exists()
+    );
+    flip_a_byte(&registry.blob(&shipped.digest));
+    let said = fail(&mut built.verify(&reference, &cache, &[]), 4);
+    assert!(said.contains(&shipped.digest), "{said}");
+
+    let gone = registry.host.clone();
+    drop(registry);
+    let said = fail(&mut built.verify(&reference, &cache, &[]), 1);
+    assert!(
+        said.contains(&gone) && said.contains("check its name"),
+        "{said}"
+    );
+}
+
+#[test]
+fn credentials_are_for_their_own_registry() {
+    let built = Built::get();
+    let registry = Registry::start(true);
+    let reference = registry.push(
+        &built.oci(),
+        "latest-tools",
+        &["--dest-creds", "runner:pulumi"],
+    );
+    let (_folder, cache) = folder();
+    let mut info = built.verify(&reference, &cache, &["--", "info"]);
+    for host in [None, Some("registry.example")] {
+        if let Some(host) = host {
+            write(&cache, "docker/config.json", &log_in(host));
+        }
+        let said = fail(&mut info, 1);
+        assert!(said.contains("docker login"), "{said}");
+    }
+    write(&cache, "docker/config.json", &log_in(&registry.host));
+    succeed(&mut info);
+}
+
+/// Docker's configuration after `docker login` at `host`.
+fn log_in(host: &str) -> String {
+    // `runner:pulumi`.
+    json!({"auths": {host: {"auth": "cnVubmVyOnB1bHVtaQ=="}}}).to_string()
+}
+
+/// Needs a Docker daemon, which this test does not start; where none runs it says that it was skipped.
+#[test]
+fn docker_hands_out_the_image() {
+    if !command("docker")
+        .arg("info")
+        .output()
+        .is_ok_and(|done| done.status.success())
+    {
+        // Past the test harness, which would swallow it.
+        writeln!(
+            std::io::stderr(),
+            "SKIPPED docker_hands_out_the_image: `docker info` fails"
+        )
+        .unwrap();
+        return;
+    }
+    let built = Built::get();
+    let (_folder, cache) = folder();
+    let plain = format!("dir:{cache}/plain");
+    let name = "iac-runner-end-to-end:civo";
+    // Docker 20.10 reads no zstd.
+    let layout = format!("oci:{}:latest-civo", built.oci());
+    succeed(command("skopeo").args(["copy", "--quiet", "--dest-decompress", &layout, &plain]));
+    succeed(command("skopeo").args(["copy", "--quiet", &plain, &format!("docker-daemon:{name}")]));
+    let report = built.report(&format!("docker:{name}"), &cache);
+    succeed(command("docker").args(["rmi", name]));
+    assert_eq!(providers(&report), ["civo"]);
+    let config =
+        Layout::below(&built.out).image("latest-civo").manifest["config"]["digest"].clone();
+    assert_eq!(report["image"]["digest"], config);
+
+    let said = fail(
+        &mut built.verify("docker:iac-runner-end-to-end:absent", &cache, &[]),
+        2,
+    );
+    assert!(said.contains("docker images"), "{said}");
+}
