@@ -46,7 +46,7 @@ pub fn make(work: &Work, image: &ImageToml, platform: &Platform, offline: bool) 
         fs_err::remove_file(&archive)?;
         let root = folder.join("root");
         fs_err::create_dir(&root)?;
-        root_fs::unpack(&[KeptLayer::read(folder)?], &[], &root)
+        root_fs::unpack([&KeptLayer::read(folder)?], &root)
     })?;
     Ok(Base {
         layer: KeptLayer::read(&folder)?,

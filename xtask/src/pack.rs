@@ -404,7 +404,6 @@ fn verify_modules(
 mod tests {
     use super::*;
     use crate::image_toml::Platform;
-    use crate::layer;
 
     const OUTPUT: &str = "entry";
     const EXECUTABLE: &str = "executable";
@@ -453,9 +452,7 @@ mod tests {
 
         let root = folder.join("root");
         fs_err::create_dir(&root).unwrap();
-        for kept in one.layers() {
-            layer::unpack(&kept.blob, kept.layer.compression, &root).unwrap();
-        }
+        crate::root_fs::unpack(&one.layers(), &root).unwrap();
         let packs = root.join(relative(Utf8Path::new(PACKS_PATH)));
         let list = fs_err::read(packs.join("tiny.sha256")).unwrap();
         let info: PackInfo =

@@ -39,12 +39,12 @@ pub struct Inputs<'a> {
     pub modules: Vec<&'a Utf8Path>,
 }
 
-/// Unpacks an image, the layers of its packs after the others, and measures modules in it; a report of the same inputs is kept.
+/// Unpacks an image and measures modules in it; a report of the same inputs is kept.
 pub fn run(
     work: &Work,
     image: &ImageToml,
     platform: &Platform,
-    (ground, packs): (&[KeptLayer], &[KeptLayer]),
+    layers: &[KeptLayer],
     source: &Utf8Path,
     inputs: &Inputs<'_>,
     step: &Step,
@@ -53,7 +53,7 @@ pub fn run(
     let folder = work.keep("report", &key, |folder| {
         let unpacked = work.scratch("verify")?;
         step.detail("unpacking");
-        root_fs::unpack(ground, packs, unpacked.path())?;
+        root_fs::unpack(layers, unpacked.path())?;
         step.detail("measuring");
         let mut arguments = vec![
             VERIFIER,

@@ -62,9 +62,7 @@ pub fn run(flags: &cli::BaseImage) -> Result<()> {
         )
     })?;
     let report = progress.step("verify", Kind::Local, |step| {
-        let [(_, whole), (_, tools), ..] = images.as_slice() else {
-            bail!("an image consists of packs and what is below them");
-        };
+        let whole = &images[0].1;
         let layers: Vec<_> = whole.iter().map(|named| named.layer.clone()).collect();
         let inputs = verify::Inputs {
             layers: layers.iter().map(|kept| kept.layer.diff_id).collect(),
@@ -81,7 +79,7 @@ pub fn run(flags: &cli::BaseImage) -> Result<()> {
             &foundation.work,
             &tree.image,
             &tree.platform,
-            layers.split_at(tools.len()),
+            &layers,
             &source,
             &inputs,
             step,

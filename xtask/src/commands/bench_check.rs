@@ -11,11 +11,12 @@ use camino::{Utf8Path, Utf8PathBuf};
 use comfy_table::{CellAlignment, Table, presets};
 use gocache::bit_flip::{FilesByKind, Flip, files_by_kind};
 use gocache::image_info::{IMAGE_INFO_PATH, ImageInfo, PACKS_PATH};
-use oci_spec::image::{ImageIndex, ImageManifest, MediaType};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{gate, usage};
-use crate::layer::{self, Compression};
+use crate::image::layout::Layout;
+use crate::image::{Image, unpack};
+use crate::image_toml::Platform;
 use crate::owners::relative;
 use crate::progress::millis;
 use crate::warm::VERIFIER;
@@ -80,7 +81,7 @@ pub fn run(flags: &cli::BenchCheck) -> Result<()> {
     }
     let scratch = tempfile::tempdir().context("failed to make a temporary folder")?;
     let root = Utf8Path::from_path(scratch.path()).context("TMPDIR is not UTF-8")?;
-    unpack(&flags.image, &flags.name, root)?;
+    unpack_image(&flags.image, &flags.name, root)?;
     let check = Check { root };
     let files = check.files()?;
     let mut results = Results::default();
@@ -189,34 +190,12 @@ impl Check<'_> {
 }
 
 /// Unpacks the image `name` of a layout.
-fn unpack(layout: &Utf8Path, name: &str, root: &Utf8Path) -> Result<()> {
-    let absent = |error: &dyn std::fmt::Display| {
-        usage(format!(
-            "{layout} is no OCI image layout with an image `{name}` ({error}); make one with `cargo xtask base-image`"
-        ))
-    };
-    let index = ImageIndex::from_file(layout.join("index.json")).map_err(|error| absent(&error))?;
-    let is_wanted = |annotations: &std::collections::HashMap<String, String>| {
-        annotations
-            .get("org.opencontainers.image.ref.name")
-            .is_some_and(|found| found == name)
-    };
-    let descriptor = index
-        .manifests()
-        .iter()
-        .find(|descriptor| descriptor.annotations().as_ref().is_some_and(is_wanted))
-        .ok_or_else(|| absent(&"no such name"))?;
-    let blobs = layout.join("blobs/sha256");
-    let manifest = blobs.join(descriptor.digest().digest());
-    let manifest = ImageManifest::from_file(&manifest)
-        .with_context(|| format!("failed to read {manifest}"))?;
-    for descriptor in manifest.layers() {
-        let compression = match descriptor.media_type() {
-            MediaType::ImageLayerGzip => Compression::Gzip,
-            _ => Compression::Zstd,
-        };
-        let blob = blobs.join(descriptor.digest().digest());
-        layer::unpack(&blob, compression, root)?;
+fn unpack_image(layout: &Utf8Path, name: &str, root: &Utf8Path) -> Result<()> {
+    let platform = Platform::host();
+    let layout = Layout::open(layout)?;
+    let image = Image::fetch(&layout, layout.find(Some(name), &platform)?, &platform)?;
+    for layer in &image.layers {
+        unpack::unpack(&layer.blob, layer.compression, root)?;
     }
     Ok(())
 }

@@ -57,11 +57,11 @@ pub fn run(source: &cli::Source, providers: &[String], json: bool) -> Result<()>
     let ours = progress.step("measure ours", Kind::Local, |_| {
         let scratch = foundation.work.scratch("ours")?;
         let packs = || std::iter::once(&common).chain(packs.iter().map(|pack| &pack.pack));
-        root_fs::unpack(
-            &[foundation.base.clone(), foundation.tools.clone()],
-            &packs().flat_map(Pack::layers).collect::<Vec<_>>(),
-            scratch.path(),
-        )?;
+        let caches: Vec<_> = packs().flat_map(Pack::layers).collect();
+        let layers = [&foundation.base, &foundation.tools]
+            .into_iter()
+            .chain(&caches);
+        root_fs::unpack(layers, scratch.path())?;
         let tree = &foundation.tree;
         let sandbox = Sandbox::new(scratch.path())
             .env(crate::oci::env(&tree.image, &tree.platform, false))

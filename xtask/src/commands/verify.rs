@@ -236,7 +236,9 @@ fn warm_providers(root: &Utf8Path, source: &Utf8Path) -> Result<Vec<String>> {
     }
     let all = pipeline::select(&pipeline::discover(source)?.modules, &[])?;
     packs.retain(|pack| all.contains(pack));
+    // A pack has several files.
     packs.sort();
+    packs.dedup();
     if packs.is_empty() {
         return Err(usage(format!(
             "the image holds packs of none of the providers of {source}: {}; name one with --provider to measure it cold",
