@@ -438,6 +438,8 @@ fn docker_hands_out_the_image() {
     let layout = format!("oci:{}:latest-civo", built.oci());
     succeed(command("skopeo").args(["copy", "--quiet", "--dest-decompress", &layout, &plain]));
     succeed(command("skopeo").args(["copy", "--quiet", &plain, &format!("docker-daemon:{name}")]));
+    // It is large, and what follows needs the space.
+    fs_err::remove_dir_all(cache.join("plain")).unwrap();
     let report = built.report(&format!("docker:{name}"), &cache);
     succeed(command("docker").args(["rmi", name]));
     assert_eq!(providers(&report), ["civo"]);
