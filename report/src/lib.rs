@@ -3,10 +3,18 @@
 //!
 //! Pure: no processes and no clock, and files only where a caller names one.
 
+mod error;
+pub mod file;
+pub mod history;
 mod model;
+#[cfg(any(test, feature = "sample"))]
+pub mod sample;
+mod schema;
 pub mod stats;
 
+pub use error::Error;
 pub use model::{
     Failure, Image, MeasuredModule, PackSize, Phase, PhaseName, Report, SCHEMA, SkippedPhase,
     Summary, Verifier, name,
 };
+pub use schema::{SCHEMA_FILE, json_schema};

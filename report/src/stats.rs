@@ -33,6 +33,21 @@ pub fn median(values: &[f64]) -> f64 {
     at(&sorted(values), 50)
 }
 
+/// The arithmetic mean; zero of none.
+pub fn mean(values: &[f64]) -> f64 {
+    if values.is_empty() {
+        return 0.0;
+    }
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// The sample's standard deviation; none of fewer than two.
+pub fn standard_deviation(values: &[f64]) -> Option<f64> {
+    let mean = mean(values);
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    (values.len() > 1).then(|| (squares / (values.len() - 1) as f64).sqrt())
+}
+
 fn sorted(values: &[f64]) -> Vec<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -60,5 +75,14 @@ mod tests {
         assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
         assert_eq!(median(&[4.0, 3.0, 1.0, 2.0]), 2.0);
         assert_eq!(median(&[]), 0.0);
+    }
+
+    #[test]
+    #[expect(clippy::float_cmp, reason = "the values are chosen, not computed")]
+    fn the_deviation_is_that_of_a_sample() {
+        assert_eq!(mean(&[2.0, 4.0, 9.0]), 5.0);
+        assert_eq!(mean(&[]), 0.0);
+        assert_eq!(standard_deviation(&[2.0, 5.0, 8.0]), Some(3.0));
+        assert_eq!(standard_deviation(&[2.0]), None);
     }
 }

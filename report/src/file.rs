@@ -1,0 +1,128 @@
+//! Files as this project keeps them: read whole, written complete or not at all.
+
+use std::fs::Permissions;
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+
+use camino::Utf8Path;
+
+use crate::{Error, Report, SCHEMA};
+
+/// Reads a report. One that cannot be read, is none, or is newer than [`SCHEMA`] is bad input.
+pub fn read(file: &Utf8Path) -> Result<Report, Error> {
+    parse(&text(file)?).map_err(|reason| Error::input(file, reason))
+}
+
+/// The text of a file that the user named.
+pub(crate) fn text(file: &Utf8Path) -> Result<String, Error> {
+    std::fs::read_to_string(file)
+        .map_err(|error| Error::input(file, format!("cannot be read: {error}")))
+}
+
+fn parse(text: &str) -> Result<Report, String> {
+    #[derive(serde::Deserialize)]
+    struct Version {
+        schema: u32,
+    }
+    let wrong = |error| format!("is not a report of the verifier: {error}");
+    let version: Version = serde_json::from_str(text).map_err(wrong)?;
+    if version.schema > SCHEMA {
+        return Err(format!(
+            "has schema {}, newer than {SCHEMA}; use the version that wrote it, or a newer one",
+            version.schema
+        ));
+    }
+    serde_json::from_str(text).map_err(wrong)
+}
+
+/// Writes beside the file and then in its place. What is there and no file, as `/dev/stdout`, is written to.
+pub fn write(file: &Utf8Path, text: &str) -> io::Result<()> {
+    let in_place = file.metadata().is_ok_and(|there| !there.is_file());
+    if in_place {
+        return fs_err::write(file, text);
+    }
+    let folder = file
+        .parent()
+        .filter(|folder| !folder.as_str().is_empty())
+        .unwrap_or(Utf8Path::new("."));
+    let write = || -> io::Result<()> {
+        let mut temporary = tempfile::Builder::new()
+            .permissions(Permissions::from_mode(0o666))
+            .tempfile_in(folder)?;
+        temporary.write_all(text.as_bytes())?;
+        temporary.as_file().sync_all()?;
+        temporary.persist(file)?;
+        Ok(())
+    };
+    write()
+        .map_err(|error| io::Error::new(error.kind(), format!("failed to write {file}: {error}")))
+}
+
+/// Adds to the end of a file, which is made if it is absent.
+pub fn append(file: &Utf8Path, text: &str) -> io::Result<()> {
+    let mut file = fs_err::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(file)?;
+    file.write_all(text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use camino::Utf8PathBuf;
+    use serde_json::json;
+
+    use super::*;
+    use crate::sample;
+
+    fn folder() -> (tempfile::TempDir, Utf8PathBuf) {
+        let guard = tempfile::tempdir().unwrap();
+        let folder = Utf8PathBuf::from_path_buf(guard.path().to_owned()).unwrap();
+        (guard, folder)
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let (_guard, folder) = folder();
+        let file = folder.join("report.json");
+        let report = sample::report(3);
+        for _ in 0..2 {
+            write(&file, &serde_json::to_string(&report).unwrap()).unwrap();
+            assert_eq!(read(&file).unwrap().summary, report.summary);
+        }
+        assert_eq!(fs_err::read_dir(&folder).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_no_report_is_bad_input() {
+        let (_guard, folder) = folder();
+        let file = folder.join("x.json");
+        let refused = |sign: &str| {
+            let error = read(&file).unwrap_err();
+            let said = error.to_string();
+            assert!(error.is_user_input());
+            assert!(said.contains("x.json") && said.contains(sign), "{said}");
+        };
+        refused("No such file");
+        for (text, sign) in [
+            (json!([]), "not a report"),
+            (json!({"schema": 1}), "missing field `identity`"),
+            (
+                json!({"schema": SCHEMA + 1, "later": true}),
+                "schema 2, newer than 1",
+            ),
+        ] {
+            write(&file, &text.to_string()).unwrap();
+            refused(sign);
+        }
+    }
+
+    #[test]
+    fn an_error_names_the_file_and_a_device_stays_one() {
+        let (_guard, folder) = folder();
+        let error = write(&folder.join("absent/x"), "x").unwrap_err();
+        assert!(error.to_string().contains("absent/x"), "{error}");
+        write(Utf8Path::new("/dev/null"), "x").unwrap();
+        assert!(!Utf8Path::new("/dev/null").is_file());
+    }
+}
