@@ -4,7 +4,9 @@
 //! Pure: no processes and no clock, and files only where a caller names one.
 
 mod error;
+mod export;
 pub mod file;
+mod formats;
 pub mod history;
 mod model;
 #[cfg(any(test, feature = "sample"))]
@@ -13,6 +15,8 @@ mod schema;
 pub mod stats;
 
 pub use error::Error;
+pub use export::Export;
+pub use formats::Format;
 pub use model::{
     Failure, Image, MeasuredModule, PackSize, Phase, PhaseName, Report, SCHEMA, SkippedPhase,
     Summary, Verifier, name,
