@@ -32,13 +32,19 @@ pub fn code_of(error: &Error) -> u8 {
             || cause
                 .downcast_ref::<modules::Error>()
                 .is_some_and(modules::Error::is_user_input)
+            || cause
+                .downcast_ref::<report::Error>()
+                .is_some_and(report::Error::is_user_input)
         {
             return Some(BAD_INPUT);
         }
-        cause
+        let corrupt = cause
             .downcast_ref::<gocache::Error>()
             .is_some_and(gocache::Error::is_corrupt)
-            .then_some(CORRUPT)
+            || cause
+                .downcast_ref::<report::Error>()
+                .is_some_and(report::Error::is_corrupt);
+        corrupt.then_some(CORRUPT)
     };
     error.chain().find_map(code).unwrap_or(FAILED)
 }
@@ -64,6 +70,16 @@ mod tests {
             reason: "y".into(),
         };
         assert_eq!(code_of(&Error::from(corrupt).context("z")), CORRUPT);
+        let report = report::Error::Input {
+            path: "x".into(),
+            reason: "y".into(),
+        };
+        assert_eq!(code_of(&report.into()), BAD_INPUT);
+        let history = report::Error::Damaged {
+            path: "x".into(),
+            reason: "y".into(),
+        };
+        assert_eq!(code_of(&history.into()), CORRUPT);
         let io = gocache::Error::Io(std::io::Error::other("x"));
         assert_eq!(code_of(&io.into()), FAILED);
     }

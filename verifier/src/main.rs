@@ -11,6 +11,7 @@ mod go;
 mod info;
 mod output;
 mod process;
+mod report_command;
 mod run;
 
 use std::process::ExitCode;
@@ -30,6 +31,7 @@ enum Command {
     Check(check::Args),
     Explain(explain::Args),
     Info(info::Args),
+    Report(report_command::Args),
     Cacheprog(cacheprog::Args),
 }
 
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Info(args) => info::run(&args),
+        Command::Report(args) => report_command::run(&args),
         Command::Cacheprog(args) => cacheprog::run(&args),
     };
     result.unwrap_or_else(|error| {

@@ -27,21 +27,7 @@ pub fn json_to_stdout(value: &impl Serialize) -> anyhow::Result<()> {
 
 /// Writes a value as JSON, beside the file and then in its place.
 pub fn json_to_file(value: &impl Serialize, file: &Utf8Path) -> anyhow::Result<()> {
-    let folder = file
-        .parent()
-        .filter(|folder| !folder.as_str().is_empty())
-        .unwrap_or(Utf8Path::new("."));
-    let write = || -> io::Result<()> {
-        let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o666);
-        let mut temporary = tempfile::Builder::new()
-            .permissions(permissions)
-            .tempfile_in(folder)?;
-        temporary.write_all(text_of(value).map_err(io::Error::other)?.as_bytes())?;
-        temporary.as_file().sync_all()?;
-        temporary.persist(file)?;
-        Ok(())
-    };
-    write().with_context(|| format!("failed to write {file}"))
+    Ok(report::file::write(file, &text_of(value)?)?)
 }
 
 fn text_of(value: &impl Serialize) -> anyhow::Result<String> {

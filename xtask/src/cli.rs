@@ -1,7 +1,9 @@
 //! What a user types.
 
 use camino::Utf8PathBuf;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
+use report::Format;
 
 use crate::layer::Compression;
 
@@ -29,6 +31,10 @@ pub enum Command {
     Discover(Discover),
     /// Measure parts of the pipeline
     Bench(Bench),
+    /// Write the verifier's report in another format
+    Report(Report),
+    /// Renew the JSON Schema of the verifier's report
+    ReportSchema(ReportSchema),
     /// Run every test of the project
     Test(Test),
 }
@@ -176,6 +182,39 @@ pub struct BenchCheck {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Flags of `report`.
+#[derive(Debug, Args)]
+pub struct Report {
+    /// The report, as `base-image` and the verifier write it
+    #[arg(value_name = "REPORT")]
+    pub file: Utf8PathBuf,
+    /// What to write
+    #[arg(long, value_name = "FORMAT", value_parser = format())]
+    pub format: Format,
+    /// Where to [default: standard output; for markdown, the job's summary where GitHub runs it]
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<Utf8PathBuf>,
+    /// Earlier reports, one line each, which html draws
+    #[arg(long, value_name = "FILE")]
+    pub history: Option<Utf8PathBuf>,
+    /// What html draws as the target, and what a first build fails to meet in junit [html: 500]
+    #[arg(long, value_name = "MS")]
+    pub target_ms: Option<f64>,
+}
+
+fn format() -> impl TypedValueParser<Value = Format> {
+    PossibleValuesParser::new(Format::ALL.map(Format::as_str))
+        .try_map(|name| name.parse::<Format>())
+}
+
+/// Flags of `report-schema`.
+#[derive(Debug, Args)]
+pub struct ReportSchema {
+    /// Write nothing; exit with 1 if the committed schema is out of date
+    #[arg(long)]
+    pub check: bool,
 }
 
 /// Flags of `test`.

@@ -50,6 +50,9 @@ pub fn exit_code(error: &anyhow::Error) -> ExitCode {
         cause
             .downcast_ref::<modules::Error>()
             .is_some_and(modules::Error::is_user_input)
+            || cause
+                .downcast_ref::<report::Error>()
+                .is_some_and(report::Error::is_user_input)
     }) {
         return ExitCode::from(2);
     }
@@ -57,6 +60,9 @@ pub fn exit_code(error: &anyhow::Error) -> ExitCode {
         cause
             .downcast_ref::<gocache::Error>()
             .is_some_and(gocache::Error::is_corrupt)
+            || cause
+                .downcast_ref::<report::Error>()
+                .is_some_and(report::Error::is_corrupt)
     });
     ExitCode::from(if corrupt_cache { 4 } else { 1 })
 }

@@ -65,6 +65,8 @@ fn dispatch(command: &Command) -> anyhow::Result<ExitCode> {
             Some(BenchWhat::Check(flags)) => commands::bench_check::run(flags),
             None => commands::bench_throughput::run(cli::THROUGHPUT_MEGABYTES, false),
         },
+        Command::Report(flags) => commands::report::run(flags),
+        Command::ReportSchema(flags) => commands::report_schema::run(flags),
         Command::Test(flags) => commands::test::run(flags),
     };
     done.map(|()| ExitCode::SUCCESS)

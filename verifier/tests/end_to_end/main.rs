@@ -7,4 +7,5 @@ mod check;
 mod explain;
 mod go;
 mod info;
+mod report;
 mod run;

@@ -5,5 +5,7 @@ pub mod bench_check;
 pub mod bench_naive;
 pub mod bench_throughput;
 pub mod discover;
+pub mod report;
+pub mod report_schema;
 pub mod test;
 pub mod verify;

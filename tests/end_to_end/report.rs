@@ -1,0 +1,76 @@
+//! `cargo xtask report` on made-up reports, read by the tool that the format is of.
+
+use report::{PhaseName, Report, sample};
+
+use crate::run::{command, fail, folder, succeed, write, xtask};
+
+/// benchstat has no releases.
+const BENCHSTAT: &str = "golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da";
+
+/// A made-up report of so many runs that benchstat dares to compare, each first build longer by a factor.
+fn report(factor: f64) -> Report {
+    let mut report = sample::report(2);
+    for module in &mut report.modules {
+        module.phases.retain(|name, _| *name == PhaseName::First);
+        for phase in module.phases.values_mut() {
+            phase.wall_ms = (0..8).map(|run| factor * 300.0 + f64::from(run)).collect();
+        }
+    }
+    report
+}
+
+#[test]
+fn benchstat_compares_two_reports() {
+    let (_folder, root) = folder();
+    for (name, factor) in [("old", 1.0), ("new", 2.0)] {
+        let json = format!("{name}.json");
+        write(
+            &root,
+            &json,
+            &serde_json::to_string(&report(factor)).unwrap(),
+        );
+        succeed(
+            xtask(&["report", root.join(json).as_str(), "--format", "benchstat"])
+                .args(["--out", root.join(name).as_str()]),
+        );
+    }
+    let mut benchstat = command("go");
+    benchstat
+        .current_dir(&root)
+        .env("GOFLAGS", "-mod=mod")
+        .args(["run", BENCHSTAT, "-format", "csv", "old", "new"]);
+    let table = succeed(&mut benchstat);
+    for (name, old) in [("atlas", "0.3035"), ("auth0", "0.3035")] {
+        let name = format!("First/provider={name}/component=bucket,");
+        let row = table.lines().find(|line| line.starts_with(&name));
+        let row = row.unwrap_or_else(|| panic!("no {name} in:\n{table}"));
+        assert!(row.contains(old) && row.contains("+98.85%"), "{row}");
+    }
+    for unit in ["sec/op", "hit-ratio", "B"] {
+        assert!(
+            table.contains(&format!(",{unit},CI")),
+            "no {unit} in:\n{table}"
+        );
+    }
+}
+
+#[test]
+fn a_report_of_another_version_and_a_damaged_history() {
+    let (_folder, root) = folder();
+    write(&root, "newer.json", r#"{"schema": 99}"#);
+    write(
+        &root,
+        "report.json",
+        &serde_json::to_string(&report(1.0)).unwrap(),
+    );
+    write(&root, "history.jsonl", "{}\n");
+    let html = |file: &str| {
+        let mut command = xtask(&["report", root.join(file).as_str(), "--format", "html"]);
+        command.args(["--history", root.join("history.jsonl").as_str()]);
+        command
+    };
+    let said = fail(&mut html("newer.json"), 2);
+    assert!(said.contains("newer.json has schema 99"), "{said}");
+    let said = fail(&mut html("report.json"), 4);
+    assert!(said.contains("history.jsonl is damaged: line 1"), "{said}");
+}
