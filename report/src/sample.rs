@@ -7,8 +7,8 @@ use gocache::{Hits, Identity, Ratio};
 
 use crate::history::HistoryLine;
 use crate::{
-    Failure, Image, MeasuredModule, PackSize, Phase, PhaseName, Preview, Report, SCHEMA,
-    SkippedPhase, Summary, Verifier,
+    Failure, Image, MeasuredModule, PackSize, Phase, PhaseName, Report, SCHEMA, SkippedPhase,
+    Summary, Verifier,
 };
 
 const PROVIDERS: [&str; 11] = [
@@ -167,10 +167,6 @@ fn phase(name: PhaseName, number: usize, first_ms: f64, misses: bool) -> Phase {
         phase.packages = None;
         phase.links = None;
         phase.compiled.clear();
-        phase.preview = Some(Preview {
-            ran: true,
-            messages: Vec::new(),
-        });
     }
     phase
 }
