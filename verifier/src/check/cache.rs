@@ -17,6 +17,8 @@ pub struct Cache<'a> {
     in_image: &'a Utf8Path,
     /// What is in it, sorted by path.
     pub nodes: Vec<Node>,
+    /// Folders that may not be listed: what is in them is not known.
+    unlisted: Vec<Utf8PathBuf>,
     /// What the image says; none outside an image.
     pub shipped: Option<&'a Shipped>,
 }
@@ -35,18 +37,24 @@ impl<'a> Cache<'a> {
             folder,
             in_image,
             nodes,
+            unlisted: unlisted.iter().map(|(path, _)| path.clone()).collect(),
             shipped,
         };
-        // What is in a folder that may not be listed is not known to be missing.
-        let is_listable =
-            |path: &&Utf8Path| !unlisted.iter().any(|(folder, _)| path.starts_with(folder));
-        let missing = cache.missing().into_iter().filter(is_listable);
-        let mut findings: Vec<Finding> = missing
-            .map(|path| Problem::corrupt("is missing").at(cache.place(path)))
+        let mut findings: Vec<Finding> = unlisted
+            .into_iter()
+            .map(|(path, error)| Problem::from(error).at(cache.place(&path)))
             .collect();
-        let unlisted = unlisted.into_iter();
-        findings.extend(unlisted.map(|(path, error)| Problem::from(error).at(cache.place(&path))));
+        findings.extend(
+            cache
+                .missing()
+                .map(|path| Problem::corrupt("is missing").at(cache.place(path))),
+        );
         (cache, findings)
+    }
+
+    /// Whether it is known what is, or is not, at a path.
+    pub fn is_known(&self, path: &Utf8Path) -> bool {
+        !self.unlisted.iter().any(|folder| path.starts_with(folder))
     }
 
     /// Where a path of this cache is.
@@ -84,12 +92,38 @@ impl<'a> Cache<'a> {
     }
 
     /// Paths that are not there; in an image that is, besides shipped files, the cache's own folder.
-    fn missing(&self) -> Vec<&'a Utf8Path> {
+    fn missing(&self) -> impl Iterator<Item = &'a Utf8Path> {
         let there: HashSet<&Utf8Path> = self.nodes.iter().map(|node| node.path.as_path()).collect();
         let own = self.shipped.map(|_| Utf8Path::new(""));
         own.into_iter()
             .chain(self.listed_paths())
-            .filter(|path| !there.contains(path))
-            .collect()
+            .filter(move |path| !there.contains(path) && self.is_known(path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gocache::{Sha256Hash, Store};
+
+    use super::*;
+    use crate::check::build_cache;
+
+    #[test]
+    fn what_cannot_be_listed_is_not_called_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(folder.path()).unwrap();
+        let store = Store::create(&root.join("cache")).unwrap();
+        let action = Sha256Hash::of(b"x");
+        let entry = store
+            .put_reader(&action, None, 5, &b"bytes"[..], 5)
+            .unwrap();
+        let output = store.output_path(&entry.output);
+        fs_err::remove_file(&output).unwrap();
+        let (mut cache, _) = Cache::list(root, "/cache".into(), None);
+        assert_eq!(build_cache::check(&cache).len(), 1);
+        let path = output.strip_prefix(store.root()).unwrap();
+        cache.unlisted.push(path.parent().unwrap().to_owned());
+        assert!(!cache.is_known(path) && cache.is_known("trim.txt".into()));
+        assert_eq!(build_cache::check(&cache), []);
     }
 }

@@ -56,39 +56,45 @@ pub fn list(folder: &Utf8Path) -> (Vec<Node>, Vec<Unlisted>) {
 }
 
 fn below(root: &Utf8Path, path: Utf8PathBuf) -> Vec<Result<Node, Unlisted>> {
-    let (node, names) = match look_at(root, &path) {
-        Ok(found) => found,
+    let node = match look_at(root, &path) {
+        Ok(node) => node,
         Err(error) => return vec![Err((path, error))],
     };
-    let children = names
-        .into_par_iter()
-        .flat_map_iter(|name| match name.into_string() {
-            Ok(name) => below(root, path.join(name)),
-            Err(name) => {
-                let error = io::Error::new(io::ErrorKind::InvalidFilename, "its name is not UTF-8");
-                vec![Err((path.join(&*name.to_string_lossy()), error))]
+    let mut found = Vec::new();
+    if node.kind == Kind::Folder {
+        match names_in(&root.join(&path)) {
+            Ok(names) => {
+                let children = names
+                    .into_par_iter()
+                    .flat_map_iter(|name| child(root, &path, name));
+                found = children.collect();
             }
-        });
-    let mut found: Vec<_> = children.collect();
+            Err(error) => found.push(Err((path, error))),
+        }
+    }
     found.push(Ok(node));
     found
 }
 
-/// What is at a path, and the names in it if it is a folder.
-fn look_at(root: &Utf8Path, path: &Utf8Path) -> io::Result<(Node, Vec<OsString>)> {
-    let full = root.join(path);
-    let metadata = fs_err::symlink_metadata(&full)?;
+fn child(root: &Utf8Path, folder: &Utf8Path, name: OsString) -> Vec<Result<Node, Unlisted>> {
+    match name.into_string() {
+        Ok(name) => below(root, folder.join(name)),
+        Err(name) => {
+            let error = io::Error::new(io::ErrorKind::InvalidFilename, "its name is not UTF-8");
+            vec![Err((folder.join(&*name.to_string_lossy()), error))]
+        }
+    }
+}
+
+/// What is at a path.
+fn look_at(root: &Utf8Path, path: &Utf8Path) -> io::Result<Node> {
+    let metadata = fs_err::symlink_metadata(root.join(path))?;
     let kind = match metadata.file_type() {
         kind if kind.is_file() => Kind::File,
         kind if kind.is_dir() => Kind::Folder,
         _ => Kind::Other,
     };
-    let names = if kind == Kind::Folder {
-        names_in(&full)?
-    } else {
-        Vec::new()
-    };
-    let node = Node {
+    Ok(Node {
         path: path.to_owned(),
         kind,
         mode: metadata.mode() & 0o7777,
@@ -96,8 +102,7 @@ fn look_at(root: &Utf8Path, path: &Utf8Path) -> io::Result<(Node, Vec<OsString>)
         gid: metadata.gid(),
         mtime: (metadata.mtime(), metadata.mtime_nsec()),
         size_bytes: metadata.len(),
-    };
-    Ok((node, names))
+    })
 }
 
 fn names_in(folder: &Utf8Path) -> io::Result<Vec<OsString>> {

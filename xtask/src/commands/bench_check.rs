@@ -18,8 +18,9 @@ use crate::image::layout::Layout;
 use crate::image::{Image, unpack};
 use crate::image_toml::Platform;
 use crate::owners::relative;
-use crate::progress::millis;
+use crate::progress::{Kind, Progress, millis};
 use crate::warm::VERIFIER;
+use crate::work::Work;
 use crate::{cli, host};
 
 /// Exit code of a check that found corruption.
@@ -62,9 +63,9 @@ struct Missed {
 struct Report {
     files: u64,
     size_bytes: u64,
-    corrupt: u64,
-    not_as_shipped: u64,
     findings: Vec<Finding>,
+    #[serde(skip)]
+    exit_code: Option<i32>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -79,60 +80,45 @@ pub fn run(flags: &cli::BenchCheck) -> Result<()> {
             "only root can unpack an image with its owners; run the same command as root",
         ));
     }
-    let scratch = tempfile::tempdir().context("failed to make a temporary folder")?;
-    let root = Utf8Path::from_path(scratch.path()).context("TMPDIR is not UTF-8")?;
-    unpack_image(&flags.image, &flags.name, root)?;
+    let mut progress = Progress::default();
+    let work = Work::open()?;
+    let scratch = work.scratch("check")?;
+    let root = scratch.path();
     let check = Check { root };
-    let files = check.files()?;
+    let files = progress.step("unpack", Kind::Local, |_| {
+        unpack_image(&flags.image, &flags.name, root)?;
+        check.files()
+    })?;
     let mut results = Results::default();
     let mut times_ms = Vec::new();
-    let mut checked = || -> Result<(i32, Report)> {
-        let started = Instant::now();
-        let outcome = check.run()?;
-        times_ms.push(millis(started));
-        Ok(outcome)
-    };
-    for _ in 0..flags.clean {
-        let (code, report) = checked()?;
-        results.clean_runs += 1;
-        results.false_alarms +=
-            u64::from((code, report.corrupt, report.not_as_shipped) != (0, 0, 0));
-        (results.files, results.size_bytes) = (report.files, report.size_bytes);
-    }
-    for number in 0..flags.flips {
-        let flip = Flip::choose(&files, flags.seed, number)?
-            .with_context(|| format!("{} holds no files to flip bits of", flags.image))?;
-        flip.apply()?;
-        let outcome = checked();
-        flip.apply()?;
-        let (code, report) = outcome?;
-        let found: Vec<_> = report
-            .findings
-            .into_iter()
-            .map(|finding| finding.path)
-            .collect();
-        let flips = results.flips.entry(flip.kind).or_default();
-        flips.total += 1;
-        if code == CORRUPT && found == [flip.path.clone()] {
-            flips.found += 1;
-        } else {
-            results.missed.push(Missed {
-                path: flip.path,
-                offset: flip.offset,
-                mask: flip.mask,
-                found,
-            });
+    progress.step("check the sound image", Kind::Local, |step| {
+        for number in 0..flags.clean {
+            step.detail(format!("{number} of {}", flags.clean));
+            let (is_sound, _) = check.run(&mut times_ms)?;
+            results.false_alarms += u64::from(!is_sound);
         }
-    }
-    let (code, _) = check.run()?;
-    if code != 0 {
+        results.clean_runs = flags.clean;
+        Ok(())
+    })?;
+    progress.step("flip bits", Kind::Local, |step| {
+        for number in 0..flags.flips {
+            step.detail(format!("{number} of {}", flags.flips));
+            let flip = Flip::choose(&files, flags.seed, number)?
+                .with_context(|| format!("{} holds no files to flip bits of", flags.image))?;
+            flip.apply()?;
+            let outcome = check.run(&mut times_ms);
+            flip.apply()?;
+            results.add(flip, outcome?.1);
+        }
+        Ok(())
+    })?;
+    let (is_sound, report) = check.run(&mut times_ms)?;
+    if !is_sound && results.false_alarms == 0 {
         bail!("the image is not as it was after the last bit was flipped back");
     }
+    (results.files, results.size_bytes) = (report.files, report.size_bytes);
     times_ms.sort_unstable();
-    results.check_median_ms = times_ms
-        .get(times_ms.len() / 2)
-        .copied()
-        .unwrap_or_default();
+    results.check_median_ms = times_ms[times_ms.len() / 2];
     if flags.json {
         println!("{}", serde_json::to_string_pretty(&results)?);
     } else {
@@ -140,7 +126,7 @@ pub fn run(flags: &cli::BenchCheck) -> Result<()> {
     }
     if results.false_alarms > 0 || !results.missed.is_empty() {
         return Err(gate(format!(
-            "{} flipped bits were missed, {} sound images raised an alarm",
+            "{} flipped bits were missed, {} checks of the sound image raised an alarm",
             results.missed.len(),
             results.false_alarms
         )));
@@ -154,20 +140,23 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn run(&self) -> Result<(i32, Report)> {
+    /// Checks everything; whether all is well, and the report.
+    fn run(&self, times_ms: &mut Vec<u64>) -> Result<(bool, Report)> {
         let verifier = self.root.join(relative(VERIFIER.into()));
+        let started = Instant::now();
         let done = host::command(verifier.as_str())
             .args(["check", "--json", "--root", self.root.as_str()])
             .output()
             .with_context(|| format!("failed to execute {verifier}"))?;
-        let report = serde_json::from_slice(&done.stdout).with_context(|| {
+        times_ms.push(millis(started));
+        let mut report: Report = serde_json::from_slice(&done.stdout).with_context(|| {
             format!(
                 "{verifier} check printed no report: {}",
                 String::from_utf8_lossy(&done.stderr)
             )
         })?;
-        let code = done.status.code().context("the verifier was killed")?;
-        Ok((code, report))
+        report.exit_code = done.status.code();
+        Ok((done.status.success() && report.findings.is_empty(), report))
     }
 
     /// The files of the caches, and the lists that the packs are compared with.
@@ -201,6 +190,23 @@ fn unpack_image(layout: &Utf8Path, name: &str, root: &Utf8Path) -> Result<()> {
 }
 
 impl Results {
+    fn add(&mut self, flip: Flip, report: Report) {
+        let found = report.findings.into_iter().map(|finding| finding.path);
+        let found: Vec<_> = found.collect();
+        let flips = self.flips.entry(flip.kind).or_default();
+        flips.total += 1;
+        if report.exit_code == Some(CORRUPT) && found == [flip.path.clone()] {
+            flips.found += 1;
+        } else {
+            self.missed.push(Missed {
+                path: flip.path,
+                offset: flip.offset,
+                mask: flip.mask,
+                found,
+            });
+        }
+    }
+
     fn text(&self) -> String {
         let mut table = Table::new();
         table.load_preset(presets::ASCII_MARKDOWN).set_header([
