@@ -5,12 +5,22 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 
 use camino::Utf8Path;
+use serde::de::DeserializeOwned;
 
 use crate::{Error, Report, SCHEMA};
 
 /// Reads a report. One that cannot be read, is none, or is newer than [`SCHEMA`] is bad input.
 pub fn read(file: &Utf8Path) -> Result<Report, Error> {
-    parse(&text(file)?).map_err(|reason| Error::input(file, reason))
+    read_as(file, "report of the verifier", SCHEMA)
+}
+
+/// Reads a file that has a schema; that is looked at first, so that a newer file is called that, and not malformed.
+pub(crate) fn read_as<T: DeserializeOwned>(
+    file: &Utf8Path,
+    what: &str,
+    newest: u32,
+) -> Result<T, Error> {
+    parse(&text(file)?, what, newest).map_err(|reason| Error::input(file, reason))
 }
 
 /// The text of a file that the user named.
@@ -19,17 +29,16 @@ pub(crate) fn text(file: &Utf8Path) -> Result<String, Error> {
         .map_err(|error| Error::input(file, format!("cannot be read: {error}")))
 }
 
-fn parse(text: &str) -> Result<Report, String> {
+fn parse<T: DeserializeOwned>(text: &str, what: &str, newest: u32) -> Result<T, String> {
     #[derive(serde::Deserialize)]
     struct Version {
         schema: u32,
     }
-    let wrong = |error| format!("is not a report of the verifier: {error}");
-    let version: Version = serde_json::from_str(text).map_err(wrong)?;
-    if version.schema > SCHEMA {
+    let wrong = |error| format!("is not a {what}: {error}");
+    let Version { schema } = serde_json::from_str(text).map_err(wrong)?;
+    if schema > newest {
         return Err(format!(
-            "has schema {}, newer than {SCHEMA}; use the version that wrote it, or a newer one",
-            version.schema
+            "has schema {schema}, newer than {newest}; use the version that wrote it, or a newer one"
         ));
     }
     serde_json::from_str(text).map_err(wrong)

@@ -7,6 +7,7 @@ mod error;
 mod export;
 pub mod file;
 mod formats;
+pub mod gate;
 pub mod history;
 mod model;
 #[cfg(any(test, feature = "sample"))]
