@@ -7,6 +7,7 @@ mod cacheprog;
 mod check;
 mod exit;
 mod explain;
+mod gate;
 mod go;
 mod info;
 mod output;
@@ -32,6 +33,7 @@ enum Command {
     Explain(explain::Args),
     Info(info::Args),
     Report(report_command::Args),
+    Gate(gate::Args),
     Cacheprog(cacheprog::Args),
 }
 
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Report(args) => report_command::run(&args),
+        Command::Gate(args) => gate::run(&args),
         Command::Cacheprog(args) => cacheprog::run(&args),
     };
     result.unwrap_or_else(|error| {

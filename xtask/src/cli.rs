@@ -35,6 +35,8 @@ pub enum Command {
     Report(Report),
     /// Renew the JSON Schema of the verifier's report
     ReportSchema(ReportSchema),
+    /// Hold a report against the baseline; the exit code is 3 if anything is worse
+    Gate(Gate),
     /// Run every test of the project
     Test(Test),
 }
@@ -215,6 +217,20 @@ pub struct ReportSchema {
     /// Write nothing; exit with 1 if the committed schema is out of date
     #[arg(long)]
     pub check: bool,
+}
+
+/// Flags of `gate`.
+#[derive(Debug, Args)]
+pub struct Gate {
+    /// The baseline
+    #[arg(long, value_name = "FILE")]
+    pub baseline: Utf8PathBuf,
+    /// The verifier's report
+    #[arg(value_name = "REPORT")]
+    pub report: Utf8PathBuf,
+    /// Make the report the baseline, and say what changes by that
+    #[arg(long)]
+    pub update: bool,
 }
 
 /// Flags of `test`.

@@ -67,6 +67,7 @@ fn dispatch(command: &Command) -> anyhow::Result<ExitCode> {
         },
         Command::Report(flags) => commands::report::run(flags),
         Command::ReportSchema(flags) => commands::report_schema::run(flags),
+        Command::Gate(flags) => commands::gate::run(flags),
         Command::Test(flags) => commands::test::run(flags),
     };
     done.map(|()| ExitCode::SUCCESS)

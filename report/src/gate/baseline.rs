@@ -96,6 +96,12 @@ impl Baseline {
 
     /// Reads one. What cannot be read, is none, or is newer than [`BASELINE_SCHEMA`] is bad input.
     pub fn read(file: &Utf8Path) -> Result<Self, Error> {
+        if !file.exists() {
+            let reason = format!(
+                "does not exist; make it with `cargo xtask gate --baseline {file} REPORT --update`"
+            );
+            return Err(Error::input(file, reason));
+        }
         file::read_as(file, "baseline of the gate", BASELINE_SCHEMA)
     }
 

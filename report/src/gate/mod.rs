@@ -61,8 +61,23 @@ impl Comparison {
         self.changes.iter().filter(worse).count()
     }
 
-    /// What differs, what is worse first, and the verdict in the last line.
+    /// What differs, and the verdict in the last line.
     pub fn text(&self) -> String {
+        let unchanged = match self.unchanged_modules {
+            1 => "1 module is".to_owned(),
+            count => format!("{count} modules are"),
+        };
+        let verdict = match self.worse() {
+            0 => "gate met".to_owned(),
+            1 => "gate not met: one thing is worse".to_owned(),
+            count => format!("gate not met: {count} things are worse"),
+        };
+        let changes = self.changes_text();
+        format!("{changes}{verdict}; {unchanged} as in the baseline\n")
+    }
+
+    /// What differs, what is worse first; empty if nothing does.
+    pub fn changes_text(&self) -> String {
         let mut text = String::new();
         for (kind, title) in [
             (Kind::Worse, "worse"),
@@ -75,16 +90,6 @@ impl Comparison {
                 let _ = writeln!(text, "{title}:\n{lines}");
             }
         }
-        let unchanged = match self.unchanged_modules {
-            1 => "1 module is".to_owned(),
-            count => format!("{count} modules are"),
-        };
-        let verdict = match self.worse() {
-            0 => "gate met".to_owned(),
-            1 => "gate not met: one thing is worse".to_owned(),
-            count => format!("gate not met: {count} things are worse"),
-        };
-        let _ = writeln!(text, "{verdict}; {unchanged} as in the baseline");
         text
     }
 

@@ -5,6 +5,7 @@ pub mod bench_check;
 pub mod bench_naive;
 pub mod bench_throughput;
 pub mod discover;
+pub mod gate;
 pub mod report;
 pub mod report_schema;
 pub mod test;

@@ -1,0 +1,46 @@
+//! `cargo xtask gate`: holds a report against the committed baseline, or makes it the next one.
+
+use anyhow::Result;
+use camino::Utf8Path;
+use report::Report;
+use report::gate::{self, Baseline};
+
+use crate::cli;
+use crate::failure;
+
+/// Says what differs; whatever is worse ends in exit code 3, unless the report is to be the baseline.
+pub fn run(flags: &cli::Gate) -> Result<()> {
+    let report = report::file::read(&flags.report)?;
+    if flags.update {
+        update(&flags.baseline, &report, &flags.report)?;
+    } else {
+        let comparison = gate::compare(&Baseline::read(&flags.baseline)?, &report);
+        print!("{}", comparison.text());
+        if !comparison.is_met() {
+            return Err(failure::gate(format!(
+                "{} does not meet {}; if that is meant, make it the baseline with --update",
+                flags.report, flags.baseline
+            )));
+        }
+    }
+    // The report is accepted.
+    Ok(())
+}
+
+fn update(baseline: &Utf8Path, report: &Report, report_file: &Utf8Path) -> Result<()> {
+    if report.modules.is_empty() || !report.failures.is_empty() {
+        return Err(failure::usage(format!(
+            "{report_file} is no baseline to be: {} modules were measured and {} failed; name a report in which every module was built",
+            report.modules.len(),
+            report.failures.len(),
+        )));
+    }
+    let text = Baseline::of(report).to_json();
+    if baseline.exists() {
+        let comparison = gate::compare(&Baseline::read(baseline)?, report);
+        print!("{}", comparison.changes_text());
+    }
+    report::file::write(baseline, &text)?;
+    println!("{baseline} is now that of {} modules", report.modules.len());
+    Ok(())
+}
