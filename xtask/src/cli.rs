@@ -148,6 +148,8 @@ pub enum BenchWhat {
         #[arg(long)]
         json: bool,
     },
+    /// How often the gate is wrong: false alarms, and slowdowns, lost entries and wrong flags that it misses
+    Gate(BenchGate),
     /// The usual recipe (module by module, other paths, default flags, `cp -rn`) against ours, in one run
     Naive {
         #[command(flatten)]
@@ -217,6 +219,25 @@ pub struct ReportSchema {
     /// Write nothing; exit with 1 if the committed schema is out of date
     #[arg(long)]
     pub check: bool,
+}
+
+/// Flags of `bench gate`.
+#[derive(Debug, Args)]
+pub struct BenchGate {
+    /// The OCI image layout
+    #[arg(long, value_name = "DIR", default_value = "target/base-image/oci")]
+    pub image: Utf8PathBuf,
+    #[command(flatten)]
+    pub source: Source,
+    /// Gates between which nothing changes
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub pairs: u16,
+    /// Gates with a slower go command, and as many with an entry missing
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
+    pub tries: u16,
+    /// Runs of each module in a report [default: enough for 40 first builds of all modules together]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(5..))]
+    pub runs: Option<u16>,
 }
 
 /// Flags of `gate`.

@@ -63,6 +63,7 @@ fn dispatch(command: &Command) -> anyhow::Result<ExitCode> {
                 json,
             }) => commands::bench_naive::run(source, providers, *json),
             Some(BenchWhat::Check(flags)) => commands::bench_check::run(flags),
+            Some(BenchWhat::Gate(flags)) => commands::bench_gate::run(flags),
             None => commands::bench_throughput::run(cli::THROUGHPUT_MEGABYTES, false),
         },
         Command::Report(flags) => commands::report::run(flags),

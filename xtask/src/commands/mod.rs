@@ -2,6 +2,7 @@
 
 pub mod base_image;
 pub mod bench_check;
+pub mod bench_gate;
 pub mod bench_naive;
 pub mod bench_throughput;
 pub mod discover;

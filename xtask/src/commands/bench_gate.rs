@@ -1,0 +1,295 @@
+//! `cargo xtask bench gate`: how often the gate is wrong, measured on a real image.
+//!
+//! The image's own verifier measures it again and again, and each report is held against the one before it: nothing has
+//! changed, so every gate that is not met is a false alarm. In between, things are made worse on purpose, and every gate
+//! that is met has missed one:
+//! - a wrapper before the go command that makes each one take a fifth longer,
+//! - one output missing in GOCACHE,
+//! - one flag missing in GOFLAGS.
+//!
+//! All in one unpacked copy of the image, of which nothing stays.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
+
+use anyhow::{Context as _, Result, bail};
+use camino::{Utf8Path, Utf8PathBuf};
+use gocache::image_info::{PACKS_PATH, PackInfo};
+use report::Report;
+use report::gate::{self, Baseline, MIN_RUNS};
+
+use crate::cli;
+use crate::failure;
+use crate::host;
+use crate::image::layout::Layout;
+use crate::image::{Image, unpack};
+use crate::image_toml::Platform;
+use crate::owners::relative;
+use crate::pipeline;
+use crate::progress::{Kind, Progress, Step};
+use crate::sandbox::{Sandbox, User};
+use crate::tree::ELSEWHERE;
+use crate::warm::VERIFIER;
+use crate::work::Work;
+
+/// The variant that is measured: the one whose verifier runs without any rights.
+const VARIANT: &str = "latest-nonroot";
+/// First builds in a report, of all modules together, if `--runs` does not say otherwise: with fewer of them, a fifth
+/// more is found only most of the time.
+const FIRST_BUILDS: usize = 40;
+/// Where the wrapper is mounted.
+const WRAPPER: &str = "/run/wrapper";
+/// Time that the wrapper adds, as a divisor: a fifth.
+const WRAPPER_SCRIPT: &str = r#"#!/bin/bash
+begun=${EPOCHREALTIME/./}
+GO "$@"
+code=$?
+added=$(( (${EPOCHREALTIME/./} - begun) / 5 ))
+sleep "$(printf '%d.%06d' $((added / 1000000)) $((added % 1000000)))"
+exit $code
+"#;
+
+/// What was tried, how often, and how often the gate was not met.
+struct Line {
+    what: String,
+    gates: usize,
+    not_met: usize,
+}
+
+/// Measures, counts and prints; misses and false alarms beyond one in a hundred end in exit code 3.
+pub fn run(flags: &cli::BenchGate) -> Result<()> {
+    let source = pipeline::source(&flags.source)?;
+    host::require_programs(&[host::SANDBOX])?;
+    let mut progress = Progress::default();
+    let work = Work::open()?;
+    let scratch = work.scratch("gate")?;
+    let bench = progress.step("unpack", Kind::Local, |_| {
+        Bench::unpack(flags, &source, scratch.path())
+    })?;
+    let (none, slower) = progress.step("measure times", Kind::Local, |step| {
+        bench.times(flags.pairs, flags.tries, step)
+    })?;
+    let baseline = Baseline::of(&bench.measure(&bench.sandbox, 1)?);
+    let entry = progress.step("drop entries", Kind::Local, |step| {
+        bench.entries(&baseline, flags.tries, step)
+    })?;
+    let flag = progress.step("drop flags", Kind::Local, |step| {
+        bench.flags(&baseline, step)
+    })?;
+
+    let mut table = crate::summary::table(&["", "gates", "not met", "should be"]);
+    let injected = [slower, entry, flag];
+    let row = |line: &Line, should: &str| {
+        let (gates, not_met) = (line.gates.to_string(), line.not_met.to_string());
+        [line.what.clone(), gates, not_met, should.to_owned()]
+    };
+    table.add_row(row(&none, "at most 1 in 100"));
+    for line in &injected {
+        table.add_row(row(line, "all"));
+    }
+    println!("{table}");
+    let is_missed = injected.iter().any(|line| line.not_met < line.gates);
+    if is_missed || none.not_met * 100 > none.gates {
+        return Err(failure::gate("the gate is wrong too often on this machine"));
+    }
+    Ok(())
+}
+
+/// An unpacked image in which modules are measured.
+struct Bench {
+    root: Utf8PathBuf,
+    env: BTreeMap<String, String>,
+    /// With the source, and the image's environment.
+    sandbox: Sandbox,
+    /// Those that are warm, by path.
+    modules: Vec<Utf8PathBuf>,
+    runs: usize,
+    /// Holds the wrapper.
+    wrapper: tempfile::TempDir,
+}
+
+impl Bench {
+    fn unpack(flags: &cli::BenchGate, source: &Utf8Path, root: &Utf8Path) -> Result<Self> {
+        let image = unpack(&flags.image, root)?;
+        let env: BTreeMap<String, String> = image
+            .env()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        let config = image.config.config().as_ref();
+        let user = config.and_then(|config| config.user().as_deref());
+        let user = user.unwrap_or_default();
+        let user = user
+            .parse()
+            .with_context(|| format!("{VARIANT} runs as {user:?}"))?;
+        let sandbox = Sandbox::new(root)
+            .env(&env)
+            .env([("HOME", "/tmp")])
+            .user(User::Id(user))
+            .read_only(source, ELSEWHERE);
+        let modules = warm_modules(root)?;
+        if modules.is_empty() {
+            return Err(failure::usage(format!(
+                "no module is warm in the image {VARIANT} of {}; name an image with packs",
+                flags.image
+            )));
+        }
+        let as_many = FIRST_BUILDS.div_ceil(modules.len()).max(MIN_RUNS);
+        let wrapper = tempfile::tempdir().context("failed to make a temporary folder")?;
+        let go = env.get("GOROOT").context("the image sets no GOROOT")?;
+        let script = wrapper.path().join("go");
+        fs_err::write(
+            &script,
+            WRAPPER_SCRIPT.replace("GO", &format!("{go}/bin/go")),
+        )?;
+        for path in [wrapper.path(), &script] {
+            fs_err::set_permissions(path, std::fs::Permissions::from_mode(0o755))?;
+        }
+        Ok(Self {
+            root: root.to_owned(),
+            sandbox,
+            modules,
+            runs: flags.runs.map_or(as_many, usize::from),
+            wrapper,
+            env,
+        })
+    }
+
+    /// A report of every module.
+    fn measure(&self, sandbox: &Sandbox, runs: usize) -> Result<Report> {
+        let runs = runs.to_string();
+        let mut arguments = vec![VERIFIER, "run", "--source", ELSEWHERE];
+        arguments.extend(["--runs", &runs, "--json", "-"]);
+        for module in &self.modules {
+            arguments.extend(["--module", module.as_str()]);
+        }
+        let done = sandbox.run(&arguments)?;
+        if !done.status.success() {
+            bail!("the verifier failed:\n{}", done.stderr.trim());
+        }
+        serde_json::from_str(&done.stdout).context("the verifier's report cannot be read")
+    }
+
+    fn times(&self, pairs: u16, tries: u16, step: &Step) -> Result<(Line, Line)> {
+        let wrapper = Utf8Path::from_path(self.wrapper.path()).context("TMPDIR is not UTF-8")?;
+        let path = self.env.get("PATH").map_or("/usr/bin:/bin", String::as_str);
+        let slow_go = self
+            .sandbox
+            .clone()
+            .read_only(wrapper, WRAPPER)
+            .env([("PATH", format!("{WRAPPER}:{path}"))]);
+        let mut none = Line::new("nothing changed");
+        let mut slower = Line::new("each go command a fifth slower");
+        let mut baseline = Baseline::of(&self.measure(&self.sandbox, self.runs)?);
+        for number in 0..pairs.max(tries) {
+            step.detail(format!("{} of {}", number + 1, pairs.max(tries)));
+            // Taken in turns, so that neither has the quieter hour.
+            if number < tries {
+                slower.gate(&baseline, &self.measure(&slow_go, self.runs)?, true);
+            }
+            if number < pairs {
+                let report = self.measure(&self.sandbox, self.runs)?;
+                none.gate(&baseline, &report, false);
+                baseline = Baseline::of(&report);
+            }
+        }
+        Ok((none, slower))
+    }
+
+    /// Takes away one output after the other, of packages spread over all that the first module needs.
+    fn entries(&self, baseline: &Baseline, tries: u16, step: &Step) -> Result<Line> {
+        let list = ["go", "list", "-deps", "-export", "-f", "{{.Export}}", "."];
+        let module = Utf8Path::new(ELSEWHERE).join(&self.modules[0]);
+        let listed = self.sandbox.clone().folder(module).run(&list)?;
+        if !listed.status.success() {
+            bail!("go list failed:\n{}", listed.stderr.trim());
+        }
+        // `unsafe` has no output.
+        let outputs: Vec<&str> = listed
+            .stdout
+            .lines()
+            .filter(|line| !line.is_empty())
+            .collect();
+        let mut line = Line::new("one output missing in GOCACHE");
+        for output in outputs
+            .iter()
+            .step_by((outputs.len() / usize::from(tries)).max(1))
+            .take(tries.into())
+        {
+            step.detail(*output);
+            let file = self.root.join(relative(Utf8Path::new(output)));
+            let aside = file.with_extension("aside");
+            fs_err::rename(&file, &aside)?;
+            line.gate(baseline, &self.measure(&self.sandbox, 1)?, true);
+            fs_err::rename(&aside, &file)?;
+        }
+        Ok(line)
+    }
+
+    /// Takes away one flag after the other.
+    fn flags(&self, baseline: &Baseline, step: &Step) -> Result<Line> {
+        let flags: Vec<&str> = self
+            .env
+            .get("GOFLAGS")
+            .map_or("", String::as_str)
+            .split(' ')
+            .collect();
+        let mut line = Line::new("one flag missing in GOFLAGS");
+        for dropped in &flags {
+            step.detail(*dropped);
+            let kept: Vec<_> = flags
+                .iter()
+                .copied()
+                .filter(|flag| flag != dropped)
+                .collect();
+            let sandbox = self.sandbox.clone().env([("GOFLAGS", kept.join(" "))]);
+            line.gate(baseline, &self.measure(&sandbox, 1)?, true);
+        }
+        Ok(line)
+    }
+}
+
+impl Line {
+    fn new(what: &str) -> Self {
+        Self {
+            what: what.to_owned(),
+            gates: 0,
+            not_met: 0,
+        }
+    }
+
+    /// Counts a gate; what it should not have said is shown.
+    fn gate(&mut self, baseline: &Baseline, report: &Report, is_worse: bool) {
+        let comparison = gate::compare(baseline, report);
+        self.gates += 1;
+        self.not_met += usize::from(!comparison.is_met());
+        if comparison.is_met() == is_worse {
+            eprintln!("wrong, {}:\n{}", self.what, comparison.text());
+        }
+    }
+}
+
+/// The modules of all packs in the image.
+fn warm_modules(root: &Utf8Path) -> Result<Vec<Utf8PathBuf>> {
+    let folder = root.join(relative(Utf8Path::new(PACKS_PATH)));
+    let mut modules = Vec::new();
+    if folder.is_dir() {
+        for entry in folder.read_dir_utf8()? {
+            let file = entry?.into_path();
+            let pack: PackInfo = serde_json::from_slice(&fs_err::read(&file)?)
+                .with_context(|| format!("{file} is no description of a pack"))?;
+            modules.extend(pack.modules.into_iter().map(|module| module.path));
+        }
+    }
+    modules.sort();
+    Ok(modules)
+}
+
+/// Fetches [`VARIANT`] from a layout, and unpacks it.
+fn unpack(layout: &Utf8Path, root: &Utf8Path) -> Result<Image> {
+    let (layout, platform) = (Layout::open(layout)?, Platform::host());
+    let image = Image::fetch(&layout, layout.find(Some(VARIANT), &platform)?, &platform)?;
+    for layer in &image.layers {
+        unpack::unpack(&layer.blob, layer.compression, root)?;
+    }
+    Ok(image)
+}
