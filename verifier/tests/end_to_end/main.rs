@@ -5,6 +5,7 @@
 mod cacheprog;
 mod check;
 mod explain;
+mod gate;
 mod go;
 mod info;
 mod report;

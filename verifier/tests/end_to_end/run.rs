@@ -12,7 +12,7 @@ const GREET: &str = "src/apis/provider/civo/greet/v1/iac/pulumi";
 const OTHER: &str = "src/apis/provider/aws/other/iac/pulumi";
 
 /// Two modules that import nothing but the runtime, in one Go module.
-fn source() -> Folder {
+pub fn source() -> Folder {
     let folder = Folder::new();
     folder.write("src/go.mod", "module example.com/catalog\n\ngo 1.24\n");
     folder.write(
@@ -26,7 +26,7 @@ fn source() -> Folder {
     folder
 }
 
-fn verifier(folder: &Folder, arguments: &[&str]) -> Command {
+pub fn verifier(folder: &Folder, arguments: &[&str]) -> Command {
     let mut command = Command::new(assert_cmd::cargo::cargo_bin!("verifier"));
     folder.set_environment(&mut command, "gocache");
     command
@@ -37,7 +37,7 @@ fn verifier(folder: &Folder, arguments: &[&str]) -> Command {
 }
 
 /// Puts packages and executables of both modules into the cache, as an image has them.
-fn warm(folder: &Folder) -> Store {
+pub fn warm(folder: &Folder) -> Store {
     let store = folder.common("gocache");
     for module in [GREET, OTHER] {
         let program = folder.path("program");
@@ -56,7 +56,7 @@ fn warm(folder: &Folder) -> Store {
     store
 }
 
-fn text(bytes: &[u8]) -> String {
+pub fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
