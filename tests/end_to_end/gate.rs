@@ -55,10 +55,19 @@ fn a_baseline_is_made_held_against_and_renewed() {
     succeed(&mut gate(&root, &report(), &["--update"]));
     assert_eq!(baseline(), first);
 
+    let history = root.join("history.jsonl");
+    let accepted = || fs_err::read_to_string(&history).unwrap().lines().count();
+    let flags = ["--history", history.as_str()];
+    for _ in 0..2 {
+        succeed(&mut gate(&root, &report(), &flags));
+        assert_eq!(accepted(), 1);
+    }
+
     let mut worse = report();
     worse["modules"][1]["phases"]["first"]["packages"]["hits"] = json!(599);
     worse["identity"]["goflags"] = json!("");
-    let said = fail(&mut gate(&root, &worse, &[]), 3);
+    let said = fail(&mut gate(&root, &worse, &flags), 3);
+    assert_eq!(accepted(), 1);
     for sign in [
         r#"identity: GOFLAGS is "", not "-trimpath""#,
         "civo/dns: first: 1 of 600 packages missed the cache",

@@ -252,6 +252,9 @@ pub struct Gate {
     /// Make the report the baseline, and say what changes by that
     #[arg(long)]
     pub update: bool,
+    /// Add the report to this history, if it is accepted
+    #[arg(long, value_name = "FILE")]
+    pub history: Option<Utf8PathBuf>,
 }
 
 /// Flags of `test`.

@@ -4,6 +4,7 @@ use anyhow::Result;
 use camino::Utf8Path;
 use report::Report;
 use report::gate::{self, Baseline};
+use report::history::{self, HistoryLine};
 
 use crate::cli;
 use crate::failure;
@@ -23,7 +24,15 @@ pub fn run(flags: &cli::Gate) -> Result<()> {
             )));
         }
     }
-    // The report is accepted.
+    if let Some(history) = &flags.history {
+        let is_new = history::append(history, &HistoryLine::of(&report))?;
+        let what = if is_new {
+            "a line more"
+        } else {
+            "this report already"
+        };
+        println!("{history} has {what}");
+    }
     Ok(())
 }
 
