@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
-use crate::{Identity, Sha256Hash};
+use crate::{Error, Identity, Sha256Hash};
 
 /// The image's own description, an [`ImageInfo`].
 pub const IMAGE_INFO_PATH: &str = "/usr/local/share/iac-runner/image.json";
@@ -73,9 +73,66 @@ pub struct PackModule {
     pub path: Utf8PathBuf,
 }
 
+impl PackInfo {
+    /// Reads the descriptions in `folder`, which is an image's [`PACKS_PATH`], sorted by name; an image with the tools
+    /// alone has no such folder, and no packs.
+    ///
+    /// # Errors
+    /// A description that is none is corrupt.
+    pub fn read_all(folder: &Utf8Path) -> Result<Vec<Self>, Error> {
+        if !folder.is_dir() {
+            return Ok(Vec::new());
+        }
+        let mut packs = Vec::new();
+        for entry in fs_err::read_dir(folder)? {
+            let Ok(file) = Utf8PathBuf::from_path_buf(entry?.path()) else {
+                continue;
+            };
+            if file.extension() == Some("json") && !file.as_str().ends_with(INPUTS_SUFFIX) {
+                let pack: Self = serde_json::from_slice(&fs_err::read(&file)?)
+                    .map_err(|error| Error::corrupt(&file, error.to_string()))?;
+                packs.push(pack);
+            }
+        }
+        packs.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(packs)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn descriptions_are_told_from_what_lies_beside_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(folder.path()).unwrap();
+        assert_eq!(PackInfo::read_all(&folder.join("none")).unwrap(), []);
+        for name in ["civo", "common"] {
+            let pack = PackInfo {
+                name: name.to_owned(),
+                ..PackInfo::default()
+            };
+            fs_err::write(
+                folder.join(format!("{name}.json")),
+                serde_json::to_vec(&pack).unwrap(),
+            )
+            .unwrap();
+            fs_err::write(folder.join(format!("{name}.sha256")), "").unwrap();
+            fs_err::write(folder.join(format!("{name}{INPUTS_SUFFIX}")), "{}").unwrap();
+        }
+        let names = PackInfo::read_all(folder).unwrap().into_iter();
+        assert_eq!(
+            names.map(|pack| pack.name).collect::<Vec<_>>(),
+            ["civo", "common"]
+        );
+        fs_err::write(folder.join("aws.json"), "0").unwrap();
+        let error = PackInfo::read_all(folder).unwrap_err();
+        assert!(
+            error.is_corrupt() && error.to_string().contains("aws.json"),
+            "{error}"
+        );
+    }
 
     #[test]
     fn a_pack_reads_as_agreed_and_ignores_what_it_does_not_know() {

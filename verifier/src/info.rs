@@ -9,9 +9,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use comfy_table::{CellAlignment, Table, presets};
-use gocache::image_info::{
-    IMAGE_INFO_PATH, INPUTS_SUFFIX, ImageInfo, PACKS_PATH, PackInfo, SCHEMA,
-};
+use gocache::image_info::{IMAGE_INFO_PATH, ImageInfo, PACKS_PATH, PackInfo, SCHEMA};
 use gocache::{Difference, Identity};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -71,6 +69,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+const UNREADABLE: &str = "failed to read what the image says of itself";
+
 /// The packs of the image in which this runs, sorted by name; none where it is not one of ours.
 pub fn packs() -> anyhow::Result<Vec<PackInfo>> {
     if Utf8Path::new(IMAGE_INFO_PATH).exists() {
@@ -97,21 +97,14 @@ pub fn read(root: &Utf8Path) -> anyhow::Result<(ImageInfo, Vec<PackInfo>)> {
     let image: ImageInfo = read_json(&image_file)?;
     check_schema(image.schema, SCHEMA, &image_file)?;
     let folder = in_root(root, PACKS_PATH);
-    let mut packs = Vec::new();
-    // An image with the tools alone has no packs.
-    if folder.is_dir() {
-        for entry in fs_err::read_dir(&folder)? {
-            let Ok(file) = Utf8PathBuf::from_path_buf(entry?.path()) else {
-                continue;
-            };
-            if file.extension() == Some("json") && !file.as_str().ends_with(INPUTS_SUFFIX) {
-                let pack: PackInfo = read_json(&file)?;
-                check_schema(pack.schema, SCHEMA, &file)?;
-                packs.push(pack);
-            }
-        }
+    let packs = PackInfo::read_all(&folder).context(UNREADABLE)?;
+    for pack in &packs {
+        check_schema(
+            pack.schema,
+            SCHEMA,
+            &folder.join(format!("{}.json", pack.name)),
+        )?;
     }
-    packs.sort_by(|a, b| a.name.cmp(&b.name));
     Ok((image, packs))
 }
 
@@ -123,7 +116,7 @@ pub fn read_json<T: DeserializeOwned>(file: &Utf8Path) -> anyhow::Result<T> {
             path: file.to_owned(),
             reason: error.to_string(),
         })
-        .context("failed to read what the image says of itself")
+        .context(UNREADABLE)
 }
 
 /// Fails unless this verifier knows the schema of `file`.

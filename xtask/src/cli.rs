@@ -232,7 +232,7 @@ pub struct BenchGate {
     /// Gates between which nothing changes
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub pairs: u16,
-    /// Gates with a slower go command, and as many with an entry missing
+    /// Gates with a slower go command, as many with an entry missing, and with a flag missing
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
     pub tries: u16,
     /// Runs of each module in a report [default: enough for 40 first builds of all modules together]

@@ -14,8 +14,8 @@ use gocache::image_info::{IMAGE_INFO_PATH, ImageInfo, PACKS_PATH};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{gate, usage};
+use crate::image::Image;
 use crate::image::layout::Layout;
-use crate::image::{Image, unpack};
 use crate::image_toml::Platform;
 use crate::owners::relative;
 use crate::progress::{Kind, Progress, millis};
@@ -183,10 +183,7 @@ fn unpack_image(layout: &Utf8Path, name: &str, root: &Utf8Path) -> Result<()> {
     let platform = Platform::host();
     let layout = Layout::open(layout)?;
     let image = Image::fetch(&layout, layout.find(Some(name), &platform)?, &platform)?;
-    for layer in &image.layers {
-        unpack::unpack(&layer.blob, layer.compression, root)?;
-    }
-    Ok(())
+    image.unpack(root).map(drop)
 }
 
 impl Results {

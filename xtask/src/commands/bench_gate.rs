@@ -21,8 +21,8 @@ use report::gate::{self, Baseline, MIN_RUNS};
 use crate::cli;
 use crate::failure;
 use crate::host;
+use crate::image::Image;
 use crate::image::layout::Layout;
-use crate::image::{Image, unpack};
 use crate::image_toml::Platform;
 use crate::owners::relative;
 use crate::pipeline;
@@ -74,7 +74,7 @@ pub fn run(flags: &cli::BenchGate) -> Result<()> {
         bench.entries(&baseline, flags.tries, step)
     })?;
     let flag = progress.step("drop flags", Kind::Local, |step| {
-        bench.flags(&baseline, step)
+        bench.flags(&baseline, flags.tries, step)
     })?;
 
     let mut table = crate::summary::table(&["", "gates", "not met", "should be"]);
@@ -225,8 +225,8 @@ impl Bench {
         Ok(line)
     }
 
-    /// Takes away one flag after the other.
-    fn flags(&self, baseline: &Baseline, step: &Step) -> Result<Line> {
+    /// Takes away one flag after the other, over and over.
+    fn flags(&self, baseline: &Baseline, tries: u16, step: &Step) -> Result<Line> {
         let flags: Vec<&str> = self
             .env
             .get("GOFLAGS")
@@ -234,7 +234,7 @@ impl Bench {
             .split(' ')
             .collect();
         let mut line = Line::new("one flag missing in GOFLAGS");
-        for dropped in &flags {
+        for dropped in flags.iter().cycle().take(tries.into()) {
             step.detail(*dropped);
             let kept: Vec<_> = flags
                 .iter()
@@ -270,16 +270,9 @@ impl Line {
 
 /// The modules of all packs in the image.
 fn warm_modules(root: &Utf8Path) -> Result<Vec<Utf8PathBuf>> {
-    let folder = root.join(relative(Utf8Path::new(PACKS_PATH)));
-    let mut modules = Vec::new();
-    if folder.is_dir() {
-        for entry in folder.read_dir_utf8()? {
-            let file = entry?.into_path();
-            let pack: PackInfo = serde_json::from_slice(&fs_err::read(&file)?)
-                .with_context(|| format!("{file} is no description of a pack"))?;
-            modules.extend(pack.modules.into_iter().map(|module| module.path));
-        }
-    }
+    let packs = PackInfo::read_all(&root.join(relative(Utf8Path::new(PACKS_PATH))))?;
+    let modules = packs.into_iter().flat_map(|pack| pack.modules);
+    let mut modules: Vec<_> = modules.map(|module| module.path).collect();
     modules.sort();
     Ok(modules)
 }
@@ -288,8 +281,6 @@ fn warm_modules(root: &Utf8Path) -> Result<Vec<Utf8PathBuf>> {
 fn unpack(layout: &Utf8Path, root: &Utf8Path) -> Result<Image> {
     let (layout, platform) = (Layout::open(layout)?, Platform::host());
     let image = Image::fetch(&layout, layout.find(Some(VARIANT), &platform)?, &platform)?;
-    for layer in &image.layers {
-        unpack::unpack(&layer.blob, layer.compression, root)?;
-    }
+    image.unpack(root)?;
     Ok(image)
 }

@@ -7,16 +7,16 @@
 use std::collections::BTreeMap;
 use std::process::{ExitCode, Stdio};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
-use gocache::image_info::PACKS_PATH;
+use gocache::image_info::{PACKS_PATH, PackInfo};
 use nix::unistd::{AccessFlags, access};
 
 use crate::failure::usage;
 use crate::image::layout::{self, Layout};
 use crate::image::reference::Reference;
 use crate::image::registry::Registry;
-use crate::image::{Image, docker, unpack};
+use crate::image::{Image, docker};
 use crate::image_toml::Platform;
 use crate::progress::{Kind, Progress, Step};
 use crate::sandbox::{Sandbox, User};
@@ -49,11 +49,8 @@ pub fn run(flags: &cli::Verify) -> Result<ExitCode> {
     })?;
     let root = work.scratch("image")?;
     let root = root.path();
-    let uncompressed_bytes = progress.step("unpack", Kind::Local, |_| {
-        let layers = fetched.image.layers.iter();
-        let sizes = layers.map(|layer| unpack::unpack(&layer.blob, layer.compression, root));
-        sizes.sum::<Result<u64>>()
-    })?;
+    let uncompressed_bytes =
+        progress.step("unpack", Kind::Local, |_| fetched.image.unpack(root))?;
 
     arguments.add_source();
     if flags.providers.is_empty() && arguments.is_run() {
@@ -198,7 +195,7 @@ impl Arguments {
 
     /// Names the source to the subcommands that take one, unless that was done.
     fn add_source(&mut self) {
-        let takes_it = self.is_run() || self.0[0] == "explain";
+        let takes_it = self.is_run() || ["explain", "check"].contains(&self.0[0].as_str());
         if takes_it && !self.0.iter().any(|word| word.starts_with("--source")) {
             self.0.extend(["--source".to_owned(), ELSEWHERE.to_owned()]);
         }
@@ -218,27 +215,14 @@ impl Arguments {
 
 /// The providers of the source whose packs the image holds; none where the image tells of no packs.
 fn warm_providers(root: &Utf8Path, source: &Utf8Path) -> Result<Vec<String>> {
-    let folder = in_image(root, PACKS_PATH)?;
-    if !folder.is_dir() {
-        return Ok(Vec::new());
-    }
-    let mut packs = Vec::new();
-    for file in fs_err::read_dir(folder)? {
-        let file = Utf8PathBuf::try_from(file?.path()).context("a pack has an odd name")?;
-        packs.extend(
-            file.file_stem()
-                .filter(|name| *name != COMMON)
-                .map(str::to_owned),
-        );
-    }
+    let packs = PackInfo::read_all(&in_image(root, PACKS_PATH)?)?;
+    let mut packs: Vec<String> = packs.into_iter().map(|pack| pack.name).collect();
+    packs.retain(|name| name != COMMON);
     if packs.is_empty() {
         return Ok(packs);
     }
     let all = pipeline::select(&pipeline::discover(source)?.modules, &[])?;
     packs.retain(|pack| all.contains(pack));
-    // A pack has several files.
-    packs.sort();
-    packs.dedup();
     if packs.is_empty() {
         return Err(usage(format!(
             "the image holds packs of none of the providers of {source}: {}; name one with --provider to measure it cold",
@@ -319,8 +303,9 @@ impl Account {
 }
 
 /// Where `path` of the unpacked image is.
-fn in_image(root: &Utf8Path, path: &str) -> Result<std::path::PathBuf> {
-    in_root::resolve(root.as_std_path(), path.as_ref())
+fn in_image(root: &Utf8Path, path: &str) -> Result<Utf8PathBuf> {
+    let place = in_root::resolve(root.as_std_path(), path.as_ref())?;
+    Ok(Utf8PathBuf::try_from(place)?)
 }
 
 fn exit_code(status: std::process::ExitStatus) -> Result<ExitCode> {
@@ -352,7 +337,8 @@ mod tests {
                 "explain civo/one",
                 "explain civo/one --source /elsewhere/checkout",
             ),
-            ("check --deep", "check --deep"),
+            ("check", "check --source /elsewhere/checkout"),
+            ("info", "info"),
         ] {
             assert_eq!(arguments(given).0.join(" "), expected, "{given}");
         }

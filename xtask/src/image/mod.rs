@@ -88,6 +88,13 @@ impl Image {
         })
     }
 
+    /// Unpacks the layers one over the other into the empty folder `root`; the sum of their files' bytes.
+    pub fn unpack(&self, root: &Utf8Path) -> Result<u64> {
+        let layers = self.layers.iter();
+        let sizes = layers.map(|layer| unpack::unpack(&layer.blob, layer.compression, root));
+        sizes.sum()
+    }
+
     /// Fails unless this machine can run the image.
     pub fn check_platform(&self, platform: &Platform) -> Result<()> {
         let (os, arch) = (self.config.os(), self.config.architecture());
