@@ -1,6 +1,6 @@
 //! `cargo xtask bench gate`: how often the gate is wrong, measured on a real image.
 //!
-//! The image's own verifier measures it again and again, and each report is held against the one before it: nothing has
+//! The image's own verifier measures it again and again, and each report is held against the two before it: nothing has
 //! changed, so every gate that is not met is a false alarm. In between, things are made worse on purpose, and every gate
 //! that is met has missed one:
 //! - a wrapper before the go command that makes each one take a fifth longer,
@@ -9,7 +9,7 @@
 //!
 //! All in one unpacked copy of the image, of which nothing stays.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::os::unix::fs::PermissionsExt as _;
 
 use anyhow::{Context as _, Result, bail};
@@ -37,6 +37,8 @@ const VARIANT: &str = "latest-nonroot";
 /// First builds in a report, of all modules together, if `--runs` does not say otherwise: with fewer of them, a fifth
 /// more is found only most of the time.
 const FIRST_BUILDS: usize = 40;
+/// Each report is held against as many that were made just before it.
+const BASELINES: usize = 2;
 /// Where the wrapper is mounted.
 const WRAPPER: &str = "/run/wrapper";
 /// Time that the wrapper adds, as a divisor: a fifth.
@@ -67,7 +69,7 @@ pub fn run(flags: &cli::BenchGate) -> Result<()> {
         Bench::unpack(flags, &source, scratch.path())
     })?;
     let (none, slower) = progress.step("measure times", Kind::Local, |step| {
-        bench.times(flags.pairs, flags.tries, step)
+        bench.times(flags.pairs.into(), flags.tries.into(), step)
     })?;
     let baseline = Baseline::of(&bench.measure(&bench.sandbox, 1)?);
     let entry = progress.step("drop entries", Kind::Local, |step| {
@@ -169,7 +171,7 @@ impl Bench {
         serde_json::from_str(&done.stdout).context("the verifier's report cannot be read")
     }
 
-    fn times(&self, pairs: u16, tries: u16, step: &Step) -> Result<(Line, Line)> {
+    fn times(&self, pairs: usize, tries: usize, step: &Step) -> Result<(Line, Line)> {
         let wrapper = Utf8Path::from_path(self.wrapper.path()).context("TMPDIR is not UTF-8")?;
         let path = self.env.get("PATH").map_or("/usr/bin:/bin", String::as_str);
         let slow_go = self
@@ -179,17 +181,21 @@ impl Bench {
             .env([("PATH", format!("{WRAPPER}:{path}"))]);
         let mut none = Line::new("nothing changed");
         let mut slower = Line::new("each go command a fifth slower");
-        let mut baseline = Baseline::of(&self.measure(&self.sandbox, self.runs)?);
-        for number in 0..pairs.max(tries) {
-            step.detail(format!("{} of {}", number + 1, pairs.max(tries)));
+        let mut baselines = VecDeque::new();
+        baselines.push_front(Baseline::of(&self.measure(&self.sandbox, self.runs)?));
+        while none.gates < pairs || slower.gates < tries {
+            step.detail(format!("{} of {pairs}", none.gates));
             // Taken in turns, so that neither has the quieter hour.
-            if number < tries {
-                slower.gate(&baseline, &self.measure(&slow_go, self.runs)?, true);
+            if slower.gates < tries {
+                slower.gate(&baselines[0], &self.measure(&slow_go, self.runs)?, true);
             }
-            if number < pairs {
+            if none.gates < pairs {
                 let report = self.measure(&self.sandbox, self.runs)?;
-                none.gate(&baseline, &report, false);
-                baseline = Baseline::of(&report);
+                for baseline in baselines.iter().take(pairs - none.gates) {
+                    none.gate(baseline, &report, false);
+                }
+                baselines.push_front(Baseline::of(&report));
+                baselines.truncate(BASELINES);
             }
         }
         Ok((none, slower))
