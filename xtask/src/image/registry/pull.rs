@@ -1,98 +1,35 @@
 //! Images of a registry. What was pulled is kept, named by its digest, and not pulled again; what a cut connection
 //! left is continued.
-//!
-//! Credentials come from Docker's own configuration, for the one registry that is asked. Plain HTTP is spoken with
-//! registries on this machine, and with others only where the user says so.
 
 use std::io::Write as _;
-use std::net::IpAddr;
-use std::thread::sleep;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
 
-use anyhow::{Context as _, Error, Result, anyhow, bail};
+use anyhow::{Context as _, Error, Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
-use docker_credential::{CredentialRetrievalError, DockerCredential};
 use futures_util::StreamExt as _;
 use gocache::Sha256Hash;
-use oci_client::client::{BlobResponse, ClientConfig, ClientProtocol};
+use oci_client::client::BlobResponse;
 use oci_client::errors::{OciDistributionError, OciErrorCode};
 use oci_client::secrets::RegistryAuth;
-use oci_client::{Client, Reference};
+use oci_client::{Reference, RegistryOperation};
 use oci_spec::image::{Descriptor, MediaType, Sha256Digest};
-use tokio::runtime::Runtime;
 
-use super::{Blobs, sha256};
+use super::Registry;
+use super::auth::Access;
+use super::patience::{Cut, Patience};
 use crate::failure::{corrupt, usage};
-use crate::progress::{Step, human_bytes};
+use crate::image::{Blobs, sha256};
+use crate::progress::human_bytes;
 use crate::work::check_file;
 
-const MANIFESTS: [&str; 4] = [
+pub(super) const MANIFESTS: [&str; 4] = [
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.v2+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
 ];
 
-/// How long a registry may keep silent.
-const SILENCE: Duration = Duration::from_secs(60);
-/// How long it may take to reach it.
-const CONNECT: Duration = Duration::from_secs(20);
-/// How often a connection may be cut in a row without a byte coming through.
-const CUTS: u32 = 4;
-
-/// What Docker's configuration calls Docker Hub.
-const DOCKER_HUB: &str = "https://index.docker.io/v1/";
-
-/// A repository of a registry.
-pub struct Registry<'a> {
-    runtime: Runtime,
-    client: Client,
-    reference: &'a Reference,
-    auth: RegistryAuth,
-    kept: Utf8PathBuf,
-    step: &'a Step,
-}
-
-impl<'a> Registry<'a> {
-    /// The registry of `reference`; blobs are kept in the folder `kept`.
-    pub fn open(
-        reference: &'a Reference,
-        insecure: bool,
-        kept: Utf8PathBuf,
-        step: &'a Step,
-    ) -> Result<Self> {
-        if rustls::crypto::CryptoProvider::get_default().is_none() {
-            rustls::crypto::ring::default_provider()
-                .install_default()
-                .map_err(|_| anyhow!("TLS was set up twice"))?;
-        }
-        let host = reference.resolve_registry();
-        let plain = insecure || is_this_machine(host);
-        let config = ClientConfig {
-            protocol: if plain {
-                ClientProtocol::HttpsExcept(vec![host.to_owned()])
-            } else {
-                ClientProtocol::Https
-            },
-            read_timeout: Some(SILENCE),
-            connect_timeout: Some(CONNECT),
-            user_agent: concat!("iac-runner/", env!("CARGO_PKG_VERSION")),
-            ..ClientConfig::default()
-        };
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("failed to start what speaks to registries")?;
-        Ok(Self {
-            runtime,
-            client: Client::try_from(config).context("failed to set up TLS")?,
-            reference,
-            auth: credentials(reference.registry())?,
-            kept,
-            step,
-        })
-    }
-
+impl Registry<'_> {
     /// The manifest or index that the reference names.
     pub fn find(&self) -> Result<Descriptor> {
         let (digest, size_bytes) = self.pull_manifest(self.reference)?;
@@ -108,22 +45,51 @@ impl<'a> Registry<'a> {
     }
 
     fn pull_manifest(&self, reference: &Reference) -> Result<(Sha256Hash, u64)> {
-        let pulled = self.runtime.block_on(
-            self.client
-                .pull_manifest_raw(reference, &self.auth, &MANIFESTS),
-        );
-        let (manifest, _) = pulled.map_err(|error| {
-            if is_missing(&error) {
-                self.no_manifest(reference)
-            } else {
-                self.explained(error)
+        let mut patience = Patience::default();
+        let manifest = loop {
+            self.agree()?;
+            let pulled = self.http.runtime.block_on(self.client.pull_manifest_raw(
+                reference,
+                &RegistryAuth::Anonymous,
+                &MANIFESTS,
+            ));
+            match pulled {
+                Ok((manifest, _)) => break manifest,
+                Err(error) if is_missing(&error) => return Err(self.no_manifest(reference)),
+                Err(error) if is_cut(&error) => patience.wait(Cut::new(self.explained(error)))?,
+                Err(error) => return Err(self.explained(error)),
             }
-        })?;
+        };
+        self.count(manifest.len());
         let digest = Sha256Hash::of(&manifest);
         let partial = self.partial(&digest);
         fs_err::write(&partial, &manifest)?;
         fs_err::rename(partial, self.place(&digest))?;
         Ok((digest, manifest.len() as u64))
+    }
+
+    /// Hands to the library that pulls what was agreed on with the registry. It would send credentials to whatever token
+    /// service it is told, so it gets none.
+    fn agree(&self) -> Result<()> {
+        let proof = self.http.proof(&Access::Pull)?.for_pull();
+        self.http.runtime.block_on(async {
+            let registry = self.reference.resolve_registry();
+            self.client
+                .store_auth_if_needed(registry, &RegistryAuth::Anonymous)
+                .await;
+            if let Some(proof) = proof {
+                let tokens = &self.client.tokens;
+                tokens
+                    .insert(self.reference, RegistryOperation::Pull, proof)
+                    .await;
+            }
+        });
+        Ok(())
+    }
+
+    fn count(&self, received_bytes: usize) {
+        let received = &self.http.meter.received;
+        received.fetch_add(received_bytes as u64, Ordering::Relaxed);
     }
 
     fn place(&self, digest: &Sha256Hash) -> Utf8PathBuf {
@@ -136,20 +102,19 @@ impl<'a> Registry<'a> {
 
     /// Pulls a blob to `partial`, going on from what is there, however often the connection is cut.
     fn pull(&self, blob: &Descriptor, partial: &Utf8Path) -> Result<()> {
-        let mut cuts = 0;
+        let mut patience = Patience::default();
         let mut come = 0;
         while let Some(cut) = self.pull_rest(blob, partial)? {
             let now = fs_err::metadata(partial)?.len();
-            cuts = if now > come { 1 } else { cuts + 1 };
-            come = now;
-            if cuts > CUTS {
-                return Err(cut.context(format!(
-                    "{} was cut off after {come} of {} bytes; run the same command again to go on from there",
-                    blob.digest(),
-                    blob.size()
-                )));
+            if now > come {
+                patience.renew();
             }
-            sleep(Duration::from_millis(250) * 2u32.pow(cuts));
+            come = now;
+            patience.wait(Cut::new(cut.context(format!(
+                "{} was cut off after {come} of {} bytes",
+                blob.digest(),
+                blob.size()
+            ))))?;
         }
         Ok(())
     }
@@ -165,13 +130,11 @@ impl<'a> Registry<'a> {
             return Ok(None);
         }
         let digest = blob.digest().to_string();
-        let response = self.runtime.block_on(async {
-            let client = &self.client;
-            let registry = self.reference.resolve_registry();
-            client.store_auth_if_needed(registry, &self.auth).await;
-            let rest = client.pull_blob_stream_partial(self.reference, digest.as_str(), come, None);
-            rest.await
-        });
+        self.agree()?;
+        let rest =
+            self.client
+                .pull_blob_stream_partial(self.reference, digest.as_str(), come, None);
+        let response = self.http.runtime.block_on(rest);
         let mut stream = match response {
             Ok(BlobResponse::Partial(stream)) => stream,
             Ok(BlobResponse::Full(stream)) => {
@@ -190,10 +153,11 @@ impl<'a> Registry<'a> {
         };
         // What comes after the last byte is not asked for: the digest is checked when all is in the file.
         while come < blob.size() {
-            match self.runtime.block_on(stream.next()) {
+            match self.http.runtime.block_on(stream.next()) {
                 Some(Ok(bytes)) => {
                     file.write_all(&bytes)?;
                     come += bytes.len() as u64;
+                    self.count(bytes.len());
                     self.step.detail(format!(
                         "{:.19} {} of {}",
                         digest,
@@ -230,14 +194,12 @@ impl<'a> Registry<'a> {
     }
 
     fn no_manifest(&self, reference: &Reference) -> Error {
-        let tags = self
-            .runtime
-            .block_on(self.client.list_tags(reference, &self.auth, None, None));
+        let tags = self.tags();
         let repository = reference.repository();
         usage(match tags {
-            Ok(found) if !found.tags.is_empty() => format!(
+            Ok(tags) if !tags.is_empty() => format!(
                 "there is no {reference}; the tags of {repository} are {}",
-                found.tags.join(", ")
+                tags.join(", ")
             ),
             _ => format!("there is no {reference}, and no other tag of {repository}"),
         })
@@ -279,6 +241,10 @@ fn is_cut(error: &OciDistributionError) -> bool {
     match error {
         OciDistributionError::RequestError(_) | OciDistributionError::IoError(_) => true,
         OciDistributionError::ServerError { code, .. } => *code >= 500 || *code == 429,
+        OciDistributionError::RegistryError { envelope, .. } => envelope
+            .errors
+            .iter()
+            .any(|error| error.code == OciErrorCode::Toomanyrequests),
         _ => false,
     }
 }
@@ -299,66 +265,5 @@ fn is_missing(error: &OciDistributionError) -> bool {
         OciDistributionError::ImageManifestNotFoundError(_)
         | OciDistributionError::ServerError { code: 404, .. } => true,
         _ => false,
-    }
-}
-
-/// Whether `registry`, a host with or without a port, is on this machine.
-fn is_this_machine(registry: &str) -> bool {
-    let host = registry
-        .rsplit_once(':')
-        .map_or(registry, |(host, _port)| host);
-    let address = host.parse::<IpAddr>();
-    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
-}
-
-/// The credentials for `registry` in Docker's configuration; none is no error.
-fn credentials(registry: &str) -> Result<RegistryAuth> {
-    let folder = std::env::var("DOCKER_CONFIG")
-        .map(Utf8PathBuf::from)
-        .or_else(|_| std::env::var("HOME").map(|home| Utf8Path::new(&home).join(".docker")));
-    let Ok(file) = folder.map(|folder| folder.join("config.json")) else {
-        return Ok(RegistryAuth::Anonymous);
-    };
-    if !file.is_file() {
-        return Ok(RegistryAuth::Anonymous);
-    }
-    let server = if registry == "docker.io" {
-        DOCKER_HUB
-    } else {
-        registry
-    };
-    let config = fs_err::File::open(&file)?;
-    match docker_credential::get_credential_from_reader(config, server) {
-        Ok(DockerCredential::UsernamePassword(user, password)) => {
-            Ok(RegistryAuth::Basic(user, password))
-        }
-        Ok(DockerCredential::IdentityToken(_)) => bail!(
-            "{file} holds an identity token for {registry}, which cannot be used here; log in with a user name and a \
-             password or access token: `docker logout {registry}`, then `docker login {registry}`"
-        ),
-        Err(CredentialRetrievalError::NoCredentialConfigured) => Ok(RegistryAuth::Anonymous),
-        // How every credential helper says that it has none.
-        Err(CredentialRetrievalError::HelperFailure { stdout, .. })
-            if stdout.contains("credentials not found") =>
-        {
-            Ok(RegistryAuth::Anonymous)
-        }
-        Err(error) => Err(error)
-            .with_context(|| format!("failed to take credentials for {registry} from {file}")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn plain_http_is_for_this_machine() {
-        for here in ["localhost", "localhost:5000", "127.0.0.1:5000", "127.1.2.3"] {
-            assert!(is_this_machine(here), "{here}");
-        }
-        for elsewhere in ["registry.example", "10.0.0.1:5000", "localhost.example:80"] {
-            assert!(!is_this_machine(elsewhere), "{elsewhere}");
-        }
     }
 }
