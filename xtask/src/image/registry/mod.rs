@@ -16,6 +16,8 @@ mod patience;
 mod pull;
 mod push;
 mod request;
+#[cfg(test)]
+mod tests;
 mod upload;
 
 use std::net::IpAddr;
