@@ -9,9 +9,12 @@
 use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::artifact::BASE;
 use crate::image_toml::{ImageToml, Platform};
 use crate::kept_layer::{self, KeptLayer};
 use crate::layer::{Compression, Layer, LayerWriter, Meta};
+use crate::progress::Step;
+use crate::store::Store;
 use crate::work::{Key, Work};
 use crate::{host, root_fs};
 
@@ -21,14 +24,23 @@ const LEFT_OUT: [&str; 4] = ["etc/hostname", "etc/resolv.conf", "dev", "proc"];
 /// The base system, kept.
 #[derive(Debug)]
 pub struct Base {
+    /// Digest of everything it was made from.
+    pub key: Key,
     /// Its layer.
     pub layer: KeptLayer,
     /// The unpacked tree.
     pub root: Utf8PathBuf,
 }
 
-/// Makes the base system, unless it is kept.
-pub fn make(work: &Work, image: &ImageToml, platform: &Platform, offline: bool) -> Result<Base> {
+/// Makes the base system, unless it is kept, here or in the store.
+pub fn make(
+    work: &Work,
+    image: &ImageToml,
+    platform: &Platform,
+    store: &Store,
+    offline: bool,
+    step: &Step,
+) -> Result<Base> {
     let key = Key::of(&(
         &image.base,
         image.image.epoch,
@@ -36,14 +48,12 @@ pub fn make(work: &Work, image: &ImageToml, platform: &Platform, offline: bool) 
         platform.to_string(),
     ))?;
     let folder = work.keep("base", &key, |folder| {
-        if offline {
-            bail!("the base system is not kept yet; run once without --offline");
+        let found = store.find(work, BASE, &key, step, |artifact| {
+            kept_layer::restore(artifact, folder)
+        })?;
+        if found.is_none() {
+            write(image, folder, offline)?;
         }
-        let archive = folder.join("base.tar");
-        debootstrap(image, &archive)?;
-        let layer = write_layer(image, &archive, &folder.join(kept_layer::FILE))?;
-        kept_layer::write(folder, &layer)?;
-        fs_err::remove_file(&archive)?;
         let root = folder.join("root");
         fs_err::create_dir(&root)?;
         root_fs::unpack([&KeptLayer::read(folder)?], &root)
@@ -51,7 +61,20 @@ pub fn make(work: &Work, image: &ImageToml, platform: &Platform, offline: bool) 
     Ok(Base {
         layer: KeptLayer::read(&folder)?,
         root: folder.join("root"),
+        key,
     })
+}
+
+fn write(image: &ImageToml, folder: &Utf8Path, offline: bool) -> Result<()> {
+    if offline {
+        bail!("the base system is not kept yet; run once without --offline");
+    }
+    let archive = folder.join("base.tar");
+    debootstrap(image, &archive)?;
+    let layer = write_layer(image, &archive, &folder.join(kept_layer::FILE))?;
+    kept_layer::write(folder, &layer)?;
+    fs_err::remove_file(&archive)?;
+    Ok(())
 }
 
 fn debootstrap(image: &ImageToml, archive: &Utf8Path) -> Result<()> {

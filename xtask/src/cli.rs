@@ -6,6 +6,8 @@ use clap::{Args, Parser, Subcommand};
 use report::Format;
 
 use crate::layer::Compression;
+use crate::part::Share;
+use crate::pipeline::Settings;
 
 /// Builds, assembles and verifies the IaC Runner base image.
 #[derive(Debug, Parser)]
@@ -25,6 +27,16 @@ pub struct Cli {
 pub enum Command {
     /// Build the image: warm every provider, assemble all variants, verify the result
     BaseImage(BaseImage),
+    /// Make one or several packs: a job of the matrix
+    Warm(Warm),
+    /// Make images of packs, in a folder or straight in a registry
+    Assemble(Assemble),
+    /// Push a layout, or release what a registry has under another tag
+    Push(Push),
+    /// Print the jobs of the matrix, as JSON for a workflow's `fromJSON`
+    Matrix(Matrix),
+    /// Run the whole matrix on this machine, as the workflow would, and say how long it took
+    Simulate(Simulate),
     /// Run an image's own verifier in the image, which may be anywhere; exits as the verifier does
     Verify(Verify),
     /// List the modules of a source by provider
@@ -52,17 +64,11 @@ pub struct Source {
 /// Where the image goes that is built without `--out`.
 pub const BASE_IMAGE: &str = "target/base-image";
 
-/// Flags of `base-image`.
+/// How packs are made.
 #[derive(Debug, Args)]
-pub struct BaseImage {
+pub struct Build {
     #[command(flatten)]
     pub source: Source,
-    /// Provider to warm; repeat for several [default: all of the source]
-    #[arg(long = "provider", value_name = "P")]
-    pub providers: Vec<String>,
-    /// Where the image, its report and the summary go
-    #[arg(long, value_name = "DIR", default_value = BASE_IMAGE)]
-    pub out: Utf8PathBuf,
     /// Description of the image
     #[arg(long, value_name = "FILE")]
     pub image: Option<Utf8PathBuf>,
@@ -75,10 +81,155 @@ pub struct BaseImage {
     /// Leave out modules that do not build instead of stopping at them; the exit code is 1 all the same
     #[arg(long)]
     pub keep_going: bool,
+}
+
+impl Build {
+    /// Settings for `source` that these flags ask for.
+    pub fn settings(&self, source: Utf8PathBuf) -> Settings {
+        let defaults = Settings::new(source);
+        Settings {
+            image: self.image.clone().unwrap_or(defaults.image),
+            jobs: self.jobs.map_or(defaults.jobs, usize::from),
+            offline: self.offline,
+            keep_going: self.keep_going,
+            ..defaults
+        }
+    }
+}
+
+/// Flags of `base-image`.
+#[derive(Debug, Args)]
+pub struct BaseImage {
+    #[command(flatten)]
+    pub build: Build,
+    /// Provider to warm; repeat for several [default: all of the source]
+    #[arg(long = "provider", value_name = "P")]
+    pub providers: Vec<String>,
+    /// Where the image, its report and the summary go
+    #[arg(long, value_name = "DIR", default_value = BASE_IMAGE)]
+    pub out: Utf8PathBuf,
     /// How layers are compressed
     #[arg(long, value_enum, default_value = "zstd")]
     pub compression: Compression,
     /// Print the summary as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of `warm`.
+#[derive(Debug, Args)]
+pub struct Warm {
+    #[command(flatten)]
+    pub build: Build,
+    /// Provider to warm, or `base`, `tools` or `common`, which all images share; repeat for several
+    #[arg(long = "provider", value_name = "P", required = true)]
+    pub providers: Vec<String>,
+    /// Which part of the provider, as `matrix` divides it
+    #[arg(long, value_name = "N/OF")]
+    pub part: Option<Share>,
+    /// Recorded times, by which a provider is divided [default: those of the catalog]
+    #[arg(long, value_name = "FILE")]
+    pub times: Option<Utf8PathBuf>,
+    /// Where the packs go: an OCI layout, or one archive of it
+    #[arg(long, value_name = "DIR|FILE.tar", required_unless_present = "push")]
+    pub out: Option<Utf8PathBuf>,
+    /// Take packs from here instead of making them anew, where their inputs are the same: a repository, or a folder
+    #[arg(long, value_name = "HOST/REPO|DIR")]
+    pub from: Option<String>,
+    /// Push the packs to this repository
+    #[arg(long, value_name = "HOST/REPO")]
+    pub push: Option<String>,
+    /// Speak plain HTTP with the registry
+    #[arg(long)]
+    pub insecure: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of `assemble`.
+#[derive(Debug, Args)]
+pub struct Assemble {
+    /// Packs: folders or archives that `warm` wrote, or HOST/REPO:TAG of packs that it pushed
+    #[arg(value_name = "PACK", required = true)]
+    pub packs: Vec<String>,
+    /// Write an OCI image layout
+    #[arg(long, value_name = "DIR", required_unless_present = "push")]
+    pub out: Option<Utf8PathBuf>,
+    /// Make the images in a registry: the whole image under this tag, the others under TAG-<provider> and so on
+    #[arg(long, value_name = "HOST/REPO:TAG")]
+    pub push: Option<String>,
+    /// Description of the image
+    #[arg(long, value_name = "FILE")]
+    pub image: Option<Utf8PathBuf>,
+    /// Speak plain HTTP with the registry
+    #[arg(long)]
+    pub insecure: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of `push`.
+#[derive(Debug, Args)]
+pub struct Push {
+    /// What to push: an OCI layout (DIR/oci), or images that are in the same registry (HOST/REPO:TAG)
+    #[arg(value_name = "DIR|HOST/REPO:TAG")]
+    pub from: String,
+    /// The tag of the whole image; the other variants get TAG-<provider> and so on
+    #[arg(value_name = "HOST/REPO:TAG")]
+    pub to: String,
+    /// Move `latest` and its variants, too, if the tag is the highest stable version of the repository
+    #[arg(long)]
+    pub latest: bool,
+    /// Speak plain HTTP with the registry
+    #[arg(long)]
+    pub insecure: bool,
+}
+
+/// Flags of `matrix`.
+#[derive(Debug, Args)]
+pub struct Matrix {
+    #[command(flatten)]
+    pub source: Source,
+    /// Provider; repeat for several [default: all of the source]
+    #[arg(long = "provider", value_name = "P")]
+    pub providers: Vec<String>,
+    /// Divide providers that would take longer than this
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub minutes: Option<u16>,
+    /// Recorded times [default: those of the catalog]
+    #[arg(long, value_name = "FILE")]
+    pub times: Option<Utf8PathBuf>,
+    /// Record the times of this `summary.json` in the file of --times, and print nothing
+    #[arg(long, value_name = "SUMMARY", requires = "times")]
+    pub record: Option<Utf8PathBuf>,
+}
+
+/// Flags of `simulate`.
+#[derive(Debug, Args)]
+pub struct Simulate {
+    #[command(flatten)]
+    pub source: Source,
+    /// Provider; repeat for several [default: all of the source]
+    #[arg(long = "provider", value_name = "P")]
+    pub providers: Vec<String>,
+    /// Jobs that run at the same time
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub parallel: u16,
+    /// Where the image, the merged caches and the jobs' packs go
+    #[arg(long, value_name = "DIR", default_value = "target/simulate")]
+    pub out: Utf8PathBuf,
+    /// Let packs travel through this repository, and not as archives
+    #[arg(long, value_name = "HOST/REPO")]
+    pub registry: Option<String>,
+    /// Divide providers that would take longer than this
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub minutes: Option<u16>,
+    /// Speak plain HTTP with the registry
+    #[arg(long)]
+    pub insecure: bool,
+    /// Print JSON
     #[arg(long)]
     pub json: bool,
 }

@@ -3,6 +3,8 @@
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::artifact::Artifact;
+use crate::failure::corrupt;
 use crate::layer::Layer;
 use crate::work;
 
@@ -24,6 +26,20 @@ pub fn write(folder: &Utf8Path, layer: &Layer) -> Result<()> {
     let json = serde_json::to_vec_pretty(layer).context("failed to serialize a layer")?;
     fs_err::write(folder.join(DESCRIPTION), json)?;
     Ok(())
+}
+
+/// Puts the only layer of `artifact` into `folder`, as [`write`] would have described it.
+pub fn restore(artifact: &Artifact<'_>, folder: &Utf8Path) -> Result<()> {
+    let layers = artifact.layers()?;
+    let [kept] = layers.as_slice() else {
+        return Err(corrupt(format!(
+            "the pack {} has {} layers instead of one; make it anew",
+            artifact.config.name,
+            layers.len()
+        )));
+    };
+    work::link_or_copy(&kept.blob, &folder.join(FILE))?;
+    write(folder, &kept.layer)
 }
 
 impl KeptLayer {

@@ -1,10 +1,12 @@
 //! `cargo xtask`: builds, assembles and verifies the IaC Runner base image.
 
+mod artifact;
 mod base;
 mod cli;
 mod commands;
 mod common;
 mod failure;
+mod given_packs;
 mod go_list;
 mod go_mod_files;
 mod host;
@@ -13,20 +15,27 @@ mod image_toml;
 mod in_root;
 mod kept_layer;
 mod layer;
+mod layout_writer;
+mod matrix;
 mod oci;
 mod out;
 mod owners;
 mod pack;
+mod pack_file;
+mod part;
 mod pipeline;
 mod progress;
+mod registry_target;
 mod release;
 mod resolve;
 mod root_fs;
 mod sandbox;
+mod store;
 mod summary;
 mod toolchain;
 mod tools;
 mod tree;
+mod variants;
 mod verifier_build;
 mod verify;
 mod warm;
@@ -51,6 +60,11 @@ fn main() -> ExitCode {
 fn dispatch(command: &Command) -> anyhow::Result<ExitCode> {
     let done = match command {
         Command::BaseImage(flags) => commands::base_image::run(flags),
+        Command::Matrix(flags) => commands::matrix::run(flags),
+        Command::Warm(flags) => commands::warm::run(flags),
+        Command::Assemble(flags) => commands::assemble::run(flags),
+        Command::Push(flags) => commands::push::run(flags),
+        Command::Simulate(flags) => commands::simulate::run(flags),
         Command::Verify(flags) => return commands::verify::run(flags),
         Command::Discover(flags) => commands::discover::run(flags),
         Command::Bench(flags) => match &flags.what {

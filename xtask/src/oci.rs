@@ -1,42 +1,93 @@
-//! The OCI image layout: blobs that exist already, and the few small ones that make images of them.
+//! Images: the configurations and manifests that make images of layers that exist already.
 //!
-//! Assembling writes configs, manifests and the index, and links the layers; no layer is read again. All variants
-//! stand in one index and share their blobs. Nothing depends on the order in which packs were made, or on today.
+//! Assembling writes those few small files and says which layers belong together; no layer is read again. All variants
+//! share their blobs. Nothing depends on the order in which packs were made, or on today.
 
 use std::collections::{BTreeMap, HashMap};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
-use gocache::Sha256Hash;
+use oci_client::Reference;
 use oci_spec::image::{
-    Arch, ConfigBuilder, Descriptor, DescriptorBuilder, HistoryBuilder, ImageConfigurationBuilder,
-    ImageIndexBuilder, ImageManifestBuilder, MediaType, Os, PlatformBuilder, RootFsBuilder,
-    Sha256Digest,
+    Arch, ConfigBuilder, Descriptor, HistoryBuilder, ImageConfigurationBuilder, ImageManifest,
+    ImageManifestBuilder, MediaType, Os, Platform as OciPlatform, PlatformBuilder, RootFsBuilder,
 };
 use serde::Serialize;
 
 use crate::image_toml::{ImageToml, Platform};
-use crate::kept_layer::KeptLayer;
-use crate::layer::Compression;
+use crate::layer::Layer;
+use crate::layout_writer::LayoutWriter;
 use crate::warm::VERIFIER;
-use crate::work::link_or_copy;
 
 /// Ends the name of a variant that runs as the image's user.
 pub const NONROOT: &str = "-nonroot";
 
-/// A layer with what its history entry says of it.
+/// A layer, what an image's history says of it, and where its blob is.
 #[derive(Debug, Clone)]
-pub struct NamedLayer {
+pub struct PlacedLayer {
     /// For a person who reads the image's history.
-    pub name: String,
+    pub title: String,
+    /// Digests and sizes.
+    pub layer: Layer,
     /// The blob.
-    pub layer: KeptLayer,
+    pub place: Place,
 }
 
-/// An image in the layout.
+/// Where a blob is.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// On this machine.
+    File(Utf8PathBuf),
+    /// In the repository of a registry.
+    Registry(Reference),
+}
+
+/// Images by name, each with its layers.
+pub type Variants = Vec<(String, Vec<PlacedLayer>)>;
+
+/// Where images are written to.
+pub trait Target {
+    /// Makes sure that the layer is there.
+    fn layer(&mut self, layer: &PlacedLayer) -> Result<Descriptor>;
+    /// Adds a small blob.
+    fn bytes(&mut self, media_type: MediaType, bytes: &[u8]) -> Result<Descriptor>;
+    /// Adds a manifest, all of whose blobs are there, under a name.
+    fn manifest(
+        &mut self,
+        name: &str,
+        manifest: &ImageManifest,
+        platform: OciPlatform,
+    ) -> Result<Descriptor>;
+}
+
+impl Target for LayoutWriter {
+    fn layer(&mut self, layer: &PlacedLayer) -> Result<Descriptor> {
+        match &layer.place {
+            Place::File(blob) => self.link(&layer.layer, blob),
+            Place::Registry(reference) => {
+                bail!("{} is in {reference}, and not on this machine", layer.title)
+            }
+        }
+    }
+
+    fn bytes(&mut self, media_type: MediaType, bytes: &[u8]) -> Result<Descriptor> {
+        LayoutWriter::bytes(self, media_type, bytes)
+    }
+
+    fn manifest(
+        &mut self,
+        name: &str,
+        manifest: &ImageManifest,
+        platform: OciPlatform,
+    ) -> Result<Descriptor> {
+        LayoutWriter::manifest(self, name, manifest, Some(platform))
+    }
+}
+
+/// An image that was written.
 #[derive(Debug, Clone, Serialize)]
 pub struct Variant {
-    /// `org.opencontainers.image.ref.name`.
+    /// Its tag; in a layout, `org.opencontainers.image.ref.name`.
     pub name: String,
     /// Digest of its manifest.
     pub digest: String,
@@ -57,61 +108,36 @@ impl From<&Variant> for report::Image {
     }
 }
 
-/// Writes a layout of `variants` (name and layers) and of the `-nonroot` twin of each to the folder `layout`.
+/// Writes the variants and the `-nonroot` twin of each.
 pub fn write(
-    layout: &Utf8Path,
+    target: &mut dyn Target,
     image: &ImageToml,
     platform: &Platform,
-    variants: &[(String, Vec<NamedLayer>)],
+    variants: &[(String, Vec<PlacedLayer>)],
 ) -> Result<Vec<Variant>> {
-    let blobs = layout.join("blobs/sha256");
-    fs_err::create_dir_all(&blobs)?;
-    let writer = Writer {
-        blobs,
+    let mut writer = Writer {
+        target,
         image,
         platform,
     };
     let mut written = Vec::new();
-    let mut manifests = Vec::new();
     for (name, layers) in variants {
-        for layer in layers {
-            writer.link(&layer.layer)?;
-        }
+        let descriptors = layers
+            .iter()
+            .map(|layer| writer.target.layer(layer))
+            .collect::<Result<Vec<_>>>()?;
+        let sum = |bytes: fn(&Layer) -> u64| layers.iter().map(|it| bytes(&it.layer)).sum();
         for nonroot in [false, true] {
-            let name = if nonroot {
-                format!("{name}{NONROOT}")
-            } else {
-                name.clone()
-            };
-            let descriptor = writer.manifest(&name, layers, nonroot)?;
+            let name = format!("{name}{}", if nonroot { NONROOT } else { "" });
+            let descriptor = writer.manifest(&name, layers, descriptors.clone(), nonroot)?;
             written.push(Variant {
                 name,
                 digest: descriptor.digest().to_string(),
-                compressed_bytes: layers
-                    .iter()
-                    .map(|layer| layer.layer.layer.size_bytes)
-                    .sum(),
-                uncompressed_bytes: layers
-                    .iter()
-                    .map(|layer| layer.layer.layer.uncompressed_bytes)
-                    .sum(),
+                compressed_bytes: sum(|layer| layer.size_bytes),
+                uncompressed_bytes: sum(|layer| layer.uncompressed_bytes),
             });
-            manifests.push(descriptor);
         }
     }
-    let index = ImageIndexBuilder::default()
-        .schema_version(2u32)
-        .media_type(MediaType::ImageIndex)
-        .manifests(manifests);
-    let index = index.build().context("failed to describe the layout")?;
-    fs_err::write(
-        layout.join("index.json"),
-        serde_json::to_vec_pretty(&index)?,
-    )?;
-    fs_err::write(
-        layout.join("oci-layout"),
-        r#"{"imageLayoutVersion":"1.0.0"}"#,
-    )?;
     Ok(written)
 }
 
@@ -135,44 +161,22 @@ pub fn cacheprog(gocache: &Utf8Path) -> String {
 }
 
 struct Writer<'a> {
-    blobs: Utf8PathBuf,
+    target: &'a mut dyn Target,
     image: &'a ImageToml,
     platform: &'a Platform,
 }
 
 impl Writer<'_> {
-    fn link(&self, layer: &KeptLayer) -> Result<()> {
-        let target = self.blobs.join(layer.layer.digest.to_string());
-        if target.exists() {
-            Ok(())
-        } else {
-            link_or_copy(&layer.blob, &target)
-        }
-    }
-
-    fn blob(&self, media_type: MediaType, value: &impl Serialize) -> Result<Descriptor> {
-        let json = serde_json::to_vec(value).context("failed to serialize a part of the image")?;
-        let (digest, size_bytes) = gocache::hash_reader(json.as_slice())?;
-        fs_err::write(self.blobs.join(digest.to_string()), json)?;
-        descriptor(media_type, digest, size_bytes)
-    }
-
-    fn manifest(&self, name: &str, layers: &[NamedLayer], nonroot: bool) -> Result<Descriptor> {
-        let config = self.blob(MediaType::ImageConfig, &self.config(layers, nonroot)?)?;
-        let descriptors = layers
-            .iter()
-            .map(|layer| {
-                let media_type = match layer.layer.layer.compression {
-                    Compression::Zstd => MediaType::ImageLayerZstd,
-                    Compression::Gzip => MediaType::ImageLayerGzip,
-                };
-                descriptor(
-                    media_type,
-                    layer.layer.layer.digest,
-                    layer.layer.layer.size_bytes,
-                )
-            })
-            .collect::<Result<Vec<_>>>()?;
+    fn manifest(
+        &mut self,
+        name: &str,
+        layers: &[PlacedLayer],
+        descriptors: Vec<Descriptor>,
+        nonroot: bool,
+    ) -> Result<Descriptor> {
+        let config = serde_json::to_vec(&self.config(layers, nonroot)?)
+            .context("failed to serialize an image's configuration")?;
+        let config = self.target.bytes(MediaType::ImageConfig, &config)?;
         let manifest = ImageManifestBuilder::default()
             .schema_version(2u32)
             .media_type(MediaType::ImageManifest)
@@ -180,20 +184,15 @@ impl Writer<'_> {
             .layers(descriptors)
             .build()
             .context("failed to describe an image")?;
-        let mut descriptor = self.blob(MediaType::ImageManifest, &manifest)?;
         let platform = PlatformBuilder::default()
             .os(self.os())
             .architecture(self.arch())
-            .build();
-        descriptor.set_platform(Some(platform.context("failed to describe the platform")?));
-        descriptor.set_annotations(Some(HashMap::from([(
-            "org.opencontainers.image.ref.name".to_owned(),
-            name.to_owned(),
-        )])));
-        Ok(descriptor)
+            .build()
+            .context("failed to describe the platform")?;
+        self.target.manifest(name, &manifest, platform)
     }
 
-    fn config(&self, layers: &[NamedLayer], nonroot: bool) -> Result<serde_json::Value> {
+    fn config(&self, layers: &[PlacedLayer], nonroot: bool) -> Result<serde_json::Value> {
         let image = self.image;
         let env = env(image, self.platform, nonroot);
         let mut config = ConfigBuilder::default()
@@ -233,7 +232,7 @@ impl Writer<'_> {
             .context("failed to describe the image's configuration")?;
         let diff_ids: Vec<String> = layers
             .iter()
-            .map(|layer| format!("sha256:{}", layer.layer.layer.diff_id))
+            .map(|layer| format!("sha256:{}", layer.layer.diff_id))
             .collect();
         let rootfs = RootFsBuilder::default()
             .typ("layers".to_owned())
@@ -244,7 +243,7 @@ impl Writer<'_> {
             .map(|layer| {
                 HistoryBuilder::default()
                     .created(created.clone())
-                    .created_by(layer.name.clone())
+                    .created_by(layer.title.clone())
                     .build()
             })
             .collect::<Result<Vec<_>, _>>()
@@ -269,17 +268,4 @@ impl Writer<'_> {
     fn arch(&self) -> Arch {
         Arch::from(self.platform.arch.as_str())
     }
-}
-
-fn descriptor(media_type: MediaType, digest: Sha256Hash, size_bytes: u64) -> Result<Descriptor> {
-    let digest: Sha256Digest = digest
-        .to_string()
-        .parse()
-        .context("a digest is 64 hex digits")?;
-    DescriptorBuilder::default()
-        .media_type(media_type)
-        .digest(digest)
-        .size(size_bytes)
-        .build()
-        .context("failed to describe a blob")
 }

@@ -37,6 +37,9 @@ pub struct WarmModule {
     pub link_action: Option<Sha256Hash>,
     /// Size of the executable in bytes.
     pub executable_bytes: u64,
+    /// How long its build took after what it imports was compiled, in milliseconds.
+    #[serde(default)]
+    pub build_ms: u64,
 }
 
 /// A file in a pack.
@@ -62,6 +65,13 @@ pub struct Timings {
     pub check_ms: u64,
     /// Writing the layers.
     pub pack_ms: u64,
+}
+
+impl Timings {
+    /// All of it.
+    pub fn total_ms(&self) -> u64 {
+        self.build_ms + self.seal_ms + self.check_ms + self.pack_ms
+    }
 }
 
 /// `pack.json`.
@@ -117,6 +127,14 @@ impl Pack {
             layer.checked(folder)?;
         }
         Ok(pack)
+    }
+
+    /// Puts a pack into `folder`, with its manifest and the layers that it names.
+    pub fn restore(folder: &Utf8Path, manifest: &Manifest, layers: &[KeptLayer]) -> Result<()> {
+        for (file, kept) in [CACHES, EXECUTABLES].into_iter().zip(layers) {
+            work::link_or_copy(&kept.blob, &folder.join(file))?;
+        }
+        manifest.write(folder)
     }
 
     /// Its layers, in the order in which an image has them.
@@ -233,9 +251,15 @@ pub fn write(
             ..content.timings
         },
     };
-    let json = serde_json::to_vec(&manifest).context("failed to serialize a pack's manifest")?;
-    fs_err::write(folder.join(MANIFEST), json)?;
-    Ok(())
+    manifest.write(folder)
+}
+
+impl Manifest {
+    fn write(&self, folder: &Utf8Path) -> Result<()> {
+        let json = serde_json::to_vec(self).context("failed to serialize a pack's manifest")?;
+        fs_err::write(folder.join(MANIFEST), json)?;
+        Ok(())
+    }
 }
 
 /// Adds what the image says of the pack, and the list of its files: `caches`, which are in this layer, and those of

@@ -8,17 +8,20 @@ use gocache::RECORD_SCHEMA;
 use modules::{Discovery, Module};
 use serde::Serialize;
 
+use crate::artifact::{Artifact, BASE, Made, TOOLS};
 use crate::base::{self, Base};
 use crate::cli;
 use crate::common::{self, Common};
 use crate::failure::usage;
 use crate::image_toml::{ImageToml, Platform};
-use crate::kept_layer::KeptLayer;
+use crate::matrix::{self, Times};
 use crate::oci::NONROOT;
 use crate::pack::{self, Pack};
-use crate::progress::{Kind, Progress};
+use crate::part::Part;
+use crate::progress::{Kind, Progress, Step};
 use crate::resolve::{GoMod, Package, Requirements, Resolver, What, by_go_mod};
-use crate::tools::{self, Parts};
+use crate::store::Store;
+use crate::tools;
 use crate::tree::Tree;
 use crate::warm::{COMMON, Warmer};
 use crate::work::{self, Key, Work, remove_tree};
@@ -31,6 +34,11 @@ pub fn workspace() -> Utf8PathBuf {
     Utf8Path::new(&manifest)
         .parent()
         .map_or_else(|| manifest.clone().into(), Utf8Path::to_owned)
+}
+
+/// The description of the image that is used where the user names none.
+pub fn image_toml() -> Utf8PathBuf {
+    workspace().join("base-images/iac-runner/image.toml")
 }
 
 /// The source that the flags name, as an absolute path.
@@ -102,9 +110,10 @@ fn without_damaged(common: &Pack, error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-/// Whether a provider of this name would collide with `latest-tools`, with a `-nonroot` twin, or with the common pack.
+/// Whether a provider of this name would collide with `latest-tools`, with a `-nonroot` twin, or with a pack that is no
+/// provider's.
 fn is_reserved(provider: &str) -> bool {
-    matches!(provider, "tools" | "nonroot" | COMMON) || provider.ends_with(NONROOT)
+    matches!(provider, BASE | TOOLS | "nonroot" | COMMON) || provider.ends_with(NONROOT)
 }
 
 /// What a command may do, from its flags.
@@ -122,35 +131,35 @@ pub struct Settings {
     pub keep_going: bool,
     /// Whether packs are made anew although they are kept.
     pub again: bool,
+    /// Where packs of other runs are found.
+    pub store: Store,
 }
 
 impl Settings {
     /// Defaults for `source`.
     pub fn new(source: Utf8PathBuf) -> Self {
         let jobs = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let image = workspace().join("base-images/iac-runner/image.toml");
         Self {
-            image,
+            image: image_toml(),
             source,
             jobs,
             offline: false,
             keep_going: false,
             again: false,
+            store: Store::Nowhere,
         }
     }
 }
 
-/// The image without caches, and what is needed to make them.
+/// What caches are made in and with.
 #[derive(Debug)]
 pub struct Foundation {
     /// Kept work.
     pub work: Work,
     /// The tree in which everything is built.
     pub tree: Tree,
-    /// Layer of the base system.
-    pub base: KeptLayer,
-    /// Layer of Go, the tools and the verifier.
-    pub tools: KeptLayer,
+    /// The base system.
+    pub base: Base,
     /// The verifier.
     pub verifier: Utf8PathBuf,
     /// The module cache that all fetches share.
@@ -158,11 +167,20 @@ pub struct Foundation {
     settings: Settings,
 }
 
+/// The pack that all providers build on.
+#[derive(Debug)]
+pub struct CommonPack {
+    /// Digest of everything it was made from.
+    pub key: Key,
+    /// The pack.
+    pub pack: Pack,
+}
+
 /// A provider's pack.
 #[derive(Debug)]
 pub struct ProviderPack {
-    /// The provider.
-    pub name: String,
+    /// The provider, or which part of it.
+    pub part: Part,
     /// Digest of everything it was made from.
     pub key: Key,
     /// The pack.
@@ -171,103 +189,135 @@ pub struct ProviderPack {
     pub broken: Vec<String>,
 }
 
-/// Makes base system, toolchain, tools and verifier.
+/// Makes base system, toolchain and verifier.
 pub fn foundation(settings: Settings, progress: &mut Progress) -> Result<Foundation> {
     let image = ImageToml::read(&settings.image)?;
     let platform = Platform::host();
     host::require_programs(&host::PROGRAMS)?;
     let work = Work::open()?;
-    let Base { layer: base, root } = progress.step("base system", Kind::Network, |_| {
-        base::make(&work, &image, &platform, settings.offline)
+    let base = progress.step("base system", Kind::Network, |step| {
+        base::make(
+            &work,
+            &image,
+            &platform,
+            &settings.store,
+            settings.offline,
+            step,
+        )
     })?;
     let go = progress.step(format!("Go {}", image.go.version), Kind::Network, |_| {
         toolchain::make(&work, &image, &platform, settings.offline)
     })?;
+    let verifier = progress.step("verifier", Kind::Local, |_| {
+        verifier_build::make(&workspace(), settings.offline)
+    })?;
     let tree = Tree {
-        root,
+        root: base.root.clone(),
         go,
         image,
         platform,
     };
-    let go_mod = work.shared("go-mod")?;
-    let description = settings
-        .image
-        .parent()
-        .context("image.toml stands in a folder")?
-        .to_owned();
-    let maker = tools::Maker {
-        work: &work,
-        tree: &tree,
-        description: &description,
-        go_mod: &go_mod,
-        offline: settings.offline,
-    };
-    let executables = progress.step("tools", Kind::Network, |step| maker.make(step))?;
-    let verifier = progress.step("verifier", Kind::Local, |_| {
-        verifier_build::make(&workspace(), settings.offline)
-    })?;
-    let versions = tools::versions(&tree.image);
-    let parts = Parts {
-        executables: &executables,
-        verifier: &verifier,
-        versions,
-    };
-    let tools = progress.step("tools layer", Kind::Local, |step| {
-        let layer = tools::layer(&work, &tree, &parts)?;
-        step.written_bytes = layer.layer.size_bytes;
-        Ok(layer)
-    })?;
     Ok(Foundation {
+        go_mod: work.shared("go-mod")?,
         work,
         tree,
         base,
-        tools,
         verifier,
-        go_mod,
         settings,
     })
 }
 
 impl Foundation {
-    /// Makes the packs of `common` and of `providers`.
+    /// Where packs of other runs are found.
+    pub fn store(&self) -> &Store {
+        &self.settings.store
+    }
+
+    /// The pack of the base system.
+    pub fn base(&self) -> Made {
+        Made::base(self.base.key.clone(), &self.tree.platform, &self.base.layer)
+    }
+
+    /// Makes the pack of Go, the tools and the verifier.
+    pub fn tools(&self, progress: &mut Progress) -> Result<Made> {
+        let description = self.settings.image.parent();
+        let maker = tools::Maker {
+            work: &self.work,
+            tree: &self.tree,
+            description: description.context("image.toml stands in a folder")?,
+            go_mod: &self.go_mod,
+            offline: self.settings.offline,
+        };
+        let (key, layer) = progress.step("tools", Kind::Network, |step| {
+            tools::layer(&maker, &self.verifier, &self.settings.store, step)
+        })?;
+        let base = self.base.key.clone();
+        Ok(Made::tools(key, base, &self.tree.platform, &layer))
+    }
+
+    /// Makes the pack that all providers of `modules` build on.
+    pub fn common(&self, modules: &[Module], progress: &mut Progress) -> Result<CommonPack> {
+        let all = by_go_mod(&self.settings.source, modules);
+        let common = progress.step("resolve common", Kind::Network, |_| {
+            common::plan(&self.resolver(), &all, &self.tree.image.common.packages)
+        })?;
+        let key = self.common_key(&common)?;
+        progress.step("warm common", Kind::Local, |step| {
+            self.forget(COMMON, &key)?;
+            let folder = self.work.keep(COMMON, &key, |folder| {
+                let restored = self.find(COMMON, &key, step, |artifact| {
+                    self.warmer().restore_common(artifact, folder)
+                })?;
+                match restored {
+                    Some(()) => Ok(()),
+                    None => self.warmer().common(&common, folder, step),
+                }
+            })?;
+            let pack = Pack::read(&folder)?;
+            Ok(CommonPack { key, pack })
+        })
+    }
+
+    /// Makes the packs of `common` and of whole `providers`.
     pub fn packs(
         &self,
         modules: &[Module],
         providers: &[String],
         progress: &mut Progress,
-    ) -> Result<(Pack, Vec<ProviderPack>)> {
-        let resolver = Resolver {
+    ) -> Result<(CommonPack, Vec<ProviderPack>)> {
+        let common = self.common(modules, progress)?;
+        let packs = providers
+            .iter()
+            .map(|provider| {
+                let part = Part::whole(provider);
+                let own = matrix::modules_of(&part, modules, &Times::default())?;
+                self.provider(part, &own, &common, progress)
+            })
+            .collect::<Result<_>>()?;
+        Ok((common, packs))
+    }
+
+    fn find(
+        &self,
+        name: &str,
+        key: &Key,
+        step: &Step,
+        take: impl FnOnce(&Artifact<'_>) -> Result<()>,
+    ) -> Result<Option<()>> {
+        if self.settings.again {
+            return Ok(None);
+        }
+        self.settings.store.find(&self.work, name, key, step, take)
+    }
+
+    fn resolver(&self) -> Resolver<'_> {
+        Resolver {
             work: &self.work,
             tree: &self.tree,
             source: &self.settings.source,
             go_mod: &self.go_mod,
             offline: self.settings.offline,
-        };
-        let all = by_go_mod(&self.settings.source, modules);
-        let common = progress.step("resolve common", Kind::Network, |_| {
-            common::plan(&resolver, &all, &self.tree.image.common.packages)
-        })?;
-        let common_key = self.common_key(&common)?;
-        let warmer = self.warmer();
-        let common_pack = progress.step("warm common", Kind::Local, |step| {
-            self.forget(COMMON, &common_key)?;
-            let folder = self.work.keep(COMMON, &common_key, |folder| {
-                warmer.common(&common, folder, step)
-            })?;
-            Pack::read(&folder)
-        })?;
-        let mut packs = Vec::new();
-        for provider in providers {
-            packs.push(self.pack(
-                &resolver,
-                provider,
-                modules,
-                &common_pack,
-                &common_key,
-                progress,
-            )?);
         }
-        Ok((common_pack, packs))
     }
 
     fn warmer(&self) -> Warmer<'_> {
@@ -316,37 +366,38 @@ impl Foundation {
         ))
     }
 
-    fn pack(
+    /// Makes the pack of `part`, whose modules are `own`.
+    pub fn provider(
         &self,
-        resolver: &Resolver<'_>,
-        provider: &str,
-        modules: &[Module],
-        common: &Pack,
-        common_key: &Key,
+        part: Part,
+        own: &[Module],
+        common: &CommonPack,
         progress: &mut Progress,
     ) -> Result<ProviderPack> {
-        let own: Vec<Module> = modules
-            .iter()
-            .filter(|module| module.provider == provider)
-            .cloned()
-            .collect();
-        let mut plan = progress.step(format!("resolve {provider}"), Kind::Network, |_| {
-            self.plan(resolver, &by_go_mod(&self.settings.source, &own))
+        let name = part.name();
+        let mut plan = progress.step(format!("resolve {name}"), Kind::Network, |_| {
+            self.plan(&self.resolver(), &by_go_mod(&self.settings.source, own))
         })?;
-        let key = Key::of(&(RECORD_SCHEMA, common_key, provider, &plan.inputs))?;
-        progress.step(format!("warm {provider}"), Kind::Local, |step| {
+        let key = Key::of(&(RECORD_SCHEMA, &common.key, &name, &plan.inputs))?;
+        progress.step(format!("warm {name}"), Kind::Local, |step| {
             self.forget("pack", &key)?;
             let folder = self.work.keep("pack", &key, |folder| {
+                let restored = self.find(&name, &key, step, |artifact| {
+                    Pack::restore(folder, &artifact.pack()?, &artifact.layers()?)
+                })?;
+                if restored.is_some() {
+                    return Ok(());
+                }
                 self.warmer()
                     .provider(
-                        provider,
+                        &name,
                         &plan.go_mods,
                         &plan.requirements,
-                        common,
+                        &common.pack,
                         folder,
                         step,
                     )
-                    .map_err(|error| without_damaged(common, error))
+                    .map_err(|error| without_damaged(&common.pack, error))
             })?;
             let pack = Pack::read(&folder)?;
             plan.broken.extend(pack.manifest.broken.iter().cloned());
@@ -357,7 +408,7 @@ impl Foundation {
                 .map(|layer| layer.layer.size_bytes)
                 .sum();
             Ok(ProviderPack {
-                name: provider.to_owned(),
+                part,
                 key,
                 pack,
                 broken: plan.broken,

@@ -1,5 +1,8 @@
 //! The account of a `base-image` run: what was built, how large and how fast it is, and where the time went.
 
+use std::collections::BTreeMap;
+
+use camino::Utf8PathBuf;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use gocache::Ratio;
 use gocache::image_info::SCHEMA;
@@ -40,6 +43,8 @@ pub struct PackLine {
     pub name: String,
     /// Modules in it.
     pub modules: usize,
+    /// How long each module's own build took, by path, in milliseconds.
+    pub modules_ms: BTreeMap<Utf8PathBuf, u64>,
     /// Layers as tar, in bytes.
     pub uncompressed_bytes: u64,
     /// Layers as shipped, in bytes.
@@ -78,7 +83,8 @@ impl Summary {
     ) -> Self {
         let mut lines = vec![PackLine::new(common, None)];
         lines.extend(packs.iter().map(|pack| {
-            PackLine::new(&pack.pack, Some(FirstBuilds::new(report, Some(&pack.name))))
+            let first = FirstBuilds::new(report, Some(&pack.part.provider));
+            PackLine::new(&pack.pack, Some(first))
         }));
         Self {
             schema: SCHEMA,
@@ -131,16 +137,7 @@ impl Summary {
         total.extend(first_cells(Some(&self.total)));
         packs.add_row(total);
 
-        let mut variants = table(&["image", "size", "compressed", "digest"]);
-        for variant in &self.variants {
-            variants.add_row([
-                variant.name.clone(),
-                human_bytes(variant.uncompressed_bytes),
-                human_bytes(variant.compressed_bytes),
-                variant.digest.chars().take(19).collect(),
-            ]);
-        }
-
+        let variants = variants(&self.variants);
         let mut stages = table(&["step", "wall", "of that go", "cpu", "written"]);
         for stage in &self.stages {
             let written = if stage.written_bytes == 0 {
@@ -181,6 +178,12 @@ impl PackLine {
         Self {
             name: pack.manifest.name.clone(),
             modules: pack.manifest.modules.len(),
+            modules_ms: pack
+                .manifest
+                .modules
+                .iter()
+                .map(|module| (module.path.clone(), module.build_ms))
+                .collect(),
             uncompressed_bytes: layers
                 .iter()
                 .map(|layer| layer.layer.uncompressed_bytes)
@@ -255,8 +258,23 @@ fn first_cells(first: Option<&FirstBuilds>) -> Vec<String> {
         .collect()
 }
 
-fn seconds(ms: f64) -> String {
+/// Milliseconds as seconds.
+pub fn seconds(ms: f64) -> String {
     format!("{:.2} s", ms / 1000.0)
+}
+
+/// Images with their sizes.
+pub fn variants(variants: &[Variant]) -> Table {
+    let mut text = table(&["image", "size", "compressed", "digest"]);
+    for variant in variants {
+        text.add_row([
+            variant.name.clone(),
+            human_bytes(variant.uncompressed_bytes),
+            human_bytes(variant.compressed_bytes),
+            variant.digest.chars().take(19).collect(),
+        ]);
+    }
+    text
 }
 
 /// An empty table whose columns but the first are numbers.

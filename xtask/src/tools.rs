@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::image_info::{IMAGE_INFO_PATH, ImageInfo, SCHEMA};
 
+use crate::artifact::TOOLS;
 use crate::failure::usage;
 use crate::image_toml::{ImageToml, Release, Tool, ToolBuild, ToolSource};
 use crate::kept_layer::{self, KeptLayer};
@@ -18,6 +19,7 @@ use crate::owners::{Owners, relative};
 use crate::progress::{Step, millis};
 use crate::release;
 use crate::sandbox::Sandbox;
+use crate::store::Store;
 use crate::tree::{SCRATCH, Tree};
 use crate::warm::VERIFIER;
 use crate::work::{Key, Work};
@@ -40,26 +42,77 @@ pub struct Maker<'a> {
     pub offline: bool,
 }
 
+/// Where a tool comes from, and the digest of everything it is made from.
+enum Origin<'a> {
+    Compiled {
+        build: &'a ToolBuild,
+        version: &'a str,
+        key: Key,
+    },
+    Released {
+        release: &'a Release,
+        url: String,
+        sha256: &'a str,
+        key: Key,
+    },
+}
+
+impl Origin<'_> {
+    fn key(&self) -> &Key {
+        match self {
+            Self::Compiled { key, .. } | Self::Released { key, .. } => key,
+        }
+    }
+}
+
 impl Maker<'_> {
-    /// Makes all of them, by name, each in a folder of its own.
-    pub fn make(&self, step: &mut Step) -> Result<BTreeMap<String, Utf8PathBuf>> {
-        let mut executables = BTreeMap::new();
+    /// Where all tools come from; nothing is made yet.
+    fn origins(&self) -> Result<Vec<Origin<'_>>> {
+        let mut origins = Vec::new();
         for (name, tool) in &self.tree.image.tools {
             match tool.source {
                 ToolSource::ModuleProxy => {
                     for build in &tool.build {
-                        step.detail(build.binary.as_str());
-                        executables.insert(build.binary.clone(), self.compile(tool, build, step)?);
+                        origins.push(self.compiled(tool, build)?);
                     }
                 }
-                ToolSource::Release => {
-                    step.detail(name.as_str());
-                    let release = tool.release.as_ref().ok_or_else(|| {
-                        usage(format!(
-                            "image.toml: tools.{name} has the source `release` but no [tools.{name}.release]"
-                        ))
+                ToolSource::Release => origins.push(self.released(name, tool)?),
+            }
+        }
+        Ok(origins)
+    }
+
+    /// Makes the executables, by name.
+    fn make(
+        &self,
+        origins: &[Origin<'_>],
+        step: &mut Step,
+    ) -> Result<BTreeMap<String, Utf8PathBuf>> {
+        let mut executables = BTreeMap::new();
+        for origin in origins {
+            match origin {
+                Origin::Compiled {
+                    build,
+                    version,
+                    key,
+                } => {
+                    step.detail(build.binary.as_str());
+                    let file = self.compile(build, version, key, step)?;
+                    executables.insert(build.binary.clone(), file);
+                }
+                Origin::Released {
+                    release,
+                    url,
+                    sha256,
+                    key,
+                } => {
+                    step.detail(url.as_str());
+                    let folder = self.work.keep("release", key, |kept| {
+                        if self.offline {
+                            bail!("{url} is not kept yet; run once without --offline");
+                        }
+                        release::unpack(url, sha256, &release.binaries, kept)
                     })?;
-                    let folder = self.unpack_release(name, tool, release)?;
                     let binaries = release.binaries.iter();
                     executables
                         .extend(binaries.map(|binary| (binary.clone(), folder.join(binary))));
@@ -69,7 +122,7 @@ impl Maker<'_> {
         Ok(executables)
     }
 
-    fn compile(&self, tool: &Tool, build: &ToolBuild, step: &mut Step) -> Result<Utf8PathBuf> {
+    fn compiled<'b>(&self, tool: &'b Tool, build: &'b ToolBuild) -> Result<Origin<'b>> {
         let folder = self.description.join(&build.folder);
         let version = build.version.as_ref().unwrap_or(&tool.version);
         let sums = [folder.join("go.mod"), folder.join("go.sum")];
@@ -93,7 +146,22 @@ impl Maker<'_> {
             .collect::<Result<Vec<_>>>()?;
         let identity = self.tree.image.identity(&self.tree.platform);
         let key = Key::of(&(identity, build, version, digests))?;
-        let kept = self.work.keep("tool", &key, |kept| {
+        Ok(Origin::Compiled {
+            build,
+            version,
+            key,
+        })
+    }
+
+    fn compile(
+        &self,
+        build: &ToolBuild,
+        version: &str,
+        key: &Key,
+        step: &mut Step,
+    ) -> Result<Utf8PathBuf> {
+        let folder = self.description.join(&build.folder);
+        let kept = self.work.keep("tool", key, |kept| {
             let scratch = self.work.scratch("tool")?;
             let sandbox = self
                 .tree
@@ -155,10 +223,14 @@ impl Maker<'_> {
         Ok(())
     }
 
-    /// Fetches a release archive and takes its executables out, if the archive is the one that image.toml names.
-    fn unpack_release(&self, name: &str, tool: &Tool, release: &Release) -> Result<Utf8PathBuf> {
+    fn released<'b>(&self, name: &str, tool: &'b Tool) -> Result<Origin<'b>> {
+        let release = tool.release.as_ref().ok_or_else(|| {
+            usage(format!(
+                "image.toml: tools.{name} has the source `release` but no [tools.{name}.release]"
+            ))
+        })?;
         let platform = &self.tree.platform;
-        let wanted = release.sha256.get(&platform.to_string()).ok_or_else(|| {
+        let sha256 = release.sha256.get(&platform.to_string()).ok_or_else(|| {
             usage(format!(
                 "image.toml: tools.{name}.release.sha256 has no digest for {platform}"
             ))
@@ -168,12 +240,12 @@ impl Maker<'_> {
             .replace("{version}", &tool.version)
             .replace("{os}", &platform.os)
             .replace("{arch}", &platform.arch);
-        let key = Key::of(&(&url, wanted, &release.binaries))?;
-        self.work.keep("release", &key, |kept| {
-            if self.offline {
-                bail!("{url} is not kept yet; run once without --offline");
-            }
-            release::unpack(&url, wanted, &release.binaries, kept)
+        let key = Key::of(&(&url, sha256, &release.binaries))?;
+        Ok(Origin::Released {
+            release,
+            url,
+            sha256,
+            key,
         })
     }
 }
@@ -186,27 +258,23 @@ fn last_lines(text: &str) -> String {
     lines[lines.len().saturating_sub(12)..].join("\n")
 }
 
-/// What goes into the layer beside the settings of the image.
-#[derive(Debug)]
-pub struct Parts<'a> {
-    /// Executables of the tools, by name.
-    pub executables: &'a BTreeMap<String, Utf8PathBuf>,
-    /// The statically linked verifier.
-    pub verifier: &'a Utf8Path,
-    /// Versions, for `verifier info`.
-    pub versions: BTreeMap<String, String>,
-}
-
-/// Makes the layer of Go, the tools, the verifier, the user and the empty caches.
-pub fn layer(work: &Work, tree: &Tree, parts: &Parts<'_>) -> Result<KeptLayer> {
+/// Makes the layer of Go, the tools, the verifier, the user and the empty caches, unless it is kept, here or in the
+/// store; and the digest of everything it was made from.
+pub fn layer(
+    maker: &Maker<'_>,
+    verifier: &Utf8Path,
+    store: &Store,
+    step: &mut Step,
+) -> Result<(Key, KeptLayer)> {
+    let Maker { work, tree, .. } = maker;
     let image = &tree.image;
-    let verifier = gocache::hash_file(parts.verifier)?.0;
+    let origins = maker.origins()?;
     let passwd = fs_err::read_to_string(tree.root.join("etc/passwd"))?;
     let group = fs_err::read_to_string(tree.root.join("etc/group"))?;
     let info = ImageInfo {
         schema: SCHEMA,
         identity: image.identity(&tree.platform),
-        versions: parts.versions.clone(),
+        versions: versions(image),
         owner_uid: Some(image.user.uid),
         cache_entry_time: Some(image.image.cache_entry_time),
     };
@@ -214,12 +282,19 @@ pub fn layer(work: &Work, tree: &Tree, parts: &Parts<'_>) -> Result<KeptLayer> {
         image,
         &info,
         tree.platform.to_string(),
-        verifier,
-        parts.executables,
+        gocache::hash_file(verifier)?.0,
+        origins.iter().map(Origin::key).collect::<Vec<_>>(),
         &passwd,
         &group,
     ))?;
     let folder = work.keep("tools-layer", &key, |folder| {
+        let found = store.find(work, TOOLS, &key, step, |artifact| {
+            kept_layer::restore(artifact, folder)
+        })?;
+        if found.is_some() {
+            return Ok(());
+        }
+        let executables = maker.make(&origins, step)?;
         let owners = Owners(image);
         let mut layer = LayerWriter::create(
             &folder.join(kept_layer::FILE),
@@ -246,7 +321,7 @@ pub fn layer(work: &Work, tree: &Tree, parts: &Parts<'_>) -> Result<KeptLayer> {
             )?;
         }
         layer.folder(relative(&user.home))?;
-        add_executables(&mut layer, parts, owners)?;
+        add_executables(&mut layer, &executables, verifier, owners)?;
         add_tree(&mut layer, &tree.go, relative(&image.go.goroot), owners)?;
         let info = serde_json::to_vec_pretty(&info)
             .context("failed to serialize the image's description")?;
@@ -259,19 +334,21 @@ pub fn layer(work: &Work, tree: &Tree, parts: &Parts<'_>) -> Result<KeptLayer> {
         for writable in &image.writable.folders {
             layer.folder(relative(writable))?;
         }
-        kept_layer::write(folder, &layer.finish()?)
+        let layer = layer.finish()?;
+        step.written_bytes = layer.size_bytes;
+        kept_layer::write(folder, &layer)
     })?;
-    KeptLayer::read(&folder)
+    Ok((key, KeptLayer::read(&folder)?))
 }
 
 fn add_executables<F: Fn(&Utf8Path) -> crate::layer::Meta>(
     layer: &mut LayerWriter<F>,
-    parts: &Parts<'_>,
+    executables: &BTreeMap<String, Utf8PathBuf>,
+    verifier: &Utf8Path,
     owners: Owners<'_>,
 ) -> Result<()> {
-    let verifier = (relative(Utf8Path::new(VERIFIER)).to_owned(), parts.verifier);
-    let tools = parts
-        .executables
+    let verifier = (relative(Utf8Path::new(VERIFIER)).to_owned(), verifier);
+    let tools = executables
         .iter()
         .map(|(name, file)| (Utf8Path::new(BIN).join(name), file.as_path()));
     for (path, file) in tools.chain([verifier]) {
@@ -307,7 +384,7 @@ fn add_tree<F: Fn(&Utf8Path) -> crate::layer::Meta>(
 }
 
 /// Versions of everything in the image that has one.
-pub fn versions(image: &ImageToml) -> BTreeMap<String, String> {
+fn versions(image: &ImageToml) -> BTreeMap<String, String> {
     let tools = image
         .tools
         .iter()

@@ -19,6 +19,7 @@ use gocache::{
 use modules::Module;
 use rayon::prelude::*;
 
+use crate::artifact::Artifact;
 use crate::common::Common;
 use crate::failure::{corrupt, usage};
 use crate::go_mod_files;
@@ -26,6 +27,7 @@ use crate::owners::relative;
 use crate::pack::{self, Content, DamagedModules, Pack, PackedFile, Timings, WarmModule};
 use crate::progress::{Step, millis};
 use crate::resolve::{GoMod, Requirements};
+use crate::root_fs;
 use crate::sandbox::Sandbox;
 use crate::tree::{ELSEWHERE, SCRATCH, SOURCE, Tree};
 use crate::work::{Scratch, Work, link_files, remove_tree};
@@ -120,6 +122,24 @@ impl Warmer<'_> {
             go_build: caches.go_build.clone(),
         };
         self.build_and_pack(&job, &seen, &caches, folder, step)
+    }
+
+    /// Puts the common pack that another run made into `folder`, with the tree that its layers unpack to.
+    pub fn restore_common(&self, artifact: &Artifact<'_>, folder: &Utf8Path) -> Result<()> {
+        let layers = artifact.layers()?;
+        Pack::restore(folder, &artifact.pack()?, &layers)?;
+        let unpacked = self.work.scratch("common")?;
+        root_fs::unpack(&layers, unpacked.path())?;
+        let caches = Caches::below(&folder.join("tree"));
+        fs_err::create_dir_all(folder.join("tree"))?;
+        let go = &self.tree.image.go;
+        for (from, to) in [
+            (&go.gomodcache, &caches.go_mod),
+            (&go.gocache, &caches.go_build),
+        ] {
+            fs_err::rename(unpacked.path().join(relative(from)), to)?;
+        }
+        Ok(())
     }
 
     /// Makes the pack of one provider in `folder`.
@@ -339,6 +359,7 @@ impl Warmer<'_> {
     ) -> Result<Result<(WarmModule, HashInputs), String>> {
         let name = file_name(module);
         let output = format!("{SCRATCH}/{name}");
+        let started = Instant::now();
         let (status, _, log) = sandbox
             .clone()
             .folder(Utf8Path::new(SOURCE).join(&module.path))
@@ -371,6 +392,7 @@ impl Warmer<'_> {
             path,
             link_action,
             executable_bytes,
+            build_ms: millis(started),
         };
         Ok(Ok((warm, log.inputs)))
     }

@@ -12,36 +12,46 @@ use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::Sha256Hash;
 use rayon::prelude::*;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::failure::corrupt;
 
 /// Raised when what a step makes changes although its inputs do not.
 const FORMAT: u32 = 1;
+/// Enough that no two inputs ever meet.
+const KEY_BYTES: usize = 12;
 
-/// The digest of a step's inputs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The digest of a step's inputs, in hex.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Key(String);
+
+impl TryFrom<String> for Key {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        if text.len() == 2 * KEY_BYTES && text.bytes().all(is_hex) {
+            Ok(Self(text))
+        } else {
+            Err(format!("{text:?} is no digest of inputs"))
+        }
+    }
+}
 
 impl Key {
     /// The key of `inputs`, by their JSON.
     pub fn of(inputs: &impl Serialize) -> Result<Self> {
         let json =
             serde_json::to_vec(&(FORMAT, inputs)).context("failed to serialize a step's inputs")?;
-        Ok(Self(hex::encode(&Sha256::digest(json)[..12])))
+        Ok(Self(hex::encode(&Sha256::digest(json)[..KEY_BYTES])))
     }
 }
 
 impl std::fmt::Display for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
-    }
-}
-
-impl Serialize for Key {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
     }
 }
 

@@ -1,19 +1,25 @@
 //! `cargo xtask base-image`: from a source to a verified image in all its variants.
 
 use anyhow::{Context as _, Result, bail};
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::artifact::Made;
 use crate::failure::gate;
-use crate::layer::{self, Compression};
-use crate::oci::{self, NamedLayer};
+use crate::kept_layer::KeptLayer;
+use crate::layer::{self, Compression, Layer};
+use crate::layout_writer::LayoutWriter;
+use crate::oci::{self, Place, PlacedLayer};
 use crate::out::{MARKER, Out};
-use crate::pack::Pack;
-use crate::pipeline::{self, Foundation, ProviderPack, Settings};
+use crate::pipeline::{self, CommonPack, Foundation, ProviderPack};
 use crate::progress::{Kind, Progress};
 use crate::summary::Summary;
+use crate::tree::Tree;
+use crate::variants::{self, PlacedPack};
 use crate::work::Key;
 use crate::{cli, kept_layer, verify};
 
+/// Name of the whole image, with which those of the others begin.
+const LATEST: &str = "latest";
 /// The variant whose layers and environment are measured.
 const MEASURED: &str = "latest-nonroot";
 
@@ -23,17 +29,14 @@ pub fn run(flags: &cli::BaseImage) -> Result<()> {
     let place = Utf8PathBuf::from_path_buf(place)
         .map_err(|path| anyhow::anyhow!("{} is not UTF-8", path.display()))?;
     let out = Out::at(&place)?;
-    let mut settings = Settings::new(pipeline::source(&flags.source)?);
-    settings.image = flags.image.clone().unwrap_or(settings.image);
-    settings.jobs = flags.jobs.map_or(settings.jobs, usize::from);
-    settings.offline = flags.offline;
-    settings.keep_going = flags.keep_going;
-    let source = settings.source.clone();
+    let source = pipeline::source(&flags.build.source)?;
+    let settings = flags.build.settings(source.clone());
     let modules = pipeline::discover(&source)?.modules;
     let providers = pipeline::select(&modules, &flags.providers)?;
 
     let mut progress = Progress::default();
     let foundation = pipeline::foundation(settings, &mut progress)?;
+    let tools = foundation.tools(&mut progress)?;
     let (common, packs) = foundation.packs(&modules, &providers, &mut progress)?;
 
     if packs
@@ -49,21 +52,21 @@ pub fn run(flags: &cli::BaseImage) -> Result<()> {
                 .join("\n")
         );
     }
-    let images = progress.step("assemble", Kind::Local, |_| {
-        images(&foundation, &common, &packs, flags.compression)
+    let variants = progress.step("assemble", Kind::Local, |_| {
+        let made = made(&foundation, tools, &common, &packs, flags.compression)?;
+        variants::of(&made, LATEST)
     })?;
-    let variants = progress.step("write the layout", Kind::Local, |_| {
-        let layout = out.begin()?.join("oci");
-        oci::write(
-            &layout,
-            &foundation.tree.image,
-            &foundation.tree.platform,
-            &images,
-        )
+    let written = progress.step("write the layout", Kind::Local, |_| {
+        let mut layout = LayoutWriter::create(&out.begin()?.join("oci"))?;
+        let Tree {
+            image, platform, ..
+        } = &foundation.tree;
+        let written = oci::write(&mut layout, image, platform, &variants)?;
+        layout.finish()?;
+        Ok(written)
     })?;
     let report = progress.step("verify", Kind::Local, |step| {
-        let whole = &images[0].1;
-        let layers: Vec<_> = whole.iter().map(|named| named.layer.clone()).collect();
+        let layers = local(&variants[0].1)?;
         let inputs = verify::Inputs {
             layers: layers.iter().map(|kept| kept.layer.diff_id).collect(),
             env: oci::env(&foundation.tree.image, &foundation.tree.platform, true),
@@ -85,11 +88,17 @@ pub fn run(flags: &cli::BaseImage) -> Result<()> {
             step,
         )
     })?;
-    let measured = variants.iter().find(|variant| variant.name == MEASURED);
+    let measured = written.iter().find(|variant| variant.name == MEASURED);
     let measured = measured.context("the layout holds the image that was measured")?;
     let report = report.of_image(measured.into())?;
 
-    let summary = Summary::new(&common, &packs, variants, &report.data, progress.stages());
+    let summary = Summary::new(
+        &common.pack,
+        &packs,
+        written,
+        &report.data,
+        progress.stages(),
+    );
     let partial = out.begun();
     fs_err::write(
         partial.join("report.json"),
@@ -120,73 +129,59 @@ pub fn run(flags: &cli::BaseImage) -> Result<()> {
     Ok(())
 }
 
-/// The variants, `latest` first, each with its layers.
-fn images(
+/// All packs of the image, their layers under the wanted compression; packs are made with zstd.
+fn made(
     foundation: &Foundation,
-    common: &Pack,
+    tools: Made,
+    common: &CommonPack,
     packs: &[ProviderPack],
     compression: Compression,
-) -> Result<Vec<(String, Vec<NamedLayer>)>> {
-    let named = |name: &str, layer: kept_layer::KeptLayer| -> Result<NamedLayer> {
-        Ok(NamedLayer {
-            name: name.to_owned(),
-            layer: compressed(foundation, layer, compression)?,
-        })
-    };
-    let tools = vec![
-        named("base system", foundation.base.clone())?,
-        named("Go, Pulumi, OpenTofu, verifier", foundation.tools.clone())?,
+) -> Result<Vec<PlacedPack>> {
+    let platform = &foundation.tree.platform;
+    let mut made = vec![
+        foundation.base(),
+        tools,
+        Made::common(common.key.clone(), platform, &common.pack),
     ];
-    let mut start = tools.clone();
-    for layer in common.layers() {
-        start.push(named("caches that all providers share", layer)?);
+    made.extend(packs.iter().map(|pack| {
+        let (part, key) = (pack.part.clone(), pack.key.clone());
+        Made::provider(part, key, common.key.clone(), platform, &pack.pack)
+    }));
+    for pack in &mut made {
+        for (named, blob) in pack.config.layers.iter_mut().zip(&mut pack.blobs) {
+            if named.layer.compression != compression {
+                let kept = transcoded(foundation, &named.layer, blob, compression)?;
+                (named.layer, *blob) = (kept.layer, kept.blob);
+            }
+        }
     }
-    let mut whole = start.clone();
-    let mut variants = Vec::new();
-    for pack in packs {
-        let parts = ["caches", "executables"];
-        let layers = pack
-            .pack
-            .layers()
-            .into_iter()
-            .zip(parts)
-            .map(|(layer, part)| named(&format!("{}: {part}", pack.name), layer))
-            .collect::<Result<Vec<_>>>()?;
-        whole.extend(layers.iter().cloned());
-        variants.push((
-            format!("latest-{}", pack.name),
-            start.iter().cloned().chain(layers).collect(),
-        ));
-    }
-    Ok([
-        ("latest".to_owned(), whole),
-        ("latest-tools".to_owned(), tools),
-    ]
-    .into_iter()
-    .chain(variants)
-    .collect())
+    Ok(made.into_iter().map(PlacedPack::from).collect())
 }
 
-/// The layer under the wanted compression; packs are made with zstd.
-fn compressed(
+fn transcoded(
     foundation: &Foundation,
-    layer: kept_layer::KeptLayer,
+    layer: &Layer,
+    blob: &Utf8Path,
     compression: Compression,
-) -> Result<kept_layer::KeptLayer> {
-    if layer.layer.compression == compression {
-        return Ok(layer);
-    }
+) -> Result<KeptLayer> {
     let settings = foundation.tree.image.layers;
-    let key = Key::of(&(layer.layer.diff_id, compression, settings))?;
+    let key = Key::of(&(layer.diff_id, compression, settings))?;
     let folder = foundation.work.keep("transcoded", &key, |folder| {
-        let written = layer::transcode(
-            &layer.blob,
-            &layer.layer,
-            &folder.join(kept_layer::FILE),
-            compression,
-            settings,
-        )?;
+        let file = folder.join(kept_layer::FILE);
+        let written = layer::transcode(blob, layer, &file, compression, settings)?;
         kept_layer::write(folder, &written)
     })?;
-    kept_layer::KeptLayer::read(&folder)
+    KeptLayer::read(&folder)
+}
+
+/// Layers that are all on this machine.
+fn local(layers: &[PlacedLayer]) -> Result<Vec<KeptLayer>> {
+    let layers = layers.iter().map(|placed| match &placed.place {
+        Place::File(blob) => Ok(KeptLayer {
+            blob: blob.clone(),
+            layer: placed.layer.clone(),
+        }),
+        Place::Registry(reference) => bail!("{} is in {reference}", placed.title),
+    });
+    layers.collect()
 }

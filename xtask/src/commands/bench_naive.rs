@@ -12,6 +12,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use modules::Module;
 use serde::Serialize;
 
+use crate::artifact::Made;
 use crate::cli;
 use crate::host;
 use crate::pack::Pack;
@@ -52,16 +53,19 @@ pub fn run(source: &cli::Source, providers: &[String], json: bool) -> Result<()>
         ..Settings::new(source.clone())
     };
     let foundation = pipeline::foundation(settings, &mut progress)?;
+    let tools = foundation.tools(&mut progress)?;
 
     let (common, packs) = foundation.packs(&all, &providers, &mut progress)?;
     let ours = progress.step("measure ours", Kind::Local, |_| {
         let scratch = foundation.work.scratch("ours")?;
-        let packs = || std::iter::once(&common).chain(packs.iter().map(|pack| &pack.pack));
-        let caches: Vec<_> = packs().flat_map(Pack::layers).collect();
-        let layers = [&foundation.base, &foundation.tools]
-            .into_iter()
-            .chain(&caches);
-        root_fs::unpack(layers, scratch.path())?;
+        let packs = || std::iter::once(&common.pack).chain(packs.iter().map(|pack| &pack.pack));
+        let below = [foundation.base(), tools];
+        let layers: Vec<_> = below
+            .iter()
+            .flat_map(Made::layers)
+            .chain(packs().flat_map(Pack::layers))
+            .collect();
+        root_fs::unpack(&layers, scratch.path())?;
         let tree = &foundation.tree;
         let sandbox = Sandbox::new(scratch.path())
             .env(crate::oci::env(&tree.image, &tree.platform, false))

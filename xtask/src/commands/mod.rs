@@ -1,5 +1,6 @@
 //! One file a command.
 
+pub mod assemble;
 pub mod base_image;
 pub mod bench_check;
 pub mod bench_gate;
@@ -7,7 +8,11 @@ pub mod bench_naive;
 pub mod bench_throughput;
 pub mod discover;
 pub mod gate;
+pub mod matrix;
+pub mod push;
 pub mod report;
 pub mod report_schema;
+pub mod simulate;
 pub mod test;
 pub mod verify;
+pub mod warm;

@@ -9,8 +9,8 @@ use crate::failure::{corrupt, usage};
 use crate::image_toml::Platform;
 use crate::work::check_file;
 
-/// The annotation that names an image.
-const NAME: &str = "org.opencontainers.image.ref.name";
+/// The annotation that names an image or a pack.
+pub const NAME: &str = "org.opencontainers.image.ref.name";
 
 /// The name of an image that was asked for without one.
 const DEFAULT_TAG: &str = "latest";
@@ -35,6 +35,11 @@ impl Layout {
             folder: folder.to_owned(),
             index: read(&index, "index of images")?,
         })
+    }
+
+    /// Everything that the index names.
+    pub fn manifests(&self) -> &[Descriptor] {
+        self.index.manifests()
     }
 
     /// The image with this tag; without one the only image, or `latest`.

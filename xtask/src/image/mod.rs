@@ -179,7 +179,8 @@ fn compression(layer: &MediaType) -> Result<Option<Compression>> {
     })
 }
 
-fn read<T: DeserializeOwned>(file: &Utf8Path, what: &str) -> Result<T> {
+/// Reads a blob, which is JSON.
+pub fn read<T: DeserializeOwned>(file: &Utf8Path, what: &str) -> Result<T> {
     serde_json::from_slice(&fs_err::read(file)?).with_context(|| format!("{file} is no {what}"))
 }
 

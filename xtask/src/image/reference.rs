@@ -65,12 +65,37 @@ impl Reference {
 }
 
 /// Whether the part before the first slash can only be a host, by the rule that Docker has.
-fn names_a_host(text: &str) -> bool {
+pub fn names_a_host(text: &str) -> bool {
     text.split_once('/').is_some_and(|(first, _)| {
         !first.is_empty()
             && !first.starts_with('.')
             && (first.contains(['.', ':']) || first == "localhost")
     })
+}
+
+/// A repository, named with its registry and without a tag.
+pub fn repository(text: &str) -> Result<RegistryReference> {
+    let reference: RegistryReference = text.parse().map_err(|error| {
+        usage(format!(
+            "{text} is no repository of a registry: {error}; write HOST/REPOSITORY"
+        ))
+    })?;
+    let whole = format!("{}/{}", reference.registry(), reference.repository());
+    if whole != text {
+        return Err(usage(format!(
+            "{text} is a repository with a tag; write {whole} without it"
+        )));
+    }
+    Ok(reference)
+}
+
+/// `tag` in the repository of `reference`.
+pub fn with_tag(reference: &RegistryReference, tag: &str) -> RegistryReference {
+    RegistryReference::with_tag(
+        reference.registry().to_owned(),
+        reference.repository().to_owned(),
+        tag.to_owned(),
+    )
 }
 
 impl fmt::Display for Reference {

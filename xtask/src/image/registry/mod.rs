@@ -4,11 +4,6 @@
 //! HTTP is spoken with registries on this machine, and with others only where the user says so. What overload or a
 //! bad network breaks off is tried again a few times, each time after a longer while.
 
-#![cfg_attr(
-    not(test),
-    expect(dead_code, unused_imports, reason = "no command pushes yet")
-)]
-
 mod auth;
 mod credentials;
 mod http;
@@ -33,7 +28,6 @@ use self::credentials::Credentials;
 use self::http::Http;
 use crate::progress::Step;
 
-pub use self::push::Pushed;
 
 /// How long a registry may keep silent.
 const SILENCE: Duration = Duration::from_secs(60);

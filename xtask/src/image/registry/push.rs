@@ -8,7 +8,7 @@ use std::io::Cursor;
 
 use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use gocache::Sha256Hash;
 use oci_spec::image::{Descriptor, MediaType, Sha256Digest};
 use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, LINK, LOCATION};
@@ -77,6 +77,23 @@ impl Registry<'_> {
         from: Option<&str>,
     ) -> Result<Pushed> {
         self.push(blob, from, || {
+            Ok(Source {
+                name: file.to_string(),
+                content: Box::new(fs_err::File::open(file)?),
+            })
+        })
+    }
+
+    /// Sees to it that the repository has `blob`, which its registry has in the repository `from`; only if that cannot
+    /// be, it comes by way of this machine, as the file that `fetch` gets.
+    pub fn push_from(
+        &self,
+        blob: &Descriptor,
+        from: &str,
+        fetch: impl FnOnce() -> Result<Utf8PathBuf>,
+    ) -> Result<Pushed> {
+        self.push(blob, Some(from), || {
+            let file = fetch()?;
             Ok(Source {
                 name: file.to_string(),
                 content: Box::new(fs_err::File::open(file)?),

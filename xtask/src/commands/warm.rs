@@ -1,0 +1,254 @@
+//! `cargo xtask warm`: one job of the matrix, from a source to packs.
+
+use anyhow::{Context as _, Result, bail};
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+
+use crate::artifact::{BASE, Made, TOOLS};
+use crate::cli;
+use crate::failure::usage;
+use crate::layer::Layer;
+use crate::layout_writer::LayoutWriter;
+use crate::matrix::{self, Times};
+use crate::out::Out;
+use crate::pack_file;
+use crate::part::{Part, Share};
+use crate::pipeline::{self, Foundation};
+use crate::progress::{Kind, Progress, human_bytes};
+use crate::registry_target::{RegistryTarget, push_all};
+use crate::store::Store;
+use crate::warm::COMMON;
+
+/// Packs that are no provider's, in the order in which they build on each other.
+const SHARED: [&str; 3] = [BASE, TOOLS, COMMON];
+
+/// What was made, for scripts.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Warmed {
+    /// The packs.
+    pub packs: Vec<WarmedPack>,
+    /// Content that went to registries and came from them.
+    pub moved_bytes: u64,
+}
+
+/// A pack that was made, or found.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct WarmedPack {
+    /// Its name.
+    pub name: String,
+    /// The tag under which it is kept.
+    pub tag: String,
+    /// Modules in it.
+    pub modules: usize,
+    /// Its layers as shipped.
+    pub compressed_bytes: u64,
+    /// Its layers as tar.
+    pub uncompressed_bytes: u64,
+}
+
+/// Makes the packs that the flags name, and says what they are.
+pub fn run(flags: &cli::Warm) -> Result<()> {
+    let out = flags.out.as_deref().map(Destination::at).transpose()?;
+    let source = pipeline::source(&flags.build.source)?;
+    let mut settings = flags.build.settings(source.clone());
+    settings.store = Store::parse(flags.from.as_deref(), flags.insecure)?;
+    let push = flags
+        .push
+        .as_deref()
+        .map(crate::image::reference::repository)
+        .transpose()?;
+    let wanted = Wanted::parse(&flags.providers, flags.part)?;
+    let modules = pipeline::discover(&source)?.modules;
+    let providers = pipeline::select(&modules, &wanted.providers)?;
+    let times = Times::read(flags.times.as_deref())?;
+
+    let mut progress = Progress::default();
+    let foundation = pipeline::foundation(settings, &mut progress)?;
+    let mut packs = Vec::new();
+    if wanted.shared.contains(&BASE) {
+        packs.push(foundation.base());
+    }
+    if wanted.shared.contains(&TOOLS) {
+        packs.push(foundation.tools(&mut progress)?);
+    }
+    let mut broken = Vec::new();
+    if wanted.shared.contains(&COMMON) || !wanted.providers.is_empty() {
+        let common = foundation.common(&modules, &mut progress)?;
+        let platform = &foundation.tree.platform;
+        if wanted.shared.contains(&COMMON) {
+            packs.push(Made::common(common.key.clone(), platform, &common.pack));
+        }
+        for provider in providers.iter().filter(|_| !wanted.providers.is_empty()) {
+            let part = Part {
+                provider: provider.clone(),
+                share: wanted.share,
+            };
+            let own = matrix::modules_of(&part, &modules, &times)?;
+            let made = foundation.provider(part.clone(), &own, &common, &mut progress)?;
+            broken.extend(made.broken);
+            let common = common.key.clone();
+            packs.push(Made::provider(part, made.key, common, platform, &made.pack));
+        }
+    }
+    if let Some(out) = &out {
+        progress.step("write", Kind::Local, |_| out.write(&packs))?;
+    }
+    let mut moved_bytes = foundation.store().received_bytes();
+    if let Some(repository) = &push {
+        moved_bytes += push_packs(
+            &foundation,
+            repository,
+            &packs,
+            flags.insecure,
+            &mut progress,
+        )?;
+    }
+    let warmed = Warmed {
+        packs: packs.iter().map(WarmedPack::from).collect(),
+        moved_bytes,
+    };
+    if flags.json {
+        println!("{}", serde_json::to_string_pretty(&warmed)?);
+    } else {
+        println!("{}", warmed.table());
+    }
+    if !broken.is_empty() {
+        bail!(
+            "{} modules do not build and are missing from the packs:\n{}",
+            broken.len(),
+            broken.join("\n")
+        );
+    }
+    Ok(())
+}
+
+/// What `--provider` and `--part` ask for.
+struct Wanted {
+    shared: Vec<&'static str>,
+    providers: Vec<String>,
+    share: Share,
+}
+
+impl Wanted {
+    fn parse(names: &[String], part: Option<Share>) -> Result<Self> {
+        let is_shared = |name: &String| SHARED.contains(&name.as_str());
+        let providers: Vec<String> = names.iter().filter(|it| !is_shared(it)).cloned().collect();
+        if part.is_some() && (providers.len() != 1 || names.len() != 1) {
+            return Err(usage(
+                "--part divides one provider; name one with --provider",
+            ));
+        }
+        Ok(Self {
+            shared: SHARED
+                .into_iter()
+                .filter(|shared| names.iter().any(|name| name == shared))
+                .collect(),
+            providers,
+            share: part.unwrap_or(Share::WHOLE),
+        })
+    }
+}
+
+/// Where packs go: a layout in a folder, or in one archive.
+struct Destination {
+    folder: Out,
+    archive: Option<Utf8PathBuf>,
+}
+
+impl Destination {
+    fn at(place: &Utf8Path) -> Result<Self> {
+        let place = Utf8PathBuf::try_from(std::path::absolute(place)?)?;
+        let place = place.as_path();
+        if !pack_file::is_archive(place) {
+            let folder = Out::of(place, "a pack", &["oci-layout", "index.json"])?;
+            return Ok(Self {
+                folder,
+                archive: None,
+            });
+        }
+        if place.is_dir() {
+            return Err(usage(format!(
+                "--out {place} is a folder; name a file that ends in .tar, or a folder that does not"
+            )));
+        }
+        let name = place.file_name().context("an archive has a name")?;
+        Ok(Self {
+            folder: Out::of(
+                &place.with_file_name(format!(".{name}.layout")),
+                "a pack",
+                &[],
+            )?,
+            archive: Some(place.to_owned()),
+        })
+    }
+
+    fn write(&self, packs: &[Made]) -> Result<()> {
+        let folder = self.folder.begin()?;
+        let mut layout = LayoutWriter::create(folder)?;
+        for pack in packs {
+            pack.write(&mut layout)?;
+        }
+        layout.finish()?;
+        match &self.archive {
+            None => self.folder.complete(),
+            Some(archive) => pack_file::archive(folder, archive),
+        }
+    }
+}
+
+fn push_packs(
+    foundation: &Foundation,
+    repository: &oci_client::Reference,
+    packs: &[Made],
+    insecure: bool,
+    progress: &mut Progress,
+) -> Result<u64> {
+    let work = &foundation.work;
+    let moved = progress.step("push", Kind::Network, |step| {
+        let scratch = work.scratch("push")?;
+        let mut layout = LayoutWriter::create(scratch.path())?;
+        for pack in packs {
+            pack.write(&mut layout)?;
+        }
+        layout.finish()?;
+        let target = RegistryTarget::open(repository, insecure, work, step)?;
+        push_all(&target, scratch.path())?;
+        Ok(target.moved())
+    })?;
+    eprintln!(
+        "pushed to {}/{}: {} sent",
+        repository.registry(),
+        repository.repository(),
+        human_bytes(moved.sent_bytes)
+    );
+    Ok(moved.sent_bytes + moved.received_bytes)
+}
+
+impl From<&Made> for WarmedPack {
+    fn from(Made { config, .. }: &Made) -> Self {
+        let sum = |bytes: fn(&Layer) -> u64| config.layers.iter().map(|it| bytes(&it.layer)).sum();
+        Self {
+            name: config.name.clone(),
+            tag: config.tag(),
+            modules: config.pack.as_ref().map_or(0, |pack| pack.modules.len()),
+            compressed_bytes: sum(|layer| layer.size_bytes),
+            uncompressed_bytes: sum(|layer| layer.uncompressed_bytes),
+        }
+    }
+}
+
+impl Warmed {
+    fn table(&self) -> comfy_table::Table {
+        let mut table = crate::summary::table(&["pack", "modules", "size", "compressed", "tag"]);
+        for pack in &self.packs {
+            table.add_row([
+                pack.name.clone(),
+                pack.modules.to_string(),
+                human_bytes(pack.uncompressed_bytes),
+                human_bytes(pack.compressed_bytes),
+                pack.tag.clone(),
+            ]);
+        }
+        table
+    }
+}
