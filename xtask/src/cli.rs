@@ -39,6 +39,8 @@ pub enum Command {
     Simulate(Simulate),
     /// Run an image's own verifier in the image, which may be anywhere; exits as the verifier does
     Verify(Verify),
+    /// Merge packs into one tree of caches, for images that are built from a Dockerfile
+    Merge(Merge),
     /// List the modules of a source by provider
     Discover(Discover),
     /// Measure parts of the pipeline
@@ -266,6 +268,17 @@ pub struct Verify {
     pub verifier: Vec<String>,
 }
 
+/// Flags of `merge`.
+#[derive(Debug, Args)]
+pub struct Merge {
+    /// Packs, in any order, all made with the same settings
+    #[arg(value_name = "PACK", required = true)]
+    pub packs: Vec<Utf8PathBuf>,
+    /// Where go-mod and go-build go; a folder that an earlier merge made is replaced
+    #[arg(long, value_name = "DIR", default_value = "merged-cache")]
+    pub out: Utf8PathBuf,
+}
+
 /// Flags of `discover`.
 #[derive(Debug, Args)]
 pub struct Discover {
@@ -311,6 +324,15 @@ pub enum BenchWhat {
         /// Print JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Merging packs against unpacked caches merged with `cp -rn`, in one run
+    Merge {
+        /// Packs, all made with the same settings
+        #[arg(value_name = "PACK", required = true)]
+        packs: Vec<Utf8PathBuf>,
+        /// How often each of the two is measured
+        #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+        rounds: u16,
     },
     /// Whether `verifier check` finds every flipped bit in an image, and is silent when there is none
     Check(BenchCheck),

@@ -17,6 +17,7 @@ mod kept_layer;
 mod layer;
 mod layout_writer;
 mod matrix;
+mod merge;
 mod oci;
 mod out;
 mod owners;
@@ -66,6 +67,7 @@ fn dispatch(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Push(flags) => commands::push::run(flags),
         Command::Simulate(flags) => commands::simulate::run(flags),
         Command::Verify(flags) => return commands::verify::run(flags),
+        Command::Merge(flags) => commands::merge::run(flags),
         Command::Discover(flags) => commands::discover::run(flags),
         Command::Bench(flags) => match &flags.what {
             Some(BenchWhat::Throughput { megabytes, json }) => {
@@ -77,6 +79,7 @@ fn dispatch(command: &Command) -> anyhow::Result<ExitCode> {
                 json,
             }) => commands::bench_naive::run(source, providers, *json),
             Some(BenchWhat::Check(flags)) => commands::bench_check::run(flags),
+            Some(BenchWhat::Merge { packs, rounds }) => commands::bench_merge::run(packs, *rounds),
             Some(BenchWhat::Gate(flags)) => commands::bench_gate::run(flags),
             None => commands::bench_throughput::run(cli::THROUGHPUT_MEGABYTES, false),
         },

@@ -34,6 +34,13 @@ pub fn clean_up_on_interrupt() -> Result<()> {
     .context("failed to set up what happens on Ctrl-C")
 }
 
+/// Makes an interrupt remove `partial`, too.
+pub fn remove_on_interrupt(partial: &Utf8Path) {
+    if let Ok(mut begun) = BEGUN.lock() {
+        begun.push(partial.to_owned());
+    }
+}
+
 /// An output folder that is being written beside its final place.
 #[derive(Debug)]
 pub struct Out {
@@ -72,9 +79,7 @@ impl Out {
     /// The folder to write to, empty. An interrupt removes it.
     pub fn begin(&self) -> Result<&Utf8Path> {
         self.begun.set(true);
-        if let Ok(mut begun) = BEGUN.lock() {
-            begun.push(self.partial.clone());
-        }
+        remove_on_interrupt(&self.partial);
         remove_tree(&self.partial)?;
         fs_err::create_dir_all(&self.partial)?;
         Ok(&self.partial)
