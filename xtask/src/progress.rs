@@ -110,7 +110,7 @@ impl Progress {
 }
 
 /// CPU time of this process and its finished children so far, in milliseconds.
-fn cpu_ms() -> u64 {
+pub fn cpu_ms() -> u64 {
     [UsageWho::RUSAGE_SELF, UsageWho::RUSAGE_CHILDREN]
         .into_iter()
         .filter_map(|who| getrusage(who).ok())

@@ -1,9 +1,10 @@
 //! `cargo xtask bench merge`: our merge of packs against `cp -rn`, as the usual recipe merges the caches of providers.
 //!
 //! `cp` gets the caches unpacked, which is not counted; ours starts from the compressed packs. Both end when all is on
-//! the disk, and both start with a disk that has nothing else to do. Who is first changes from round to round.
+//! the disk, and both start with a disk that has nothing else to do. Who is first changes from round to round, and
+//! nothing is removed before the end: ext4 searches long for a place among what was just deleted.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -12,15 +13,23 @@ use crate::host;
 use crate::merge::{self, GO_BUILD, GO_MOD, Record};
 use crate::owners::relative;
 use crate::pack::Pack;
-use crate::progress::{human_bytes, millis};
+use crate::progress::{cpu_ms, human_bytes, millis};
 use crate::root_fs;
 use crate::work::{Work, remove_tree};
 
-/// Times of one way, in milliseconds, one for each round.
-#[derive(Debug, Default)]
-struct Times {
-    total_ms: Vec<u64>,
+/// One merge, measured; all in milliseconds.
+#[derive(Debug, Clone, Copy)]
+struct Round {
+    /// Until every file was written.
+    written: u64,
+    /// Until it was on the disk, too.
+    on_disk: u64,
+    /// CPU time of all threads and processes.
+    cpu: u64,
 }
+
+/// A way of merging, measured.
+type Rounds = Vec<Round>;
 
 /// Unpacks the packs, merges them both ways and prints the times.
 pub fn run(folders: &[Utf8PathBuf], rounds: u16) -> Result<()> {
@@ -30,28 +39,28 @@ pub fn run(folders: &[Utf8PathBuf], rounds: u16) -> Result<()> {
     for folder in folders {
         trees.push(unpacked(&Pack::read(folder)?, scratch.path())?);
     }
-    let (copied, merged) = (scratch.path().join("copied"), scratch.path().join("merged"));
-    let (mut cp, mut ours) = (Times::default(), Times::default());
+    let place = |way: &str, round| scratch.path().join(format!("{way}-{round}"));
+    let (mut cp, mut ours) = (Rounds::new(), Rounds::new());
     let mut record = None;
     for round in 0..rounds {
         for is_ours in [round % 2 == 1, round % 2 == 0] {
             if is_ours {
-                remove_tree(&merged)?;
-                let (ms, made) = timed(|| merge_packs(folders, &merged))?;
-                ours.total_ms.push(ms);
+                let (made, time) = timed(|| merge_packs(folders, &place("merged", round)))?;
+                ours.push(time);
                 record = Some(made);
             } else {
-                remove_tree(&copied)?;
-                let (ms, ()) = timed(|| copy(&trees, &copied))?;
-                cp.total_ms.push(ms);
+                cp.push(timed(|| copy(&trees, &place("copied", round)))?.1);
             }
+        }
+        let (copied, merged) = (
+            count(&place("copied", round))?,
+            count(&place("merged", round))?,
+        );
+        if copied != merged {
+            bail!("`cp -rn` made {copied:?} files and bytes, the merge {merged:?}");
         }
     }
     let record = record.context("there was no round")?;
-    let (in_copy, in_merged) = (count(&copied)?, count(&merged)?);
-    if in_copy != in_merged {
-        bail!("`cp -rn` made {in_copy:?} files and bytes, the merge {in_merged:?}");
-    }
     println!("{}", table(&cp, &ours, &record));
     Ok(())
 }
@@ -77,28 +86,38 @@ fn unpacked(pack: &Pack, scratch: &Utf8Path) -> Result<Utf8PathBuf> {
     Ok(tree)
 }
 
-/// How long `work` takes, after the disk has come to rest.
-fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(u64, T)> {
+/// Measures `work`, which says how much of its time was the disk's, after the disk has come to rest.
+fn timed<T>(work: impl FnOnce() -> Result<(T, Duration)>) -> Result<(T, Round)> {
     rustix::fs::sync();
-    let started = Instant::now();
-    let done = work()?;
-    Ok((millis(started), done))
+    let (started, cpu) = (Instant::now(), cpu_ms());
+    let (done, sync) = work()?;
+    let on_disk = millis(started);
+    let sync = u64::try_from(sync.as_millis()).unwrap_or(u64::MAX);
+    let round = Round {
+        written: on_disk.saturating_sub(sync),
+        on_disk,
+        cpu: cpu_ms().saturating_sub(cpu),
+    };
+    Ok((done, round))
 }
 
-fn copy(trees: &[Utf8PathBuf], to: &Utf8Path) -> Result<()> {
+fn copy(trees: &[Utf8PathBuf], to: &Utf8Path) -> Result<((), Duration)> {
     fs_err::create_dir(to)?;
     for tree in trees {
         host::run(host::command("cp").args(["-rn", &format!("{tree}/."), to.as_str()]))?;
     }
-    rustix::fs::syncfs(fs_err::File::open(to)?).with_context(|| format!("failed to sync {to}"))
+    let started = Instant::now();
+    rustix::fs::syncfs(fs_err::File::open(to)?).with_context(|| format!("failed to sync {to}"))?;
+    Ok(((), started.elapsed()))
 }
 
-fn merge_packs(folders: &[Utf8PathBuf], to: &Utf8Path) -> Result<Record> {
+fn merge_packs(folders: &[Utf8PathBuf], to: &Utf8Path) -> Result<(Record, Duration)> {
     let packs = folders
         .iter()
         .map(|folder| Pack::read(folder))
         .collect::<Result<Vec<_>>>()?;
-    Ok(merge::merge(&packs, to)?.record)
+    let merged = merge::merge(&packs, to)?;
+    Ok((merged.record, merged.sync))
 }
 
 /// Files below `folder` and their bytes, without the record of a merge.
@@ -118,40 +137,48 @@ fn count(folder: &Utf8Path) -> Result<(u64, u64)> {
     Ok((files, bytes))
 }
 
-impl Times {
-    fn median(&self) -> u64 {
-        let mut sorted = self.total_ms.clone();
-        sorted.sort_unstable();
-        sorted.get(sorted.len() / 2).copied().unwrap_or_default()
-    }
-
-    fn row(&self, name: &str, verified: String) -> [String; 4] {
-        let seconds = |ms: u64| format!("{:.2} s", ms as f64 / 1000.0);
-        let rounds: Vec<String> = self.total_ms.iter().map(|ms| seconds(*ms)).collect();
-        [
-            name.to_owned(),
-            seconds(self.median()),
-            rounds.join(", "),
-            verified,
-        ]
-    }
+/// The median of what `of` takes from each round.
+fn median(rounds: &Rounds, of: impl Fn(&Round) -> u64) -> u64 {
+    let mut sorted: Vec<u64> = rounds.iter().map(of).collect();
+    sorted.sort_unstable();
+    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
 }
 
-fn table(cp: &Times, ours: &Times, record: &Record) -> comfy_table::Table {
-    let mut table = crate::summary::table(&["", "median", "rounds", "verified"]);
-    table.add_row(cp.row("cp -rn, from unpacked caches", "nothing".to_owned()));
-    table.add_row(ours.row(
+fn table(cp: &Rounds, ours: &Rounds, record: &Record) -> comfy_table::Table {
+    let seconds = |ms: u64| format!("{:.2} s", ms as f64 / 1000.0);
+    let header = [
+        "",
+        "cp -rn, from unpacked caches",
         "merge, from packs",
+        "cp / merge",
+    ];
+    let mut table = crate::summary::table(&header);
+    let rows: [(&str, fn(&Round) -> u64); 3] = [
+        ("until written", |round| round.written),
+        ("until on the disk", |round| round.on_disk),
+        ("CPU time", |round| round.cpu),
+    ];
+    for (name, of) in rows {
+        let (one, other) = (median(cp, of), median(ours, of));
+        let shown = |rounds: &Rounds, median| {
+            let rounds: Vec<String> = rounds.iter().map(|round| seconds(of(round))).collect();
+            format!("{} ({})", seconds(median), rounds.join(", "))
+        };
+        table.add_row([
+            name.to_owned(),
+            shown(cp, one),
+            shown(ours, other),
+            format!("{:.2}", one as f64 / other.max(1) as f64),
+        ]);
+    }
+    table.add_row([
+        "verified".to_owned(),
+        "nothing".to_owned(),
         format!(
-            "every layer, and each of {} files ({}) while it was written",
+            "every layer and {} files ({})",
             record.files,
             human_bytes(record.size_bytes)
         ),
-    ));
-    table.add_row([
-        "cp / merge".to_owned(),
-        format!("{:.2}", cp.median() as f64 / ours.median().max(1) as f64),
-        String::new(),
         String::new(),
     ]);
     table

@@ -18,6 +18,8 @@ mod plan;
 
 pub use place::MARKER;
 
+use std::time::Duration;
+
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::{Identity, Sha256Hash};
@@ -90,6 +92,8 @@ pub struct Merged {
     pub was_made: bool,
     /// Why the tree that was there, made of the same packs, was made anew.
     pub damage: Option<String>,
+    /// How long it took the file system to have all on the disk.
+    pub sync: Duration,
 }
 
 /// Makes `folder` the tree of `packs`, unless it is that already. Any other merge into it waits.
@@ -105,16 +109,18 @@ pub fn merge(packs: &[Pack], folder: &Utf8Path) -> Result<Merged> {
                 record,
                 was_made: false,
                 damage,
+                sync: Duration::ZERO,
             });
         }
     }
     let partial = place.begin()?;
     extract::extract(&plan, partial)?;
-    place.complete(&record)?;
+    let sync = place.complete(&record)?;
     Ok(Merged {
         record,
         was_made: true,
         damage,
+        sync,
     })
 }
 

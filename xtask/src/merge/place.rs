@@ -7,6 +7,7 @@
 
 use std::cell::Cell;
 use std::fs::{File, TryLockError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -114,13 +115,15 @@ impl Place {
         Ok(&self.partial)
     }
 
-    /// Puts the written tree in its place, and removes the one that was there.
-    pub fn complete(&self, record: &Record) -> Result<()> {
+    /// Puts the written tree in its place, and removes the one that was there; returns how long the disk took.
+    pub fn complete(&self, record: &Record) -> Result<Duration> {
         let (partial, place) = (self.partial.as_str(), self.place.as_str());
         let json = serde_json::to_vec_pretty(record).context("failed to serialize the record")?;
         fs_err::write(self.partial.join(MARKER), json)?;
         let written = fs_err::File::open(partial)?;
+        let started = Instant::now();
         rustix::fs::syncfs(&written).with_context(|| format!("failed to sync {partial}"))?;
+        let sync = started.elapsed();
         if self.is_there() {
             match rustix::fs::renameat_with(CWD, partial, CWD, place, RenameFlags::EXCHANGE) {
                 Err(Errno::INVAL | Errno::NOSYS) => {
@@ -136,7 +139,8 @@ impl Place {
             .sync_all()
             .with_context(|| format!("failed to sync the folder of {place}"))?;
         remove_tree(&self.old)?;
-        remove_tree(&self.partial)
+        remove_tree(&self.partial)?;
+        Ok(sync)
     }
 }
 
