@@ -28,6 +28,9 @@ struct Round {
     cpu: u64,
 }
 
+/// One of the times of a round.
+type Field = fn(&Round) -> u64;
+
 /// A way of merging, measured.
 type Rounds = Vec<Round>;
 
@@ -153,7 +156,7 @@ fn table(cp: &Rounds, ours: &Rounds, record: &Record) -> comfy_table::Table {
         "cp / merge",
     ];
     let mut table = crate::summary::table(&header);
-    let rows: [(&str, fn(&Round) -> u64); 3] = [
+    let rows: [(&str, Field); 3] = [
         ("until written", |round| round.written),
         ("until on the disk", |round| round.on_disk),
         ("CPU time", |round| round.cpu),

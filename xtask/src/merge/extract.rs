@@ -146,7 +146,7 @@ impl Extractor<'_> {
                     let folder = self.folder_in_tree(&path);
                     folders.extend(folder.map(|folder| (folder, attributes)));
                 }
-                EntryType::Regular => self.file(&path, &mut entry, attributes)?,
+                EntryType::Regular => self.file(&path, &mut entry, &attributes)?,
                 _ => return Err(damaged(self.pack, &format!("{path} is no file"))),
             }
         }
@@ -172,7 +172,7 @@ impl Extractor<'_> {
         place.filter(|place| self.plan.folders.contains(place))
     }
 
-    fn file(&mut self, path: &str, content: &mut impl Read, attributes: Attributes) -> Result<()> {
+    fn file(&mut self, path: &str, content: &mut impl Read, attributes: &Attributes) -> Result<()> {
         let Some(planned) = self.pack.files.get(path) else {
             // What an image says of its packs is in the layer and not in the list, for it holds the list's digest.
             if Utf8Path::new(path).starts_with(relative(Utf8Path::new(PACKS_PATH))) {
@@ -199,7 +199,7 @@ impl Extractor<'_> {
         &mut self,
         planned: &Planned<'_>,
         content: &mut impl Read,
-        attributes: Attributes,
+        attributes: &Attributes,
     ) -> Result<()> {
         let failed = || format!("failed to write {}", self.into.join(&planned.path));
         let mut file = std::fs::File::from(self.create(&planned.path).with_context(failed)?);

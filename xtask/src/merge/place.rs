@@ -25,7 +25,8 @@ pub const MARKER: &str = ".iac-runner-merge.json";
 /// A folder for a merged tree, held by this process.
 #[derive(Debug)]
 pub struct Place {
-    place: Utf8PathBuf,
+    /// Where the tree is when it is complete.
+    target: Utf8PathBuf,
     partial: Utf8PathBuf,
     /// Where the old tree is between two steps, on file systems where two folders cannot change places in one.
     old: Utf8PathBuf,
@@ -59,7 +60,7 @@ impl Place {
             }
         }
         let locked = Self {
-            place: place.to_owned(),
+            target: place.to_owned(),
             partial: place.with_file_name(format!(".{name}.partial")),
             old: place.with_file_name(format!(".{name}.old")),
             parent,
@@ -75,14 +76,14 @@ impl Place {
     /// Brings the old tree back, if a merge was killed between its two steps.
     fn recover(&self) -> Result<()> {
         if !self.is_there() && self.old.join(MARKER).is_file() {
-            fs_err::rename(&self.old, &self.place)?;
+            fs_err::rename(&self.old, &self.target)?;
         }
         Ok(())
     }
 
     /// Makes sure that nothing of somebody else is at the place.
     fn check(&self) -> Result<()> {
-        let place = &self.place;
+        let place = &self.target;
         if !self.is_there() {
             return Ok(());
         }
@@ -98,12 +99,12 @@ impl Place {
     }
 
     fn is_there(&self) -> bool {
-        self.place.symlink_metadata().is_ok()
+        self.target.symlink_metadata().is_ok()
     }
 
     /// What the tree at the place was made of. One that cannot be read is to be made anew, like one of other packs.
     pub fn record(&self) -> Option<Record> {
-        let json = fs_err::read(self.place.join(MARKER)).ok()?;
+        let json = fs_err::read(self.target.join(MARKER)).ok()?;
         serde_json::from_slice(&json).ok()
     }
 
@@ -117,7 +118,7 @@ impl Place {
 
     /// Puts the written tree in its place, and removes the one that was there; returns how long the disk took.
     pub fn complete(&self, record: &Record) -> Result<Duration> {
-        let (partial, place) = (self.partial.as_str(), self.place.as_str());
+        let (partial, place) = (self.partial.as_str(), self.target.as_str());
         let json = serde_json::to_vec_pretty(record).context("failed to serialize the record")?;
         fs_err::write(self.partial.join(MARKER), json)?;
         let written = fs_err::File::open(partial)?;

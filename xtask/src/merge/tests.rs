@@ -146,7 +146,7 @@ fn packs_become_one_tree_with_the_modes_and_times_of_their_layers() {
         .packs
         .iter()
         .map(|pack| (pack.files, pack.shared, pack.conflicts));
-    assert_eq!(Vec::from_iter(counts), [(2, 1, 0), (3, 1, 0)]);
+    assert_eq!(counts.collect::<Vec<_>>(), [(2, 1, 0), (3, 1, 0)]);
     let expected = [
         (MOD, "m"),
         (SOURCE, "s"),
@@ -249,7 +249,7 @@ fn conflicts_are_counted_and_end_the_same_in_any_order() {
     expected.sort();
     assert_eq!(shown, expected);
     let counts = first.packs.iter().map(|pack| (pack.shared, pack.conflicts));
-    assert_eq!(Vec::from_iter(counts), [(0, 1), (0, 3), (0, 3)]);
+    assert_eq!(counts.collect::<Vec<_>>(), [(0, 1), (0, 3), (0, 3)]);
 }
 
 #[test]
