@@ -271,9 +271,12 @@ pub struct Verify {
 /// Flags of `merge`.
 #[derive(Debug, Args)]
 pub struct Merge {
-    /// Packs, in any order, all made with the same settings
+    /// Packs in any order, as `assemble` takes them, all made with the same settings
     #[arg(value_name = "PACK", required = true)]
-    pub packs: Vec<Utf8PathBuf>,
+    pub packs: Vec<String>,
+    /// Speak plain HTTP with the registry
+    #[arg(long)]
+    pub insecure: bool,
     /// Where go-mod and go-build go; a folder that an earlier merge made is replaced
     #[arg(long, value_name = "DIR", default_value = "merged-cache")]
     pub out: Utf8PathBuf,
@@ -327,9 +330,9 @@ pub enum BenchWhat {
     },
     /// Merging packs against unpacked caches merged with `cp -rn`, in one run
     Merge {
-        /// Packs, all made with the same settings
+        /// Packs, as `merge` takes them
         #[arg(value_name = "PACK", required = true)]
-        packs: Vec<Utf8PathBuf>,
+        packs: Vec<String>,
         /// How often each of the two is measured
         #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
         rounds: u16,

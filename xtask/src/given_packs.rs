@@ -9,6 +9,7 @@ use crate::failure::usage;
 use crate::image::layout::Layout;
 use crate::image::reference::names_a_host;
 use crate::image::registry::{Moved, Registry};
+use crate::pack::Pack;
 use crate::pack_file;
 use crate::progress::Step;
 use crate::work::{Scratch, Work};
@@ -22,6 +23,8 @@ pub struct GivenPacks<'a> {
     /// Tells how far it is.
     pub step: &'a Step,
     unpacked: Vec<Scratch>,
+    /// Archives that were unpacked.
+    number: usize,
     received_bytes: u64,
 }
 
@@ -33,6 +36,7 @@ impl<'a> GivenPacks<'a> {
             insecure,
             step,
             unpacked: Vec::new(),
+            number: 0,
             received_bytes: 0,
         }
     }
@@ -53,9 +57,8 @@ impl<'a> GivenPacks<'a> {
         if !path.exists() && names_a_host(name) {
             return self.pulled(name, take);
         }
-        let scratch = self
-            .work
-            .scratch(&format!("given-{}", self.unpacked.len()))?;
+        let scratch = self.work.scratch(&format!("given-{}", self.number))?;
+        self.number += 1;
         let layout = Layout::open(&pack_file::unpacked(path, scratch.path())?)?;
         self.unpacked.push(scratch);
         if layout.manifests().is_empty() {
@@ -65,6 +68,32 @@ impl<'a> GivenPacks<'a> {
             take(&Artifact::read(&layout, descriptor, name)?, None)?;
         }
         Ok(())
+    }
+
+    /// The packs of caches among those that `names` lead to, with their blobs on this machine for as long as this
+    /// value lasts; `base` and `tools` hold no caches.
+    pub fn caches(&mut self, names: &[String]) -> Result<Vec<Pack>> {
+        let mut packs = Vec::new();
+        let mut folders = Vec::new();
+        let work = self.work;
+        for name in names {
+            self.each(name, |artifact, _| {
+                if artifact.config.pack.is_none() {
+                    return Ok(());
+                }
+                let scratch = work.scratch(&format!("restored-{}", folders.len()))?;
+                let manifest = artifact.pack()?;
+                Pack::restore(scratch.path(), &manifest, &artifact.layers()?)?;
+                packs.push(Pack {
+                    folder: scratch.path().to_owned(),
+                    manifest,
+                });
+                folders.push(scratch);
+                Ok(())
+            })?;
+        }
+        self.unpacked.extend(folders);
+        Ok(packs)
     }
 
     fn pulled(

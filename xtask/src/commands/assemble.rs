@@ -120,7 +120,9 @@ fn is_reachable(place: &Reference, push: Option<&(Reference, String)>) -> bool {
 
 fn placed(artifact: &Artifact<'_>, place: Option<&Reference>) -> Result<PlacedPack> {
     let config = artifact.config.clone();
-    let places = if let Some(place) = place { vec![Place::Registry(place.clone()); config.layers.len()] } else {
+    let places = if let Some(place) = place {
+        vec![Place::Registry(place.clone()); config.layers.len()]
+    } else {
         let layers = artifact.layers()?.into_iter();
         layers.map(|kept| Place::File(kept.blob)).collect()
     };

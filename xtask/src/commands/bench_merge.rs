@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::given_packs::GivenPacks;
 use crate::host;
 use crate::merge::{self, GO_BUILD, GO_MOD, Record};
 use crate::owners::relative;
 use crate::pack::Pack;
-use crate::progress::{cpu_ms, human_bytes, millis};
+use crate::progress::{Kind, Progress, Step, cpu_ms, human_bytes, millis};
 use crate::root_fs;
 use crate::work::{Work, remove_tree};
 
@@ -35,20 +36,31 @@ type Field = fn(&Round) -> u64;
 type Rounds = Vec<Round>;
 
 /// Unpacks the packs, merges them both ways and prints the times.
-pub fn run(folders: &[Utf8PathBuf], rounds: u16) -> Result<()> {
+pub fn run(names: &[String], rounds: u16) -> Result<()> {
     let work = Work::open()?;
+    let mut progress = Progress::default();
+    let table = progress.step("merge", Kind::Local, |step| {
+        let mut given = GivenPacks::new(&work, false, step);
+        measure(&work, &given.caches(names)?, rounds, step)
+    })?;
+    println!("{table}");
+    Ok(())
+}
+
+fn measure(work: &Work, packs: &[Pack], rounds: u16, step: &Step) -> Result<comfy_table::Table> {
     let scratch = work.scratch("merge")?;
     let mut trees = Vec::new();
-    for folder in folders {
-        trees.push(unpacked(&Pack::read(folder)?, scratch.path())?);
+    for pack in packs {
+        trees.push(unpacked(pack, scratch.path())?);
     }
     let place = |way: &str, round| scratch.path().join(format!("{way}-{round}"));
     let (mut cp, mut ours) = (Rounds::new(), Rounds::new());
     let mut record = None;
     for round in 0..rounds {
+        step.detail(format!("{} of {rounds}", round + 1));
         for is_ours in [round % 2 == 1, round % 2 == 0] {
             if is_ours {
-                let (made, time) = timed(|| merge_packs(folders, &place("merged", round)))?;
+                let (made, time) = timed(|| merge_packs(packs, &place("merged", round)))?;
                 ours.push(time);
                 record = Some(made);
             } else {
@@ -64,8 +76,7 @@ pub fn run(folders: &[Utf8PathBuf], rounds: u16) -> Result<()> {
         }
     }
     let record = record.context("there was no round")?;
-    println!("{}", table(&cp, &ours, &record));
-    Ok(())
+    Ok(table(&cp, &ours, &record))
 }
 
 /// The caches of `pack` as a provider's build would have left them.
@@ -114,12 +125,8 @@ fn copy(trees: &[Utf8PathBuf], to: &Utf8Path) -> Result<((), Duration)> {
     Ok(((), started.elapsed()))
 }
 
-fn merge_packs(folders: &[Utf8PathBuf], to: &Utf8Path) -> Result<(Record, Duration)> {
-    let packs = folders
-        .iter()
-        .map(|folder| Pack::read(folder))
-        .collect::<Result<Vec<_>>>()?;
-    let merged = merge::merge(&packs, to)?;
+fn merge_packs(packs: &[Pack], to: &Utf8Path) -> Result<(Record, Duration)> {
+    let merged = merge::merge(packs, to)?;
     Ok((merged.record, merged.sync))
 }
 

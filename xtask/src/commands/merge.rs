@@ -3,22 +3,23 @@
 use anyhow::Result;
 
 use crate::cli;
+use crate::given_packs::GivenPacks;
 use crate::merge::{self, GO_BUILD, GO_MOD, Record};
-use crate::pack::Pack;
-use crate::progress::human_bytes;
+use crate::progress::{Kind, Progress, human_bytes};
 use crate::warm::COMMON;
+use crate::work::Work;
 
 /// Conflicts that are shown; the file beside the caches has them all.
 const SHOWN: usize = 20;
 
 /// Reads and merges the packs, and prints what came of it.
 pub fn run(flags: &cli::Merge) -> Result<()> {
-    let packs = flags
-        .packs
-        .iter()
-        .map(|folder| Pack::read(folder))
-        .collect::<Result<Vec<_>>>()?;
-    let merged = merge::merge(&packs, &flags.out)?;
+    let work = Work::open()?;
+    let mut progress = Progress::default();
+    let merged = progress.step("merge", Kind::Local, |step| {
+        let mut given = GivenPacks::new(&work, flags.insecure, step);
+        merge::merge(&given.caches(&flags.packs)?, &flags.out)
+    })?;
     let record = &merged.record;
     println!("{}", table(record));
     for conflict in record.conflicts.iter().take(SHOWN) {

@@ -5,7 +5,6 @@
 //! disk is.
 
 use std::collections::VecDeque;
-use std::process::Command;
 use std::sync::Mutex;
 use std::time::Instant;
 
@@ -21,7 +20,7 @@ use crate::out::Out;
 use crate::progress::{Kind, Progress, Step, human_bytes, millis};
 use crate::warm::COMMON;
 use crate::work::remove_tree;
-use crate::{cli, pipeline, summary};
+use crate::{cli, host, pipeline, summary};
 
 /// The file by which the folder of a simulation is known.
 const MARKER: &str = "simulation.json";
@@ -166,7 +165,9 @@ impl Runner<'_> {
     fn leave(&self, arguments: &mut Vec<String>, archive: &str) {
         arguments.push("--json".to_owned());
         arguments.extend(["--source".to_owned(), self.source.to_string()]);
-        if let Some(repository) = &self.flags.registry { arguments.extend(["--push".to_owned(), repository.clone()]) } else {
+        if let Some(repository) = &self.flags.registry {
+            arguments.extend(["--push".to_owned(), repository.clone()])
+        } else {
             let out = self.folder.join(archive).into_string();
             arguments.extend(["--out".to_owned(), out]);
         }
@@ -299,7 +300,7 @@ impl Runner<'_> {
     fn run(&self, job: &str, arguments: &[String]) -> Result<Vec<u8>> {
         let folder = self.own_folder(job);
         fs_err::create_dir_all(&folder)?;
-        let done = Command::new(&self.program)
+        let done = host::command(self.program.as_str())
             .args(arguments)
             .env("XDG_CACHE_HOME", folder.join("cache"))
             .current_dir(Utf8Path::new("/").join(&folder))

@@ -28,6 +28,8 @@ use self::credentials::Credentials;
 use self::http::Http;
 use crate::progress::Step;
 
+#[cfg(test)]
+pub use self::push::Pushed;
 
 /// How long a registry may keep silent.
 const SILENCE: Duration = Duration::from_secs(60);
