@@ -166,7 +166,7 @@ impl Runner<'_> {
         arguments.push("--json".to_owned());
         arguments.extend(["--source".to_owned(), self.source.to_string()]);
         if let Some(repository) = &self.flags.registry {
-            arguments.extend(["--push".to_owned(), repository.clone()])
+            arguments.extend(["--push".to_owned(), repository.clone()]);
         } else {
             let out = self.folder.join(archive).into_string();
             arguments.extend(["--out".to_owned(), out]);
