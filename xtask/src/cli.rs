@@ -27,6 +27,10 @@ pub enum Command {
     BaseImage(BaseImage),
     /// Run an image's own verifier in the image, which may be anywhere; exits as the verifier does
     Verify(Verify),
+    /// Write an image's layers and a Dockerfile for them, to be built with `docker build`
+    DockerContext(DockerContext),
+    /// Renew the committed Dockerfiles
+    Dockerfiles(Dockerfiles),
     /// List the modules of a source by provider
     Discover(Discover),
     /// Measure parts of the pipeline
@@ -113,6 +117,28 @@ pub struct Verify {
     /// What the verifier does, and its flags; in the image the source is the current folder [default: run]
     #[arg(last = true, value_name = "VERIFIER'S ARGUMENTS")]
     pub verifier: Vec<String>,
+}
+
+/// Flags of `docker-context`.
+#[derive(Debug, Args)]
+pub struct DockerContext {
+    /// OCI image layout
+    #[arg(long, value_name = "DIR/oci", default_value = "target/base-image/oci")]
+    pub image: Utf8PathBuf,
+    /// The image's tag [default: the only one, or `latest`]
+    #[arg(long, value_name = "NAME")]
+    pub tag: Option<String>,
+    /// Where the build context goes
+    #[arg(long, value_name = "DIR", default_value = "target/docker-context")]
+    pub out: Utf8PathBuf,
+}
+
+/// Flags of `dockerfiles`.
+#[derive(Debug, Args)]
+pub struct Dockerfiles {
+    /// Write nothing; exit with 1 if a committed Dockerfile is out of date
+    #[arg(long)]
+    pub check: bool,
 }
 
 /// Flags of `discover`.

@@ -4,6 +4,7 @@ mod base;
 mod cli;
 mod commands;
 mod common;
+mod dockerfile;
 mod failure;
 mod go_list;
 mod go_mod_files;
@@ -13,6 +14,7 @@ mod image_toml;
 mod in_root;
 mod kept_layer;
 mod layer;
+mod layer_names;
 mod oci;
 mod out;
 mod owners;
@@ -52,6 +54,8 @@ fn dispatch(command: &Command) -> anyhow::Result<ExitCode> {
     let done = match command {
         Command::BaseImage(flags) => commands::base_image::run(flags),
         Command::Verify(flags) => return commands::verify::run(flags),
+        Command::DockerContext(flags) => commands::docker_context::run(flags),
+        Command::Dockerfiles(flags) => commands::dockerfiles::run(flags),
         Command::Discover(flags) => commands::discover::run(flags),
         Command::Bench(flags) => match &flags.what {
             Some(BenchWhat::Throughput { megabytes, json }) => {

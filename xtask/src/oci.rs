@@ -129,6 +129,29 @@ pub fn env(image: &ImageToml, platform: &Platform, nonroot: bool) -> BTreeMap<St
     env
 }
 
+/// The labels of every variant.
+pub fn labels(image: &ImageToml) -> Result<BTreeMap<String, String>> {
+    let created = created(image)?;
+    let labels = [
+        ("title", image.image.title.as_str()),
+        ("description", &image.image.description),
+        ("licenses", &image.image.licenses),
+        ("version", env!("CARGO_PKG_VERSION")),
+        ("created", &created),
+    ];
+    Ok(labels
+        .map(|(name, value)| (format!("org.opencontainers.image.{name}"), value.to_owned()))
+        .into())
+}
+
+fn created(image: &ImageToml) -> Result<String> {
+    Ok(
+        jiff::Timestamp::from_second(i64::try_from(image.image.epoch)?)
+            .context("image.epoch is no time")?
+            .to_string(),
+    )
+}
+
 /// What serves a GOCACHE that cannot be written to.
 pub fn cacheprog(gocache: &Utf8Path) -> String {
     format!("{VERIFIER} cacheprog --shipped {gocache}")
@@ -204,31 +227,14 @@ impl Writer<'_> {
                 .user(image.user.uid.to_string())
                 .working_dir(image.user.home.to_string());
         }
-        let created = jiff::Timestamp::from_second(i64::try_from(image.image.epoch)?)
-            .context("image.epoch is no time")?
-            .to_string();
-        let labels = [
-            ("org.opencontainers.image.title", image.image.title.as_str()),
-            (
-                "org.opencontainers.image.description",
-                &image.image.description,
-            ),
-            ("org.opencontainers.image.licenses", &image.image.licenses),
-            (
-                "org.opencontainers.image.version",
-                env!("CARGO_PKG_VERSION"),
-            ),
-            ("org.opencontainers.image.created", &created),
-        ];
+        let created = created(image)?;
         let config = config
             .env(
                 env.into_iter()
                     .map(|(name, value)| format!("{name}={value}"))
                     .collect::<Vec<_>>(),
             )
-            .labels(HashMap::from(
-                labels.map(|(name, value)| (name.to_owned(), value.to_owned())),
-            ))
+            .labels(labels(image)?.into_iter().collect::<HashMap<_, _>>())
             .build()
             .context("failed to describe the image's configuration")?;
         let diff_ids: Vec<String> = layers

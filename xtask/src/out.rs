@@ -43,16 +43,22 @@ pub struct Out {
 }
 
 impl Out {
-    /// Makes sure that `place` may be written; nothing is made yet.
+    /// Makes sure that `place` may be written, as an image; nothing is made yet.
     pub fn at(place: &Utf8Path) -> Result<Self> {
+        Self::of(place, "an image", &[MARKER, "oci/oci-layout"])
+    }
+
+    /// Makes sure that `place` may be written: that it is not there, or empty, or has the files by which `what` of
+    /// ours is known. Nothing is made yet.
+    pub fn of(place: &Utf8Path, what: &str, markers: &[&str]) -> Result<Self> {
         let name = place
             .file_name()
             .ok_or_else(|| usage(format!("--out {place} names no folder")))?;
-        let is_ours = place.join(MARKER).is_file() && place.join("oci/oci-layout").is_file();
+        let is_ours = markers.iter().all(|marker| place.join(marker).is_file());
         let is_empty = place.is_dir() && fs_err::read_dir(place)?.next().is_none();
         if place.symlink_metadata().is_ok() && !is_ours && !is_empty {
             return Err(usage(format!(
-                "--out {place} exists and is not an image of ours; name another folder or remove it"
+                "--out {place} exists and is not {what} of ours; name another folder or remove it"
             )));
         }
         let partial = place.with_file_name(format!(".{name}.partial"));

@@ -5,12 +5,14 @@ use camino::Utf8PathBuf;
 
 use crate::failure::gate;
 use crate::layer::{self, Compression};
+use crate::layer_names::Holds;
 use crate::oci::{self, NamedLayer};
 use crate::out::{MARKER, Out};
 use crate::pack::Pack;
 use crate::pipeline::{self, Foundation, ProviderPack, Settings};
 use crate::progress::{Kind, Progress};
 use crate::summary::Summary;
+use crate::warm::COMMON;
 use crate::work::Key;
 use crate::{cli, kept_layer, verify};
 
@@ -127,30 +129,30 @@ fn images(
     packs: &[ProviderPack],
     compression: Compression,
 ) -> Result<Vec<(String, Vec<NamedLayer>)>> {
-    let named = |name: &str, layer: kept_layer::KeptLayer| -> Result<NamedLayer> {
+    let named = |holds: &Holds, layer: kept_layer::KeptLayer| -> Result<NamedLayer> {
         Ok(NamedLayer {
-            name: name.to_owned(),
+            name: holds.to_string(),
             layer: compressed(foundation, layer, compression)?,
         })
     };
     let tools = vec![
-        named("base system", foundation.base.clone())?,
-        named("Go, Pulumi, OpenTofu, verifier", foundation.tools.clone())?,
+        named(&Holds::Base, foundation.base.clone())?,
+        named(&Holds::Tools, foundation.tools.clone())?,
     ];
     let mut start = tools.clone();
     for layer in common.layers() {
-        start.push(named("caches that all providers share", layer)?);
+        start.push(named(&Holds::Caches(COMMON.to_owned()), layer)?);
     }
     let mut whole = start.clone();
     let mut variants = Vec::new();
     for pack in packs {
-        let parts = ["caches", "executables"];
+        let parts = [Holds::Caches, Holds::Executables];
         let layers = pack
             .pack
             .layers()
             .into_iter()
             .zip(parts)
-            .map(|(layer, part)| named(&format!("{}: {part}", pack.name), layer))
+            .map(|(layer, part)| named(&part(pack.name.clone()), layer))
             .collect::<Result<Vec<_>>>()?;
         whole.extend(layers.iter().cloned());
         variants.push((

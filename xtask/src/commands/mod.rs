@@ -6,6 +6,8 @@ pub mod bench_gate;
 pub mod bench_naive;
 pub mod bench_throughput;
 pub mod discover;
+pub mod docker_context;
+pub mod dockerfiles;
 pub mod gate;
 pub mod report;
 pub mod report_schema;
