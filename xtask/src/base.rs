@@ -21,8 +21,8 @@ const LEFT_OUT: [&str; 4] = ["etc/hostname", "etc/resolv.conf", "dev", "proc"];
 /// The base system, kept.
 #[derive(Debug)]
 pub struct Base {
-    /// Its layer.
-    pub layer: KeptLayer,
+    /// Its layer; none where the base system is that of the container around this process.
+    pub layer: Option<KeptLayer>,
     /// The unpacked tree.
     pub root: Utf8PathBuf,
 }
@@ -49,7 +49,7 @@ pub fn make(work: &Work, image: &ImageToml, platform: &Platform, offline: bool) 
         root_fs::unpack([&KeptLayer::read(folder)?], &root)
     })?;
     Ok(Base {
-        layer: KeptLayer::read(&folder)?,
+        layer: Some(KeptLayer::read(&folder)?),
         root: folder.join("root"),
     })
 }

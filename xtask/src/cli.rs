@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use report::Format;
 
 use crate::layer::Compression;
+use crate::pipeline::Engine;
 
 /// Builds, assembles and verifies the IaC Runner base image.
 #[derive(Debug, Parser)]
@@ -31,6 +32,9 @@ pub enum Command {
     DockerContext(DockerContext),
     /// Renew the committed Dockerfiles
     Dockerfiles(Dockerfiles),
+    /// Make the image's files with the container around this process as the tree; for the standalone Dockerfile
+    #[command(hide = true)]
+    InContainer(InContainer),
     /// List the modules of a source by provider
     Discover(Discover),
     /// Measure parts of the pipeline
@@ -79,6 +83,9 @@ pub struct BaseImage {
     /// Leave out modules that do not build instead of stopping at them; the exit code is 1 all the same
     #[arg(long)]
     pub keep_going: bool,
+    /// What runs commands in the image's tree
+    #[arg(long, value_enum, default_value = "native")]
+    pub engine: Engine,
     /// How layers are compressed
     #[arg(long, value_enum, default_value = "zstd")]
     pub compression: Compression,
@@ -139,6 +146,19 @@ pub struct Dockerfiles {
     /// Write nothing; exit with 1 if a committed Dockerfile is out of date
     #[arg(long)]
     pub check: bool,
+}
+
+/// Flags of `in-container`.
+#[derive(Debug, Args)]
+pub struct InContainer {
+    #[command(flatten)]
+    pub source: Source,
+    /// Provider to warm; repeat for several [default: all of the source]
+    #[arg(long = "provider", value_name = "P")]
+    pub providers: Vec<String>,
+    /// Folder that is made, and gets the files
+    #[arg(long, value_name = "DIR")]
+    pub out: Utf8PathBuf,
 }
 
 /// Flags of `discover`.

@@ -6,6 +6,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use camino::Utf8Path;
+use gocache::image_info::IMAGE_INFO_PATH;
+
+use crate::image_toml::ImageToml;
 use crate::layer_names::Holds;
 
 /// Stage of `Dockerfile.merged` that runs as the image's user.
@@ -105,6 +109,108 @@ COPY --from=system /etc/passwd /etc/group /etc/
     )
 }
 
+/// Variables of the go command for those who fetch from elsewhere. Docker itself takes in those of a proxy.
+const FETCH: [&str; 8] = [
+    "GOAUTH",
+    "GOINSECURE",
+    "GONOPROXY",
+    "GONOSUMDB",
+    "GOPRIVATE",
+    "GOPROXY",
+    "GOSUMDB",
+    "GOVCS",
+];
+
+/// `Dockerfile`: the image with everything made by `docker build` itself, from this repository as the build context.
+pub fn standalone(settings: &Settings, image: &ImageToml, rust_version: &str) -> String {
+    let (suite, go) = (&image.base.suite, &image.go);
+    let packages = image.base.packages.join(" ");
+    let info = Utf8Path::new(IMAGE_INFO_PATH).parent();
+    let roots: String = [
+        Some(go.goroot.as_path()),
+        Some(Utf8Path::new("/usr/local/bin")),
+        info,
+    ]
+    .into_iter()
+    .flatten()
+    .map(|folder| format!("COPY --from=warm /image{folder}/ {folder}/\n"))
+    .collect();
+    let uid = image.user.uid;
+    let caches: String = [&go.gomodcache, &go.gocache]
+        .map(|folder| format!("COPY --from=warm --chown={uid}:0 /image{folder}/ {folder}/\n"))
+        .concat();
+    let open: Vec<&str> = [&go.gomodcache, &go.gocache, &image.user.home]
+        .into_iter()
+        .chain(&image.writable.folders)
+        .map(|folder| folder.as_str())
+        .collect();
+    let open = open.join(" ");
+    let fetch = FETCH.map(|name| format!("ARG {name}\n")).concat();
+    format!(
+        r#"# The image, all of it made by `docker build`, with no rights but those that every build has. Generated: change
+# image.toml, and then `cargo xtask dockerfiles`. The build context is the root of this repository:
+#
+#   docker build --tag iac-runner-base --file base-images/iac-runner/Dockerfile .
+#
+# It warms the catalog. A monorepo of your own is a folder of the context (SOURCE), or is cloned (REPOSITORY at REF, a
+# commit; Docker does not look whether a branch moved on); SOURCE is then a folder in it, or empty for its root:
+#
+#   --build-arg REPOSITORY=https://git.example.com/iac/monorepo --build-arg REF=… --build-arg SOURCE=
+#
+# PROVIDERS (separated by spaces) limits the image to some. A trust store of your own belongs into GO and RUST, of
+# which nothing gets into the image.
+ARG BASE=debian:{suite}-slim
+ARG GO=golang:{go_version}-{suite}
+ARG RUST=rust:{rust_version}-{suite}
+
+FROM ${{GO}} AS go
+
+# The container is the tree in which everything is built, at the paths that the image has.
+FROM ${{RUST}} AS warm
+COPY --from=go /usr/local/go/ /opt/go/
+ENV PATH="/opt/go/bin:${{PATH}}" \
+    XDG_CACHE_HOME="/work"
+COPY . /iac-runner/
+WORKDIR /iac-runner
+RUN cargo build --quiet --locked --package xtask --target-dir /target
+ARG REPOSITORY=
+ARG REF=HEAD
+RUN if [ -n "${{REPOSITORY}}" ]; then \
+        git clone --quiet --no-checkout "${{REPOSITORY}}" /monorepo \
+        && git -C /monorepo checkout --quiet --detach "${{REF}}"; \
+    else \
+        ln -s /iac-runner /monorepo; \
+    fi
+ARG SOURCE=catalog
+ARG PROVIDERS=
+# For private Go modules; none of it gets into the image.
+{fetch}# Go comes in its exact version and at its place; what RUST may have there makes way. What only the making takes goes
+# in the same step, so that Docker keeps no layer of it.
+RUN rm -rf {goroot} \
+    && set -- && for provider in ${{PROVIDERS}}; do set -- "$@" --provider "${{provider}}"; done \
+    && /target/debug/xtask in-container --source "/monorepo/${{SOURCE}}" --out /image "$@" \
+    && rm -rf /work /iac-runner/target
+
+FROM ${{BASE}} AS system
+RUN dpkg --status {packages} > /dev/null 2>&1 || {{ \
+        apt-get update && apt-get install --yes --no-install-recommends {packages} \
+        && rm -rf /var/lib/apt/lists/*; \
+    }}
+
+FROM system AS image
+{roots}{caches}# The caches are open to the image's user and to group 0, as are the folders that tools write to.
+RUN mkdir -p {open} \
+    && chown {uid}:0 {open} \
+    && chmod 775 {open}
+{add_user}
+{ends}"#,
+        go_version = go.version,
+        goroot = go.goroot,
+        add_user = settings.add_user(),
+        ends = settings.ends(),
+    )
+}
+
 /// `NAME a="b" c="d"`, one to a line.
 fn instruction(name: &str, values: &BTreeMap<String, String>) -> String {
     if values.is_empty() {
@@ -173,6 +279,26 @@ mod tests {
             ]
         );
         assert!(text.contains("'me:x:7:7:me:/home/me:/bin/sh'"), "{text}");
+    }
+
+    #[test]
+    fn every_version_and_path_of_the_standalone_one_is_that_of_the_image() {
+        let file = crate::pipeline::workspace().join("base-images/iac-runner/image.toml");
+        let mut image = ImageToml::read(&file).unwrap();
+        image.go.version = "9.8.7".into();
+        image.go.gocache = "/cache/x".into();
+        image.base.suite = "sid".into();
+        image.base.packages = vec!["one".into(), "two".into()];
+        let text = standalone(&settings(), &image, "1.99");
+        for line in [
+            "ARG BASE=debian:sid-slim",
+            "ARG GO=golang:9.8.7-sid",
+            "ARG RUST=rust:1.99-sid",
+            "RUN dpkg --status one two > /dev/null 2>&1 || { \\",
+            "COPY --from=warm --chown=65532:0 /image/cache/x/ /cache/x/",
+        ] {
+            assert!(text.lines().any(|other| other == line), "{line}\n{text}");
+        }
     }
 
     #[test]

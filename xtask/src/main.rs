@@ -4,6 +4,7 @@ mod base;
 mod cli;
 mod commands;
 mod common;
+mod docker;
 mod dockerfile;
 mod failure;
 mod go_list;
@@ -56,6 +57,7 @@ fn dispatch(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Verify(flags) => return commands::verify::run(flags),
         Command::DockerContext(flags) => commands::docker_context::run(flags),
         Command::Dockerfiles(flags) => commands::dockerfiles::run(flags),
+        Command::InContainer(flags) => commands::in_container::run(flags),
         Command::Discover(flags) => commands::discover::run(flags),
         Command::Bench(flags) => match &flags.what {
             Some(BenchWhat::Throughput { megabytes, json }) => {

@@ -181,7 +181,10 @@ impl Writer<'_> {
     }
 
     fn manifest(&self, name: &str, layers: &[NamedLayer], nonroot: bool) -> Result<Descriptor> {
-        let config = self.blob(MediaType::ImageConfig, &self.config(layers, nonroot)?)?;
+        let config = self.blob(
+            MediaType::ImageConfig,
+            &config(self.image, self.platform, layers, nonroot)?,
+        )?;
         let descriptors = layers
             .iter()
             .map(|layer| {
@@ -205,8 +208,8 @@ impl Writer<'_> {
             .context("failed to describe an image")?;
         let mut descriptor = self.blob(MediaType::ImageManifest, &manifest)?;
         let platform = PlatformBuilder::default()
-            .os(self.os())
-            .architecture(self.arch())
+            .os(Os::from(self.platform.os.as_str()))
+            .architecture(Arch::from(self.platform.arch.as_str()))
             .build();
         descriptor.set_platform(Some(platform.context("failed to describe the platform")?));
         descriptor.set_annotations(Some(HashMap::from([(
@@ -215,66 +218,63 @@ impl Writer<'_> {
         )])));
         Ok(descriptor)
     }
+}
 
-    fn config(&self, layers: &[NamedLayer], nonroot: bool) -> Result<serde_json::Value> {
-        let image = self.image;
-        let env = env(image, self.platform, nonroot);
-        let mut config = ConfigBuilder::default()
-            .cmd(vec!["/bin/bash".to_owned()])
-            .working_dir("/".to_owned());
-        if nonroot {
-            config = config
-                .user(image.user.uid.to_string())
-                .working_dir(image.user.home.to_string());
-        }
-        let created = created(image)?;
-        let config = config
-            .env(
-                env.into_iter()
-                    .map(|(name, value)| format!("{name}={value}"))
-                    .collect::<Vec<_>>(),
-            )
-            .labels(labels(image)?.into_iter().collect::<HashMap<_, _>>())
-            .build()
-            .context("failed to describe the image's configuration")?;
-        let diff_ids: Vec<String> = layers
-            .iter()
-            .map(|layer| format!("sha256:{}", layer.layer.layer.diff_id))
-            .collect();
-        let rootfs = RootFsBuilder::default()
-            .typ("layers".to_owned())
-            .diff_ids(diff_ids)
-            .build();
-        let history = layers
-            .iter()
-            .map(|layer| {
-                HistoryBuilder::default()
-                    .created(created.clone())
-                    .created_by(layer.name.clone())
-                    .build()
-            })
-            .collect::<Result<Vec<_>, _>>()
-            .context("failed to describe the image's history")?;
-        let built = ImageConfigurationBuilder::default()
-            .created(created)
-            .architecture(self.arch())
-            .os(self.os())
-            .config(config)
-            .rootfs(rootfs.context("failed to describe the image's layers")?)
-            .history(history)
-            .build()
-            .context("failed to describe the image's configuration")?;
-        // Labels come from a hash map; through a JSON value their order is that of their names.
-        serde_json::to_value(&built).context("failed to serialize the image's configuration")
+/// The configuration of an image, or of its `-nonroot` twin.
+pub fn config(
+    image: &ImageToml,
+    platform: &Platform,
+    layers: &[NamedLayer],
+    nonroot: bool,
+) -> Result<serde_json::Value> {
+    let env = env(image, platform, nonroot);
+    let mut config = ConfigBuilder::default()
+        .cmd(vec!["/bin/bash".to_owned()])
+        .working_dir("/".to_owned());
+    if nonroot {
+        config = config
+            .user(image.user.uid.to_string())
+            .working_dir(image.user.home.to_string());
     }
-
-    fn os(&self) -> Os {
-        Os::from(self.platform.os.as_str())
-    }
-
-    fn arch(&self) -> Arch {
-        Arch::from(self.platform.arch.as_str())
-    }
+    let created = created(image)?;
+    let config = config
+        .env(
+            env.into_iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect::<Vec<_>>(),
+        )
+        .labels(labels(image)?.into_iter().collect::<HashMap<_, _>>())
+        .build()
+        .context("failed to describe the image's configuration")?;
+    let diff_ids: Vec<String> = layers
+        .iter()
+        .map(|layer| format!("sha256:{}", layer.layer.layer.diff_id))
+        .collect();
+    let rootfs = RootFsBuilder::default()
+        .typ("layers".to_owned())
+        .diff_ids(diff_ids)
+        .build();
+    let history = layers
+        .iter()
+        .map(|layer| {
+            HistoryBuilder::default()
+                .created(created.clone())
+                .created_by(layer.name.clone())
+                .build()
+        })
+        .collect::<Result<Vec<_>, _>>()
+        .context("failed to describe the image's history")?;
+    let built = ImageConfigurationBuilder::default()
+        .created(created)
+        .architecture(Arch::from(platform.arch.as_str()))
+        .os(Os::from(platform.os.as_str()))
+        .config(config)
+        .rootfs(rootfs.context("failed to describe the image's layers")?)
+        .history(history)
+        .build()
+        .context("failed to describe the image's configuration")?;
+    // Labels come from a hash map; through a JSON value their order is that of their names.
+    serde_json::to_value(&built).context("failed to serialize the image's configuration")
 }
 
 fn descriptor(media_type: MediaType, digest: Sha256Hash, size_bytes: u64) -> Result<Descriptor> {

@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::base::{self, Base};
 use crate::cli;
 use crate::common::{self, Common};
+use crate::docker::{self, Loadable};
 use crate::failure::usage;
 use crate::image_toml::{ImageToml, Platform};
 use crate::kept_layer::KeptLayer;
@@ -18,6 +19,7 @@ use crate::oci::NONROOT;
 use crate::pack::{self, Pack};
 use crate::progress::{Kind, Progress};
 use crate::resolve::{GoMod, Package, Requirements, Resolver, What, by_go_mod};
+use crate::sandbox::Root;
 use crate::tools::{self, Parts};
 use crate::tree::Tree;
 use crate::warm::{COMMON, Warmer};
@@ -107,6 +109,18 @@ fn is_reserved(provider: &str) -> bool {
     matches!(provider, "tools" | "nonroot" | COMMON) || provider.ends_with(NONROOT)
 }
 
+/// What runs commands in the image's tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Engine {
+    /// Bubblewrap; takes no daemon
+    Native,
+    /// The local Docker, a container for each command; it then has the image, too
+    Docker,
+    /// Nothing: the container around this process is the tree.
+    #[value(skip)]
+    Here,
+}
+
 /// What a command may do, from its flags.
 #[derive(Debug)]
 pub struct Settings {
@@ -122,6 +136,8 @@ pub struct Settings {
     pub keep_going: bool,
     /// Whether packs are made anew although they are kept.
     pub again: bool,
+    /// What runs commands in the image's tree.
+    pub engine: Engine,
 }
 
 impl Settings {
@@ -136,6 +152,7 @@ impl Settings {
             offline: false,
             keep_going: false,
             again: false,
+            engine: Engine::Native,
         }
     }
 }
@@ -147,8 +164,8 @@ pub struct Foundation {
     pub work: Work,
     /// The tree in which everything is built.
     pub tree: Tree,
-    /// Layer of the base system.
-    pub base: KeptLayer,
+    /// Layer of the base system; none where that is the container around this process.
+    pub base: Option<KeptLayer>,
     /// Layer of Go, the tools and the verifier.
     pub tools: KeptLayer,
     /// The verifier.
@@ -175,16 +192,33 @@ pub struct ProviderPack {
 pub fn foundation(settings: Settings, progress: &mut Progress) -> Result<Foundation> {
     let image = ImageToml::read(&settings.image)?;
     let platform = Platform::host();
-    host::require_programs(&host::PROGRAMS)?;
     let work = Work::open()?;
-    let Base { layer: base, root } = progress.step("base system", Kind::Network, |_| {
-        base::make(&work, &image, &platform, settings.offline)
-    })?;
+    let Base { layer: base, root } = if settings.engine == Engine::Here {
+        Base {
+            layer: None,
+            root: "/".into(),
+        }
+    } else {
+        require(settings.engine)?;
+        progress.step("base system", Kind::Network, |_| {
+            base::make(&work, &image, &platform, settings.offline)
+        })?
+    };
+    let engine = match &base {
+        None => Root::Here,
+        Some(layer) if settings.engine == Engine::Docker => {
+            progress.step("base system into Docker", Kind::Local, |_| {
+                load_tree(layer, &platform)
+            })?
+        }
+        Some(_) => Root::Folder(root.clone()),
+    };
     let go = progress.step(format!("Go {}", image.go.version), Kind::Network, |_| {
         toolchain::make(&work, &image, &platform, settings.offline)
     })?;
     let tree = Tree {
         root,
+        engine,
         go,
         image,
         platform,
@@ -226,6 +260,36 @@ pub fn foundation(settings: Settings, progress: &mut Progress) -> Result<Foundat
         go_mod,
         settings,
     })
+}
+
+/// Makes sure that what the engine takes is there.
+fn require(engine: Engine) -> Result<()> {
+    if engine == Engine::Docker {
+        docker::runtime()?.block_on(docker::connect())?;
+        let without_sandbox: Vec<_> = host::PROGRAMS
+            .into_iter()
+            .filter(|program| *program != host::SANDBOX)
+            .collect();
+        host::require_programs(&without_sandbox)
+    } else {
+        host::require_programs(&host::PROGRAMS)
+    }
+}
+
+/// Hands Docker the base system, of which it makes a container for each command.
+fn load_tree(base: &KeptLayer, platform: &Platform) -> Result<Root> {
+    let diff_id = base.layer.diff_id.to_string();
+    let name = format!("iac-runner-tree:{}", &diff_id[..16]);
+    let config = serde_json::json!({
+        "os": platform.os, "architecture": platform.arch, "config": {},
+        "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{diff_id}")]},
+    });
+    docker::load(&[Loadable {
+        name: name.clone(),
+        config,
+        layers: vec![base],
+    }])?;
+    Ok(Root::Docker(name))
 }
 
 impl Foundation {

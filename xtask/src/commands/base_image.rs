@@ -3,14 +3,16 @@
 use anyhow::{Context as _, Result, bail};
 use camino::Utf8PathBuf;
 
+use crate::docker::{self, Loadable};
 use crate::failure::gate;
 use crate::layer::{self, Compression};
 use crate::layer_names::Holds;
-use crate::oci::{self, NamedLayer};
+use crate::oci::{self, NONROOT, NamedLayer};
 use crate::out::{MARKER, Out};
 use crate::pack::Pack;
-use crate::pipeline::{self, Foundation, ProviderPack, Settings};
+use crate::pipeline::{self, Engine, Foundation, ProviderPack, Settings};
 use crate::progress::{Kind, Progress};
+use crate::sandbox::Root;
 use crate::summary::Summary;
 use crate::warm::COMMON;
 use crate::work::Key;
@@ -18,6 +20,9 @@ use crate::{cli, kept_layer, verify};
 
 /// The variant whose layers and environment are measured.
 const MEASURED: &str = "latest-nonroot";
+
+/// What Docker calls the image.
+const IN_DOCKER: &str = "iac-runner-base";
 
 /// Builds the image and prints its summary.
 pub fn run(flags: &cli::BaseImage) -> Result<()> {
@@ -30,6 +35,7 @@ pub fn run(flags: &cli::BaseImage) -> Result<()> {
     settings.jobs = flags.jobs.map_or(settings.jobs, usize::from);
     settings.offline = flags.offline;
     settings.keep_going = flags.keep_going;
+    settings.engine = flags.engine;
     let source = settings.source.clone();
     let modules = pipeline::discover(&source)?.modules;
     let providers = pipeline::select(&modules, &flags.providers)?;
@@ -63,6 +69,13 @@ pub fn run(flags: &cli::BaseImage) -> Result<()> {
             &images,
         )
     })?;
+    let loaded = if flags.engine == Engine::Docker {
+        Some(progress.step("image into Docker", Kind::Local, |_| {
+            load(&foundation, &images[0])
+        })?)
+    } else {
+        None
+    };
     let report = progress.step("verify", Kind::Local, |step| {
         let whole = &images[0].1;
         let layers: Vec<_> = whole.iter().map(|named| named.layer.clone()).collect();
@@ -82,6 +95,7 @@ pub fn run(flags: &cli::BaseImage) -> Result<()> {
             &tree.image,
             &tree.platform,
             &layers,
+            loaded,
             &source,
             &inputs,
             step,
@@ -99,6 +113,11 @@ pub fn run(flags: &cli::BaseImage) -> Result<()> {
     )?;
     fs_err::write(partial.join(MARKER), serde_json::to_vec_pretty(&summary)?)?;
     out.complete()?;
+    if flags.engine == Engine::Docker {
+        eprintln!(
+            "Docker has the image as {IN_DOCKER}:latest, and its twin as {IN_DOCKER}:{MEASURED}"
+        );
+    }
     if flags.json {
         println!("{}", serde_json::to_string_pretty(&summary)?);
     } else {
@@ -122,6 +141,22 @@ pub fn run(flags: &cli::BaseImage) -> Result<()> {
     Ok(())
 }
 
+/// Hands Docker the image and its twin; what runs commands in the twin.
+fn load(foundation: &Foundation, image: &(String, Vec<NamedLayer>)) -> Result<Root> {
+    let (name, layers) = image;
+    let tree = &foundation.tree;
+    let loadable = |nonroot: bool| -> Result<Loadable<'_>> {
+        let twin = if nonroot { NONROOT } else { "" };
+        Ok(Loadable {
+            name: format!("{IN_DOCKER}:{name}{twin}"),
+            config: oci::config(&tree.image, &tree.platform, layers, nonroot)?,
+            layers: layers.iter().map(|named| &named.layer).collect(),
+        })
+    };
+    docker::load(&[loadable(false)?, loadable(true)?])?;
+    Ok(Root::Docker(format!("{IN_DOCKER}:{MEASURED}")))
+}
+
 /// The variants, `latest` first, each with its layers.
 fn images(
     foundation: &Foundation,
@@ -135,8 +170,12 @@ fn images(
             layer: compressed(foundation, layer, compression)?,
         })
     };
+    let base = foundation.base.clone();
     let tools = vec![
-        named(&Holds::Base, foundation.base.clone())?,
+        named(
+            &Holds::Base,
+            base.context("an image starts with its base system")?,
+        )?,
         named(&Holds::Tools, foundation.tools.clone())?,
     ];
     let mut start = tools.clone();

@@ -58,7 +58,10 @@ pub fn run(source: &cli::Source, providers: &[String], json: bool) -> Result<()>
         let scratch = foundation.work.scratch("ours")?;
         let packs = || std::iter::once(&common).chain(packs.iter().map(|pack| &pack.pack));
         let caches: Vec<_> = packs().flat_map(Pack::layers).collect();
-        let layers = [&foundation.base, &foundation.tools]
+        let layers = foundation
+            .base
+            .iter()
+            .chain([&foundation.tools])
             .into_iter()
             .chain(&caches);
         root_fs::unpack(layers, scratch.path())?;

@@ -56,10 +56,12 @@ fn all() -> Result<Vec<(Utf8PathBuf, String)>> {
                 .flat_map(|name| [Holds::Caches(name.clone()), Holds::Executables(name)]),
         )
         .collect();
-    Ok(vec![(
-        folder.join("Dockerfile.merged"),
-        dockerfile::merged(&settings, &packs),
-    )])
+    let standalone = dockerfile::standalone(&settings, &image, env!("CARGO_PKG_RUST_VERSION"));
+    let merged = dockerfile::merged(&settings, &packs);
+    Ok(vec![
+        (folder.join("Dockerfile"), standalone),
+        (folder.join("Dockerfile.merged"), merged),
+    ])
 }
 
 #[cfg(test)]

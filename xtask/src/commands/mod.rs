@@ -9,6 +9,7 @@ pub mod discover;
 pub mod docker_context;
 pub mod dockerfiles;
 pub mod gate;
+pub mod in_container;
 pub mod report;
 pub mod report_schema;
 pub mod test;
