@@ -5,9 +5,10 @@
 use std::io::Write as _;
 use std::process::Command;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
+use crate::image::Layout;
 use crate::run::{base_image, command, fail, folder, succeed, workspace, write, xtask};
 use crate::sources::{place, small};
 
@@ -19,7 +20,8 @@ fn daemon_runs(test: &str) -> bool {
         .is_ok_and(|done| done.status.success());
     if !runs {
         // Past the test harness, which would swallow it.
-        writeln!(std::io::stderr(), "SKIPPED {test}: `docker info` fails").unwrap();
+        let mut stderr = std::io::stderr();
+        writeln!(stderr, "SKIPPED {test}: `docker info` fails").unwrap();
     }
     runs
 }
@@ -147,6 +149,61 @@ fn the_image_from_its_parts_is_warm_and_so_is_what_is_built_on_it() {
 
     downstream("app", &image, &source, "/usr/local/bin/myapp");
     downstream("app-nonroot", &nonroot, &source, "/home/runner/myapp");
+}
+
+/// A folder for kept work in which everything is that no provider's pack is, as earlier runs left it.
+fn work_without_packs(place: &Utf8Path) {
+    let kept = std::env::var("XDG_CACHE_HOME").map_or_else(
+        |_| Utf8PathBuf::from(std::env::var("HOME").unwrap()).join(".cache"),
+        Utf8PathBuf::from,
+    );
+    let work = place.join("iac-runner");
+    fs_err::create_dir_all(&work).unwrap();
+    for step in ["base", "go", "tool", "tools-layer", "common"] {
+        let from = kept.join("iac-runner").join(step);
+        succeed(command("cp").args(["-a", "--link", from.as_str(), work.as_str()]));
+    }
+}
+
+#[test]
+fn the_engine_makes_no_difference_to_the_image() {
+    if !daemon_runs("the_engine_makes_no_difference_to_the_image") {
+        return;
+    }
+    let (_folder, root) = folder();
+    let (source, work) = (root.join("source"), root.join("work"));
+    small(&source);
+    let (native, in_docker) = (root.join("native"), root.join("docker"));
+    succeed(&mut base_image(&source, &native, &[]));
+    work_without_packs(&work);
+    let mut build = base_image(&source, &in_docker, &["--engine", "docker"]);
+    succeed(build.env("XDG_CACHE_HOME", &work));
+    for name in ["latest", "latest-civo-nonroot"] {
+        let digest = |out: &Utf8Path| Layout::below(out).image(name).digest;
+        assert_eq!(digest(&native), digest(&in_docker), "{name}");
+    }
+    let images = ["latest", "latest-nonroot"].map(|tag| Tagged(format!("iac-runner-base:{tag}")));
+    for image in &images {
+        hits_everything(image, &source, &[]);
+    }
+    let containers = succeed(&mut docker(&["ps", "--all", "--format", "{{.Image}}"]));
+    assert!(!containers.contains("iac-runner-tree"), "{containers}");
+}
+
+#[test]
+fn without_a_daemon_the_engine_says_how_to_reach_one() {
+    let (_folder, root) = folder();
+    let source = root.join("source");
+    small(&source);
+    let mut build = base_image(&source, &root.join("out"), &["--engine", "docker"]);
+    build.env("DOCKER_HOST", format!("unix://{root}/no.sock"));
+    build.env("XDG_CACHE_HOME", root.join("work"));
+    let said = fail(&mut build, 1);
+    assert!(
+        said.contains("`docker info`") && said.contains("DOCKER_HOST"),
+        "{said}"
+    );
+    assert!(!root.join("out").exists());
 }
 
 #[test]

@@ -11,6 +11,7 @@ use gocache::image_info::IMAGE_INFO_PATH;
 
 use crate::image_toml::ImageToml;
 use crate::layer_names::Holds;
+use crate::warm::VERIFIER;
 
 /// Stage of `Dockerfile.merged` that runs as the image's user.
 pub const NONROOT_STAGE: &str = "nonroot";
@@ -78,9 +79,9 @@ impl Settings {
 pub fn merged(settings: &Settings, packs: &[Holds]) -> String {
     let add = |holds: &Holds| format!("ADD {} /\n", holds.archive());
     let (base, tools) = (add(&Holds::Base), add(&Holds::Tools));
-    let packs: String = packs.iter().map(add).collect();
+    let packs = packs.iter().map(add).collect::<Vec<_>>().concat();
     format!(
-        r#"# The image from its parts, for those who build images with Docker. Generated: change image.toml, and then
+        r"# The image from its parts, for those who build images with Docker. Generated: change image.toml, and then
 # `cargo xtask dockerfiles`. This one is for the providers of the catalog; `docker-context` writes the parts of any
 # image to a folder, with a file like this one for exactly those:
 #
@@ -103,7 +104,7 @@ COPY --from=system /etc/passwd /etc/group /etc/
 {add_user}
 # Caches and executables, for all providers (common) and for each.
 {packs}
-{ends}"#,
+{ends}",
         add_user = settings.add_user(),
         ends = settings.ends(),
     )
@@ -126,15 +127,13 @@ pub fn standalone(settings: &Settings, image: &ImageToml, rust_version: &str) ->
     let (suite, go) = (&image.base.suite, &image.go);
     let packages = image.base.packages.join(" ");
     let info = Utf8Path::new(IMAGE_INFO_PATH).parent();
-    let roots: String = [
-        Some(go.goroot.as_path()),
-        Some(Utf8Path::new("/usr/local/bin")),
-        info,
-    ]
-    .into_iter()
-    .flatten()
-    .map(|folder| format!("COPY --from=warm /image{folder}/ {folder}/\n"))
-    .collect();
+    let bin = Utf8Path::new(VERIFIER).parent();
+    let roots: Vec<String> = [Some(go.goroot.as_path()), bin, info]
+        .into_iter()
+        .flatten()
+        .map(|folder| format!("COPY --from=warm /image{folder}/ {folder}/\n"))
+        .collect();
+    let roots = roots.concat();
     let uid = image.user.uid;
     let caches: String = [&go.gomodcache, &go.gocache]
         .map(|folder| format!("COPY --from=warm --chown={uid}:0 /image{folder}/ {folder}/\n"))

@@ -39,17 +39,20 @@ pub struct Inputs<'a> {
     pub modules: Vec<&'a Utf8Path>,
 }
 
-/// Measures modules in an image, as Docker has `loaded` it or else unpacked; a report of the same inputs is kept.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "all of them decide what is measured, and how"
-)]
+/// The image that is measured.
+#[derive(Debug)]
+pub struct Measured<'a> {
+    /// Its layers.
+    pub layers: &'a [KeptLayer],
+    /// What runs commands in it; where nothing does yet, it is unpacked.
+    pub loaded: Option<Root>,
+}
+
+/// Measures modules in an image; a report of the same inputs is kept.
 pub fn run(
     work: &Work,
-    image: &ImageToml,
-    platform: &Platform,
-    layers: &[KeptLayer],
-    loaded: Option<Root>,
+    (image, platform): (&ImageToml, &Platform),
+    measured: Measured<'_>,
     source: &Utf8Path,
     inputs: &Inputs<'_>,
     step: &Step,
@@ -57,13 +60,12 @@ pub fn run(
     let key = Key::of(inputs)?;
     let folder = work.keep("report", &key, |folder| {
         let unpacked = work.scratch("verify")?;
-        let root = match loaded {
-            Some(root) => root,
-            None => {
-                step.detail("unpacking");
-                root_fs::unpack(layers, unpacked.path())?;
-                Root::Folder(unpacked.path().to_owned())
-            }
+        let root = if let Some(root) = measured.loaded {
+            root
+        } else {
+            step.detail("unpacking");
+            root_fs::unpack(measured.layers, unpacked.path())?;
+            Root::Folder(unpacked.path().to_owned())
         };
         step.detail("measuring");
         let mut arguments = vec![

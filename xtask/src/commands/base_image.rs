@@ -1,7 +1,7 @@
 //! `cargo xtask base-image`: from a source to a verified image in all its variants.
 
 use anyhow::{Context as _, Result, bail};
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::docker::{self, Loadable};
 use crate::failure::gate;
@@ -69,38 +69,7 @@ pub fn run(flags: &cli::BaseImage) -> Result<()> {
             &images,
         )
     })?;
-    let loaded = if flags.engine == Engine::Docker {
-        Some(progress.step("image into Docker", Kind::Local, |_| {
-            load(&foundation, &images[0])
-        })?)
-    } else {
-        None
-    };
-    let report = progress.step("verify", Kind::Local, |step| {
-        let whole = &images[0].1;
-        let layers: Vec<_> = whole.iter().map(|named| named.layer.clone()).collect();
-        let inputs = verify::Inputs {
-            layers: layers.iter().map(|kept| kept.layer.diff_id).collect(),
-            env: oci::env(&foundation.tree.image, &foundation.tree.platform, true),
-            packs: packs.iter().map(|pack| &pack.key).collect(),
-            modules: packs
-                .iter()
-                .flat_map(|pack| &pack.pack.manifest.modules)
-                .map(|module| module.path.as_path())
-                .collect(),
-        };
-        let tree = &foundation.tree;
-        verify::run(
-            &foundation.work,
-            &tree.image,
-            &tree.platform,
-            &layers,
-            loaded,
-            &source,
-            &inputs,
-            step,
-        )
-    })?;
+    let report = measure(&foundation, &images[0], &packs, &source, &mut progress)?;
     let measured = variants.iter().find(|variant| variant.name == MEASURED);
     let measured = measured.context("the layout holds the image that was measured")?;
     let report = report.of_image(measured.into())?;
@@ -139,6 +108,42 @@ pub fn run(flags: &cli::BaseImage) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Runs the verifier in the image, where the engine has it.
+fn measure(
+    foundation: &Foundation,
+    image: &(String, Vec<NamedLayer>),
+    packs: &[ProviderPack],
+    source: &Utf8Path,
+    progress: &mut Progress,
+) -> Result<verify::Report> {
+    let tree = &foundation.tree;
+    let loaded = match &tree.engine {
+        Root::Docker(_) => Some(progress.step("image into Docker", Kind::Local, |_| {
+            load(foundation, image)
+        })?),
+        Root::Folder(_) | Root::Here => None,
+    };
+    progress.step("verify", Kind::Local, |step| {
+        let layers: Vec<_> = image.1.iter().map(|named| named.layer.clone()).collect();
+        let inputs = verify::Inputs {
+            layers: layers.iter().map(|kept| kept.layer.diff_id).collect(),
+            env: oci::env(&tree.image, &tree.platform, true),
+            packs: packs.iter().map(|pack| &pack.key).collect(),
+            modules: packs
+                .iter()
+                .flat_map(|pack| &pack.pack.manifest.modules)
+                .map(|module| module.path.as_path())
+                .collect(),
+        };
+        let image = verify::Measured {
+            layers: &layers,
+            loaded,
+        };
+        let settings = (&tree.image, &tree.platform);
+        verify::run(&foundation.work, settings, image, source, &inputs, step)
+    })
 }
 
 /// Hands Docker the image and its twin; what runs commands in the twin.

@@ -62,7 +62,6 @@ pub fn run(source: &cli::Source, providers: &[String], json: bool) -> Result<()>
             .base
             .iter()
             .chain([&foundation.tools])
-            .into_iter()
             .chain(&caches);
         root_fs::unpack(layers, scratch.path())?;
         let tree = &foundation.tree;

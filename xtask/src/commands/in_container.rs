@@ -7,6 +7,7 @@
 use anyhow::{Context as _, Result};
 
 use crate::failure::usage;
+use crate::pack::Pack;
 use crate::pipeline::{self, Engine, Settings};
 use crate::progress::{Kind, Progress};
 use crate::{cli, root_fs};
@@ -28,7 +29,7 @@ pub fn run(flags: &cli::InContainer) -> Result<()> {
     let (common, packs) = foundation.packs(&modules, &providers, &mut progress)?;
     progress.step("unpack", Kind::Local, |_| {
         let packs = std::iter::once(&common).chain(packs.iter().map(|pack| &pack.pack));
-        let layers: Vec<_> = packs.flat_map(|pack| pack.layers()).collect();
+        let layers: Vec<_> = packs.flat_map(Pack::layers).collect();
         root_fs::unpack(
             std::iter::once(&foundation.tools).chain(&layers),
             &flags.out,
