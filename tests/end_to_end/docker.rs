@@ -151,18 +151,21 @@ fn the_image_from_its_parts_is_warm_and_so_is_what_is_built_on_it() {
     downstream("app-nonroot", &nonroot, &source, "/home/runner/myapp");
 }
 
-/// A folder for kept work in which everything is that no provider's pack is, as earlier runs left it.
-fn work_without_packs(place: &Utf8Path) {
+/// A folder for kept work in which everything is that no provider's pack is, as earlier runs left it. It is beside
+/// theirs, so that links reach.
+fn work_without_packs() -> tempfile::TempDir {
     let kept = std::env::var("XDG_CACHE_HOME").map_or_else(
         |_| Utf8PathBuf::from(std::env::var("HOME").unwrap()).join(".cache"),
         Utf8PathBuf::from,
     );
-    let work = place.join("iac-runner");
-    fs_err::create_dir_all(&work).unwrap();
+    let place = tempfile::tempdir_in(&kept).unwrap();
+    let work = place.path().join("iac-runner");
+    fs_err::create_dir(&work).unwrap();
     for step in ["base", "go", "tool", "tools-layer", "common"] {
         let from = kept.join("iac-runner").join(step);
-        succeed(command("cp").args(["-a", "--link", from.as_str(), work.as_str()]));
+        succeed(command("cp").args(["-a", "--link"]).arg(from).arg(&work));
     }
+    place
 }
 
 #[test]
@@ -171,13 +174,13 @@ fn the_engine_makes_no_difference_to_the_image() {
         return;
     }
     let (_folder, root) = folder();
-    let (source, work) = (root.join("source"), root.join("work"));
+    let source = root.join("source");
     small(&source);
     let (native, in_docker) = (root.join("native"), root.join("docker"));
     succeed(&mut base_image(&source, &native, &[]));
-    work_without_packs(&work);
+    let work = work_without_packs();
     let mut build = base_image(&source, &in_docker, &["--engine", "docker"]);
-    succeed(build.env("XDG_CACHE_HOME", &work));
+    succeed(build.env("XDG_CACHE_HOME", work.path()));
     for name in ["latest", "latest-civo-nonroot"] {
         let digest = |out: &Utf8Path| Layout::below(out).image(name).digest;
         assert_eq!(digest(&native), digest(&in_docker), "{name}");
