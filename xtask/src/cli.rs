@@ -5,8 +5,8 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use report::Format;
 
+use crate::engine::Engine;
 use crate::layer::Compression;
-use crate::pipeline::Engine;
 
 /// Builds, assembles and verifies the IaC Runner base image.
 #[derive(Debug, Parser)]

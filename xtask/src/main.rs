@@ -6,6 +6,7 @@ mod commands;
 mod common;
 mod docker;
 mod dockerfile;
+mod engine;
 mod failure;
 mod go_list;
 mod go_mod_files;

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::base::{self, Base};
 use crate::cli;
 use crate::common::{self, Common};
-use crate::docker::{self, Loadable};
+use crate::engine::{self, Engine};
 use crate::failure::usage;
 use crate::image_toml::{ImageToml, Platform};
 use crate::kept_layer::KeptLayer;
@@ -24,7 +24,7 @@ use crate::tools::{self, Parts};
 use crate::tree::Tree;
 use crate::warm::{COMMON, Warmer};
 use crate::work::{self, Key, Work, remove_tree};
-use crate::{host, toolchain, verifier_build};
+use crate::{toolchain, verifier_build};
 
 /// The folder of this workspace.
 pub fn workspace() -> Utf8PathBuf {
@@ -109,18 +109,6 @@ fn is_reserved(provider: &str) -> bool {
     matches!(provider, "tools" | "nonroot" | COMMON) || provider.ends_with(NONROOT)
 }
 
-/// What runs commands in the image's tree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Engine {
-    /// Bubblewrap; takes no daemon
-    Native,
-    /// The local Docker, a container for each command; it then has the image, too
-    Docker,
-    /// Nothing: the container around this process is the tree.
-    #[value(skip)]
-    Here,
-}
-
 /// What a command may do, from its flags.
 #[derive(Debug)]
 pub struct Settings {
@@ -199,7 +187,7 @@ pub fn foundation(settings: Settings, progress: &mut Progress) -> Result<Foundat
             root: "/".into(),
         }
     } else {
-        require(settings.engine)?;
+        engine::require(settings.engine)?;
         progress.step("base system", Kind::Network, |_| {
             base::make(&work, &image, &platform, settings.offline)
         })?
@@ -208,7 +196,7 @@ pub fn foundation(settings: Settings, progress: &mut Progress) -> Result<Foundat
         None => Root::Here,
         Some(layer) if settings.engine == Engine::Docker => {
             progress.step("base system into Docker", Kind::Local, |_| {
-                load_tree(layer, &platform)
+                engine::load_tree(layer, &platform)
             })?
         }
         Some(_) => Root::Folder(root.clone()),
@@ -260,36 +248,6 @@ pub fn foundation(settings: Settings, progress: &mut Progress) -> Result<Foundat
         go_mod,
         settings,
     })
-}
-
-/// Makes sure that what the engine takes is there.
-fn require(engine: Engine) -> Result<()> {
-    if engine == Engine::Docker {
-        docker::runtime()?.block_on(docker::connect())?;
-        let without_sandbox: Vec<_> = host::PROGRAMS
-            .into_iter()
-            .filter(|program| *program != host::SANDBOX)
-            .collect();
-        host::require_programs(&without_sandbox)
-    } else {
-        host::require_programs(&host::PROGRAMS)
-    }
-}
-
-/// Hands Docker the base system, of which it makes a container for each command.
-fn load_tree(base: &KeptLayer, platform: &Platform) -> Result<Root> {
-    let diff_id = base.layer.diff_id.to_string();
-    let name = format!("iac-runner-tree:{}", &diff_id[..16]);
-    let config = serde_json::json!({
-        "os": platform.os, "architecture": platform.arch, "config": {},
-        "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{diff_id}")]},
-    });
-    docker::load(&[Loadable {
-        name: name.clone(),
-        config,
-        layers: vec![base],
-    }])?;
-    Ok(Root::Docker(name))
 }
 
 impl Foundation {

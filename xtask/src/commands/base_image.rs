@@ -4,13 +4,14 @@ use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::docker::{self, Loadable};
+use crate::engine::Engine;
 use crate::failure::gate;
 use crate::layer::{self, Compression};
 use crate::layer_names::Holds;
 use crate::oci::{self, NONROOT, NamedLayer};
 use crate::out::{MARKER, Out};
 use crate::pack::Pack;
-use crate::pipeline::{self, Engine, Foundation, ProviderPack, Settings};
+use crate::pipeline::{self, Foundation, ProviderPack, Settings};
 use crate::progress::{Kind, Progress};
 use crate::sandbox::Root;
 use crate::summary::Summary;

@@ -6,9 +6,10 @@
 
 use anyhow::{Context as _, Result};
 
+use crate::engine::Engine;
 use crate::failure::usage;
 use crate::pack::Pack;
-use crate::pipeline::{self, Engine, Settings};
+use crate::pipeline::{self, Settings};
 use crate::progress::{Kind, Progress};
 use crate::{cli, root_fs};
 
