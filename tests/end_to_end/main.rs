@@ -3,13 +3,14 @@
 //! `civo.rs` takes one provider of the catalog through the whole flow and examines the image. `sources.rs` does so
 //! with small sources of every shape, whose modules import only the standard library. `bad_input.rs` provokes each
 //! error a user can cause. `verify.rs` takes an image to where images live and verifies it there. `report.rs` has the
-//! verifier's report read by other tools. `gate.rs` takes a baseline through its life. Tests assert hit rates, counts,
-//! digests and exit codes, never seconds.
+//! verifier's report read by other tools. `gate.rs` takes a baseline through its life. `docker.rs` builds with Docker
+//! what people build with it. Tests assert hit rates, counts, digests and exit codes, never seconds.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod bad_input;
 mod civo;
+mod docker;
 mod gate;
 mod image;
 mod report;

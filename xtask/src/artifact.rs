@@ -19,6 +19,7 @@ use crate::image::{Blobs, read};
 use crate::image_toml::Platform;
 use crate::kept_layer::KeptLayer;
 use crate::layer::Layer;
+use crate::layer_names::Holds;
 use crate::layout_writer::LayoutWriter;
 use crate::pack::{Manifest, Pack, PackedFile};
 use crate::part::Part;
@@ -85,13 +86,12 @@ pub struct Made {
 impl Made {
     /// The base system.
     pub fn base(key: Key, platform: &Platform, layer: &KeptLayer) -> Self {
-        Self::layer(BASE, key, None, platform, "base system", layer)
+        Self::layer(BASE, key, None, platform, &Holds::Base, layer)
     }
 
     /// Go, the tools and the verifier, with the users of the base system that has the key `base`.
     pub fn tools(key: Key, base: Key, platform: &Platform, layer: &KeptLayer) -> Self {
-        let title = "Go, Pulumi, OpenTofu, verifier";
-        Self::layer(TOOLS, key, Some(base), platform, title, layer)
+        Self::layer(TOOLS, key, Some(base), platform, &Holds::Tools, layer)
     }
 
     fn layer(
@@ -99,7 +99,7 @@ impl Made {
         key: Key,
         made_on: Option<Key>,
         platform: &Platform,
-        title: &str,
+        holds: &Holds,
         kept: &KeptLayer,
     ) -> Self {
         Self {
@@ -111,7 +111,7 @@ impl Made {
                 made_on,
                 platform: platform.to_string(),
                 layers: vec![NamedLayer {
-                    title: title.to_owned(),
+                    title: holds.to_string(),
                     layer: kept.layer.clone(),
                 }],
                 pack: None,
@@ -122,15 +122,12 @@ impl Made {
 
     /// What all providers share.
     pub fn common(key: Key, platform: &Platform, pack: &Pack) -> Self {
-        let titles = ["caches that all providers share".to_owned()];
-        Self::pack(key, None, None, platform, pack, titles)
+        Self::pack(key, None, None, platform, pack)
     }
 
     /// A provider's pack, made on the `common` with this key.
     pub fn provider(part: Part, key: Key, common: Key, platform: &Platform, pack: &Pack) -> Self {
-        let name = part.name();
-        let titles = ["caches", "executables"].map(|what| format!("{name}: {what}"));
-        Self::pack(key, Some(common), Some(part), platform, pack, titles)
+        Self::pack(key, Some(common), Some(part), platform, pack)
     }
 
     fn pack(
@@ -139,9 +136,11 @@ impl Made {
         part: Option<Part>,
         platform: &Platform,
         pack: &Pack,
-        titles: impl IntoIterator<Item = String>,
     ) -> Self {
         let layers = pack.layers();
+        let name = &pack.manifest.name;
+        let parts = [Holds::Caches, Holds::Executables];
+        let titles = parts.map(|part| part(name.clone()).to_string());
         Self {
             config: Config {
                 schema: SCHEMA,

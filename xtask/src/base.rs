@@ -26,10 +26,21 @@ const LEFT_OUT: [&str; 4] = ["etc/hostname", "etc/resolv.conf", "dev", "proc"];
 pub struct Base {
     /// Digest of everything it was made from.
     pub key: Key,
-    /// Its layer.
-    pub layer: KeptLayer,
+    /// Its layer; none where the base system is that of the container around this process.
+    pub layer: Option<KeptLayer>,
     /// The unpacked tree.
     pub root: Utf8PathBuf,
+}
+
+impl Base {
+    /// The container around this process.
+    pub fn around() -> Result<Self> {
+        Ok(Self {
+            key: Key::of(&"the container around this process")?,
+            layer: None,
+            root: "/".into(),
+        })
+    }
 }
 
 /// Makes the base system, unless it is kept, here or in the store.
@@ -59,7 +70,7 @@ pub fn make(
         root_fs::unpack([&KeptLayer::read(folder)?], &root)
     })?;
     Ok(Base {
-        layer: KeptLayer::read(&folder)?,
+        layer: Some(KeptLayer::read(&folder)?),
         root: folder.join("root"),
         key,
     })

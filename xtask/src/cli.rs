@@ -5,6 +5,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use report::Format;
 
+use crate::engine::Engine;
 use crate::layer::Compression;
 use crate::part::Share;
 use crate::pipeline::Settings;
@@ -41,6 +42,13 @@ pub enum Command {
     Verify(Verify),
     /// Merge packs into one tree of caches, for images that are built from a Dockerfile
     Merge(Merge),
+    /// Write an image's layers and a Dockerfile for them, to be built with `docker build`
+    DockerContext(DockerContext),
+    /// Renew the committed Dockerfiles
+    Dockerfiles(Dockerfiles),
+    /// Make the image's files with the container around this process as the tree; for the standalone Dockerfile
+    #[command(hide = true)]
+    InContainer(InContainer),
     /// List the modules of a source by provider
     Discover(Discover),
     /// Measure parts of the pipeline
@@ -83,6 +91,9 @@ pub struct Build {
     /// Leave out modules that do not build instead of stopping at them; the exit code is 1 all the same
     #[arg(long)]
     pub keep_going: bool,
+    /// What runs commands in the image's tree
+    #[arg(long, value_enum, default_value = "native")]
+    pub engine: Engine,
 }
 
 impl Build {
@@ -94,6 +105,7 @@ impl Build {
             jobs: self.jobs.map_or(defaults.jobs, usize::from),
             offline: self.offline,
             keep_going: self.keep_going,
+            engine: self.engine,
             ..defaults
         }
     }
@@ -279,6 +291,41 @@ pub struct Merge {
     pub insecure: bool,
     /// Where go-mod and go-build go; a folder that an earlier merge made is replaced
     #[arg(long, value_name = "DIR", default_value = "merged-cache")]
+    pub out: Utf8PathBuf,
+}
+
+/// Flags of `docker-context`.
+#[derive(Debug, Args)]
+pub struct DockerContext {
+    /// OCI image layout
+    #[arg(long, value_name = "DIR/oci", default_value = "target/base-image/oci")]
+    pub image: Utf8PathBuf,
+    /// The image's tag [default: the only one, or `latest`]
+    #[arg(long, value_name = "NAME")]
+    pub tag: Option<String>,
+    /// Where the build context goes
+    #[arg(long, value_name = "DIR", default_value = "target/docker-context")]
+    pub out: Utf8PathBuf,
+}
+
+/// Flags of `dockerfiles`.
+#[derive(Debug, Args)]
+pub struct Dockerfiles {
+    /// Write nothing; exit with 1 if a committed Dockerfile is out of date
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// Flags of `in-container`.
+#[derive(Debug, Args)]
+pub struct InContainer {
+    #[command(flatten)]
+    pub source: Source,
+    /// Provider to warm; repeat for several [default: all of the source]
+    #[arg(long = "provider", value_name = "P")]
+    pub providers: Vec<String>,
+    /// Folder that is made, and gets the files
+    #[arg(long, value_name = "DIR")]
     pub out: Utf8PathBuf,
 }
 

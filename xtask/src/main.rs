@@ -5,6 +5,9 @@ mod base;
 mod cli;
 mod commands;
 mod common;
+mod docker;
+mod dockerfile;
+mod engine;
 mod failure;
 mod given_packs;
 mod go_list;
@@ -15,6 +18,7 @@ mod image_toml;
 mod in_root;
 mod kept_layer;
 mod layer;
+mod layer_names;
 mod layout_writer;
 mod matrix;
 mod merge;
@@ -68,6 +72,9 @@ fn dispatch(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Simulate(flags) => commands::simulate::run(flags),
         Command::Verify(flags) => return commands::verify::run(flags),
         Command::Merge(flags) => commands::merge::run(flags),
+        Command::DockerContext(flags) => commands::docker_context::run(flags),
+        Command::Dockerfiles(flags) => commands::dockerfiles::run(flags),
+        Command::InContainer(flags) => commands::in_container::run(flags),
         Command::Discover(flags) => commands::discover::run(flags),
         Command::Bench(flags) => match &flags.what {
             Some(BenchWhat::Throughput { megabytes, json }) => {

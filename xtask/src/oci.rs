@@ -155,6 +155,29 @@ pub fn env(image: &ImageToml, platform: &Platform, nonroot: bool) -> BTreeMap<St
     env
 }
 
+/// The labels of every variant.
+pub fn labels(image: &ImageToml) -> Result<BTreeMap<String, String>> {
+    let created = created(image)?;
+    let labels = [
+        ("title", image.image.title.as_str()),
+        ("description", &image.image.description),
+        ("licenses", &image.image.licenses),
+        ("version", env!("CARGO_PKG_VERSION")),
+        ("created", &created),
+    ];
+    Ok(labels
+        .map(|(name, value)| (format!("org.opencontainers.image.{name}"), value.to_owned()))
+        .into())
+}
+
+fn created(image: &ImageToml) -> Result<String> {
+    Ok(
+        jiff::Timestamp::from_second(i64::try_from(image.image.epoch)?)
+            .context("image.epoch is no time")?
+            .to_string(),
+    )
+}
+
 /// What serves a GOCACHE that cannot be written to.
 pub fn cacheprog(gocache: &Utf8Path) -> String {
     format!("{VERIFIER} cacheprog --shipped {gocache}")
@@ -174,7 +197,7 @@ impl Writer<'_> {
         descriptors: Vec<Descriptor>,
         nonroot: bool,
     ) -> Result<Descriptor> {
-        let config = serde_json::to_vec(&self.config(layers, nonroot)?)
+        let config = serde_json::to_vec(&config(self.image, self.platform, layers, nonroot)?)
             .context("failed to serialize an image's configuration")?;
         let config = self.target.bytes(MediaType::ImageConfig, &config)?;
         let manifest = ImageManifestBuilder::default()
@@ -185,87 +208,67 @@ impl Writer<'_> {
             .build()
             .context("failed to describe an image")?;
         let platform = PlatformBuilder::default()
-            .os(self.os())
-            .architecture(self.arch())
+            .os(Os::from(self.platform.os.as_str()))
+            .architecture(Arch::from(self.platform.arch.as_str()))
             .build()
             .context("failed to describe the platform")?;
         self.target.manifest(name, &manifest, platform)
     }
+}
 
-    fn config(&self, layers: &[PlacedLayer], nonroot: bool) -> Result<serde_json::Value> {
-        let image = self.image;
-        let env = env(image, self.platform, nonroot);
-        let mut config = ConfigBuilder::default()
-            .cmd(vec!["/bin/bash".to_owned()])
-            .working_dir("/".to_owned());
-        if nonroot {
-            config = config
-                .user(image.user.uid.to_string())
-                .working_dir(image.user.home.to_string());
-        }
-        let created = jiff::Timestamp::from_second(i64::try_from(image.image.epoch)?)
-            .context("image.epoch is no time")?
-            .to_string();
-        let labels = [
-            ("org.opencontainers.image.title", image.image.title.as_str()),
-            (
-                "org.opencontainers.image.description",
-                &image.image.description,
-            ),
-            ("org.opencontainers.image.licenses", &image.image.licenses),
-            (
-                "org.opencontainers.image.version",
-                env!("CARGO_PKG_VERSION"),
-            ),
-            ("org.opencontainers.image.created", &created),
-        ];
-        let config = config
-            .env(
-                env.into_iter()
-                    .map(|(name, value)| format!("{name}={value}"))
-                    .collect::<Vec<_>>(),
-            )
-            .labels(HashMap::from(
-                labels.map(|(name, value)| (name.to_owned(), value.to_owned())),
-            ))
-            .build()
-            .context("failed to describe the image's configuration")?;
-        let diff_ids: Vec<String> = layers
-            .iter()
-            .map(|layer| format!("sha256:{}", layer.layer.diff_id))
-            .collect();
-        let rootfs = RootFsBuilder::default()
-            .typ("layers".to_owned())
-            .diff_ids(diff_ids)
-            .build();
-        let history = layers
-            .iter()
-            .map(|layer| {
-                HistoryBuilder::default()
-                    .created(created.clone())
-                    .created_by(layer.title.clone())
-                    .build()
-            })
-            .collect::<Result<Vec<_>, _>>()
-            .context("failed to describe the image's history")?;
-        let built = ImageConfigurationBuilder::default()
-            .created(created)
-            .architecture(self.arch())
-            .os(self.os())
-            .config(config)
-            .rootfs(rootfs.context("failed to describe the image's layers")?)
-            .history(history)
-            .build()
-            .context("failed to describe the image's configuration")?;
-        // Labels come from a hash map; through a JSON value their order is that of their names.
-        serde_json::to_value(&built).context("failed to serialize the image's configuration")
+/// The configuration of an image, or of its `-nonroot` twin.
+pub fn config(
+    image: &ImageToml,
+    platform: &Platform,
+    layers: &[PlacedLayer],
+    nonroot: bool,
+) -> Result<serde_json::Value> {
+    let env = env(image, platform, nonroot);
+    let mut config = ConfigBuilder::default()
+        .cmd(vec!["/bin/bash".to_owned()])
+        .working_dir("/".to_owned());
+    if nonroot {
+        config = config
+            .user(image.user.uid.to_string())
+            .working_dir(image.user.home.to_string());
     }
-
-    fn os(&self) -> Os {
-        Os::from(self.platform.os.as_str())
-    }
-
-    fn arch(&self) -> Arch {
-        Arch::from(self.platform.arch.as_str())
-    }
+    let created = created(image)?;
+    let config = config
+        .env(
+            env.into_iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect::<Vec<_>>(),
+        )
+        .labels(labels(image)?.into_iter().collect::<HashMap<_, _>>())
+        .build()
+        .context("failed to describe the image's configuration")?;
+    let diff_ids: Vec<String> = layers
+        .iter()
+        .map(|layer| format!("sha256:{}", layer.layer.diff_id))
+        .collect();
+    let rootfs = RootFsBuilder::default()
+        .typ("layers".to_owned())
+        .diff_ids(diff_ids)
+        .build();
+    let history = layers
+        .iter()
+        .map(|layer| {
+            HistoryBuilder::default()
+                .created(created.clone())
+                .created_by(layer.title.clone())
+                .build()
+        })
+        .collect::<Result<Vec<_>, _>>()
+        .context("failed to describe the image's history")?;
+    let built = ImageConfigurationBuilder::default()
+        .created(created)
+        .architecture(Arch::from(platform.arch.as_str()))
+        .os(Os::from(platform.os.as_str()))
+        .config(config)
+        .rootfs(rootfs.context("failed to describe the image's layers")?)
+        .history(history)
+        .build()
+        .context("failed to describe the image's configuration")?;
+    // Labels come from a hash map; through a JSON value their order is that of their names.
+    serde_json::to_value(&built).context("failed to serialize the image's configuration")
 }

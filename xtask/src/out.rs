@@ -8,8 +8,8 @@ use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::failure::usage;
-use crate::host;
 use crate::work::remove_tree;
+use crate::{host, sandbox};
 
 /// The file by which a folder is known to be one of ours.
 pub const MARKER: &str = "summary.json";
@@ -22,6 +22,9 @@ static BEGUN: Mutex<Vec<Utf8PathBuf>> = Mutex::new(Vec::new());
 pub fn clean_up_on_interrupt() -> Result<()> {
     ctrlc::set_handler(|| {
         host::stop_apart();
+        if let Err(error) = sandbox::stop_all() {
+            eprintln!("warning: {error:#}");
+        }
         let begun = BEGUN.lock().map(|begun| begun.clone()).unwrap_or_default();
         for partial in begun {
             if let Err(error) = remove_tree(&partial) {

@@ -12,6 +12,7 @@ use crate::artifact::{Artifact, BASE, Made, TOOLS};
 use crate::base::{self, Base};
 use crate::cli;
 use crate::common::{self, Common};
+use crate::engine::{self, Engine};
 use crate::failure::usage;
 use crate::image_toml::{ImageToml, Platform};
 use crate::matrix::{self, Times};
@@ -20,12 +21,13 @@ use crate::pack::{self, Pack};
 use crate::part::Part;
 use crate::progress::{Kind, Progress, Step};
 use crate::resolve::{GoMod, Package, Requirements, Resolver, What, by_go_mod};
+use crate::sandbox::Root;
 use crate::store::Store;
 use crate::tools;
 use crate::tree::Tree;
 use crate::warm::{COMMON, Warmer};
 use crate::work::{self, Key, Work, remove_tree};
-use crate::{host, toolchain, verifier_build};
+use crate::{toolchain, verifier_build};
 
 /// The folder of this workspace.
 pub fn workspace() -> Utf8PathBuf {
@@ -133,6 +135,8 @@ pub struct Settings {
     pub again: bool,
     /// Where packs of other runs are found.
     pub store: Store,
+    /// What runs commands in the image's tree.
+    pub engine: Engine,
 }
 
 impl Settings {
@@ -147,6 +151,7 @@ impl Settings {
             keep_going: false,
             again: false,
             store: Store::Nowhere,
+            engine: Engine::Native,
         }
     }
 }
@@ -193,18 +198,25 @@ pub struct ProviderPack {
 pub fn foundation(settings: Settings, progress: &mut Progress) -> Result<Foundation> {
     let image = ImageToml::read(&settings.image)?;
     let platform = Platform::host();
-    host::require_programs(&host::PROGRAMS)?;
     let work = Work::open()?;
-    let base = progress.step("base system", Kind::Network, |step| {
-        base::make(
-            &work,
-            &image,
-            &platform,
-            &settings.store,
-            settings.offline,
-            step,
-        )
-    })?;
+    let base = if settings.engine == Engine::Here {
+        Base::around()?
+    } else {
+        engine::require(settings.engine)?;
+        progress.step("base system", Kind::Network, |step| {
+            let Settings { store, offline, .. } = &settings;
+            base::make(&work, &image, &platform, store, *offline, step)
+        })?
+    };
+    let engine = match &base.layer {
+        None => Root::Here,
+        Some(layer) if settings.engine == Engine::Docker => {
+            progress.step("base system into Docker", Kind::Local, |_| {
+                engine::load_tree(layer, &platform)
+            })?
+        }
+        Some(_) => Root::Folder(base.root.clone()),
+    };
     let go = progress.step(format!("Go {}", image.go.version), Kind::Network, |_| {
         toolchain::make(&work, &image, &platform, settings.offline)
     })?;
@@ -213,6 +225,7 @@ pub fn foundation(settings: Settings, progress: &mut Progress) -> Result<Foundat
     })?;
     let tree = Tree {
         root: base.root.clone(),
+        engine,
         go,
         image,
         platform,
@@ -234,8 +247,11 @@ impl Foundation {
     }
 
     /// The pack of the base system.
-    pub fn base(&self) -> Made {
-        Made::base(self.base.key.clone(), &self.tree.platform, &self.base.layer)
+    pub fn base(&self) -> Result<Made> {
+        let layer = self.base.layer.as_ref();
+        let layer = layer.context("the container around this process is no pack")?;
+        let key = self.base.key.clone();
+        Ok(Made::base(key, &self.tree.platform, layer))
     }
 
     /// Makes the pack of Go, the tools and the verifier.

@@ -1,21 +1,23 @@
-//! Runs commands in the image's own tree, with bubblewrap.
+//! Runs commands in the image's own tree: with bubblewrap, in containers of Docker, or in the container that this
+//! process is in.
 //!
-//! The tree is mounted read-only unless that is asked for; what a command may write to, whether it has a network and as whom it runs stand in
-//! its [`Sandbox`]. No variable of the build machine comes in, except those that a fetch needs (proxies, module proxy
+//! The tree is mounted read-only unless that is asked for; what a command may write to, whether it has a network and
+//! as whom it runs stand in its [`Sandbox`]. No variable of the build machine comes in, except those that a fetch needs (proxies, module proxy
 //! settings, the trust store), and those for the fetch alone.
 
+mod bubblewrap;
+mod docker;
+mod here;
+
+pub use docker::stop_all;
+
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read as _};
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
-
-use crate::{host, in_root};
-
-/// Folders of every tree that bubblewrap mounts something on.
-const MOUNT_POINTS: [&str; 5] = ["dev", "proc", "run", "sys", "tmp"];
 
 /// Variables of the build machine that a fetch takes over.
 const FETCH_VARIABLES: [&str; 14] = [
@@ -61,10 +63,31 @@ struct Mount {
     writable: bool,
 }
 
+/// Where the tree is, which decides what runs commands in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Root {
+    /// In this folder: bubblewrap.
+    Folder(Utf8PathBuf),
+    /// An image of the local Docker, by name: a container for each command.
+    Docker(String),
+    /// Around this process, which is in a container: nothing but the process itself.
+    Here,
+}
+
+impl std::fmt::Display for Root {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Folder(folder) => folder.fmt(f),
+            Self::Docker(image) => write!(f, "a container of {image}"),
+            Self::Here => f.write_str("this container"),
+        }
+    }
+}
+
 /// A tree, what is mounted in it, and the environment of the commands run there.
 #[derive(Debug, Clone)]
 pub struct Sandbox {
-    root: Utf8PathBuf,
+    root: Root,
     root_is_writable: bool,
     mounts: Vec<Mount>,
     env: BTreeMap<String, String>,
@@ -87,8 +110,13 @@ pub struct Done {
 impl Sandbox {
     /// Commands in the tree `root`, as root, in `/`, without network.
     pub fn new(root: &Utf8Path) -> Self {
+        Self::of(Root::Folder(root.to_owned()))
+    }
+
+    /// Commands in the tree `root`, as root, in `/`, without network.
+    pub fn of(root: Root) -> Self {
         Self {
-            root: root.to_owned(),
+            root,
             root_is_writable: false,
             mounts: Vec::new(),
             env: BTreeMap::new(),
@@ -205,21 +233,16 @@ impl Sandbox {
         scan: impl FnOnce(&mut dyn BufRead) -> Result<T> + Send,
     ) -> Result<(ExitStatus, String, T)> {
         let context = || format!("failed to run {} in {}", arguments.join(" "), self.root);
+        if let Root::Docker(image) = &self.root {
+            return docker::run(self, image, arguments, scan).with_context(context);
+        }
         let mut command = self.command(arguments)?;
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().with_context(context)?;
         let streams = take_streams(&mut child);
         let (mut stdout, stderr) = streams.with_context(context)?;
         let (text, scanned) = thread::scope(|scope| {
-            let scanning = scope.spawn(|| {
-                let mut stderr = BufReader::with_capacity(1 << 16, stderr);
-                let scanned = scan(&mut stderr);
-                // What `scan` left unread must not block the command.
-                std::io::copy(&mut stderr, &mut std::io::sink())
-                    .map(|_| ())
-                    .map_err(anyhow::Error::from)
-                    .and(scanned)
-            });
+            let scanning = scope.spawn(|| scan_all(stderr, scan));
             let mut text = String::new();
             let read = stdout.read_to_string(&mut text);
             (read.map(|_| text), scanning.join())
@@ -244,106 +267,32 @@ impl Sandbox {
             .with_context(|| format!("failed to run {} in {}", arguments.join(" "), self.root))
     }
 
-    fn command(&self, arguments: &[&str]) -> Result<Command> {
-        self.make_mount_points()?;
-        let mut bwrap = host::command("bwrap");
-        bwrap.args([
-            "--die-with-parent",
-            "--unshare-ipc",
-            "--unshare-pid",
-            "--unshare-uts",
-            "--unshare-cgroup-try",
-            // Without a process of bubblewrap's own in between, whose children's CPU time would be lost.
-            "--as-pid-1",
-        ]);
-        if !self.network {
-            bwrap.arg("--unshare-net");
-        }
-        let root = host::is_root();
-        if !root {
-            let id = match self.user {
-                User::Root => 0,
-                User::Id(id) => id,
-            };
-            bwrap
-                .arg("--unshare-user")
-                .args(["--uid", &id.to_string(), "--gid", &id.to_string()]);
-        }
-        let bind = |writable| if writable { "--bind" } else { "--ro-bind" };
-        bwrap.args([
-            "--clearenv",
-            bind(self.root_is_writable),
-            self.root.as_str(),
-            "/",
-        ]);
-        bwrap.args([
-            "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/run", "--perms", "1777", "--tmpfs",
-            "/tmp",
-        ]);
-        for mount in &self.mounts {
-            bwrap.args([
-                bind(mount.writable),
-                mount.source.as_str(),
-                mount.target.as_str(),
-            ]);
-        }
-        for (name, value) in &self.env {
-            bwrap.args(["--setenv", name, value]);
-        }
-        bwrap.args(["--chdir", self.folder.as_str()]);
-        match self.user {
-            User::Id(id) if root => {
-                bwrap.args([
-                    "--cap-add",
-                    "CAP_SETUID",
-                    "--cap-add",
-                    "CAP_SETGID",
-                    "--",
-                    "/usr/bin/setpriv",
-                ]);
-                bwrap.args([
-                    &format!("--reuid={id}"),
-                    &format!("--regid={id}"),
-                    "--clear-groups",
-                    "--",
-                ]);
-            }
-            _ => {
-                bwrap.arg("--");
-            }
-        }
-        bwrap.args(arguments);
-        Ok(bwrap)
+    /// What is mounted, each place once: a later mount hides an earlier one.
+    fn mounts(&self) -> impl Iterator<Item = &Mount> {
+        self.mounts.iter().enumerate().filter_map(|(index, mount)| {
+            let later = &self.mounts[index + 1..];
+            let is_hidden = later.iter().any(|other| other.target == mount.target);
+            (!is_hidden).then_some(mount)
+        })
     }
 
-    /// The tree is mounted read-only, so bubblewrap cannot make what is to be mounted on.
-    fn make_mount_points(&self) -> Result<()> {
-        let resolve = |path: &str| in_root::resolve(self.root.as_std_path(), path.as_ref());
-        for folder in MOUNT_POINTS {
-            fs_err::create_dir_all(resolve(folder)?)?;
+    fn command(&self, arguments: &[&str]) -> Result<Command> {
+        match &self.root {
+            Root::Folder(folder) => bubblewrap::command(self, folder, arguments),
+            Root::Here => here::command(self, arguments),
+            Root::Docker(_) => bail!("what a container says cannot be passed through"),
         }
-        for mount in &self.mounts {
-            if MOUNT_POINTS
-                .iter()
-                .any(|temporary| mount.target.starts_with(format!("/{temporary}")))
-            {
-                continue;
-            }
-            let point = resolve(mount.target.as_str())?;
-            if point.exists() {
-                continue;
-            }
-            if mount.source.is_dir() {
-                fs_err::create_dir_all(point)?;
-            } else {
-                if let Some(folder) = point.parent() {
-                    fs_err::create_dir_all(folder)?;
-                }
-                fs_err::write(point, "")?;
-            }
-        }
-        Ok(())
     }
+}
+
+/// Gives `stderr` to `scan`, and reads what that left: it must not block the command.
+fn scan_all<T>(stderr: impl Read, scan: impl FnOnce(&mut dyn BufRead) -> Result<T>) -> Result<T> {
+    let mut stderr = BufReader::with_capacity(1 << 16, stderr);
+    let scanned = scan(&mut stderr);
+    std::io::copy(&mut stderr, &mut std::io::sink())
+        .map(|_| ())
+        .map_err(anyhow::Error::from)
+        .and(scanned)
 }
 
 fn take_streams(

@@ -6,7 +6,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::image_toml::{ImageToml, Platform};
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Root, Sandbox};
 
 /// Where the source is mounted when caches are made.
 pub const SOURCE: &str = "/source";
@@ -20,6 +20,8 @@ pub const SCRATCH: &str = "/scratch";
 pub struct Tree {
     /// The base system's root.
     pub root: Utf8PathBuf,
+    /// What runs commands in it.
+    pub engine: Root,
     /// Go's distribution.
     pub go: Utf8PathBuf,
     /// The image's settings.
@@ -31,7 +33,7 @@ pub struct Tree {
 impl Tree {
     /// Commands in the tree, with the environment of the image; `scratch` is theirs to write to.
     pub fn sandbox(&self, scratch: &Utf8Path) -> Sandbox {
-        Sandbox::new(&self.root)
+        Sandbox::of(self.engine.clone())
             .read_only(&self.go, &self.image.go.goroot)
             .writable(scratch, SCRATCH)
             .env(&self.image.env)

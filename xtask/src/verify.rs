@@ -12,7 +12,7 @@ use crate::image_toml::{ImageToml, Platform};
 use crate::kept_layer::KeptLayer;
 use crate::progress::Step;
 use crate::root_fs;
-use crate::sandbox::{Sandbox, User};
+use crate::sandbox::{Root, Sandbox, User};
 use crate::tree::ELSEWHERE;
 use crate::warm::VERIFIER;
 use crate::work::{self, Key, Work};
@@ -39,12 +39,20 @@ pub struct Inputs<'a> {
     pub modules: Vec<&'a Utf8Path>,
 }
 
-/// Unpacks an image and measures modules in it; a report of the same inputs is kept.
+/// The image that is measured.
+#[derive(Debug)]
+pub struct Measured<'a> {
+    /// Its layers.
+    pub layers: &'a [KeptLayer],
+    /// What runs commands in it; where nothing does yet, it is unpacked.
+    pub loaded: Option<Root>,
+}
+
+/// Measures modules in an image; a report of the same inputs is kept.
 pub fn run(
     work: &Work,
-    image: &ImageToml,
-    platform: &Platform,
-    layers: &[KeptLayer],
+    (image, platform): (&ImageToml, &Platform),
+    measured: Measured<'_>,
     source: &Utf8Path,
     inputs: &Inputs<'_>,
     step: &Step,
@@ -52,8 +60,13 @@ pub fn run(
     let key = Key::of(inputs)?;
     let folder = work.keep("report", &key, |folder| {
         let unpacked = work.scratch("verify")?;
-        step.detail("unpacking");
-        root_fs::unpack(layers, unpacked.path())?;
+        let root = if let Some(root) = measured.loaded {
+            root
+        } else {
+            step.detail("unpacking");
+            root_fs::unpack(measured.layers, unpacked.path())?;
+            Root::Folder(unpacked.path().to_owned())
+        };
         step.detail("measuring");
         let mut arguments = vec![
             VERIFIER,
@@ -68,7 +81,7 @@ pub fn run(
         for module in &inputs.modules {
             arguments.extend(["--module", module.as_str()]);
         }
-        let done = in_image(unpacked.path(), image, platform)
+        let done = in_image(root, image, platform)
             .read_only(source, ELSEWHERE)
             .run(&arguments)?;
         if !done.status.success() {
@@ -88,8 +101,8 @@ pub fn run(
 const REPORT: &str = "report.json";
 
 /// Commands in an unpacked image as a pod with a read-only root runs them.
-pub fn in_image(root: &Utf8Path, image: &ImageToml, platform: &Platform) -> Sandbox {
-    Sandbox::new(root)
+pub fn in_image(root: Root, image: &ImageToml, platform: &Platform) -> Sandbox {
+    Sandbox::of(root)
         .env(crate::oci::env(image, platform, true))
         .env([("HOME", "/tmp")])
         .user(User::Id(image.user.uid))

@@ -4,14 +4,17 @@ use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::artifact::Made;
+use crate::docker::{self, Loadable};
+use crate::engine::Engine;
 use crate::failure::gate;
 use crate::kept_layer::KeptLayer;
 use crate::layer::{self, Compression, Layer};
 use crate::layout_writer::LayoutWriter;
-use crate::oci::{self, Place, PlacedLayer};
+use crate::oci::{self, NONROOT, Place, PlacedLayer};
 use crate::out::{MARKER, Out};
 use crate::pipeline::{self, CommonPack, Foundation, ProviderPack};
 use crate::progress::{Kind, Progress};
+use crate::sandbox::Root;
 use crate::summary::Summary;
 use crate::tree::Tree;
 use crate::variants::{self, PlacedPack};
@@ -22,6 +25,9 @@ use crate::{cli, kept_layer, verify};
 const LATEST: &str = "latest";
 /// The variant whose layers and environment are measured.
 const MEASURED: &str = "latest-nonroot";
+
+/// What Docker calls the image.
+const IN_DOCKER: &str = "iac-runner-base";
 
 /// Builds the image and prints its summary.
 pub fn run(flags: &cli::BaseImage) -> Result<()> {
@@ -65,29 +71,7 @@ pub fn run(flags: &cli::BaseImage) -> Result<()> {
         layout.finish()?;
         Ok(written)
     })?;
-    let report = progress.step("verify", Kind::Local, |step| {
-        let layers = local(&variants[0].1)?;
-        let inputs = verify::Inputs {
-            layers: layers.iter().map(|kept| kept.layer.diff_id).collect(),
-            env: oci::env(&foundation.tree.image, &foundation.tree.platform, true),
-            packs: packs.iter().map(|pack| &pack.key).collect(),
-            modules: packs
-                .iter()
-                .flat_map(|pack| &pack.pack.manifest.modules)
-                .map(|module| module.path.as_path())
-                .collect(),
-        };
-        let tree = &foundation.tree;
-        verify::run(
-            &foundation.work,
-            &tree.image,
-            &tree.platform,
-            &layers,
-            &source,
-            &inputs,
-            step,
-        )
-    })?;
+    let report = measure(&foundation, &variants[0], &packs, &source, &mut progress)?;
     let measured = written.iter().find(|variant| variant.name == MEASURED);
     let measured = measured.context("the layout holds the image that was measured")?;
     let report = report.of_image(measured.into())?;
@@ -106,6 +90,11 @@ pub fn run(flags: &cli::BaseImage) -> Result<()> {
     )?;
     fs_err::write(partial.join(MARKER), serde_json::to_vec_pretty(&summary)?)?;
     out.complete()?;
+    if flags.build.engine == Engine::Docker {
+        eprintln!(
+            "Docker has the image as {IN_DOCKER}:latest, and its twin as {IN_DOCKER}:{MEASURED}"
+        );
+    }
     if flags.json {
         println!("{}", serde_json::to_string_pretty(&summary)?);
     } else {
@@ -129,6 +118,61 @@ pub fn run(flags: &cli::BaseImage) -> Result<()> {
     Ok(())
 }
 
+/// Runs the verifier in the image, where the engine has it.
+fn measure(
+    foundation: &Foundation,
+    image: &(String, Vec<PlacedLayer>),
+    packs: &[ProviderPack],
+    source: &Utf8Path,
+    progress: &mut Progress,
+) -> Result<verify::Report> {
+    let tree = &foundation.tree;
+    let layers = local(&image.1)?;
+    let loaded = match &tree.engine {
+        Root::Docker(_) => Some(progress.step("image into Docker", Kind::Local, |_| {
+            load(foundation, image, &layers)
+        })?),
+        Root::Folder(_) | Root::Here => None,
+    };
+    progress.step("verify", Kind::Local, |step| {
+        let inputs = verify::Inputs {
+            layers: layers.iter().map(|kept| kept.layer.diff_id).collect(),
+            env: oci::env(&tree.image, &tree.platform, true),
+            packs: packs.iter().map(|pack| &pack.key).collect(),
+            modules: packs
+                .iter()
+                .flat_map(|pack| &pack.pack.manifest.modules)
+                .map(|module| module.path.as_path())
+                .collect(),
+        };
+        let image = verify::Measured {
+            layers: &layers,
+            loaded,
+        };
+        let settings = (&tree.image, &tree.platform);
+        verify::run(&foundation.work, settings, image, source, &inputs, step)
+    })
+}
+
+/// Hands Docker the image and its twin; what runs commands in the twin.
+fn load(
+    foundation: &Foundation,
+    (name, placed): &(String, Vec<PlacedLayer>),
+    layers: &[KeptLayer],
+) -> Result<Root> {
+    let tree = &foundation.tree;
+    let loadable = |nonroot: bool| -> Result<Loadable<'_>> {
+        let twin = if nonroot { NONROOT } else { "" };
+        Ok(Loadable {
+            name: format!("{IN_DOCKER}:{name}{twin}"),
+            config: oci::config(&tree.image, &tree.platform, placed, nonroot)?,
+            layers: layers.iter().collect(),
+        })
+    };
+    docker::load(&[loadable(false)?, loadable(true)?])?;
+    Ok(Root::Docker(format!("{IN_DOCKER}:{MEASURED}")))
+}
+
 /// All packs of the image, their layers under the wanted compression; packs are made with zstd.
 fn made(
     foundation: &Foundation,
@@ -139,7 +183,7 @@ fn made(
 ) -> Result<Vec<PlacedPack>> {
     let platform = &foundation.tree.platform;
     let mut made = vec![
-        foundation.base(),
+        foundation.base()?,
         tools,
         Made::common(common.key.clone(), platform, &common.pack),
     ];

@@ -59,7 +59,7 @@ pub fn run(source: &cli::Source, providers: &[String], json: bool) -> Result<()>
     let ours = progress.step("measure ours", Kind::Local, |_| {
         let scratch = foundation.work.scratch("ours")?;
         let packs = || std::iter::once(&common.pack).chain(packs.iter().map(|pack| &pack.pack));
-        let below = [foundation.base(), tools];
+        let below = [foundation.base()?, tools];
         let layers: Vec<_> = below
             .iter()
             .flat_map(Made::layers)

@@ -66,7 +66,7 @@ pub fn run(flags: &cli::Warm) -> Result<()> {
     let foundation = pipeline::foundation(settings, &mut progress)?;
     let mut packs = Vec::new();
     if wanted.shared.contains(&BASE) {
-        packs.push(foundation.base());
+        packs.push(foundation.base()?);
     }
     if wanted.shared.contains(&TOOLS) {
         packs.push(foundation.tools(&mut progress)?);

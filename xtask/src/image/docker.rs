@@ -3,7 +3,6 @@
 
 use std::io::{self, BufReader, Read};
 use std::pin::Pin;
-use std::time::Duration;
 
 use anyhow::{Context as _, Error, Result};
 use bollard::Docker;
@@ -17,21 +16,16 @@ use tokio::runtime::Runtime;
 
 use super::layout::Layout;
 use super::{Image, Layer, read};
+use crate::docker;
 use crate::failure::{corrupt, usage};
 use crate::image_toml::Platform;
 use crate::in_root;
 use crate::work::check_file;
 
-/// Docker before 25 writes the whole archive to its disk before it sends the first byte.
-const PATIENCE: Duration = Duration::from_secs(3600);
-
 /// Takes the image `name` to the folder `archive`, and reads it there.
 pub fn fetch(name: &str, archive: &Utf8Path, platform: &Platform) -> Result<Image> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("failed to start what speaks to Docker")?;
-    let docker = runtime.block_on(connect(name))?;
+    let runtime = docker::runtime()?;
+    let docker = runtime.block_on(connect_to(name))?;
     let stream = docker.export_image(name).map_err(io::Error::other);
     let received = Received {
         runtime: &runtime,
@@ -43,11 +37,8 @@ pub fn fetch(name: &str, archive: &Utf8Path, platform: &Platform) -> Result<Imag
     open(archive, platform).with_context(|| format!("Docker's archive of {name} cannot be read"))
 }
 
-async fn connect(name: &str) -> Result<Docker> {
-    const REACH: &str = "failed to reach Docker; check that its daemon runs (`docker info`), or name it with DOCKER_HOST";
-    let docker = Docker::connect_with_defaults().context(REACH)?;
-    let docker = docker.with_timeout(PATIENCE).negotiate_version().await;
-    let docker = docker.context(REACH)?;
+async fn connect_to(name: &str) -> Result<Docker> {
+    let docker = docker::connect().await?;
     match docker.inspect_image(name).await {
         Ok(_) => Ok(docker),
         Err(bollard::errors::Error::DockerResponseServerError {
@@ -55,7 +46,7 @@ async fn connect(name: &str) -> Result<Docker> {
         }) => Err(usage(format!(
             "Docker has no image {name}; `docker images` lists those it has"
         ))),
-        Err(error) => Err(Error::from(error).context(REACH)),
+        Err(error) => Err(Error::from(error).context(docker::REACH)),
     }
 }
 

@@ -1,0 +1,150 @@
+//! `cargo xtask docker-context`: an image taken apart into a build context, for those who build with Docker.
+//!
+//! The layers are linked, not copied, as archives that `ADD` unpacks; the Dockerfile adds exactly those, and takes
+//! environment, user and labels from the image itself. Nothing is built, and nothing but the layout is read.
+
+use anyhow::{Context as _, Result};
+use camino::Utf8PathBuf;
+use oci_spec::image::ImageConfiguration;
+
+use crate::cli;
+use crate::dockerfile::{self, Settings};
+use crate::failure::usage;
+use crate::image::Image;
+use crate::image::layout::{self, Layout};
+use crate::image_toml::Platform;
+use crate::layer::Compression;
+use crate::layer_names::Holds;
+use crate::oci::NONROOT;
+use crate::out::Out;
+use crate::work::link_or_copy;
+
+/// By which a context of ours is known.
+const MARKERS: [&str; 2] = ["Dockerfile", "tools.tar"];
+
+/// Writes the context.
+pub fn run(flags: &cli::DockerContext) -> Result<()> {
+    let place = std::path::absolute(&flags.out)?;
+    let place = Utf8PathBuf::from_path_buf(place)
+        .map_err(|path| anyhow::anyhow!("{} is not UTF-8", path.display()))?;
+    let out = Out::of(&place, "a build context", &MARKERS)?;
+    let platform = Platform::host();
+    let layout = Layout::open(&flags.image)?;
+    let descriptor = layout.find(flags.tag.as_deref(), &platform)?;
+    let name = layout::name(descriptor).unwrap_or_default().to_owned();
+    if name.ends_with(NONROOT) {
+        return Err(usage(format!(
+            "{name} is a twin, which the Dockerfile makes of its image; name the image with --tag"
+        )));
+    }
+    let image = Image::fetch(&layout, descriptor, &platform)?;
+    let twin = layout.find(Some(&format!("{name}{NONROOT}")), &platform)?;
+    let twin = Image::fetch(&layout, twin, &platform)?;
+    let parts = parts(&image.config)
+        .with_context(|| format!("{name} in {} cannot be taken apart", flags.image))?;
+
+    let folder = out.begin()?;
+    for (holds, layer) in parts.iter().zip(&image.layers) {
+        let archive = folder.join(holds.archive());
+        if let Some(parent) = archive.parent() {
+            fs_err::create_dir_all(parent)?;
+        }
+        link_or_copy(&layer.blob, &archive)?;
+    }
+    let packs: Vec<Holds> = parts
+        .into_iter()
+        .filter(|holds| !matches!(holds, Holds::Base | Holds::Tools))
+        .collect();
+    let text = dockerfile::merged(&settings(&image, &twin)?, &packs);
+    fs_err::write(folder.join("Dockerfile"), text)?;
+    out.complete()?;
+    println!("build it with: docker build --tag iac-runner-base {place}");
+    if image
+        .layers
+        .iter()
+        .any(|layer| layer.compression == Some(Compression::Zstd))
+    {
+        println!(
+            "Docker before version 23 reads no zstd; for it, make the image with `base-image --compression gzip`"
+        );
+    }
+    Ok(())
+}
+
+/// What each layer holds, by the history.
+fn parts(config: &ImageConfiguration) -> Result<Vec<Holds>> {
+    let layers = config.rootfs().diff_ids().len();
+    let history = config.history().iter().flatten();
+    let names: Vec<&str> = history
+        .filter(|entry| entry.empty_layer() != Some(true))
+        .filter_map(|entry| entry.created_by().as_deref())
+        .collect();
+    let parts: Option<Vec<Holds>> = names.iter().map(|name| Holds::parse(name)).collect();
+    match parts {
+        Some(parts) if parts.len() == layers && parts.starts_with(&[Holds::Base, Holds::Tools]) => {
+            Ok(parts)
+        }
+        _ => Err(usage(
+            "its history does not tell what its layers hold; name an image that `base-image` made",
+        )),
+    }
+}
+
+fn settings(image: &Image, twin: &Image) -> Result<Settings> {
+    let env = |image: &Image| {
+        image
+            .env()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
+    };
+    let user = twin.config.config().as_ref();
+    let user = user.and_then(|config| config.user().as_deref());
+    let uid = user
+        .and_then(|user| user.parse().ok())
+        .with_context(|| format!("the twin of the image names no user ID, but {user:?}"))?;
+    let labels = image.config.config().as_ref();
+    let labels = labels.and_then(|config| config.labels().clone());
+    Ok(Settings {
+        env: env(image),
+        nonroot_env: env(twin),
+        uid,
+        labels: labels.into_iter().flatten().collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(names: &[&str], layers: usize) -> ImageConfiguration {
+        let history: Vec<_> = names
+            .iter()
+            .map(|name| serde_json::json!({"created_by": name}))
+            .collect();
+        let config = serde_json::json!({
+            "os": "linux", "architecture": "amd64", "history": history,
+            "rootfs": {"type": "layers", "diff_ids": vec!["sha256:0"; layers]},
+        });
+        serde_json::from_value(config).unwrap()
+    }
+
+    #[test]
+    fn the_history_tells_what_the_layers_hold() {
+        let ours = [
+            "base system",
+            "Go, Pulumi, OpenTofu, verifier",
+            "caches that all providers share",
+            "civo: executables",
+        ];
+        let found = parts(&config(&ours, 4)).unwrap();
+        let archives: Vec<_> = found.iter().map(Holds::archive).collect();
+        assert_eq!(
+            archives[2..],
+            ["packs/common/caches.tar", "packs/civo/executables.tar"]
+        );
+        for (names, layers) in [(&ours[..], 3), (&ours[1..], 3), (&["RUN make"][..], 1)] {
+            let said = parts(&config(names, layers)).unwrap_err().to_string();
+            assert!(said.contains("base-image"), "{said}");
+        }
+    }
+}
