@@ -150,9 +150,12 @@ pub struct Warm {
     /// Take packs from here instead of making them anew, where their inputs are the same: a repository, or a folder
     #[arg(long, value_name = "HOST/REPO|DIR")]
     pub from: Option<String>,
-    /// Push the packs to this repository
-    #[arg(long, value_name = "HOST/REPO")]
+    /// Put the packs here: into a repository, or as archives into a folder
+    #[arg(long, value_name = "HOST/REPO|DIR")]
     pub push: Option<String>,
+    /// Name the pushed packs by this run, too, so that `assemble --run` finds them
+    #[arg(long, value_name = "NAME", requires = "push")]
+    pub run: Option<String>,
     /// Speak plain HTTP with the registry
     #[arg(long)]
     pub insecure: bool,
@@ -165,8 +168,14 @@ pub struct Warm {
 #[derive(Debug, Args)]
 pub struct Assemble {
     /// Packs: folders or archives that `warm` wrote, or HOST/REPO:TAG of packs that it pushed
-    #[arg(value_name = "PACK", required = true)]
+    #[arg(value_name = "PACK", required_unless_present = "from")]
     pub packs: Vec<String>,
+    /// Take all packs of a run: those with --run in a repository, or all archives of a folder
+    #[arg(long, value_name = "HOST/REPO|DIR")]
+    pub from: Option<String>,
+    /// The run, as `warm --run` named it
+    #[arg(long, value_name = "NAME", requires = "from")]
+    pub run: Option<String>,
     /// Write an OCI image layout
     #[arg(long, value_name = "DIR", required_unless_present = "push")]
     pub out: Option<Utf8PathBuf>,

@@ -1,7 +1,6 @@
 //! Images and packs in a repository. A tag is written last, when everything that it leads to is there.
 
 use anyhow::{Context as _, Result};
-use camino::Utf8Path;
 use gocache::Sha256Hash;
 use oci_client::Reference;
 use oci_spec::image::{Descriptor, ImageManifest, MediaType, Platform as OciPlatform};
@@ -113,15 +112,4 @@ impl Target for RegistryTarget<'_> {
         self.registry
             .push_manifest(&json, &MediaType::ImageManifest, name)
     }
-}
-
-/// Pushes everything that the layout in `folder` names, each under its own name.
-pub fn push_all(target: &RegistryTarget<'_>, folder: &Utf8Path) -> Result<()> {
-    let layout = Layout::open(folder)?;
-    for descriptor in layout.manifests() {
-        let name = crate::image::layout::name(descriptor)
-            .with_context(|| format!("{folder} names an image without a tag"))?;
-        target.push(&layout, descriptor, name)?;
-    }
-    Ok(())
 }

@@ -122,6 +122,39 @@ impl Store {
         }
     }
 
+    /// Names of all packs of `run`, as they are given to `assemble`.
+    pub fn packs_of(&self, run: Option<&str>, work: &Work, step: &Step) -> Result<Vec<String>> {
+        let names = match self {
+            Self::Nowhere => Vec::new(),
+            Self::Folder(folder) => pack_file::all_in(folder)?
+                .into_iter()
+                .map(Utf8PathBuf::into_string)
+                .collect(),
+            Self::Repository {
+                repository,
+                insecure,
+                ..
+            } => {
+                let run = run.ok_or_else(|| {
+                    usage(format!(
+                        "{self} holds the packs of all runs; say with --run which are meant"
+                    ))
+                })?;
+                let registry = Registry::open(repository, *insecure, work.shared("blobs")?, step)?;
+                let prefix = run_tag(run, "");
+                let tags = registry.tags()?.into_iter();
+                let of_run = tags.filter(|tag| tag.starts_with(&prefix));
+                of_run.map(|tag| format!("{self}:{tag}")).collect()
+            }
+        };
+        if names.is_empty() {
+            return Err(usage(format!(
+                "{self} holds no packs of this run; `cargo xtask warm --push` puts them there"
+            )));
+        }
+        Ok(names)
+    }
+
     /// Content that came from a registry so far.
     pub fn received_bytes(&self) -> u64 {
         match self {
@@ -129,6 +162,11 @@ impl Store {
             Self::Nowhere | Self::Folder(_) => 0,
         }
     }
+}
+
+/// The tag under which the pack `name` of a run is found.
+pub fn run_tag(run: &str, name: &str) -> String {
+    format!("run-{run}-{name}")
 }
 
 impl fmt::Display for Store {

@@ -17,6 +17,7 @@ use crate::out::Out;
 use crate::pipeline;
 use crate::progress::{Kind, Progress, human_bytes};
 use crate::registry_target::RegistryTarget;
+use crate::store::Store;
 use crate::summary;
 use crate::variants::{self, PlacedPack};
 use crate::work::Work;
@@ -44,7 +45,12 @@ pub fn run(flags: &cli::Assemble) -> Result<()> {
     let assembled = progress.step("assemble", Kind::Local, |step| {
         let mut given = GivenPacks::new(&work, flags.insecure, step);
         let mut packs = Vec::new();
-        for name in &flags.packs {
+        let store = Store::parse(flags.from.as_deref(), flags.insecure)?;
+        let of_run = match &store {
+            Store::Nowhere => Vec::new(),
+            _ => store.packs_of(flags.run.as_deref(), &work, step)?,
+        };
+        for name in flags.packs.iter().chain(&of_run) {
             given.each(name, |artifact, place| {
                 let place =
                     place.filter(|place| out.is_none() && is_reachable(place, push.as_ref()));

@@ -7,17 +7,19 @@ use serde::{Deserialize, Serialize};
 use crate::artifact::{BASE, Made, TOOLS};
 use crate::cli;
 use crate::failure::usage;
+use crate::image::layout::Layout;
 use crate::layer::Layer;
 use crate::layout_writer::LayoutWriter;
 use crate::matrix::{self, Times};
 use crate::out::Out;
 use crate::pack_file;
 use crate::part::{Part, Share};
-use crate::pipeline::{self, Foundation};
-use crate::progress::{Kind, Progress, human_bytes};
-use crate::registry_target::{RegistryTarget, push_all};
-use crate::store::Store;
+use crate::pipeline;
+use crate::progress::{Kind, Progress, Step, human_bytes};
+use crate::registry_target::RegistryTarget;
+use crate::store::{Store, run_tag};
 use crate::warm::COMMON;
+use crate::work::Work;
 
 /// Packs that are no provider's, in the order in which they build on each other.
 const SHARED: [&str; 3] = [BASE, TOOLS, COMMON];
@@ -52,11 +54,7 @@ pub fn run(flags: &cli::Warm) -> Result<()> {
     let source = pipeline::source(&flags.build.source)?;
     let mut settings = flags.build.settings(source.clone());
     settings.store = Store::parse(flags.from.as_deref(), flags.insecure)?;
-    let push = flags
-        .push
-        .as_deref()
-        .map(crate::image::reference::repository)
-        .transpose()?;
+    let push = Store::parse(flags.push.as_deref(), flags.insecure)?;
     let wanted = Wanted::parse(&flags.providers, flags.part)?;
     let modules = pipeline::discover(&source)?.modules;
     let providers = pipeline::select(&modules, &wanted.providers)?;
@@ -94,15 +92,9 @@ pub fn run(flags: &cli::Warm) -> Result<()> {
         progress.step("write", Kind::Local, |_| out.write(&packs))?;
     }
     let mut moved_bytes = foundation.store().received_bytes();
-    if let Some(repository) = &push {
-        moved_bytes += push_packs(
-            &foundation,
-            repository,
-            &packs,
-            flags.insecure,
-            &mut progress,
-        )?;
-    }
+    moved_bytes += progress.step("push", Kind::Network, |step| {
+        put(&foundation.work, &push, flags.run.as_deref(), &packs, step)
+    })?;
     let warmed = Warmed {
         packs: packs.iter().map(WarmedPack::from).collect(),
         moved_bytes,
@@ -184,11 +176,7 @@ impl Destination {
 
     fn write(&self, packs: &[Made]) -> Result<()> {
         let folder = self.folder.begin()?;
-        let mut layout = LayoutWriter::create(folder)?;
-        for pack in packs {
-            pack.write(&mut layout)?;
-        }
-        layout.finish()?;
+        write_layout(folder, packs)?;
         match &self.archive {
             None => self.folder.complete(),
             Some(archive) => pack_file::archive(folder, archive),
@@ -196,32 +184,44 @@ impl Destination {
     }
 }
 
-fn push_packs(
-    foundation: &Foundation,
-    repository: &oci_client::Reference,
-    packs: &[Made],
-    insecure: bool,
-    progress: &mut Progress,
-) -> Result<u64> {
-    let work = &foundation.work;
-    let moved = progress.step("push", Kind::Network, |step| {
-        let scratch = work.scratch("push")?;
-        let mut layout = LayoutWriter::create(scratch.path())?;
-        for pack in packs {
-            pack.write(&mut layout)?;
+/// Puts packs where other jobs find them; bytes that went to a registry and came from it.
+fn put(work: &Work, store: &Store, run: Option<&str>, packs: &[Made], step: &Step) -> Result<u64> {
+    match store {
+        Store::Nowhere => Ok(0),
+        Store::Folder(folder) => {
+            for pack in packs {
+                let archive = folder.join(format!("{}.tar", pack.config.name));
+                Destination::at(&archive)?.write(std::slice::from_ref(pack))?;
+            }
+            Ok(0)
         }
-        layout.finish()?;
-        let target = RegistryTarget::open(repository, insecure, work, step)?;
-        push_all(&target, scratch.path())?;
-        Ok(target.moved())
-    })?;
-    eprintln!(
-        "pushed to {}/{}: {} sent",
-        repository.registry(),
-        repository.repository(),
-        human_bytes(moved.sent_bytes)
-    );
-    Ok(moved.sent_bytes + moved.received_bytes)
+        Store::Repository {
+            repository,
+            insecure,
+            ..
+        } => {
+            let scratch = work.scratch("push")?;
+            write_layout(scratch.path(), packs)?;
+            let layout = Layout::open(scratch.path())?;
+            let target = RegistryTarget::open(repository, *insecure, work, step)?;
+            for (pack, descriptor) in packs.iter().zip(layout.manifests()) {
+                target.push(&layout, descriptor, &pack.config.tag())?;
+                if let Some(run) = run {
+                    target.push(&layout, descriptor, &run_tag(run, &pack.config.name))?;
+                }
+            }
+            let moved = target.moved();
+            Ok(moved.sent_bytes + moved.received_bytes)
+        }
+    }
+}
+
+fn write_layout(folder: &Utf8Path, packs: &[Made]) -> Result<()> {
+    let mut layout = LayoutWriter::create(folder)?;
+    for pack in packs {
+        pack.write(&mut layout)?;
+    }
+    layout.finish()
 }
 
 impl From<&Made> for WarmedPack {
