@@ -4,7 +4,7 @@
 //! with small sources of every shape, whose modules import only the standard library. `bad_input.rs` provokes each
 //! error a user can cause. `verify.rs` takes an image to where images live and verifies it there. `report.rs` has the
 //! verifier's report read by other tools. `gate.rs` takes a baseline through its life. `docker.rs` builds with Docker
-//! what people build with it. Tests assert hit rates, counts, digests and exit codes, never seconds.
+//! what people build with it. `matrix.rs` makes packs apart from each other, and images of them. Tests assert hit rates, counts, digests and exit codes, never seconds.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -13,6 +13,8 @@ mod civo;
 mod docker;
 mod gate;
 mod image;
+mod matrix;
+mod registry;
 mod report;
 mod run;
 mod sources;

@@ -1,16 +1,15 @@
 //! `cargo xtask verify`: the same image from a layout, a registry and Docker, whole and damaged.
 
 use std::io::Write as _;
-use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::Sha256Hash;
 use serde_json::{Value, json};
 
 use crate::image::Layout;
+use crate::registry::Registry;
 use crate::run::{base_image, command, fail, folder, succeed, workspace, write, xtask};
 use crate::sources::small;
 
@@ -236,99 +235,6 @@ fn an_image_without_a_verifier_is_lent_one() {
     assert_eq!(report["summary"]["links"], json!({"hits": 1, "total": 1}));
 }
 
-/// Debian's registry on a free port of this machine.
-struct Registry {
-    process: Child,
-    folder: Utf8PathBuf,
-    host: String,
-    _guard: tempfile::TempDir,
-}
-
-/// Of the user `runner` with the password `pulumi`, as `htpasswd -B` writes it.
-const PASSWORDS: &str = "runner:$2b$04$2S/s1ZJMxftBlejU7IW5Nuxh6j3WTqF/.cEdlcyR4CbgOp3VL/Nl.\n";
-
-impl Registry {
-    fn start(with_password: bool) -> Self {
-        let (guard, folder) = folder();
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        let host = format!("127.0.0.1:{port}");
-        let mut config = json!({
-            "version": 0.1,
-            "storage": {"filesystem": {"rootdirectory": folder.join("data")}},
-            "http": {"addr": host},
-        });
-        if with_password {
-            write(&folder, "passwords", PASSWORDS);
-            config["auth"] = json!({
-                "htpasswd": {"realm": "test", "path": folder.join("passwords")},
-            });
-        }
-        // JSON is YAML.
-        write(&folder, "config.yml", &config.to_string());
-        let log = fs_err::File::create(folder.join("log"))
-            .unwrap()
-            .into_parts()
-            .0;
-        let process = command("docker-registry")
-            .args(["serve", folder.join("config.yml").as_str()])
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        let started = Instant::now();
-        while TcpStream::connect(&host).is_err() {
-            assert!(started.elapsed() < Duration::from_secs(60), "no registry");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Self {
-            process,
-            folder,
-            host,
-            _guard: guard,
-        }
-    }
-
-    /// Pushes the image `tag` of `layout` by a tool that is not ours, and returns its reference.
-    fn push(&self, layout: &Utf8Path, tag: &str, flags: &[&str]) -> String {
-        let reference = format!("{}/iac/runner:{tag}", self.host);
-        succeed(
-            command("skopeo")
-                .args(["copy", "--quiet", "--dest-tls-verify=false"])
-                .args(flags)
-                .args([
-                    format!("oci:{layout}:{tag}"),
-                    format!("docker://{reference}"),
-                ]),
-        );
-        reference
-    }
-
-    /// How many blobs it has sent.
-    fn blobs_sent(&self) -> usize {
-        let log = fs_err::read_to_string(self.folder.join("log")).unwrap();
-        log.matches("\"GET /v2/iac/runner/blobs/").count()
-    }
-
-    fn blob(&self, digest: &str) -> Utf8PathBuf {
-        let hex = digest.strip_prefix("sha256:").unwrap();
-        let blobs = "data/docker/registry/v2/blobs/sha256";
-        self.folder
-            .join(format!("{blobs}/{}/{hex}/data", &hex[..2]))
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
-}
-
 #[test]
 fn a_registry_hands_out_the_image_once_and_nothing_damaged() {
     let built = Built::get();
@@ -356,7 +262,7 @@ fn a_registry_hands_out_the_image_once_and_nothing_damaged() {
     succeed(&mut built.verify(&pinned, &cache, &["--", "info"]));
     assert_eq!(registry.blobs_sent(), sent + 1);
     assert_eq!(fs_err::read(&kept).unwrap(), content);
-    let log = fs_err::read_to_string(registry.folder.join("log")).unwrap();
+    let log = fs_err::read_to_string(registry.log()).unwrap();
     assert!(log.contains("\" 206 "), "the whole layer was pulled again");
 
     let missing = format!("{}/iac/runner:latest-azure", registry.host);

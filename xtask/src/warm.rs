@@ -137,7 +137,13 @@ impl Warmer<'_> {
             (&go.gomodcache, &caches.go_mod),
             (&go.gocache, &caches.go_build),
         ] {
-            fs_err::rename(unpacked.path().join(relative(from)), to)?;
+            let from = unpacked.path().join(relative(from));
+            // Where the providers share no Go module, the pack adds nothing to the module cache.
+            if from.is_dir() {
+                fs_err::rename(from, to)?;
+            } else {
+                fs_err::create_dir(to)?;
+            }
         }
         Ok(())
     }
