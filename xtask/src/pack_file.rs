@@ -51,19 +51,28 @@ pub fn index(file: &Utf8Path) -> Result<ImageIndex> {
     if file.is_dir() {
         return parse(&fs_err::read(file.join(INDEX))?);
     }
-    let context = || format!("failed to read {file}");
-    let mut archive = tar::Archive::new(fs_err::File::open(file)?);
-    for entry in archive.entries_with_seek().with_context(context)? {
-        let mut entry = entry.with_context(context)?;
-        if entry.path().with_context(context)? == Path::new(INDEX) {
+    let json = index_of_archive(fs_err::File::open(file)?);
+    // The index stands behind the blobs, so an archive that was cut off has none.
+    json.ok().flatten().map_or_else(
+        || {
+            Err(corrupt(format!(
+                "{file} is no archive of packs, or not whole; make it anew with `cargo xtask warm`"
+            )))
+        },
+        |json| parse(&json),
+    )
+}
+
+fn index_of_archive(file: fs_err::File) -> std::io::Result<Option<Vec<u8>>> {
+    for entry in tar::Archive::new(file).entries_with_seek()? {
+        let mut entry = entry?;
+        if entry.path()? == Path::new(INDEX) {
             let mut json = Vec::new();
-            entry.read_to_end(&mut json).with_context(context)?;
-            return parse(&json);
+            entry.read_to_end(&mut json)?;
+            return Ok(Some(json));
         }
     }
-    Err(corrupt(format!(
-        "{file} is no archive of packs, or not whole; make it anew with `cargo xtask warm --out`"
-    )))
+    Ok(None)
 }
 
 /// The layout of `file`: the folder itself, or what is in the archive, unpacked into the empty folder `scratch`.
@@ -76,6 +85,7 @@ pub fn unpacked(file: &Utf8Path, scratch: &Utf8Path) -> Result<Utf8PathBuf> {
             "there is no pack {file}; name a folder or an archive that `cargo xtask warm --out` wrote"
         )));
     }
+    index(file)?;
     unpack::unpack(file, None, scratch)?;
     Ok(scratch.to_owned())
 }
