@@ -45,6 +45,8 @@ mod verifier_build;
 mod verify;
 mod warm;
 mod work;
+#[cfg(test)]
+mod workflows;
 
 use std::process::ExitCode;
 
