@@ -33,6 +33,7 @@ use report::{Failure, MeasuredModule, PackSize, PhaseName, Report, SCHEMA, Summa
 use self::bench::Bench;
 use self::network::Network;
 use self::pristine::Pristine;
+use self::probe::Probe;
 use self::sample::{Estimate, Which};
 use self::targets::Targets;
 use crate::{exit, go, info, output};
@@ -132,11 +133,17 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let gocache = Utf8Path::new(&settings.identity.gocache);
     let pristine = Pristine::note(gocache)?;
     let network = Network::listen()?;
+    let goroot = Utf8Path::new(&settings.identity.goroot);
+    let probe = Probe::prepare(goroot)?;
+    if probe.is_none() {
+        eprintln!("there is no gofmt in {goroot}/bin: these times cannot be compared with those of other reports");
+    }
     let bench = Bench {
         source: &source,
         gocache,
         pristine: &pristine,
         network: &network,
+        probe: probe.as_ref(),
         environment: &settings.independent_of_home(),
         runs: args.runs,
     };

@@ -12,7 +12,7 @@ use report::{MeasuredModule, Phase, PhaseName, SkippedPhase};
 
 use super::network::Network;
 use super::pristine::{Added, COLD, Pristine, Surroundings};
-use super::probe;
+use super::probe::Probe;
 use super::{cold_disk, edited, index, preview};
 use crate::go;
 use crate::process::Environment;
@@ -24,6 +24,8 @@ pub struct Bench<'a> {
     pub gocache: &'a Utf8Path,
     pub pristine: &'a Pristine,
     pub network: &'a Network,
+    /// None where it cannot be made.
+    pub probe: Option<&'a Probe>,
     /// For every go command.
     pub environment: &'a Environment,
     /// How often each phase is measured.
@@ -42,7 +44,9 @@ impl Bench<'_> {
         let folder = self.source.join(&module.path);
         let index_ids = self.index_ids(&folder)?;
         for _ in 0..self.runs {
-            measured.probe_ms.push(probe::run()?);
+            if let Some(probe) = self.probe {
+                measured.probe_ms.push(probe.run()?);
+            }
             let surroundings = self.as_shipped()?;
             let environment = self.offline(&surroundings);
             let first = Phase {

@@ -1,45 +1,84 @@
-//! A fixed amount of work for CPU and file system: how fast this machine is at this moment, whatever Go is like.
+//! A fixed amount of work for CPU, memory and disk: how fast this machine is at this moment, whatever the go command is
+//! like.
 //!
-//! Nearly all of it is one thread hashing: of the candidates measured beside the go command on a busy machine (hashing
-//! with one thread and with two, reading a thousand small files, starting processes, touching new memory, filling
-//! a map, and sums of these) its time went most closely with that of `go list` and `go build`, and on a quiet one it
-//! varies by one per cent. Starting processes and touching memory vary several times as much as the go command does.
-//! The small files are there for a file system that has become slow; they are written before the clock starts, because
-//! what a write costs depends on what else is still to be written.
+//! It is `gofmt`, from the folder of the Go that builds, on sources that are always the same: a program of Go's runtime,
+//! with its collector, its threads and its many small files, but neither the go command nor anything that is set for
+//! it. Of the candidates measured beside `go build` and `go list` (hashing, filling maps and touching memory, each with
+//! one thread and with two, reading small files, starting processes) its time went most closely with theirs: where the
+//! machine was disturbed, medians of some thirty runs moved against each other by 3 % from one minute to the next, and
+//! by 9 % with a single thread that hashes.
+//! The sources are written before the clock starts, because what a write costs depends on what else is still to be
+//! written.
 
-use std::hint::black_box;
-use std::time::Instant;
+use std::fmt::Write as _;
 
-use anyhow::Context as _;
-use gocache::Sha256Hash;
+use anyhow::{Context as _, bail};
+use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::process::rounded;
+use crate::process::{self, rounded};
 
-/// What is hashed, over and over.
-const BLOCK: usize = 1 << 20;
-/// How often: some 60 ms, so that a few milliseconds more or less, as any process waits for the CPU, are lost in it.
-const BLOCKS: usize = 96;
-/// Files that are read, of 4 KiB each, about as many as a build opens.
-const FILES: usize = 500;
+/// Sources, of some 20 KB each: about as many as a small package has.
+const FILES: usize = 40;
+/// Functions in each.
+const FUNCTIONS: usize = 100;
+/// Settings of Go's runtime; the probe runs without them.
+const RUNTIME: [&str; 4] = ["GODEBUG", "GOGC", "GOMAXPROCS", "GOMEMLIMIT"];
 
-/// Does the work, and returns how long it took in milliseconds.
-pub fn run() -> anyhow::Result<f64> {
-    let folder = tempfile::Builder::new().prefix("verifier-probe-").tempdir();
-    let folder = folder.context("failed to make a temporary folder for the probe")?;
-    let block = vec![0x5a_u8; BLOCK];
-    let files: Vec<_> = (0..FILES)
-        .map(|number| folder.path().join(number.to_string()))
-        .collect();
-    for file in &files {
-        fs_err::write(file, &block[..4096])?;
+/// The work, prepared.
+#[derive(Debug)]
+pub struct Probe {
+    gofmt: Utf8PathBuf,
+    folder: tempfile::TempDir,
+}
+
+impl Probe {
+    /// Writes the sources. None where this Go comes without gofmt: times can then not be compared with another report's.
+    pub fn prepare(goroot: &Utf8Path) -> anyhow::Result<Option<Self>> {
+        let gofmt = goroot.join("bin/gofmt");
+        if !gofmt.is_file() {
+            return Ok(None);
+        }
+        let folder = tempfile::Builder::new().prefix("verifier-probe-").tempdir();
+        let folder = folder.context("failed to make a temporary folder for the probe")?;
+        for number in 0..FILES {
+            let file = folder.path().join(format!("source{number}.go"));
+            fs_err::write(file, source(number)?)?;
+        }
+        Ok(Some(Self { gofmt, folder }))
     }
-    let started = Instant::now();
-    for _ in 0..BLOCKS {
-        // Used, so that none of it is optimised away.
-        black_box(Sha256Hash::of(black_box(&block)));
+
+    /// Does the work, and returns how long it took in milliseconds.
+    pub fn run(&self) -> anyhow::Result<f64> {
+        let folder = Utf8Path::from_path(self.folder.path()).context("TMPDIR is not UTF-8")?;
+        let unset = RUNTIME.map(|name| (name, String::new()));
+        let finished = process::run(self.gofmt.as_str(), &["-l", "."], folder, &unset.into())?;
+        if !finished.status.success() || !finished.stdout.is_empty() {
+            bail!(
+                "{} failed ({}): {}",
+                self.gofmt,
+                finished.status,
+                finished.first_lines(3).join("; ")
+            );
+        }
+        Ok(rounded(finished.wall_ms))
     }
-    for file in &files {
-        black_box(fs_err::read(file)?);
+}
+
+/// A source as gofmt writes it.
+fn source(number: usize) -> Result<String, std::fmt::Error> {
+    let mut text = format!("package source{number}\n");
+    for function in 0..FUNCTIONS {
+        write!(
+            text,
+            "\nfunc step{function}(values map[string][]int, limit int) (sum int, err error) {{\n\
+             \tfor key, list := range values {{\n\
+             \t\tif len(list) > limit && key != \"step{function}\" {{\n\
+             \t\t\tsum += list[limit]*{number} + cap(list)\n\
+             \t\t}}\n\
+             \t}}\n\
+             \treturn sum, nil\n\
+             }}\n"
+        )?;
     }
-    Ok(rounded(started.elapsed().as_secs_f64() * 1_000.0))
+    Ok(text)
 }
