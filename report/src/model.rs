@@ -101,7 +101,8 @@ pub struct MeasuredModule {
     /// The yardstick: `go list -deps` of the module after each run of `first`, in the state as shipped, in milliseconds.
     #[serde(default)]
     pub list_ms: Vec<f64>,
-    /// The other yardstick: gofmt on the same sources everywhere, a fixed amount of work for CPU, memory and disk, before each run of `first`, in milliseconds.
+    /// The other yardstick: gofmt on the same sources everywhere, a fixed amount of work for CPU, memory and disk; the
+    /// geometric mean of before and after each run of `first`, in milliseconds.
     #[serde(default)]
     pub probe_ms: Vec<f64>,
 }

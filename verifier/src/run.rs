@@ -136,7 +136,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let goroot = Utf8Path::new(&settings.identity.goroot);
     let probe = Probe::prepare(goroot)?;
     if probe.is_none() {
-        eprintln!("there is no gofmt in {goroot}/bin: these times cannot be compared with those of other reports");
+        eprintln!(
+            "there is no gofmt in {goroot}/bin: these times cannot be compared with those of other reports"
+        );
     }
     let bench = Bench {
         source: &source,

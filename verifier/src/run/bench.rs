@@ -15,7 +15,7 @@ use super::pristine::{Added, COLD, Pristine, Surroundings};
 use super::probe::Probe;
 use super::{cold_disk, edited, index, preview};
 use crate::go;
-use crate::process::Environment;
+use crate::process::{Environment, rounded};
 
 /// What all modules have in common.
 #[derive(Debug)]
@@ -44,9 +44,7 @@ impl Bench<'_> {
         let folder = self.source.join(&module.path);
         let index_ids = self.index_ids(&folder)?;
         for _ in 0..self.runs {
-            if let Some(probe) = self.probe {
-                measured.probe_ms.push(probe.run()?);
-            }
+            let before_build = self.probe.map(Probe::run).transpose()?;
             let surroundings = self.as_shipped()?;
             let environment = self.offline(&surroundings);
             let first = Phase {
@@ -61,6 +59,10 @@ impl Bench<'_> {
                 let before = self.pristine.added(&surroundings)?;
                 let run = self.build(&folder, &surroundings, &environment, before)?;
                 measured.add(phase, run);
+            }
+            let before_list = self.probe.map(Probe::run).transpose()?;
+            if let (Some(one), Some(other)) = (before_build, before_list) {
+                measured.probe_ms.push(rounded((one * other).sqrt()));
             }
             let surroundings = self.as_shipped()?;
             let list_ms = go::list_ms(&folder, &self.offline(&surroundings))?;

@@ -17,8 +17,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::process::{self, rounded};
 
-/// Sources, of some 20 KB each: about as many as a small package has.
-const FILES: usize = 40;
+/// Sources, of some 20 KB each: enough for about as long as `go list` takes.
+const FILES: usize = 100;
 /// Functions in each.
 const FUNCTIONS: usize = 100;
 /// Settings of Go's runtime; the probe runs without them.
