@@ -21,8 +21,13 @@ pub struct Image {
 impl Layout {
     /// The layout below an output folder.
     pub fn below(out: &Utf8Path) -> Self {
+        Self::at(&out.join("oci"))
+    }
+
+    /// The layout in a folder.
+    pub fn at(folder: &Utf8Path) -> Self {
         Self {
-            root: out.join("oci"),
+            root: folder.to_owned(),
         }
     }
 

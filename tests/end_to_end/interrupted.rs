@@ -1,0 +1,299 @@
+//! Commands that are killed at random moments: what they leave is whole or absent, and the next run finishes.
+
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use camino::Utf8PathBuf;
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use serde_json::Value;
+
+use crate::registry::Registry;
+use crate::run::{base_image, command, folder, succeed, xtask};
+use crate::sources::small;
+
+/// How many commands are killed, all together, if the variable of this name does not say otherwise.
+const KILLS: (&str, usize) = ("IAC_RUNNER_KILLS", 10);
+/// In which order of moments; the same each time.
+const SEED: u64 = 20_260_101;
+
+/// What all rounds start from, and what each of them must come to.
+struct Rounds {
+    source: Utf8PathBuf,
+    /// Archives of all packs.
+    packs: Utf8PathBuf,
+    /// Kept work of its own: it is killed, too.
+    cache: Utf8PathBuf,
+    /// Where results go; nothing else is in there.
+    results: Utf8PathBuf,
+    expected: Utf8PathBuf,
+    /// What `base-image` makes of the source.
+    layout: Utf8PathBuf,
+    random: StdRng,
+    kills: usize,
+    _guard: tempfile::TempDir,
+}
+
+impl Rounds {
+    fn new() -> Self {
+        let (guard, root) = folder();
+        let source = root.join("source");
+        small(&source);
+        let packs = root.join("packs");
+        fs_err::create_dir(&packs).unwrap();
+        for names in [&["base", "tools", "common"][..], &["aws"], &["civo"]] {
+            let mut warm = xtask(&["warm", "--source", source.as_str()]);
+            warm.args(["--push", packs.as_str()]);
+            for name in names {
+                warm.args(["--provider", name]);
+            }
+            succeed(&mut warm);
+        }
+        succeed(&mut base_image(&source, &root.join("image"), &[]));
+        let kills = std::env::var(KILLS.0).map_or(KILLS.1, |kills| kills.parse().unwrap());
+        let rounds = Self {
+            source,
+            packs,
+            cache: root.join("cache"),
+            results: root.join("results"),
+            expected: root.join("expected"),
+            layout: root.join("image/oci"),
+            random: StdRng::seed_from_u64(SEED),
+            kills,
+            _guard: guard,
+        };
+        fs_err::create_dir(&rounds.expected).unwrap();
+        rounds
+    }
+
+    fn xtask(&self, arguments: &[&str]) -> Command {
+        let mut command = xtask(arguments);
+        command.env("XDG_CACHE_HOME", &self.cache);
+        command
+    }
+
+    fn archives(&self, names: &[&str]) -> Vec<String> {
+        let archive = |name: &&str| self.packs.join(format!("{name}.tar")).into_string();
+        names.iter().map(archive).collect()
+    }
+
+    /// An empty folder for results.
+    fn empty(&self) {
+        if self.results.exists() {
+            fs_err::remove_dir_all(&self.results).unwrap();
+        }
+        fs_err::create_dir(&self.results).unwrap();
+    }
+
+    /// Kills a share of all the commands: those that `make` makes, each after `reset`. `check` looks at what a killed one
+    /// left, or a finished one: it is told which.
+    fn kill<R>(
+        &mut self,
+        share: usize,
+        reset: impl Fn(&Self) -> R,
+        make: impl Fn(&Self, &R) -> Command,
+        check: impl Fn(&Self, &R, Left),
+    ) {
+        let round = reset(self);
+        let started = Instant::now();
+        succeed(&mut make(self, &round));
+        let whole = started.elapsed();
+        check(self, &round, Left::Finished);
+        for _ in 0..self.kills.div_ceil(share) {
+            let round = reset(self);
+            let moment = whole.mul_f64(self.random.random_range(0.0..1.0));
+            kill_after(&mut make(self, &round), moment);
+            check(self, &round, Left::Killed);
+            succeed(&mut make(self, &round));
+            check(self, &round, Left::Finished);
+        }
+    }
+
+    /// Compares a result with the one that an undisturbed run made, which is the first that comes here. That of a killed
+    /// command may be absent, and may have unfinished work beside it.
+    fn compare(&self, name: &str, left: Left) {
+        let (result, expected) = (self.results.join(name), self.expected.join(name));
+        if left == Left::Killed && !result.exists() {
+            return;
+        }
+        if expected.exists() {
+            succeed(command("diff").args(["-r", expected.as_str(), result.as_str()]));
+        } else {
+            succeed(command("cp").args(["-a", result.as_str(), expected.as_str()]));
+        }
+        if left == Left::Finished {
+            let names = fs_err::read_dir(&self.results).unwrap();
+            let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+            assert_eq!(names, [name], "something was left in {}", self.results);
+        }
+    }
+}
+
+/// What a command's result is looked at after.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Left {
+    Killed,
+    Finished,
+}
+
+/// Starts a command and kills it, with all that it started, unless it has ended by then.
+fn kill_after(command_line: &mut Command, moment: Duration) {
+    let mut child = command_line
+        .process_group(0)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(moment);
+    let group = format!("-{}", child.id());
+    // Not yet waited for, so its number is still its own.
+    succeed(command("kill").args(["-KILL", "--", &group]));
+    child.wait().unwrap();
+}
+
+/// The digests of a registry's tags, each of which must name an image that is all there.
+fn complete_tags(registry: &Registry) -> Vec<(String, String)> {
+    let repository = format!("{}/iac/runner", registry.host);
+    let listed = command("skopeo")
+        .args(["list-tags", "--tls-verify=false"])
+        .arg(format!("docker://{repository}"))
+        .output()
+        .unwrap();
+    if !listed.status.success() {
+        // Before anything is pushed there is no repository.
+        assert!(String::from_utf8_lossy(&listed.stderr).contains("name unknown"));
+        return Vec::new();
+    }
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let tags = listed["Tags"].as_array().unwrap().iter();
+    let mut tags: Vec<_> = tags.map(|tag| tag.as_str().unwrap().to_owned()).collect();
+    tags.sort();
+    tags.into_iter()
+        .map(|tag| {
+            let raw = succeed(
+                command("skopeo")
+                    .args(["inspect", "--raw", "--tls-verify=false"])
+                    .arg(format!("docker://{repository}:{tag}")),
+            );
+            let manifest: Value = serde_json::from_str(&raw).unwrap();
+            let layers = manifest["layers"].as_array().unwrap().iter();
+            for blob in layers.chain([&manifest["config"]]) {
+                let file = registry.blob(blob["digest"].as_str().unwrap());
+                let (digest, size) = gocache::hash_file(&file).unwrap();
+                assert_eq!(format!("sha256:{digest}"), blob["digest"], "{tag}");
+                assert_eq!(Some(size), blob["size"].as_u64(), "{tag}");
+            }
+            (tag, gocache::Sha256Hash::of(raw.as_bytes()).to_string())
+        })
+        .collect()
+}
+
+#[test]
+fn a_killed_command_leaves_nothing_half_done() {
+    let mut rounds = Rounds::new();
+
+    rounds.kill(
+        5,
+        |rounds| {
+            rounds.empty();
+            let kept = rounds.cache.join("iac-runner/pack");
+            if kept.exists() {
+                fs_err::remove_dir_all(kept).unwrap();
+            }
+        },
+        |rounds, ()| {
+            let mut warm = rounds.xtask(&["warm", "--provider", "civo"]);
+            warm.args(["--source", rounds.source.as_str()])
+                .args(["--from", rounds.packs.as_str()])
+                .args(["--push", rounds.results.as_str()]);
+            warm
+        },
+        |rounds, (), left| rounds.compare("civo.tar", left),
+    );
+    succeed(command("cmp").args([
+        rounds.expected.join("civo.tar"),
+        rounds.packs.join("civo.tar"),
+    ]));
+
+    rounds.kill(
+        5,
+        Rounds::empty,
+        |rounds, ()| {
+            let mut merge = rounds.xtask(&["merge", "--out"]);
+            merge.arg(rounds.results.join("merged"));
+            merge.args(rounds.archives(&["common", "aws", "civo"]));
+            merge
+        },
+        |rounds, (), left| rounds.compare("merged", left),
+    );
+
+    let all = ["base", "tools", "common", "aws", "civo"];
+    rounds.kill(
+        5,
+        Rounds::empty,
+        |rounds, ()| {
+            let mut assemble = rounds.xtask(&["assemble", "--out"]);
+            assemble.arg(rounds.results.join("oci"));
+            assemble.args(rounds.archives(&all));
+            assemble
+        },
+        |rounds, (), left| rounds.compare("oci", left),
+    );
+    succeed(command("diff").args([
+        "-r",
+        rounds.layout.as_str(),
+        rounds.expected.join("oci").as_str(),
+    ]));
+
+    let in_registry =
+        |command: &dyn Fn(&Rounds, &str) -> Command, rounds: &mut Rounds, tags: &[String]| {
+            rounds.kill(
+                5,
+                |_| Registry::start(false),
+                |rounds, registry| command(rounds, &format!("{}/iac/runner:v1.0.0", registry.host)),
+                |_, registry, left| {
+                    let there: Vec<String> = complete_tags(registry)
+                        .into_iter()
+                        .map(|(tag, _)| tag)
+                        .collect();
+                    if left == Left::Finished {
+                        assert_eq!(there, tags);
+                    } else if there.iter().any(|tag| tag == "v1.0.0") {
+                        // The tag that people wait for comes after all variants; only `latest` comes later.
+                        assert!(there.len() + 1 >= tags.len(), "{there:?}");
+                    }
+                },
+            );
+        };
+    let mut tags: Vec<String> = [
+        "",
+        "-nonroot",
+        "-tools",
+        "-tools-nonroot",
+        "-aws",
+        "-aws-nonroot",
+        "-civo",
+        "-civo-nonroot",
+    ]
+    .map(|variant| format!("v1.0.0{variant}"))
+    .into();
+    tags.sort();
+    in_registry(
+        &|rounds, to| {
+            let mut assemble = rounds.xtask(&["assemble", "--push", to]);
+            assemble.args(rounds.archives(&all));
+            assemble
+        },
+        &mut rounds,
+        &tags,
+    );
+    let mut with_latest = tags.clone();
+    with_latest.extend(tags.iter().map(|tag| tag.replacen("v1.0.0", "latest", 1)));
+    with_latest.sort();
+    in_registry(
+        &|rounds, to| rounds.xtask(&["push", rounds.layout.as_str(), to, "--latest"]),
+        &mut rounds,
+        &with_latest,
+    );
+}

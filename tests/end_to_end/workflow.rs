@@ -1,0 +1,285 @@
+//! The release workflow, job by job and step by step, as its YAML has it: for a tag against a real registry, and for
+//! a pull request with artifacts.
+//!
+//! What a hosted runner adds is stood in for: `sudo`, the artifact actions, and the values of expressions. Logging in is
+//! left out, as is every provider but one. An expression that the test does not know fails it.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde_json::Value;
+
+use crate::image::Layout;
+use crate::registry::Registry;
+use crate::run::{command, folder, succeed, workspace, xtask};
+
+const PROVIDER: &str = "civo";
+const VERSION: &str = "v1.2.3";
+const REPORT: &str = "report.json";
+const BASELINE: &str = "base-images/iac-runner/baseline.json";
+
+/// A run of the workflow.
+struct Run {
+    workflow: Value,
+    event: &'static str,
+    /// The repository's variable `IAC_RUNNER_IMAGE`.
+    image: String,
+    root: Utf8PathBuf,
+    /// What expressions with `matrix` stand for.
+    matrix: BTreeMap<String, String>,
+    _guard: tempfile::TempDir,
+}
+
+impl Run {
+    fn new(event: &'static str, image: &str) -> Self {
+        let file = workspace().join(".github/workflows/iac-runner-base-image.yml");
+        let (guard, root) = folder();
+        let run = Self {
+            workflow: serde_yaml_ng::from_str(&fs_err::read_to_string(file).unwrap()).unwrap(),
+            event,
+            image: image.to_owned(),
+            root,
+            matrix: BTreeMap::new(),
+            _guard: guard,
+        };
+        for name in ["bin", "artifacts", "jobs"] {
+            fs_err::create_dir(run.root.join(name)).unwrap();
+        }
+        // A job's folder is none of the workspace's, where the alias `xtask` is known.
+        let cargo = format!(
+            "#!/bin/sh\nshift\nexec {} run --quiet --manifest-path {}/Cargo.toml --package xtask -- \"$@\"\n",
+            std::env::var("CARGO").unwrap(),
+            workspace()
+        );
+        run.program("cargo", &cargo);
+        run.program("sudo", "#!/bin/sh\nshift\nexec \"$@\"\n");
+        run
+    }
+
+    fn program(&self, name: &str, script: &str) {
+        let file = self.root.join("bin").join(name);
+        fs_err::write(&file, script).unwrap();
+        fs_err::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// The value of an expression for a step in `folder`.
+    fn value(&self, expression: &str, folder: &Utf8Path) -> String {
+        let is_pull_request = self.event == "pull_request";
+        let either = |pull_request: &str, other: String| {
+            if is_pull_request {
+                pull_request.to_owned()
+            } else {
+                other
+            }
+        };
+        match expression.trim() {
+            "github.run_id" => "7".to_owned(),
+            "github.event_name == 'pull_request' && 'packs' || format('{0}-packs', vars.IAC_RUNNER_IMAGE)" => {
+                either("packs", format!("{}-packs", self.image))
+            }
+            "github.event_name == 'pull_request' && 'target/assembled' || format('{0}:candidate-{1}', vars.IAC_RUNNER_IMAGE, github.run_id)" => {
+                either("target/assembled", format!("{}:candidate-7", self.image))
+            }
+            "env.PACKS" => self.text(&self.workflow["env"]["PACKS"], folder),
+            "github.event_name == 'pull_request'" => is_pull_request.to_string(),
+            "github.event_name != 'pull_request'" => (!is_pull_request).to_string(),
+            "github.event_name == 'push'" => (self.event == "push").to_string(),
+            "!cancelled() && hashFiles('report.json') != ''" => {
+                folder.join(REPORT).is_file().to_string()
+            }
+            other => {
+                let name = other.strip_prefix("matrix.");
+                let value = name.and_then(|name| self.matrix.get(name));
+                value
+                    .unwrap_or_else(|| panic!("the test knows no value of {other:?}"))
+                    .clone()
+            }
+        }
+    }
+
+    /// A text of the workflow with the values of the expressions in it.
+    fn text(&self, text: &Value, folder: &Utf8Path) -> String {
+        let text = text.as_str().unwrap();
+        let mut parts = text.split("${{");
+        let mut done = parts.next().unwrap().to_owned();
+        for part in parts {
+            let (expression, rest) = part.split_once("}}").unwrap();
+            done += &self.value(expression, folder);
+            done += rest;
+        }
+        done
+    }
+
+    fn applies(&self, part: &Value, folder: &Utf8Path) -> bool {
+        let Some(condition) = part.get("if") else {
+            return true;
+        };
+        let text = condition.as_str().unwrap();
+        let expression = text.trim_start_matches("${{").trim_end_matches("}}");
+        self.value(expression, folder) == "true"
+    }
+
+    /// Runs a job in a folder of its own; what its steps wrote to `GITHUB_OUTPUT`.
+    fn job(&self, name: &str) -> String {
+        let job = &self.workflow["jobs"][name];
+        let folder = self.root.join("jobs").join(name);
+        fs_err::create_dir_all(&folder).unwrap();
+        if !self.applies(job, &folder) {
+            return String::new();
+        }
+        for step in job["steps"].as_array().unwrap() {
+            if self.applies(step, &folder) && step["name"] != "Log in" {
+                match step["uses"].as_str() {
+                    Some(action) => self.action(action, &step["with"], &folder),
+                    None => self.step(step, &folder),
+                }
+            }
+        }
+        fs_err::read_to_string(folder.join("github-output")).unwrap_or_default()
+    }
+
+    fn step(&self, step: &Value, folder: &Utf8Path) {
+        if step["name"] == "Gate" {
+            // The committed baseline is that of all providers.
+            let (baseline, report) = (folder.join(BASELINE), folder.join(REPORT));
+            succeed(&mut xtask(&[
+                "gate",
+                "--update",
+                "--baseline",
+                baseline.as_str(),
+                report.as_str(),
+            ]));
+        }
+        let path = format!(
+            "{}:{}",
+            self.root.join("bin"),
+            std::env::var("PATH").unwrap()
+        );
+        let mut shell = command("bash");
+        shell
+            .current_dir(folder)
+            .args([
+                "-e",
+                "-o",
+                "pipefail",
+                "-c",
+                &self.text(&step["run"], folder),
+            ])
+            .env("PATH", path)
+            .env("GITHUB_OUTPUT", folder.join("github-output"))
+            .env("GITHUB_STEP_SUMMARY", folder.join("summary.md"))
+            .env("GITHUB_REF_NAME", format!("iac-runner-base-{VERSION}"));
+        for variables in [&self.workflow["env"], &step["env"]] {
+            for (name, value) in variables.as_object().into_iter().flatten() {
+                shell.env(name, self.text(value, folder));
+            }
+        }
+        succeed(&mut shell);
+    }
+
+    fn action(&self, action: &str, with: &Value, folder: &Utf8Path) {
+        let artifacts = self.root.join("artifacts");
+        let text = |name: &str| self.text(&with[name], folder);
+        match action.split('@').next().unwrap() {
+            "actions/checkout" => {
+                succeed(command("cp").args([
+                    "-r",
+                    workspace().join("base-images").as_str(),
+                    folder.as_str(),
+                ]));
+            }
+            "actions/upload-artifact" => {
+                let place = artifacts.join(text("name"));
+                fs_err::create_dir(&place).unwrap();
+                // The shell knows what a pattern names.
+                let copy = format!("cp -r {} {place}", text("path"));
+                succeed(command("bash").current_dir(folder).args(["-c", &copy]));
+            }
+            "actions/download-artifact" => {
+                let name = with.get("name").unwrap_or(&with["pattern"]);
+                let place = folder.join(text("path"));
+                fs_err::create_dir_all(&place).unwrap();
+                let copy = format!("cp -r {artifacts}/{}/* {place}", self.text(name, folder));
+                succeed(command("bash").args(["-c", &copy]));
+            }
+            other => panic!("the test does not know the action {other}"),
+        }
+    }
+
+    /// Runs all jobs in the order in which they need each other.
+    fn all(&mut self) {
+        let output = self.job("plan");
+        let matrix: Value =
+            serde_json::from_str(output.trim().strip_prefix("matrix=").unwrap()).unwrap();
+        self.job("common");
+        let jobs = matrix["include"].as_array().unwrap().iter();
+        let jobs: Vec<_> = jobs.filter(|job| job["provider"] == PROVIDER).collect();
+        assert_eq!(jobs.len(), 1, "{matrix}");
+        let values = jobs[0].as_object().unwrap().iter();
+        self.matrix = values
+            .map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned()))
+            .collect();
+        for name in ["provider", "assemble", "publish"] {
+            self.job(name);
+        }
+        let known = ["plan", "common", "provider", "assemble", "publish"];
+        let jobs = self.workflow["jobs"].as_object().unwrap().keys();
+        assert!(
+            jobs.clone().all(|job| known.contains(&job.as_str())),
+            "a job is not run"
+        );
+    }
+
+    /// What the verifier said in the job that assembles.
+    fn summary(&self) -> String {
+        fs_err::read_to_string(self.root.join("jobs/assemble/summary.md")).unwrap()
+    }
+}
+
+#[test]
+fn a_tag_publishes_an_image() {
+    let registry = Registry::start(false);
+    let image = format!("{}/iac/runner", registry.host);
+    let mut run = Run::new("push", &image);
+    run.all();
+    assert!(run.summary().contains(PROVIDER));
+    let listed = succeed(
+        command("skopeo")
+            .args(["list-tags", "--tls-verify=false"])
+            .arg(format!("docker://{image}")),
+    );
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    let tags = listed["Tags"].as_array().unwrap();
+    for tag in [
+        VERSION,
+        &format!("{VERSION}-{PROVIDER}"),
+        "latest",
+        "latest-tools",
+    ] {
+        assert!(tags.iter().any(|it| it == tag), "{tag}: {listed}");
+    }
+    // Run again, as one does after a failure of the network, it changes nothing.
+    let digest = || {
+        let reference = format!("docker://{image}:latest");
+        succeed(command("skopeo").args(["inspect", "--raw", "--tls-verify=false", &reference]))
+    };
+    let before = digest();
+    run.job("publish");
+    assert_eq!(digest(), before);
+}
+
+#[test]
+fn a_pull_request_publishes_nothing() {
+    let mut run = Run::new("pull_request", "");
+    run.all();
+    assert!(run.summary().contains(PROVIDER));
+    assert!(!run.root.join("jobs/publish/github-output").exists());
+    let assembled = run.root.join("jobs/assemble/target/assembled");
+    assert!(
+        Layout::at(&assembled)
+            .names()
+            .contains(&"latest".to_owned())
+    );
+    assert!(run.root.join("artifacts/report").join(REPORT).is_file());
+}
