@@ -51,6 +51,10 @@ pub enum Command {
     InContainer(InContainer),
     /// List the modules of a source by provider
     Discover(Discover),
+    /// Write the folder of a new component of the catalog
+    NewComponent(NewComponent),
+    /// Vet, lint and test every Go module of the catalog, and compare the versions of what they share
+    CheckCatalog(CheckCatalog),
     /// Measure parts of the pipeline
     Bench(Bench),
     /// Write the verifier's report in another format
@@ -348,6 +352,24 @@ pub struct Discover {
     pub json: bool,
 }
 
+/// Flags of `new-component`.
+#[derive(Debug, Args)]
+pub struct NewComponent {
+    #[command(flatten)]
+    pub source: Source,
+    /// A provider of the catalog, such as `aws`
+    pub provider: String,
+    /// What the component is called, such as `s3bucket`
+    pub component: String,
+}
+
+/// Flags of `check-catalog`.
+#[derive(Debug, Args)]
+pub struct CheckCatalog {
+    #[command(flatten)]
+    pub source: Source,
+}
+
 /// Enough entries to measure by.
 pub const THROUGHPUT_MEGABYTES: u64 = 512;
 
@@ -374,16 +396,9 @@ pub enum BenchWhat {
     /// How often the gate is wrong: false alarms, and slowdowns, lost entries and wrong flags that it misses
     Gate(BenchGate),
     /// The usual recipe (module by module, other paths, default flags, `cp -rn`) against ours, in one run
-    Naive {
-        #[command(flatten)]
-        source: Source,
-        /// Provider; repeat for several
-        #[arg(long = "provider", value_name = "P", required = true)]
-        providers: Vec<String>,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
+    Naive(BenchNaive),
+    /// From a registry to the first build on a node that has nothing: every variant of an image, and another image
+    Ready(BenchReady),
     /// Merging packs against unpacked caches merged with `cp -rn`, in one run
     Merge {
         /// Packs, as `merge` takes them
@@ -393,8 +408,56 @@ pub enum BenchWhat {
         #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
         rounds: u16,
     },
+    /// What an image is made of, and what would make it larger or smaller
+    Sizes(BenchSizes),
     /// Whether `verifier check` finds every flipped bit in an image, and is silent when there is none
     Check(BenchCheck),
+}
+
+/// Flags of `bench naive`.
+#[derive(Debug, Args)]
+pub struct BenchNaive {
+    #[command(flatten)]
+    pub source: Source,
+    /// Provider; repeat for several
+    #[arg(long = "provider", value_name = "P", required = true)]
+    pub providers: Vec<String>,
+    /// Write the usual recipe's image as an OCI image layout, for `bench ready`
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<Utf8PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of `bench ready`.
+#[derive(Debug, Args)]
+pub struct BenchReady {
+    #[command(flatten)]
+    pub source: Source,
+    /// OCI image layout
+    #[arg(long, value_name = "DIR/oci", default_value = "target/base-image/oci")]
+    pub image: Utf8PathBuf,
+    /// The layout to compare with, as `bench naive --out` writes it
+    #[arg(long, value_name = "DIR")]
+    pub naive: Option<Utf8PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of `bench sizes`.
+#[derive(Debug, Args)]
+pub struct BenchSizes {
+    /// OCI image layout
+    #[arg(long, value_name = "DIR/oci", default_value = "target/base-image/oci")]
+    pub image: Utf8PathBuf,
+    /// Try changes with the packs of this provider, beside `common`; repeat for several [default: all of the image]
+    #[arg(long = "provider", value_name = "P")]
+    pub providers: Vec<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Flags of `bench check`.

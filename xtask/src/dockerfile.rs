@@ -282,7 +282,7 @@ mod tests {
 
     #[test]
     fn every_version_and_path_of_the_standalone_one_is_that_of_the_image() {
-        let file = crate::pipeline::workspace().join("base-images/iac-runner/image.toml");
+        let file = crate::given::workspace().join("base-images/iac-runner/image.toml");
         let mut image = ImageToml::read(&file).unwrap();
         image.go.version = "9.8.7".into();
         image.go.gocache = "/cache/x".into();

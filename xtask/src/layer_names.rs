@@ -2,8 +2,11 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
+use oci_spec::image::ImageConfiguration;
 
+use crate::failure::usage;
 use crate::warm::COMMON;
 
 /// What a layer holds.
@@ -52,6 +55,25 @@ impl Holds {
     }
 }
 
+/// What each layer of an image holds, by its history.
+pub fn of(config: &ImageConfiguration) -> Result<Vec<Holds>> {
+    let layers = config.rootfs().diff_ids().len();
+    let history = config.history().iter().flatten();
+    let names: Vec<&str> = history
+        .filter(|entry| entry.empty_layer() != Some(true))
+        .filter_map(|entry| entry.created_by().as_deref())
+        .collect();
+    let parts: Option<Vec<Holds>> = names.iter().map(|name| Holds::parse(name)).collect();
+    match parts {
+        Some(parts) if parts.len() == layers && parts.starts_with(&[Holds::Base, Holds::Tools]) => {
+            Ok(parts)
+        }
+        _ => Err(usage(
+            "its history does not tell what its layers hold; name an image that `base-image` made",
+        )),
+    }
+}
+
 /// Whether `pack` is the name of one folder, and one word of a Dockerfile.
 fn is_a_name(pack: &str) -> bool {
     let allowed = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
@@ -96,6 +118,38 @@ mod tests {
     fn what_is_no_name_of_ours_is_refused() {
         for name in ["", "RUN make", ": caches", "../aws: caches", "a b: caches"] {
             assert_eq!(Holds::parse(name), None, "{name}");
+        }
+    }
+
+    fn config(names: &[&str], layers: usize) -> ImageConfiguration {
+        let history: Vec<_> = names
+            .iter()
+            .map(|name| serde_json::json!({"created_by": name}))
+            .collect();
+        let config = serde_json::json!({
+            "os": "linux", "architecture": "amd64", "history": history,
+            "rootfs": {"type": "layers", "diff_ids": vec!["sha256:0"; layers]},
+        });
+        serde_json::from_value(config).unwrap()
+    }
+
+    #[test]
+    fn the_history_tells_what_the_layers_hold() {
+        let ours = [
+            "base system",
+            "Go, Pulumi, OpenTofu, verifier",
+            "caches that all providers share",
+            "civo: executables",
+        ];
+        let found = of(&config(&ours, 4)).unwrap();
+        let archives: Vec<_> = found.iter().map(Holds::archive).collect();
+        assert_eq!(
+            archives[2..],
+            ["packs/common/caches.tar", "packs/civo/executables.tar"]
+        );
+        for (names, layers) in [(&ours[..], 3), (&ours[1..], 3), (&["RUN make"][..], 1)] {
+            let said = of(&config(names, layers)).unwrap_err().to_string();
+            assert!(said.contains("base-image"), "{said}");
         }
     }
 }

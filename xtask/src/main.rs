@@ -9,6 +9,7 @@ mod docker;
 mod dockerfile;
 mod engine;
 mod failure;
+mod given;
 mod given_packs;
 mod go_list;
 mod go_mod_files;
@@ -30,6 +31,7 @@ mod pack_file;
 mod part;
 mod pipeline;
 mod progress;
+mod recompress;
 mod registry_target;
 mod release;
 mod resolve;
@@ -78,17 +80,17 @@ fn dispatch(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Dockerfiles(flags) => commands::dockerfiles::run(flags),
         Command::InContainer(flags) => commands::in_container::run(flags),
         Command::Discover(flags) => commands::discover::run(flags),
+        Command::NewComponent(flags) => commands::new_component::run(flags),
+        Command::CheckCatalog(flags) => commands::check_catalog::run(flags),
         Command::Bench(flags) => match &flags.what {
             Some(BenchWhat::Throughput { megabytes, json }) => {
                 commands::bench_throughput::run(*megabytes, *json)
             }
-            Some(BenchWhat::Naive {
-                source,
-                providers,
-                json,
-            }) => commands::bench_naive::run(source, providers, *json),
+            Some(BenchWhat::Naive(flags)) => commands::bench_naive::run(flags),
+            Some(BenchWhat::Ready(flags)) => commands::bench_ready::run(flags),
             Some(BenchWhat::Check(flags)) => commands::bench_check::run(flags),
             Some(BenchWhat::Merge { packs, rounds }) => commands::bench_merge::run(packs, *rounds),
+            Some(BenchWhat::Sizes(flags)) => commands::bench_sizes::run(flags),
             Some(BenchWhat::Gate(flags)) => commands::bench_gate::run(flags),
             None => commands::bench_throughput::run(cli::THROUGHPUT_MEGABYTES, false),
         },

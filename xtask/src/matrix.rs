@@ -12,8 +12,8 @@ use modules::Module;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::usage;
+use crate::given;
 use crate::part::{Part, Share, balance};
-use crate::pipeline;
 
 /// The times that are used where the user names none.
 const RECORDED: &str = "base-images/iac-runner/times.json";
@@ -37,7 +37,7 @@ pub struct ProviderTime {
 impl Times {
     /// Reads `file`, or those that are recorded for the catalog, if there are any.
     pub fn read(file: Option<&Utf8Path>) -> Result<Self> {
-        let recorded = pipeline::workspace().join(RECORDED);
+        let recorded = given::workspace().join(RECORDED);
         let file = match file {
             Some(file) => file,
             None if recorded.is_file() => &recorded,

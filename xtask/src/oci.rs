@@ -115,21 +115,17 @@ pub fn write(
     platform: &Platform,
     variants: &[(String, Vec<PlacedLayer>)],
 ) -> Result<Vec<Variant>> {
-    let mut writer = Writer {
-        target,
-        image,
-        platform,
-    };
     let mut written = Vec::new();
     for (name, layers) in variants {
         let descriptors = layers
             .iter()
-            .map(|layer| writer.target.layer(layer))
+            .map(|layer| target.layer(layer))
             .collect::<Result<Vec<_>>>()?;
         let sum = |bytes: fn(&Layer) -> u64| layers.iter().map(|it| bytes(&it.layer)).sum();
         for nonroot in [false, true] {
             let name = format!("{name}{}", if nonroot { NONROOT } else { "" });
-            let descriptor = writer.manifest(&name, layers, descriptors.clone(), nonroot)?;
+            let config = config(image, platform, layers, nonroot)?;
+            let descriptor = add(target, &name, &config, descriptors.clone(), platform)?;
             written.push(Variant {
                 name,
                 digest: descriptor.digest().to_string(),
@@ -183,37 +179,30 @@ pub fn cacheprog(gocache: &Utf8Path) -> String {
     format!("{VERIFIER} cacheprog --shipped {gocache}")
 }
 
-struct Writer<'a> {
-    target: &'a mut dyn Target,
-    image: &'a ImageToml,
-    platform: &'a Platform,
-}
-
-impl Writer<'_> {
-    fn manifest(
-        &mut self,
-        name: &str,
-        layers: &[PlacedLayer],
-        descriptors: Vec<Descriptor>,
-        nonroot: bool,
-    ) -> Result<Descriptor> {
-        let config = serde_json::to_vec(&config(self.image, self.platform, layers, nonroot)?)
-            .context("failed to serialize an image's configuration")?;
-        let config = self.target.bytes(MediaType::ImageConfig, &config)?;
-        let manifest = ImageManifestBuilder::default()
-            .schema_version(2u32)
-            .media_type(MediaType::ImageManifest)
-            .config(config)
-            .layers(descriptors)
-            .build()
-            .context("failed to describe an image")?;
-        let platform = PlatformBuilder::default()
-            .os(Os::from(self.platform.os.as_str()))
-            .architecture(Arch::from(self.platform.arch.as_str()))
-            .build()
-            .context("failed to describe the platform")?;
-        self.target.manifest(name, &manifest, platform)
-    }
+/// Writes the manifest of an image whose layers are there.
+pub fn add(
+    target: &mut dyn Target,
+    name: &str,
+    config: &serde_json::Value,
+    layers: Vec<Descriptor>,
+    platform: &Platform,
+) -> Result<Descriptor> {
+    let config =
+        serde_json::to_vec(config).context("failed to serialize an image's configuration")?;
+    let config = target.bytes(MediaType::ImageConfig, &config)?;
+    let manifest = ImageManifestBuilder::default()
+        .schema_version(2u32)
+        .media_type(MediaType::ImageManifest)
+        .config(config)
+        .layers(layers)
+        .build()
+        .context("failed to describe an image")?;
+    let platform = PlatformBuilder::default()
+        .os(Os::from(platform.os.as_str()))
+        .architecture(Arch::from(platform.arch.as_str()))
+        .build()
+        .context("failed to describe the platform")?;
+    target.manifest(name, &manifest, platform)
 }
 
 /// The configuration of an image, or of its `-nonroot` twin.

@@ -466,7 +466,7 @@ mod tests {
 
     #[test]
     fn a_pack_lists_its_files_and_is_the_same_each_time() {
-        let description = crate::pipeline::workspace().join("base-images/iac-runner/image.toml");
+        let description = crate::given::workspace().join("base-images/iac-runner/image.toml");
         let image = ImageToml::read(&description).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let folder = Utf8Path::from_path(folder.path()).unwrap();

@@ -3,20 +3,18 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, bail};
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 use gocache::RECORD_SCHEMA;
-use modules::{Discovery, Module};
+use modules::Module;
 use serde::Serialize;
 
-use crate::artifact::{Artifact, BASE, Made, TOOLS};
+use crate::artifact::{Artifact, Made};
 use crate::base::{self, Base};
-use crate::cli;
 use crate::common::{self, Common};
 use crate::engine::{self, Engine};
-use crate::failure::usage;
+use crate::given;
 use crate::image_toml::{ImageToml, Platform};
 use crate::matrix::{self, Times};
-use crate::oci::NONROOT;
 use crate::pack::{self, Pack};
 use crate::part::Part;
 use crate::progress::{Kind, Progress, Step};
@@ -28,74 +26,6 @@ use crate::tree::Tree;
 use crate::warm::{COMMON, Warmer};
 use crate::work::{self, Key, Work, remove_tree};
 use crate::{toolchain, verifier_build};
-
-/// The folder of this workspace.
-pub fn workspace() -> Utf8PathBuf {
-    let manifest = std::env::var("CARGO_MANIFEST_DIR")
-        .unwrap_or_else(|_| env!("CARGO_MANIFEST_DIR").to_owned());
-    Utf8Path::new(&manifest)
-        .parent()
-        .map_or_else(|| manifest.clone().into(), Utf8Path::to_owned)
-}
-
-/// The description of the image that is used where the user names none.
-pub fn image_toml() -> Utf8PathBuf {
-    workspace().join("base-images/iac-runner/image.toml")
-}
-
-/// The source that the flags name, as an absolute path.
-pub fn source(flags: &cli::Source) -> Result<Utf8PathBuf> {
-    let source = flags
-        .source
-        .clone()
-        .unwrap_or_else(|| workspace().join("catalog"));
-    source.canonicalize_utf8().map_err(|error| {
-        usage(format!(
-            "the source {source} cannot be read: {error}; name a folder with --source"
-        ))
-    })
-}
-
-/// The modules of `source`; what was skipped, and why, goes to standard error.
-pub fn discover(source: &Utf8Path) -> Result<Discovery> {
-    let found = modules::discover(source)?;
-    for skipped in &found.skipped {
-        eprintln!("skipped {}: {}", skipped.path, skipped.reason);
-    }
-    if found.modules.is_empty() {
-        return Err(usage(format!(
-            "{source} holds no modules: no folder apis/**/provider/<provider>/**/iac/pulumi with a Go main package"
-        )));
-    }
-    Ok(found)
-}
-
-/// The providers that were asked for, or all of `modules`; sorted.
-pub fn select(modules: &[Module], wanted: &[String]) -> Result<Vec<String>> {
-    let known: BTreeSet<&str> = modules
-        .iter()
-        .map(|module| module.provider.as_str())
-        .collect();
-    let list = known.iter().copied().collect::<Vec<_>>().join(", ");
-    if let Some(name) = known.iter().find(|name| is_reserved(name)) {
-        return Err(usage(format!(
-            "the provider `{name}` has a name that a variant or a pack of ours has; rename its folder"
-        )));
-    }
-    for provider in wanted {
-        if !known.contains(provider.as_str()) {
-            return Err(usage(format!(
-                "there is no provider `{provider}` in the source; there are: {list}"
-            )));
-        }
-    }
-    let wanted: BTreeSet<&str> = wanted.iter().map(String::as_str).collect();
-    Ok(known
-        .into_iter()
-        .filter(|provider| wanted.is_empty() || wanted.contains(provider))
-        .map(str::to_owned)
-        .collect())
-}
 
 /// What is damaged in a provider's tree came from the common one, which its entries are links to; it goes, so that the
 /// next run makes it anew.
@@ -110,12 +40,6 @@ fn without_damaged(common: &Pack, error: anyhow::Error) -> anyhow::Error {
     } else {
         error
     }
-}
-
-/// Whether a provider of this name would collide with `latest-tools`, with a `-nonroot` twin, or with a pack that is no
-/// provider's.
-fn is_reserved(provider: &str) -> bool {
-    matches!(provider, BASE | TOOLS | "nonroot" | COMMON) || provider.ends_with(NONROOT)
 }
 
 /// What a command may do, from its flags.
@@ -144,7 +68,7 @@ impl Settings {
     pub fn new(source: Utf8PathBuf) -> Self {
         let jobs = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
-            image: image_toml(),
+            image: given::image_toml(),
             source,
             jobs,
             offline: false,
@@ -221,7 +145,7 @@ pub fn foundation(settings: Settings, progress: &mut Progress) -> Result<Foundat
         toolchain::make(&work, &image, &platform, settings.offline)
     })?;
     let verifier = progress.step("verifier", Kind::Local, |_| {
-        verifier_build::make(&workspace(), settings.offline)
+        verifier_build::make(&given::workspace(), settings.offline)
     })?;
     let tree = Tree {
         root: base.root.clone(),

@@ -28,7 +28,8 @@ impl From<Made> for PlacedPack {
 }
 
 impl PlacedPack {
-    fn layers(&self) -> impl Iterator<Item = PlacedLayer> {
+    /// Its layers, with what an image's history says of them.
+    pub fn layers(&self) -> impl Iterator<Item = PlacedLayer> {
         let layers = self.config.layers.iter().zip(&self.places);
         layers.map(|(named, place)| PlacedLayer {
             title: named.title.clone(),

@@ -8,13 +8,13 @@ use serde::Serialize;
 use crate::artifact::Artifact;
 use crate::cli;
 use crate::failure::usage;
+use crate::given;
 use crate::given_packs::GivenPacks;
 use crate::image::reference;
 use crate::image_toml::{ImageToml, Platform};
 use crate::layout_writer::LayoutWriter;
 use crate::oci::{self, Place, Variant};
 use crate::out::Out;
-use crate::pipeline;
 use crate::progress::{Kind, Progress, human_bytes};
 use crate::registry_target::RegistryTarget;
 use crate::store::Store;
@@ -36,7 +36,7 @@ struct Assembled {
 /// Makes the images, and says which.
 pub fn run(flags: &cli::Assemble) -> Result<()> {
     let image = flags.image.clone();
-    let image = ImageToml::read(&image.unwrap_or_else(pipeline::image_toml))?;
+    let image = ImageToml::read(&image.unwrap_or_else(given::image_toml))?;
     let platform = Platform::host();
     let out = flags.out.as_deref().map(destination).transpose()?;
     let push = flags.push.as_deref().map(tagged).transpose()?;

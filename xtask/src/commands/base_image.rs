@@ -19,7 +19,7 @@ use crate::summary::Summary;
 use crate::tree::Tree;
 use crate::variants::{self, PlacedPack};
 use crate::work::Key;
-use crate::{cli, kept_layer, verify};
+use crate::{cli, given, kept_layer, verify};
 
 /// Name of the whole image, with which those of the others begin.
 const LATEST: &str = "latest";
@@ -35,10 +35,10 @@ pub fn run(flags: &cli::BaseImage) -> Result<()> {
     let place = Utf8PathBuf::from_path_buf(place)
         .map_err(|path| anyhow::anyhow!("{} is not UTF-8", path.display()))?;
     let out = Out::at(&place)?;
-    let source = pipeline::source(&flags.build.source)?;
+    let source = given::source(&flags.build.source)?;
     let settings = flags.build.settings(source.clone());
-    let modules = pipeline::discover(&source)?.modules;
-    let providers = pipeline::select(&modules, &flags.providers)?;
+    let modules = given::discover(&source)?.modules;
+    let providers = given::select(&modules, &flags.providers)?;
 
     let mut progress = Progress::default();
     let foundation = pipeline::foundation(settings, &mut progress)?;

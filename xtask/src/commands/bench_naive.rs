@@ -5,6 +5,7 @@
 //! Its "build machine" is this one, its image is the same base system with the same Go. Both images are then measured
 //! by the same verifier, at the same checkout path, without network, with each module's first build a first.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
@@ -14,7 +15,12 @@ use serde::Serialize;
 
 use crate::artifact::Made;
 use crate::cli;
+use crate::given;
 use crate::host;
+use crate::layer::{Compression, LayerWriter, Meta};
+use crate::layout_writer::LayoutWriter;
+use crate::oci::{self, Place, PlacedLayer, Target as _};
+use crate::out::Out;
 use crate::pack::Pack;
 use crate::pipeline::{self, Foundation, Settings};
 use crate::progress::{Kind, Progress, human_bytes, millis};
@@ -22,6 +28,7 @@ use crate::root_fs;
 use crate::sandbox::Sandbox;
 use crate::summary::FirstBuilds;
 use crate::tree::ELSEWHERE;
+use crate::variants::PlacedPack;
 use crate::verify::Report;
 use crate::warm::VERIFIER;
 use crate::work::Scratch;
@@ -38,10 +45,11 @@ struct Measured {
 }
 
 /// Builds both and prints them side by side.
-pub fn run(source: &cli::Source, providers: &[String], json: bool) -> Result<()> {
-    let source = pipeline::source(source)?;
-    let all = pipeline::discover(&source)?.modules;
-    let providers = pipeline::select(&all, providers)?;
+pub fn run(flags: &cli::BenchNaive) -> Result<()> {
+    let out = flags.out.as_deref().map(destination).transpose()?;
+    let source = given::source(&flags.source)?;
+    let all = given::discover(&source)?.modules;
+    let providers = given::select(&all, &flags.providers)?;
     let modules: Vec<Module> = all
         .iter()
         .filter(|module| providers.contains(&module.provider))
@@ -68,7 +76,7 @@ pub fn run(source: &cli::Source, providers: &[String], json: bool) -> Result<()>
         root_fs::unpack(&layers, scratch.path())?;
         let tree = &foundation.tree;
         let sandbox = Sandbox::new(scratch.path())
-            .env(crate::oci::env(&tree.image, &tree.platform, false))
+            .env(oci::env(&tree.image, &tree.platform, false))
             .writable(
                 &scratch
                     .path()
@@ -97,7 +105,13 @@ pub fn run(source: &cli::Source, providers: &[String], json: bool) -> Result<()>
         })
     })?;
 
-    if json {
+    if let Some(out) = &out {
+        progress.step("write the image of the usual recipe", Kind::Local, |_| {
+            write_image(&foundation, &merged, out.begin()?)?;
+            out.complete()
+        })?;
+    }
+    if flags.json {
         println!(
             "{}",
             serde_json::to_string_pretty(&serde_json::json!({ "naive": naive, "ours": ours }))?
@@ -177,6 +191,71 @@ fn naive_image(foundation: &Foundation, merged: &Utf8Path) -> Sandbox {
             ("GOCACHE", "/root/.cache/go-build"),
             ("GOMODCACHE", "/root/go/pkg/mod"),
         ])
+}
+
+fn destination(place: &Utf8Path) -> Result<Out> {
+    let place = Utf8PathBuf::try_from(std::path::absolute(place)?)?;
+    Out::of(&place, "a layout", &["oci-layout", "index.json"])
+}
+
+/// The image of the usual recipe as a layout: ours without packs, and one layer more, as `COPY` makes it, with Go's default
+/// settings.
+fn write_image(foundation: &Foundation, merged: &Utf8Path, folder: &Utf8Path) -> Result<()> {
+    let tree = &foundation.tree;
+    let scratch = foundation.work.scratch("naive-layer")?;
+    let blob = scratch.path().join("caches");
+    let meta = |metadata: Option<&std::fs::Metadata>| Meta {
+        mode: metadata.map_or(0o755, |metadata| metadata.mode() & 0o7777),
+        uid: 0,
+        gid: 0,
+        mtime: metadata.map_or(tree.image.image.epoch, |it| {
+            u64::try_from(it.mtime()).unwrap_or(0)
+        }),
+    };
+    let mut layer =
+        LayerWriter::create(&blob, Compression::Zstd, tree.image.layers, |_| meta(None))?;
+    for (cache, place) in [
+        ("go-mod", "root/go/pkg/mod"),
+        ("go-build", "root/.cache/go-build"),
+    ] {
+        let cache = merged.join(cache);
+        for entry in walkdir::WalkDir::new(&cache).sort_by_file_name() {
+            let entry = entry.with_context(|| format!("failed to list {cache}"))?;
+            if entry.file_type().is_file() {
+                let file = Utf8Path::from_path(entry.path())
+                    .context("a file of a cache has an odd name")?;
+                let path = Utf8Path::new(place).join(file.strip_prefix(&cache)?);
+                layer.file(&path, file, meta(Some(&entry.metadata()?)))?;
+            }
+        }
+    }
+    let caches = PlacedLayer {
+        title: "caches".to_owned(),
+        layer: layer.finish()?,
+        place: Place::File(blob),
+    };
+    let below = [
+        foundation.base()?,
+        foundation.tools(&mut Progress::default())?,
+    ];
+    let below = below.map(PlacedPack::from);
+    let mut layers: Vec<PlacedLayer> = below.iter().flat_map(PlacedPack::layers).collect();
+    layers.push(caches);
+    let mut config = oci::config(&tree.image, &tree.platform, &layers, false)?;
+    config["config"]["Env"] = serde_json::json!([
+        format!(
+            "PATH={}/bin:/usr/local/bin:/usr/bin:/bin",
+            tree.image.go.goroot
+        ),
+        "HOME=/root",
+    ]);
+    let mut layout = LayoutWriter::create(folder)?;
+    let descriptors = layers
+        .iter()
+        .map(|layer| layout.layer(layer))
+        .collect::<Result<_>>()?;
+    oci::add(&mut layout, "latest", &config, descriptors, &tree.platform)?;
+    layout.finish()
 }
 
 /// First builds, by the verifier in the image behind `sandbox`.

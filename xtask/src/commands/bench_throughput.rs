@@ -10,10 +10,10 @@ use rayon::prelude::*;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
+use crate::given;
 use crate::image_toml::ImageToml;
 use crate::layer::{Compression, LayerWriter};
 use crate::owners::Owners;
-use crate::pipeline;
 use crate::work::Work;
 
 /// Size of one entry: about that of a compiled package.
@@ -29,7 +29,7 @@ struct Line {
 
 /// Makes `megabytes` of entries in a scratch folder and measures.
 pub fn run(megabytes: u64, json: bool) -> Result<()> {
-    let image = ImageToml::read(&pipeline::workspace().join("base-images/iac-runner/image.toml"))?;
+    let image = ImageToml::read(&given::workspace().join("base-images/iac-runner/image.toml"))?;
     let work = Work::open()?;
     let scratch = work.scratch("throughput")?;
     let store = Store::create(&scratch.path().join("go-build"))?;

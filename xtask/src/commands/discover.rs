@@ -3,12 +3,12 @@
 use anyhow::Result;
 
 use crate::cli;
-use crate::pipeline;
+use crate::given;
 
 /// Prints the modules; what was skipped, and why, goes to standard error.
 pub fn run(flags: &cli::Discover) -> Result<()> {
-    let source = pipeline::source(&flags.source)?;
-    let found = pipeline::discover(&source)?;
+    let source = given::source(&flags.source)?;
+    let found = given::discover(&source)?;
     if flags.json {
         println!("{}", serde_json::to_string_pretty(&found.modules)?);
         return Ok(());

@@ -5,7 +5,6 @@
 
 use anyhow::{Context as _, Result};
 use camino::Utf8PathBuf;
-use oci_spec::image::ImageConfiguration;
 
 use crate::cli;
 use crate::dockerfile::{self, Settings};
@@ -14,7 +13,7 @@ use crate::image::Image;
 use crate::image::layout::{self, Layout};
 use crate::image_toml::Platform;
 use crate::layer::Compression;
-use crate::layer_names::Holds;
+use crate::layer_names::{self, Holds};
 use crate::oci::NONROOT;
 use crate::out::Out;
 use crate::work::link_or_copy;
@@ -40,7 +39,7 @@ pub fn run(flags: &cli::DockerContext) -> Result<()> {
     let image = Image::fetch(&layout, descriptor, &platform)?;
     let twin = layout.find(Some(&format!("{name}{NONROOT}")), &platform)?;
     let twin = Image::fetch(&layout, twin, &platform)?;
-    let parts = parts(&image.config)
+    let parts = layer_names::of(&image.config)
         .with_context(|| format!("{name} in {} cannot be taken apart", flags.image))?;
 
     let folder = out.begin()?;
@@ -71,25 +70,6 @@ pub fn run(flags: &cli::DockerContext) -> Result<()> {
     Ok(())
 }
 
-/// What each layer holds, by the history.
-fn parts(config: &ImageConfiguration) -> Result<Vec<Holds>> {
-    let layers = config.rootfs().diff_ids().len();
-    let history = config.history().iter().flatten();
-    let names: Vec<&str> = history
-        .filter(|entry| entry.empty_layer() != Some(true))
-        .filter_map(|entry| entry.created_by().as_deref())
-        .collect();
-    let parts: Option<Vec<Holds>> = names.iter().map(|name| Holds::parse(name)).collect();
-    match parts {
-        Some(parts) if parts.len() == layers && parts.starts_with(&[Holds::Base, Holds::Tools]) => {
-            Ok(parts)
-        }
-        _ => Err(usage(
-            "its history does not tell what its layers hold; name an image that `base-image` made",
-        )),
-    }
-}
-
 fn settings(image: &Image, twin: &Image) -> Result<Settings> {
     let env = |image: &Image| {
         image
@@ -110,41 +90,4 @@ fn settings(image: &Image, twin: &Image) -> Result<Settings> {
         uid,
         labels: labels.into_iter().flatten().collect(),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn config(names: &[&str], layers: usize) -> ImageConfiguration {
-        let history: Vec<_> = names
-            .iter()
-            .map(|name| serde_json::json!({"created_by": name}))
-            .collect();
-        let config = serde_json::json!({
-            "os": "linux", "architecture": "amd64", "history": history,
-            "rootfs": {"type": "layers", "diff_ids": vec!["sha256:0"; layers]},
-        });
-        serde_json::from_value(config).unwrap()
-    }
-
-    #[test]
-    fn the_history_tells_what_the_layers_hold() {
-        let ours = [
-            "base system",
-            "Go, Pulumi, OpenTofu, verifier",
-            "caches that all providers share",
-            "civo: executables",
-        ];
-        let found = parts(&config(&ours, 4)).unwrap();
-        let archives: Vec<_> = found.iter().map(Holds::archive).collect();
-        assert_eq!(
-            archives[2..],
-            ["packs/common/caches.tar", "packs/civo/executables.tar"]
-        );
-        for (names, layers) in [(&ours[..], 3), (&ours[1..], 3), (&["RUN make"][..], 1)] {
-            let said = parts(&config(names, layers)).unwrap_err().to_string();
-            assert!(said.contains("base-image"), "{said}");
-        }
-    }
 }

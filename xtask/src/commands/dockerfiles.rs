@@ -6,10 +6,11 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::cli;
 use crate::dockerfile::{self, Settings};
+use crate::given;
+use crate::given::workspace;
 use crate::image_toml::{ImageToml, Platform};
 use crate::layer_names::Holds;
 use crate::oci;
-use crate::pipeline::{self, workspace};
 use crate::warm::COMMON;
 
 /// Writes the Dockerfiles, or with `--check` compares them.
@@ -47,8 +48,8 @@ fn all() -> Result<Vec<(Utf8PathBuf, String)>> {
         uid: image.user.uid,
         labels: oci::labels(&image)?,
     };
-    let modules = pipeline::discover(&workspace().join("catalog"))?.modules;
-    let providers = pipeline::select(&modules, &[])?;
+    let modules = given::discover(&workspace().join("catalog"))?.modules;
+    let providers = given::select(&modules, &[])?;
     let packs: Vec<Holds> = std::iter::once(Holds::Caches(COMMON.to_owned()))
         .chain(
             providers

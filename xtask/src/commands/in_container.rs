@@ -11,14 +11,14 @@ use crate::failure::usage;
 use crate::pack::Pack;
 use crate::pipeline::{self, Settings};
 use crate::progress::{Kind, Progress};
-use crate::{cli, root_fs};
+use crate::{cli, given, root_fs};
 
 /// Makes the files of tools and caches below `--out`.
 pub fn run(flags: &cli::InContainer) -> Result<()> {
-    let mut settings = Settings::new(pipeline::source(&flags.source)?);
+    let mut settings = Settings::new(given::source(&flags.source)?);
     settings.engine = Engine::Here;
-    let modules = pipeline::discover(&settings.source)?.modules;
-    let providers = pipeline::select(&modules, &flags.providers)?;
+    let modules = given::discover(&settings.source)?.modules;
+    let providers = given::select(&modules, &flags.providers)?;
     fs_err::create_dir(&flags.out).map_err(|error| {
         usage(format!(
             "--out {} cannot be made: {error}; name a folder that is not there",

@@ -9,10 +9,10 @@ use serde::Deserialize;
 
 use crate::cli;
 use crate::failure::usage;
+use crate::given;
 use crate::matrix::{self, ProviderTime, Times};
 use crate::out;
 use crate::pack::Timings;
-use crate::pipeline;
 use crate::warm::COMMON;
 
 /// Prints the matrix, or records times for later ones.
@@ -22,9 +22,9 @@ pub fn run(flags: &cli::Matrix) -> Result<()> {
         let file = file.context("--record writes to the file of --times")?;
         return record(summary, file);
     }
-    let source = pipeline::source(&flags.source)?;
-    let modules = pipeline::discover(&source)?.modules;
-    let providers = pipeline::select(&modules, &flags.providers)?;
+    let source = given::source(&flags.source)?;
+    let modules = given::discover(&source)?.modules;
+    let providers = given::select(&modules, &flags.providers)?;
     let times = Times::read(flags.times.as_deref())?;
     let limit = flags
         .minutes

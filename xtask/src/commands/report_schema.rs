@@ -5,7 +5,7 @@ use camino::Utf8Path;
 use report::SCHEMA_FILE;
 
 use crate::cli;
-use crate::pipeline::workspace;
+use crate::given::workspace;
 
 /// Writes the schema, or with `--check` compares it.
 pub fn run(flags: &cli::ReportSchema) -> Result<()> {

@@ -20,7 +20,7 @@ use crate::out::Out;
 use crate::progress::{Kind, Progress, Step, human_bytes, millis};
 use crate::warm::COMMON;
 use crate::work::remove_tree;
-use crate::{cli, host, pipeline, summary};
+use crate::{cli, given, host, summary};
 
 /// The file by which the folder of a simulation is known.
 const MARKER: &str = "simulation.json";
@@ -62,9 +62,9 @@ struct Job {
 
 /// Runs the matrix and prints its account.
 pub fn run(flags: &cli::Simulate) -> Result<()> {
-    let source = pipeline::source(&flags.source)?;
-    let modules = pipeline::discover(&source)?.modules;
-    let providers = pipeline::select(&modules, &flags.providers)?;
+    let source = given::source(&flags.source)?;
+    let modules = given::discover(&source)?.modules;
+    let providers = given::select(&modules, &flags.providers)?;
     let limit = flags
         .minutes
         .map(|minutes| std::time::Duration::from_secs(60 * u64::from(minutes)));
@@ -250,14 +250,13 @@ impl Runner<'_> {
         };
         assemble.extend(self.flags.insecure.then(|| "--insecure".to_owned()));
         let assembled: Assembled = self.json(name, &assemble)?;
-        let mut merge = vec!["merge".to_owned()];
-        merge.extend(packs);
-        merge.extend([
-            "--out".to_owned(),
-            self.folder.join("merged-cache").into_string(),
-        ]);
-        merge.extend(self.flags.insecure.then(|| "--insecure".to_owned()));
-        self.run(name, &merge)?;
+        if self.flags.registry.is_none() {
+            let mut merge = vec!["merge".to_owned()];
+            merge.extend(packs);
+            merge.push("--out".to_owned());
+            merge.push(self.folder.join("merged-cache").into_string());
+            self.run(name, &merge)?;
+        }
         let report = self.folder.join("report.json").into_string();
         let source = self.source.to_string();
         let mut verify: Vec<String> = [

@@ -3,8 +3,8 @@
 use anyhow::{Context as _, Result, bail};
 
 use crate::cli;
+use crate::given::workspace;
 use crate::host;
-use crate::pipeline::workspace;
 
 /// Programs that only the end-to-end tests use, with the Debian package of each.
 const PROGRAMS: [(&str, &str); 3] = [

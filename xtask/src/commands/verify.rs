@@ -24,7 +24,7 @@ use crate::tree::ELSEWHERE;
 use crate::verify::Report;
 use crate::warm::{COMMON, VERIFIER};
 use crate::work::{Scratch, Work};
-use crate::{cli, host, in_root, oci, out, pipeline, verifier_build};
+use crate::{cli, given, host, in_root, oci, out, verifier_build};
 
 /// What bubblewrap gives up root's rights with.
 const SETPRIV: &str = "/usr/bin/setpriv";
@@ -36,7 +36,7 @@ pub fn run(flags: &cli::Verify) -> Result<ExitCode> {
     let mut arguments = Arguments::parse(&flags.verifier);
     arguments.check(flags)?;
     let reference = reference(flags)?;
-    let source = pipeline::source(&flags.source)?;
+    let source = given::source(&flags.source)?;
     host::require_programs(&[host::SANDBOX])?;
     let work = Work::open()?;
     let mut progress = Progress::default();
@@ -62,10 +62,7 @@ pub fn run(flags: &cli::Verify) -> Result<ExitCode> {
         sandbox
     } else {
         eprintln!("the image holds no verifier; this repository's is used");
-        sandbox.read_only(
-            &verifier_build::make(&pipeline::workspace(), false)?,
-            VERIFIER,
-        )
+        sandbox.read_only(&verifier_build::make(&given::workspace(), false)?, VERIFIER)
     };
     let Some(file) = &flags.json else {
         let done = sandbox.run_through(&arguments.words(), Stdio::inherit())?;
@@ -221,7 +218,7 @@ fn warm_providers(root: &Utf8Path, source: &Utf8Path) -> Result<Vec<String>> {
     if packs.is_empty() {
         return Ok(packs);
     }
-    let all = pipeline::select(&pipeline::discover(source)?.modules, &[])?;
+    let all = given::select(&given::discover(source)?.modules, &[])?;
     packs.retain(|pack| all.contains(pack));
     if packs.is_empty() {
         return Err(usage(format!(

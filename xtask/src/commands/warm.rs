@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::artifact::{BASE, Made, TOOLS};
 use crate::cli;
 use crate::failure::usage;
+use crate::given;
 use crate::image::layout::Layout;
 use crate::layer::Layer;
 use crate::layout_writer::LayoutWriter;
@@ -51,13 +52,13 @@ pub struct WarmedPack {
 /// Makes the packs that the flags name, and says what they are.
 pub fn run(flags: &cli::Warm) -> Result<()> {
     let out = flags.out.as_deref().map(Destination::at).transpose()?;
-    let source = pipeline::source(&flags.build.source)?;
+    let source = given::source(&flags.build.source)?;
     let mut settings = flags.build.settings(source.clone());
     settings.store = Store::parse(flags.from.as_deref(), flags.insecure)?;
     let push = Store::parse(flags.push.as_deref(), flags.insecure)?;
     let wanted = Wanted::parse(&flags.providers, flags.part)?;
-    let modules = pipeline::discover(&source)?.modules;
-    let providers = pipeline::select(&modules, &wanted.providers)?;
+    let modules = given::discover(&source)?.modules;
+    let providers = given::select(&modules, &wanted.providers)?;
     let times = Times::read(flags.times.as_deref())?;
 
     let mut progress = Progress::default();

@@ -31,7 +31,7 @@ impl Fixture {
             folder: Utf8Path::from_path(folder.path()).unwrap().to_owned(),
             _folder: folder,
             image: ImageToml::read(
-                &crate::pipeline::workspace().join("base-images/iac-runner/image.toml"),
+                &crate::given::workspace().join("base-images/iac-runner/image.toml"),
             )
             .unwrap(),
         }
