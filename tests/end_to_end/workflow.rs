@@ -218,7 +218,7 @@ impl Run {
         assert_eq!(jobs.len(), 1, "{matrix}");
         let values = jobs[0].as_object().unwrap().iter();
         self.matrix = values
-            .map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned()))
+            .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
             .collect();
         for name in ["provider", "assemble", "publish"] {
             self.job(name);
