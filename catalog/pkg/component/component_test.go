@@ -1,6 +1,7 @@
 package component
 
 import (
+	"errors"
 	"reflect"
 	"strings"
 	"testing"
@@ -18,7 +19,10 @@ func with(t *testing.T, settings map[string]string, test func(*Config)) {
 	}, pulumi.WithMocks("shop", "Prod.EU", noResources{}), func(info *pulumi.RunInfo) {
 		info.Config = map[string]string{}
 		for key, value := range settings {
-			info.Config["shop:"+key] = value
+			if !strings.Contains(key, ":") {
+				key = "shop:" + key
+			}
+			info.Config[key] = value
 		}
 	})
 	if err != nil {
@@ -40,14 +44,14 @@ var word = NewFormat(`[a-z]+`, "a word")
 
 // readers name a reader for each kind of setting.
 var readers = map[string]func(*Config) any{
-	"text":      func(c *Config) any { return c.Text("key", "fallback", word) },
-	"mandatory": func(c *Config) any { return c.Text("key", "", word) },
-	"misfit":    func(c *Config) any { return c.Text("key", "Not A Word", word) },
-	"choice":    func(c *Config) any { return c.OneOf("key", "red", "green") },
-	"int":       func(c *Config) any { return c.Int("key", 3, 1, 5) },
-	"bool":      func(c *Config) any { return c.Bool("key", true) },
-	"list":      func(c *Config) any { return c.List("key", word) },
-	"networks":  func(c *Config) any { return c.CIDRs("key") },
+	"text":      func(c *Config) any { return c.Text("key", "a meaning", "fallback", word) },
+	"mandatory": func(c *Config) any { return c.Text("key", "a meaning", "", word) },
+	"misfit":    func(c *Config) any { return c.Text("key", "a meaning", "Not A Word", word) },
+	"choice":    func(c *Config) any { return c.OneOf("key", "a meaning", "red", "green") },
+	"int":       func(c *Config) any { return c.Int("key", "a meaning", 3, 1, 5) },
+	"bool":      func(c *Config) any { return c.Bool("key", "a meaning", true) },
+	"list":      func(c *Config) any { return c.List("key", "a meaning", word) },
+	"networks":  func(c *Config) any { return c.CIDRs("key", "a meaning") },
 }
 
 func TestReaders(t *testing.T) {
@@ -110,8 +114,8 @@ func TestReaders(t *testing.T) {
 
 func TestErrTellsAllFaults(t *testing.T) {
 	with(t, map[string]string{"size": "9"}, func(c *Config) {
-		c.Text("owner", "", word)
-		c.Int("size", 1, 1, 8)
+		c.Text("owner", "a meaning", "", word)
+		c.Int("size", "a meaning", 1, 1, 8)
 		c.Reject("size", "too large for %s", "a test")
 		const want = `invalid configuration of stack Prod.EU:
   owner: is not set; it must be a word
@@ -171,4 +175,23 @@ func TestBadLabels(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestDescription(t *testing.T) {
+	with(t, map[string]string{"size": "none", Describe: "true"}, func(c *Config) {
+		c.Text("name", "what it is called", c.DefaultName(), word)
+		c.Int("size", "how large | small", 1, 1, 8)
+		c.CIDRs("networks", "who may come in")
+		c.Text("owner", "whom to ask", "", word)
+		const want = "| key | default | value | meaning |\n" +
+			"|---|---|---|---|\n" +
+			"| name | `shop-prod-eu` | a word | what it is called |\n" +
+			"| size | `1` | a whole number from 1 to 8 | how large \\| small |\n" +
+			"| networks | none | a list, each item a network smaller than the Internet, such as 192.0.2.0/24 | who may come in |\n" +
+			"| owner | **required** | a word | whom to ask |"
+		var description Description
+		if err := c.Err(); !errors.As(err, &description) || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	})
 }

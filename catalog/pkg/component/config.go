@@ -2,7 +2,9 @@
 // stack's configuration, naming and labelling what they create.
 //
 // A program reads every setting through one Config and asks for Err once, so
-// that a user sees all mistakes at the first run instead of one a run.
+// that a user sees all mistakes at the first run instead of one a run. Each
+// reader is told what its setting means: that is where a program's README has
+// its table from.
 package component
 
 import (
@@ -24,8 +26,9 @@ const Day = 24 * 60 * 60
 // Config reads the configuration of the running stack, in the namespace of its
 // project, and gathers what is wrong with it.
 type Config struct {
-	ctx    *pulumi.Context
-	faults []error
+	ctx      *pulumi.Context
+	settings []Setting
+	faults   []error
 }
 
 // Format is what a text setting must look like.
@@ -55,8 +58,12 @@ func NewConfig(ctx *pulumi.Context) *Config {
 	return &Config{ctx: ctx}
 }
 
-// Err is everything wrong with what was read so far, or nil.
+// Err is everything wrong with what was read so far, or nil. Where the stack
+// asks for a Description, it is that.
 func (c *Config) Err() error {
+	if _, asked := c.ctx.GetConfig(Describe); asked {
+		return Description(c.settings)
+	}
 	if len(c.faults) == 0 {
 		return nil
 	}
@@ -79,7 +86,11 @@ func (c *Config) DefaultName() string {
 // Text is a setting of the given format. An unset one takes the fallback,
 // which must fit as well: with a format that excludes the empty text, the
 // fallback "" makes the setting mandatory.
-func (c *Config) Text(key, fallback string, format Format) string {
+func (c *Config) Text(key, meaning, fallback string, format Format) string {
+	c.describe(key, meaning, fallback, format.Words)
+	if fallback == "" && !format.Pattern.MatchString("") {
+		c.settings[len(c.settings)-1].Required = true
+	}
 	text, set := c.lookup(key)
 	if !set {
 		text = fallback
@@ -104,44 +115,52 @@ func Optional(text string) pulumi.StringPtrInput {
 }
 
 // OneOf is one of the choices, the first of which is the default.
-func (c *Config) OneOf(key string, choices ...string) string {
-	return read(c, key, choices[0], "one of "+strings.Join(choices, ", "), func(text string) (string, bool) {
+func (c *Config) OneOf(key, meaning string, choices ...string) string {
+	words := "one of " + strings.Join(choices, ", ")
+	c.describe(key, meaning, choices[0], words)
+	return read(c, key, choices[0], words, func(text string) (string, bool) {
 		return text, slices.Contains(choices, text)
 	})
 }
 
 // Int is a whole number from lowest to highest.
-func (c *Config) Int(key string, fallback, lowest, highest int) int {
-	return read(c, key, fallback, fmt.Sprintf("a whole number from %d to %d", lowest, highest), func(text string) (int, bool) {
+func (c *Config) Int(key, meaning string, fallback, lowest, highest int) int {
+	words := fmt.Sprintf("a whole number from %d to %d", lowest, highest)
+	c.describe(key, meaning, strconv.Itoa(fallback), words)
+	return read(c, key, fallback, words, func(text string) (int, bool) {
 		number, err := strconv.Atoi(text)
 		return number, err == nil && lowest <= number && number <= highest
 	})
 }
 
 // Bool is true or false.
-func (c *Config) Bool(key string, fallback bool) bool {
-	return read(c, key, fallback, "true or false", func(text string) (bool, bool) {
+func (c *Config) Bool(key, meaning string, fallback bool) bool {
+	const words = "true or false"
+	c.describe(key, meaning, strconv.FormatBool(fallback), words)
+	return read(c, key, fallback, words, func(text string) (bool, bool) {
 		value, err := strconv.ParseBool(text)
 		return value, err == nil
 	})
 }
 
 // List is a list of texts of the given format; empty if unset.
-func (c *Config) List(key string, format Format) []string {
-	return c.list(key, format.Words, format.Pattern.MatchString)
+func (c *Config) List(key, meaning string, format Format) []string {
+	return c.list(key, meaning, format.Words, format.Pattern.MatchString)
 }
 
 // CIDRs is a list of networks; empty if unset. The whole Internet is refused:
 // all these lists open something that should not be open to everyone.
-func (c *Config) CIDRs(key string) []string {
-	return c.list(key, "a network smaller than the Internet, such as 192.0.2.0/24", func(text string) bool {
+func (c *Config) CIDRs(key, meaning string) []string {
+	return c.list(key, meaning, "a network smaller than the Internet, such as 192.0.2.0/24", func(text string) bool {
 		network, err := netip.ParsePrefix(text)
 		return err == nil && network.Bits() > 0 && network == network.Masked()
 	})
 }
 
-func (c *Config) list(key, words string, fits func(string) bool) []string {
-	return read(c, key, nil, "a list, each item "+words, func(text string) (items []string, ok bool) {
+func (c *Config) list(key, meaning, item string, fits func(string) bool) []string {
+	words := "a list, each item " + item
+	c.describe(key, meaning, "", words)
+	return read(c, key, nil, words, func(text string) (items []string, ok bool) {
 		err := json.Unmarshal([]byte(text), &items)
 		return items, err == nil && !slices.ContainsFunc(items, func(item string) bool { return !fits(item) })
 	})

@@ -22,6 +22,7 @@ var (
 // cannot be set: whoever finds a resource must be able to trust them.
 func (c *Config) Labels() Labels {
 	const words = "a map from keys to values, each 1 to 63 lowercase letters, digits, hyphens and underscores"
+	c.describe("labels", "more labels or tags, besides managed-by, project and stack", "", words)
 	labels := read(c, "labels", Labels{}, words, func(text string) (labels Labels, ok bool) {
 		err := json.Unmarshal([]byte(text), &labels)
 		return labels, err == nil && labels.valid()

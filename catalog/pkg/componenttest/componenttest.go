@@ -40,10 +40,16 @@ type Case struct {
 	Faults []string
 }
 
-// Run tests the program with each case of a YAML file. A run that fails may
-// not have registered anything: bad configuration has to be found before that.
+// Run tests the program with each case of a YAML file, and that its README
+// has the table of its settings. A run that fails may not have registered
+// anything: bad configuration has to be found before that.
 func Run(t *testing.T, program pulumi.RunFunc, file string) {
 	t.Helper()
+	t.Run("README", func(t *testing.T) {
+		if err := checkReadme("README.md", program, *update); err != nil {
+			t.Error(err)
+		}
+	})
 	cases, err := read(file)
 	if err != nil {
 		t.Fatal(err)

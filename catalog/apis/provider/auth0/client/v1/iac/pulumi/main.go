@@ -46,14 +46,14 @@ var (
 func run(ctx *pulumi.Context) error {
 	config := component.NewConfig(ctx)
 	var (
-		name      = config.Text("name", config.DefaultName(), displayName)
-		appType   = config.OneOf("type", "regular_web", "spa", "native", "non_interactive")
-		callbacks = config.List("callbacks", url)
-		logouts   = config.List("logoutUrls", url)
-		origins   = config.List("webOrigins", url)
-		tokenLife = config.Int("idTokenSeconds", 3600, 60, 86400)
-		api       = config.Text("audience", "", audience)
-		scopes    = config.List("scopes", scope)
+		name      = config.Text("name", "the application's name", config.DefaultName(), displayName)
+		appType   = config.OneOf("type", "kind of application", "regular_web", "spa", "native", "non_interactive")
+		callbacks = config.List("callbacks", "URLs to return to after login; not for `non_interactive`", url)
+		logouts   = config.List("logoutUrls", "URLs to return to after logout", url)
+		origins   = config.List("webOrigins", "origins that may renew a session silently", url)
+		tokenLife = config.Int("idTokenSeconds", "lifetime of an ID token", 3600, 60, 86400)
+		api       = config.Text("audience", "API that a `non_interactive` application may call", "", audience)
+		scopes    = config.List("scopes", "scopes it gets there", scope)
 		labels    = config.Labels()
 	)
 	machine := appType == "non_interactive"

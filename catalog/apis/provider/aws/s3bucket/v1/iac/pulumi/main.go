@@ -20,10 +20,10 @@ var kmsKey = component.NewFormat(`|arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[
 func run(ctx *pulumi.Context) error {
 	config := component.NewConfig(ctx)
 	var (
-		name    = config.Text("name", config.DefaultName(), component.NamePrefix)
-		key     = config.Text("kmsKey", "", kmsKey)
-		keep    = config.Int("oldVersionsDays", 30, 1, 3650)
-		destroy = config.Bool("destroyContents", false)
+		name    = config.Text("name", "start of the bucket's name; a random suffix follows, as bucket names are shared by all customers", config.DefaultName(), component.NamePrefix)
+		key     = config.Text("kmsKey", "ARN of the KMS key to encrypt with", "", kmsKey)
+		keep    = config.Int("oldVersionsDays", "how long overwritten and deleted objects are kept", 30, 1, 3650)
+		destroy = config.Bool("destroyContents", "let `pulumi destroy` delete a bucket that holds objects", false)
 		labels  = config.Labels()
 	)
 	if err := config.Err(); err != nil {

@@ -28,12 +28,12 @@ var (
 func run(ctx *pulumi.Context) error {
 	config := component.NewConfig(ctx)
 	var (
-		name       = config.Text("name", defaultName(config), accountName)
-		where      = config.Text("location", "westeurope", location)
-		sku        = config.OneOf("sku", "Standard_ZRS", "Standard_LRS", "Standard_GRS", "Standard_GZRS", "Premium_LRS")
-		containers = config.List("containers", container)
-		networks   = config.CIDRs("networks")
-		undo       = config.Int("softDeleteDays", 14, 1, 365)
+		name       = config.Text("name", "start of the account's name; a random suffix follows, as account names are shared by all customers", defaultName(config), accountName)
+		where      = config.Text("location", "region", "westeurope", location)
+		sku        = config.OneOf("sku", "replication", "Standard_ZRS", "Standard_LRS", "Standard_GRS", "Standard_GZRS", "Premium_LRS")
+		containers = config.List("containers", "blob containers to create", container)
+		networks   = config.CIDRs("networks", "networks that may reach it; without any, private endpoints alone")
+		undo       = config.Int("softDeleteDays", "how long a removal can be undone", 14, 1, 365)
 		labels     = config.Labels()
 	)
 	if err := config.Err(); err != nil {

@@ -20,13 +20,13 @@ var (
 func run(ctx *pulumi.Context) error {
 	config := component.NewConfig(ctx)
 	var (
-		account      = pulumi.String(config.Text("accountId", "", accountID))
-		name         = config.Text("name", config.DefaultName(), bucketName)
-		location     = config.OneOf("location", "weur", "eeur", "enam", "wnam", "apac", "oc")
-		jurisdiction = pulumi.String(config.OneOf("jurisdiction", "default", "eu", "fedramp"))
-		class        = config.OneOf("storageClass", "Standard", "InfrequentAccess")
-		lock         = config.Int("lockDays", 0, 0, 3650)
-		expire       = config.Int("expireDays", 0, 0, 3650)
+		account      = pulumi.String(config.Text("accountId", "the account's ID, 32 hexadecimal digits", "", accountID))
+		name         = config.Text("name", "the bucket's name, unique in the account", config.DefaultName(), bucketName)
+		location     = config.OneOf("location", "where to put it", "weur", "eeur", "enam", "wnam", "apac", "oc")
+		jurisdiction = pulumi.String(config.OneOf("jurisdiction", "where the data may be", "default", "eu", "fedramp"))
+		class        = config.OneOf("storageClass", "how new objects are stored", "Standard", "InfrequentAccess")
+		lock         = config.Int("lockDays", "for how long objects can be neither changed nor deleted; 0 for not at all", 0, 0, 3650)
+		expire       = config.Int("expireDays", "after how long objects are deleted; 0 for never", 0, 0, 3650)
 	)
 	if 0 < expire && expire < lock {
 		config.Reject("expireDays", "objects are locked for %d days and cannot expire after %d", lock, expire)

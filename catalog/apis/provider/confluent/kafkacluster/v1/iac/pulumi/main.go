@@ -25,14 +25,14 @@ var (
 func run(ctx *pulumi.Context) error {
 	config := component.NewConfig(ctx)
 	var (
-		name         = config.Text("name", config.DefaultName(), component.DNSLabel)
-		cloud        = config.OneOf("cloud", "AWS", "GCP", "AZURE")
-		region       = config.Text("region", defaultRegion[cloud], regionName)
-		kind         = config.OneOf("type", "standard", "basic", "dedicated")
-		availability = config.OneOf("availability", "SINGLE_ZONE", "MULTI_ZONE")
-		units        = config.Int("dedicatedUnits", 1, 1, 24)
-		governance   = config.OneOf("streamGovernance", "ESSENTIALS", "ADVANCED")
-		prefix       = config.Text("topicPrefix", "", topicPrefix)
+		name         = config.Text("name", "name of the environment, the cluster and the service account", config.DefaultName(), component.DNSLabel)
+		cloud        = config.OneOf("cloud", "the cloud it runs in", "AWS", "GCP", "AZURE")
+		region       = config.Text("region", "a region as the cloud spells it", defaultRegion[cloud], regionName)
+		kind         = config.OneOf("type", "kind of cluster", "standard", "basic", "dedicated")
+		availability = config.OneOf("availability", "in one zone or several; not for `basic`", "SINGLE_ZONE", "MULTI_ZONE")
+		units        = config.Int("dedicatedUnits", "CKUs of a dedicated cluster; from 2 on in several zones", 1, 1, 24)
+		governance   = config.OneOf("streamGovernance", "package of Stream Governance", "ESSENTIALS", "ADVANCED")
+		prefix       = config.Text("topicPrefix", "make a service account for topics and consumer groups that start so; not for `basic`", "", topicPrefix)
 	)
 	if kind == "basic" && prefix != "" {
 		config.Reject("topicPrefix", "a basic cluster cannot restrict access to topics; set type to standard")

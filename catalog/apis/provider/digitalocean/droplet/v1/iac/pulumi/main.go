@@ -25,14 +25,14 @@ var (
 func run(ctx *pulumi.Context) error {
 	config := component.NewConfig(ctx)
 	var (
-		name        = config.Text("name", config.DefaultName(), component.DNSLabel)
-		region      = pulumi.String(config.Text("region", "fra1", slug))
-		size        = config.Text("size", "s-1vcpu-1gb", slug)
-		image       = config.Text("image", "ubuntu-24-04-x64", slug)
-		sshKeys     = config.List("sshKeys", sshKey)
-		sshNetworks = config.CIDRs("sshNetworks")
-		publicWeb   = config.Bool("publicWeb", false)
-		backups     = config.Bool("backups", true)
+		name        = config.Text("name", "name of the Droplet, its VPC, firewall and tag", config.DefaultName(), component.DNSLabel)
+		region      = pulumi.String(config.Text("region", "region", "fra1", slug))
+		size        = config.Text("size", "its size", "s-1vcpu-1gb", slug)
+		image       = config.Text("image", "what it boots", "ubuntu-24-04-x64", slug)
+		sshKeys     = config.List("sshKeys", "keys in the account, by ID or fingerprint", sshKey)
+		sshNetworks = config.CIDRs("sshNetworks", "networks that may use SSH; needs `sshKeys`")
+		publicWeb   = config.Bool("publicWeb", "open ports 80 and 443 to everyone", false)
+		backups     = config.Bool("backups", "weekly backups", true)
 		labels      = config.Labels()
 	)
 	if len(sshNetworks) > 0 && len(sshKeys) == 0 {

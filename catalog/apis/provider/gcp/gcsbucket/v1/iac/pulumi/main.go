@@ -26,13 +26,13 @@ var (
 func run(ctx *pulumi.Context) error {
 	config := component.NewConfig(ctx)
 	var (
-		name    = config.Text("name", config.DefaultName(), component.NamePrefix)
-		where   = config.Text("location", "EU", location)
-		class   = config.OneOf("storageClass", "STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE")
-		key     = config.Text("kmsKey", "", kmsKey)
-		keep    = config.Int("oldVersionsDays", 30, 1, 3650)
-		undo    = config.Int("softDeleteDays", 7, 7, 90)
-		readers = config.List("readers", member)
+		name    = config.Text("name", "start of the bucket's name; a random suffix follows, as bucket names are shared by all customers", config.DefaultName(), component.NamePrefix)
+		where   = config.Text("location", "multi-region or region, in upper case", "EU", location)
+		class   = config.OneOf("storageClass", "how new objects are stored", "STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE")
+		key     = config.Text("kmsKey", "KMS key to encrypt with, `projects/…/cryptoKeys/…`", "", kmsKey)
+		keep    = config.Int("oldVersionsDays", "how long overwritten and deleted objects are kept", 30, 1, 3650)
+		undo    = config.Int("softDeleteDays", "how long a removal can be undone", 7, 7, 90)
+		readers = config.List("readers", "members that may read, such as `group:team@example.com`", member)
 		labels  = config.Labels()
 	)
 	if err := config.Err(); err != nil {

@@ -37,15 +37,15 @@ type settings struct {
 func load(ctx *pulumi.Context) (settings, error) {
 	config := component.NewConfig(ctx)
 	s := settings{
-		name:      config.Text("name", config.DefaultName(), component.DNSLabel),
-		namespace: config.Text("namespace", "default", component.DNSLabel),
-		image:     config.Text("image", "", image),
-		replicas:  config.Int("replicas", 2, 1, 100),
-		port:      config.Int("port", 8080, 1024, 65535),
-		probe:     config.Text("probePath", "/", path),
-		cpu:       config.Text("cpu", "100m", cpu),
-		memory:    config.Text("memory", "128Mi", memory),
-		secrets:   config.List("secrets", component.DNSLabel),
+		name:      config.Text("name", "name of all objects", config.DefaultName(), component.DNSLabel),
+		namespace: config.Text("namespace", "an existing namespace", "default", component.DNSLabel),
+		image:     config.Text("image", "container image with a tag or digest", "", image),
+		replicas:  config.Int("replicas", "number of pods; from 2 on a disruption budget lets one go at a time", 2, 1, 100),
+		port:      config.Int("port", "the container's HTTP port; the Service has port 80", 8080, 1024, 65535),
+		probe:     config.Text("probePath", "path of the liveness and readiness probes", "/", path),
+		cpu:       config.Text("cpu", "CPU request", "100m", cpu),
+		memory:    config.Text("memory", "memory request and limit", "128Mi", memory),
+		secrets:   config.List("secrets", "Secrets whose keys become environment variables", component.DNSLabel),
 		labels:    config.Labels(),
 	}
 	if strings.HasSuffix(s.image, ":latest") {

@@ -22,14 +22,14 @@ var identifier = component.NewFormat(`[A-Z_][A-Z0-9_]{0,254}`, "an identifier of
 func run(ctx *pulumi.Context) error {
 	config := component.NewConfig(ctx)
 	var (
-		name        = config.Text("name", defaultName(config), identifier)
-		size        = config.OneOf("size", "XSMALL", "SMALL", "MEDIUM", "LARGE", "XLARGE", "XXLARGE")
-		clusters    = config.Int("maxClusters", 1, 1, 10)
-		suspend     = config.Int("autoSuspendSeconds", 60, 60, 86400)
-		timeout     = config.Int("statementTimeoutSeconds", 3600, 1, 604800)
-		credits     = config.Int("monthlyCredits", 10, 1, 100000)
-		notifyUsers = config.List("notifyUsers", identifier)
-		roles       = config.List("roles", identifier)
+		name        = config.Text("name", "name of the warehouse and its resource monitor", defaultName(config), identifier)
+		size        = config.OneOf("size", "its size", "XSMALL", "SMALL", "MEDIUM", "LARGE", "XLARGE", "XXLARGE")
+		clusters    = config.Int("maxClusters", "up to how many clusters it grows; more than one needs the Enterprise edition", 1, 1, 10)
+		suspend     = config.Int("autoSuspendSeconds", "idle time after which it suspends", 60, 60, 86400)
+		timeout     = config.Int("statementTimeoutSeconds", "how long a statement may wait, and then run", 3600, 1, 604800)
+		credits     = config.Int("monthlyCredits", "credits it may use in a month", 10, 1, 100000)
+		notifyUsers = config.List("notifyUsers", "users to tell when 80 % are spent", identifier)
+		roles       = config.List("roles", "account roles that may use it", identifier)
 		labels      = config.Labels()
 	)
 	if err := config.Err(); err != nil {
