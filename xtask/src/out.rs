@@ -58,14 +58,20 @@ impl Out {
         Self::of(place, "an image", &[MARKER, "oci/oci-layout"])
     }
 
+    /// Makes sure that `place` may be written, as an OCI image layout; nothing is made yet.
+    pub fn layout(place: &Utf8Path) -> Result<Self> {
+        Self::of(place, "a layout", &["oci-layout", "index.json"])
+    }
+
     /// Makes sure that `place` may be written: that it is not there, or empty, or has the files by which `what` of
     /// ours is known. Nothing is made yet.
     pub fn of(place: &Utf8Path, what: &str, markers: &[&str]) -> Result<Self> {
+        let place = Utf8PathBuf::try_from(std::path::absolute(place)?)?;
         let name = place
             .file_name()
             .ok_or_else(|| usage(format!("--out {place} names no folder")))?;
         let is_ours = markers.iter().all(|marker| place.join(marker).is_file());
-        let is_empty = place.is_dir() && fs_err::read_dir(place)?.next().is_none();
+        let is_empty = place.is_dir() && fs_err::read_dir(&place)?.next().is_none();
         if place.symlink_metadata().is_ok() && !is_ours && !is_empty {
             return Err(usage(format!(
                 "--out {place} exists and is not {what} of ours; name another folder or remove it"
@@ -73,10 +79,15 @@ impl Out {
         }
         let partial = place.with_file_name(format!(".{name}.partial"));
         Ok(Self {
-            place: place.to_owned(),
+            place,
             partial,
             begun: Cell::new(false),
         })
+    }
+
+    /// Its final place, as an absolute path.
+    pub fn place(&self) -> &Utf8Path {
+        &self.place
     }
 
     /// The folder to write to, empty. An interrupt removes it.

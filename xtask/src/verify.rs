@@ -68,30 +68,12 @@ pub fn run(
             Root::Folder(unpacked.path().to_owned())
         };
         step.detail("measuring");
-        let mut arguments = vec![
-            VERIFIER,
-            "run",
-            "--source",
-            ELSEWHERE,
-            "--preview",
-            "sample",
-            "--json",
-            "-",
-        ];
+        let mut flags = vec!["--preview", "sample"];
         for module in &inputs.modules {
-            arguments.extend(["--module", module.as_str()]);
+            flags.extend(["--module", module.as_str()]);
         }
-        let done = in_image(root, image, platform)
-            .read_only(source, ELSEWHERE)
-            .run(&arguments)?;
-        if !done.status.success() {
-            bail!(
-                "the verifier failed in the image ({}):\n{}",
-                done.status,
-                done.stderr.trim()
-            );
-        }
-        fs_err::write(folder.join(REPORT), done.stdout)?;
+        let sandbox = in_image(root, image, platform).read_only(source, ELSEWHERE);
+        fs_err::write(folder.join(REPORT), measure(&sandbox, &flags)?)?;
         Ok(())
     })?;
     let read = || Report::parse(&fs_err::read_to_string(folder.join(REPORT))?);
@@ -99,6 +81,21 @@ pub fn run(
 }
 
 const REPORT: &str = "report.json";
+
+/// Runs the verifier in the image behind `sandbox`, where the source is [`ELSEWHERE`]; its report as JSON.
+pub fn measure(sandbox: &Sandbox, flags: &[&str]) -> Result<String> {
+    let mut arguments = vec![VERIFIER, "run", "--source", ELSEWHERE, "--json", "-"];
+    arguments.extend(flags);
+    let done = sandbox.run(&arguments)?;
+    if !done.status.success() {
+        bail!(
+            "the verifier failed in the image ({}):\n{}",
+            done.status,
+            done.stderr.trim()
+        );
+    }
+    Ok(done.stdout)
+}
 
 /// Commands in an unpacked image as a pod with a read-only root runs them.
 pub fn in_image(root: Root, image: &ImageToml, platform: &Platform) -> Sandbox {

@@ -1,7 +1,6 @@
 //! `cargo xtask assemble`: from packs to images, in a folder, or in a registry, where nothing but manifests is sent.
 
 use anyhow::Result;
-use camino::{Utf8Path, Utf8PathBuf};
 use oci_client::Reference;
 use serde::Serialize;
 
@@ -38,7 +37,7 @@ pub fn run(flags: &cli::Assemble) -> Result<()> {
     let image = flags.image.clone();
     let image = ImageToml::read(&image.unwrap_or_else(given::image_toml))?;
     let platform = Platform::host();
-    let out = flags.out.as_deref().map(destination).transpose()?;
+    let out = flags.out.as_deref().map(Out::layout).transpose()?;
     let push = flags.push.as_deref().map(tagged).transpose()?;
     let work = Work::open()?;
     let mut progress = Progress::default();
@@ -92,11 +91,6 @@ pub fn run(flags: &cli::Assemble) -> Result<()> {
         );
     }
     Ok(())
-}
-
-fn destination(place: &Utf8Path) -> Result<Out> {
-    let place = Utf8PathBuf::try_from(std::path::absolute(place)?)?;
-    Out::of(&place, "a layout", &["oci-layout", "index.json"])
 }
 
 /// A repository, and a tag in it.

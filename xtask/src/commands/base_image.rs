@@ -1,7 +1,7 @@
 //! `cargo xtask base-image`: from a source to a verified image in all its variants.
 
 use anyhow::{Context as _, Result, bail};
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 
 use crate::artifact::Made;
 use crate::docker::{self, Loadable};
@@ -31,10 +31,7 @@ const IN_DOCKER: &str = "iac-runner-base";
 
 /// Builds the image and prints its summary.
 pub fn run(flags: &cli::BaseImage) -> Result<()> {
-    let place = std::path::absolute(&flags.out)?;
-    let place = Utf8PathBuf::from_path_buf(place)
-        .map_err(|path| anyhow::anyhow!("{} is not UTF-8", path.display()))?;
-    let out = Out::at(&place)?;
+    let out = Out::at(&flags.out)?;
     let source = given::source(&flags.build.source)?;
     let settings = flags.build.settings(source.clone());
     let modules = given::discover(&source)?.modules;
@@ -95,6 +92,7 @@ pub fn run(flags: &cli::BaseImage) -> Result<()> {
             "Docker has the image as {IN_DOCKER}:latest, and its twin as {IN_DOCKER}:{MEASURED}"
         );
     }
+    let place = out.place();
     if flags.json {
         println!("{}", serde_json::to_string_pretty(&summary)?);
     } else {

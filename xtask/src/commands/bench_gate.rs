@@ -29,7 +29,7 @@ use crate::owners::relative;
 use crate::progress::{Kind, Progress, Step};
 use crate::sandbox::{Sandbox, User};
 use crate::tree::ELSEWHERE;
-use crate::warm::VERIFIER;
+use crate::verify;
 use crate::work::Work;
 
 /// The variant that is measured: the one whose verifier runs without any rights.
@@ -159,16 +159,11 @@ impl Bench {
     /// A report of every module.
     fn measure(&self, sandbox: &Sandbox, runs: usize) -> Result<Report> {
         let runs = runs.to_string();
-        let mut arguments = vec![VERIFIER, "run", "--source", ELSEWHERE];
-        arguments.extend(["--runs", &runs, "--json", "-"]);
+        let mut flags = vec!["--runs", &runs];
         for module in &self.modules {
-            arguments.extend(["--module", module.as_str()]);
+            flags.extend(["--module", module.as_str()]);
         }
-        let done = sandbox.run(&arguments)?;
-        if !done.status.success() {
-            bail!("the verifier failed:\n{}", done.stderr.trim());
-        }
-        serde_json::from_str(&done.stdout).context("the verifier's report cannot be read")
+        Ok(verify::Report::parse(&verify::measure(sandbox, &flags)?)?.data)
     }
 
     fn times(&self, pairs: usize, tries: usize, step: &Step) -> Result<(Line, Line)> {

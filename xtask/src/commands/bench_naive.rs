@@ -8,7 +8,7 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use modules::Module;
 use serde::Serialize;
@@ -29,7 +29,7 @@ use crate::sandbox::Sandbox;
 use crate::summary::FirstBuilds;
 use crate::tree::ELSEWHERE;
 use crate::variants::PlacedPack;
-use crate::verify::Report;
+use crate::verify::{self, Report};
 use crate::warm::VERIFIER;
 use crate::work::Scratch;
 
@@ -46,7 +46,7 @@ struct Measured {
 
 /// Builds both and prints them side by side.
 pub fn run(flags: &cli::BenchNaive) -> Result<()> {
-    let out = flags.out.as_deref().map(destination).transpose()?;
+    let out = flags.out.as_deref().map(Out::layout).transpose()?;
     let source = given::source(&flags.source)?;
     let all = given::discover(&source)?.modules;
     let providers = given::select(&all, &flags.providers)?;
@@ -61,13 +61,12 @@ pub fn run(flags: &cli::BenchNaive) -> Result<()> {
         ..Settings::new(source.clone())
     };
     let foundation = pipeline::foundation(settings, &mut progress)?;
-    let tools = foundation.tools(&mut progress)?;
+    let below = [foundation.base()?, foundation.tools(&mut progress)?];
 
     let (common, packs) = foundation.packs(&all, &providers, &mut progress)?;
     let ours = progress.step("measure ours", Kind::Local, |_| {
         let scratch = foundation.work.scratch("ours")?;
         let packs = || std::iter::once(&common.pack).chain(packs.iter().map(|pack| &pack.pack));
-        let below = [foundation.base()?, tools];
         let layers: Vec<_> = below
             .iter()
             .flat_map(Made::layers)
@@ -107,7 +106,7 @@ pub fn run(flags: &cli::BenchNaive) -> Result<()> {
 
     if let Some(out) = &out {
         progress.step("write the image of the usual recipe", Kind::Local, |_| {
-            write_image(&foundation, &merged, out.begin()?)?;
+            write_image(&foundation, below, &merged, out.begin()?)?;
             out.complete()
         })?;
     }
@@ -193,14 +192,14 @@ fn naive_image(foundation: &Foundation, merged: &Utf8Path) -> Sandbox {
         ])
 }
 
-fn destination(place: &Utf8Path) -> Result<Out> {
-    let place = Utf8PathBuf::try_from(std::path::absolute(place)?)?;
-    Out::of(&place, "a layout", &["oci-layout", "index.json"])
-}
-
 /// The image of the usual recipe as a layout: ours without packs, and one layer more, as `COPY` makes it, with Go's default
 /// settings.
-fn write_image(foundation: &Foundation, merged: &Utf8Path, folder: &Utf8Path) -> Result<()> {
+fn write_image(
+    foundation: &Foundation,
+    below: [Made; 2],
+    merged: &Utf8Path,
+    folder: &Utf8Path,
+) -> Result<()> {
     let tree = &foundation.tree;
     let scratch = foundation.work.scratch("naive-layer")?;
     let blob = scratch.path().join("caches");
@@ -234,10 +233,6 @@ fn write_image(foundation: &Foundation, merged: &Utf8Path, folder: &Utf8Path) ->
         layer: layer.finish()?,
         place: Place::File(blob),
     };
-    let below = [
-        foundation.base()?,
-        foundation.tools(&mut Progress::default())?,
-    ];
     let below = below.map(PlacedPack::from);
     let mut layers: Vec<PlacedLayer> = below.iter().flat_map(PlacedPack::layers).collect();
     layers.push(caches);
@@ -260,18 +255,13 @@ fn write_image(foundation: &Foundation, merged: &Utf8Path, folder: &Utf8Path) ->
 
 /// First builds, by the verifier in the image behind `sandbox`.
 fn measure(sandbox: &Sandbox, source: &Utf8Path, providers: &[String]) -> Result<FirstBuilds> {
-    let mut arguments = vec![VERIFIER, "run", "--source", ELSEWHERE, "--json", "-"];
+    let mut flags = Vec::new();
     for provider in providers {
-        arguments.extend(["--provider", provider]);
+        flags.extend(["--provider", provider]);
     }
-    let done = sandbox
-        .clone()
-        .read_only(source, ELSEWHERE)
-        .run(&arguments)?;
-    if !done.status.success() {
-        bail!("the verifier failed:\n{}", done.stderr.trim());
-    }
-    Ok(FirstBuilds::new(&Report::parse(&done.stdout)?.data, None))
+    let sandbox = sandbox.clone().read_only(source, ELSEWHERE);
+    let json = verify::measure(&sandbox, &flags)?;
+    Ok(FirstBuilds::new(&Report::parse(&json)?.data, None))
 }
 
 fn size_of(folder: &Utf8Path) -> Result<u64> {

@@ -26,8 +26,7 @@ use crate::registry_target::RegistryTarget;
 use crate::sandbox::Sandbox;
 use crate::summary;
 use crate::tree::ELSEWHERE;
-use crate::verify::Report;
-use crate::warm::VERIFIER;
+use crate::verify::{self, Report};
 use crate::work::Work;
 
 /// The registry, with its Debian package.
@@ -153,20 +152,16 @@ impl Node<'_> {
         if built.is_empty() {
             return Ok(None);
         }
-        let mut arguments = vec![VERIFIER, "run", "--source", ELSEWHERE, "--json", "-"];
+        let mut flags = Vec::new();
         for module in built {
-            arguments.extend(["--module", module.path.as_str()]);
+            flags.extend(["--module", module.path.as_str()]);
         }
-        let done = Sandbox::new(root)
+        let sandbox = Sandbox::new(root)
             .env([("HOME", "/root")])
             .env(image.env())
             .writable_root()
-            .read_only(self.source, ELSEWHERE)
-            .run(&arguments)?;
-        if !done.status.success() {
-            bail!("the verifier failed:\n{}", done.stderr.trim());
-        }
-        let report = Report::parse(&done.stdout)?.data;
+            .read_only(self.source, ELSEWHERE);
+        let report = Report::parse(&verify::measure(&sandbox, &flags)?)?.data;
         let times: Vec<f64> = report
             .modules
             .iter()

@@ -191,10 +191,18 @@ impl Parts {
         let in_one = of_a_pack.map(|(caches, executables)| [&caches[..], executables].concat());
         let all = [caches.clone(), executables.clone()].concat();
 
-        let mut changes: Vec<(String, &[Files<'_>], Vec<Files<'_>>, Zstd)> = Vec::new();
+        let sum = |layers: &[Files<'_>], zstd| -> Result<u64> {
+            layers.par_iter().map(|files| compressed(files, zstd)).sum()
+        };
+        step.detail("as shipped");
+        let of_caches = sum(&caches, shipped)?;
+        let of_executables = sum(&executables, shipped)?;
+        let of_all = of_caches + of_executables;
+
+        let mut changes: Vec<(String, u64, Vec<Files<'_>>, Zstd)> = Vec::new();
         for level in [1, 9, 15, 19] {
             let zstd = Zstd { level, ..shipped };
-            changes.push((format!("zstd level {level}"), &all, all.clone(), zstd));
+            changes.push((format!("zstd level {level}"), of_all, all.clone(), zstd));
         }
         for window_log in [23, 25, 30] {
             let name = format!("window of {} MiB", (1_u64 << window_log) >> 20);
@@ -202,7 +210,7 @@ impl Parts {
                 window_log,
                 ..shipped
             };
-            changes.push((name, &all, all.clone(), zstd));
+            changes.push((name, of_all, all.clone(), zstd));
         }
         let short = Zstd {
             long: false,
@@ -214,49 +222,46 @@ impl Parts {
         };
         let by_size = |entry: &Entry| format!("{:016} {}", entry.size_bytes, entry.path);
         let is_test = |entry: &Entry| entry.path.as_str().ends_with("_test.go");
-        let others: [(&str, &[Files<'_>], Vec<Files<'_>>, Zstd); 6] = [
-            ("no long-distance matching", &all, all.clone(), short),
+        let others: [(&str, u64, Vec<Files<'_>>, Zstd); 6] = [
+            ("no long-distance matching", of_all, all.clone(), short),
             (
                 "caches by kind of file",
-                &caches,
+                of_caches,
                 ordered(&caches, by_kind),
                 shipped,
             ),
             (
                 "caches by size of file",
-                &caches,
+                of_caches,
                 ordered(&caches, by_size),
                 shipped,
             ),
             (
                 "executables of all providers in one layer",
-                &executables,
+                of_executables,
                 vec![executables.concat()],
                 shipped,
             ),
             (
                 "caches and executables of a provider in one layer",
-                &all,
+                of_all,
                 in_one.collect(),
                 shipped,
             ),
             (
                 "no test files of Go modules",
-                &caches,
+                of_caches,
                 without(&caches, is_test),
                 shipped,
             ),
         ];
-        changes.extend(others.map(|(name, from, to, zstd)| (name.to_owned(), from, to, zstd)));
+        changes.extend(others.map(|(name, bytes, to, zstd)| (name.to_owned(), bytes, to, zstd)));
 
-        let sum = |layers: &[Files<'_>], zstd| -> Result<u64> {
-            layers.par_iter().map(|files| compressed(files, zstd)).sum()
-        };
         let mut tried = Vec::new();
-        for (change, from, to, zstd) in changes {
+        for (change, shipped_bytes, to, zstd) in changes {
             step.detail(&change);
             tried.push(Tried {
-                shipped_bytes: sum(from, shipped)?,
+                shipped_bytes,
                 compressed_bytes: sum(&to, zstd)?,
                 change,
             });

@@ -4,7 +4,6 @@
 //! environment, user and labels from the image itself. Nothing is built, and nothing but the layout is read.
 
 use anyhow::{Context as _, Result};
-use camino::Utf8PathBuf;
 
 use crate::cli;
 use crate::dockerfile::{self, Settings};
@@ -23,10 +22,7 @@ const MARKERS: [&str; 2] = ["Dockerfile", "tools.tar"];
 
 /// Writes the context.
 pub fn run(flags: &cli::DockerContext) -> Result<()> {
-    let place = std::path::absolute(&flags.out)?;
-    let place = Utf8PathBuf::from_path_buf(place)
-        .map_err(|path| anyhow::anyhow!("{} is not UTF-8", path.display()))?;
-    let out = Out::of(&place, "a build context", &MARKERS)?;
+    let out = Out::of(&flags.out, "a build context", &MARKERS)?;
     let platform = Platform::host();
     let layout = Layout::open(&flags.image)?;
     let descriptor = layout.find(flags.tag.as_deref(), &platform)?;
@@ -57,7 +53,10 @@ pub fn run(flags: &cli::DockerContext) -> Result<()> {
     let text = dockerfile::merged(&settings(&image, &twin)?, &packs);
     fs_err::write(folder.join("Dockerfile"), text)?;
     out.complete()?;
-    println!("build it with: docker build --tag iac-runner-base {place}");
+    println!(
+        "build it with: docker build --tag iac-runner-base {}",
+        out.place()
+    );
     if image
         .layers
         .iter()

@@ -69,8 +69,7 @@ pub fn run(flags: &cli::Simulate) -> Result<()> {
         .minutes
         .map(|minutes| std::time::Duration::from_secs(60 * u64::from(minutes)));
     let jobs = matrix::jobs(&modules, &providers, &Times::read(None)?, limit)?;
-    let place = Utf8PathBuf::try_from(std::path::absolute(&flags.out)?)?;
-    let out = Out::of(&place, "a simulation", &[MARKER])?;
+    let out = Out::of(&flags.out, "a simulation", &[MARKER])?;
     let folder = out.begin()?.to_owned();
     let runner = Runner {
         flags,
@@ -115,7 +114,7 @@ pub fn run(flags: &cli::Simulate) -> Result<()> {
     if flags.json {
         println!("{}", String::from_utf8_lossy(&json));
     } else {
-        println!("{}\n\n{place}", simulation.text());
+        println!("{}\n\n{}", simulation.text(), out.place());
     }
     Ok(())
 }
