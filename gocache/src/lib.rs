@@ -35,6 +35,6 @@ pub use hash_inputs::{
 };
 pub use hash_log::HashLog;
 pub use identity::{Difference, Identity};
-pub use module_cache::{GoModule, h1};
+pub use module_cache::{GoModule, h1, is_test_data};
 pub use seal::{SealedFile, SealedStore};
 pub use store::{FileKind, Store, StoreFile};

@@ -23,6 +23,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use camino::{Utf8Path, Utf8PathBuf};
+use gocache::GoModule;
 use serde::Serialize;
 
 use self::cache::Cache;
@@ -107,6 +108,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let verify = GoModVerify {
             go: go_command(&root, shipped.as_ref()),
             gomodcache: modules.folder.clone(),
+            incomplete: modules
+                .left_out()
+                .into_iter()
+                .flatten()
+                .filter_map(|(path, _)| GoModule::of_extracted(path))
+                .collect(),
         };
         findings.extend(verify.run(source, &go_mods)?);
     }

@@ -1,33 +1,139 @@
 //! Which files of the shared module cache an image needs.
 //!
-//! Left out is what only the machine that fetched needs: zips, locks, lists of versions, the checksum database.
+//! Left out is what only the machine that fetched needs (zips, locks, lists of versions, the checksum database) and,
+//! unless `[go] test_data` is set, test data of Go modules: no build reads it, and in some of them it is most of what
+//! there is.
 
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
+use gocache::GoModule;
 
 use crate::resolve::Requirements;
 
-/// The files below `cache` that `requirements` need, relative to it, sorted.
-pub fn of(cache: &Utf8Path, requirements: &Requirements) -> Result<Vec<Utf8PathBuf>> {
-    let mut files = BTreeSet::new();
+/// Files below the module cache, relative to it, sorted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GoModFiles {
+    /// What the image has.
+    pub kept: Vec<Utf8PathBuf>,
+    /// What the Go modules have beside it.
+    pub left_out: Vec<Utf8PathBuf>,
+}
+
+/// The files below `cache` that `requirements` need, with or without test data.
+pub fn of(cache: &Utf8Path, requirements: &Requirements, test_data: bool) -> Result<GoModFiles> {
+    let (mut kept, mut left_out) = (BTreeSet::new(), Vec::new());
     for required in &requirements.required {
         let module = &required.module;
-        files.extend(["info", "mod", "ziphash"].map(|extension| module.download_file(extension)));
-        for entry in walkdir::WalkDir::new(cache.join(module.folder())) {
-            let entry = entry.with_context(|| format!("failed to list the files of {module}"))?;
-            if entry.file_type().is_file() {
-                let path = Utf8Path::from_path(entry.path())
-                    .context("a Go module holds a name that is not UTF-8")?;
-                files.insert(
-                    path.strip_prefix(cache)
-                        .expect("walkdir yields what is below its root")
-                        .to_owned(),
-                );
+        kept.extend(["info", "mod", "ziphash"].map(|extension| module.download_file(extension)));
+        let files = files_of(cache, module)?;
+        let (folder, embedding) = (module.folder(), Embedding::folders(cache, &files)?);
+        for file in files {
+            let below = file.strip_prefix(&folder).expect("the folder was listed");
+            if test_data || !gocache::is_test_data(below) || embedding.may_take(&file) {
+                kept.insert(file);
+            } else {
+                left_out.push(file);
             }
         }
     }
-    files.extend(requirements.graph.iter().cloned());
-    Ok(files.into_iter().collect())
+    kept.extend(requirements.graph.iter().cloned());
+    left_out.sort();
+    Ok(GoModFiles {
+        kept: kept.into_iter().collect(),
+        left_out,
+    })
+}
+
+/// The files of an extracted Go module, relative to `cache`.
+fn files_of(cache: &Utf8Path, module: &GoModule) -> Result<Vec<Utf8PathBuf>> {
+    let mut files = Vec::new();
+    for entry in walkdir::WalkDir::new(cache.join(module.folder())) {
+        let entry = entry.with_context(|| format!("failed to list the files of {module}"))?;
+        if entry.file_type().is_file() {
+            let path = Utf8Path::from_path(entry.path())
+                .context("a Go module holds a name that is not UTF-8")?;
+            let below = path.strip_prefix(cache);
+            files.push(
+                below
+                    .expect("walkdir yields what is below its root")
+                    .to_owned(),
+            );
+        }
+    }
+    Ok(files)
+}
+
+/// Folders with a package that embeds files, whatever they are: `//go:embed` reaches everything below such a folder.
+struct Embedding(BTreeSet<Utf8PathBuf>);
+
+impl Embedding {
+    fn folders(cache: &Utf8Path, files: &[Utf8PathBuf]) -> Result<Self> {
+        let mut folders = BTreeSet::new();
+        for file in files.iter().filter(|file| file.extension() == Some("go")) {
+            let folder = file.parent().unwrap_or(Utf8Path::new(""));
+            if !folders.contains(folder) {
+                let text = fs_err::read(cache.join(file))?;
+                if memchr::memmem::find(&text, b"//go:embed").is_some() {
+                    folders.insert(folder.to_owned());
+                }
+            }
+        }
+        Ok(Self(folders))
+    }
+
+    fn may_take(&self, file: &Utf8Path) -> bool {
+        file.ancestors()
+            .skip(1)
+            .any(|folder| self.0.contains(folder))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resolve::Required;
+
+    #[test]
+    fn test_data_that_no_package_can_embed_is_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Utf8Path::from_path(folder.path()).unwrap();
+        let module = GoModule {
+            path: "example.com/m".into(),
+            version: "v1.0.0".into(),
+        };
+        let root = module.folder();
+        for (path, content) in [
+            ("go.mod", "module example.com/m\n"),
+            ("testdata/one.gz", ""),
+            ("testdata/package.go", "package testdata\n"),
+            ("a/testdata/deep/two.gz", ""),
+            ("a/a_test.go", "package a\n"),
+            ("b/b.go", "package b\n\n\t//go:embed testdata/*\n"),
+            ("b/c/testdata/three.gz", ""),
+            ("b/.hidden/four", ""),
+            ("d/.bin/tool", ""),
+        ] {
+            let file = cache.join(&root).join(path);
+            fs_err::create_dir_all(file.parent().unwrap()).unwrap();
+            fs_err::write(file, content).unwrap();
+        }
+        let requirements = Requirements {
+            required: [Required {
+                module,
+                sum: String::new(),
+            }]
+            .into(),
+            ..Requirements::default()
+        };
+        let files = of(cache, &requirements, false).unwrap();
+        let left_out = ["a/testdata/deep/two.gz", "d/.bin/tool", "testdata/one.gz"];
+        assert_eq!(files.left_out, left_out.map(|path| root.join(path)));
+        assert!(files.kept.contains(&root.join("b/c/testdata/three.gz")));
+        assert!(files.kept.contains(&root.join("testdata/package.go")));
+        let all = of(cache, &requirements, true).unwrap();
+        assert_eq!(all.left_out, [""; 0]);
+        assert_eq!(all.kept.len(), files.kept.len() + left_out.len());
+    }
 }

@@ -102,6 +102,8 @@ pub struct Go {
     pub dwarf: bool,
     /// Whether executables keep their symbol tables.
     pub symbols: bool,
+    /// Whether Go modules keep data for their tests.
+    pub test_data: bool,
 }
 
 /// `[common]`.

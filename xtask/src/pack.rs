@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
-use gocache::image_info::{INPUTS_SUFFIX, PACKS_PATH, PackInfo, PackModule, SCHEMA};
+use gocache::image_info::{
+    FILES_SUFFIX, INPUTS_SUFFIX, LEFT_OUT_SUFFIX, PACKS_PATH, PackInfo, PackModule, SCHEMA,
+};
 use gocache::{Checksums, GoModule, Identity, InputsRecord, Sha256Hash, h1};
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +22,7 @@ use crate::resolve::Required;
 use crate::work;
 
 /// Raised when what is in a pack changes although its inputs do not, so that packs kept from before are not used again.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 const MANIFEST: &str = "pack.json";
 const CACHES: &str = "caches.tar.zst";
@@ -175,6 +177,8 @@ pub struct Content {
     pub go_modules: Vec<Required>,
     /// Files of the module cache, relative to it, sorted.
     pub go_mod_files: Vec<Utf8PathBuf>,
+    /// What the Go modules have beside those files, with the paths that it would have in the image.
+    pub left_out: Checksums,
     /// Entries of the build cache without executables, relative to it, sorted.
     pub go_build_files: Vec<PackedFile>,
     /// Entries of executables, relative to the build cache, sorted.
@@ -204,7 +208,7 @@ pub fn write(
         for path in &content.go_mod_files {
             files.push(add(image, &mut layer, &image.go.gomodcache, path, go_mod)?);
         }
-        verify_modules(image, &content.go_modules, &files)?;
+        verify_modules(image, &content.go_modules, &files, &content.left_out)?;
         add_entries(
             image,
             &mut layer,
@@ -262,8 +266,8 @@ impl Manifest {
     }
 }
 
-/// Adds what the image says of the pack, and the list of its files: `caches`, which are in this layer, and those of
-/// the layer of executables, which is written meanwhile and whose digests are known beforehand.
+/// Adds what the image says of the pack, and the lists of its files: `caches`, which are in this layer, those of
+/// the layer of executables, which is written meanwhile and whose digests are known beforehand, and what is left out.
 fn describe(
     image: &ImageToml,
     layer: &mut Writer<'_>,
@@ -282,10 +286,16 @@ fn describe(
         .map(|(path, digest)| (Utf8Path::new("/").join(path), digest))
         .collect();
     let checksums = checksums.to_string();
-    let info = content.info(image, caches, Sha256Hash::of(checksums.as_bytes()));
+    let mut info = content.info(image, caches, Sha256Hash::of(checksums.as_bytes()));
+    let mut files = vec![(FILES_SUFFIX, checksums.into_bytes())];
+    if !content.left_out.is_empty() {
+        let left_out = content.left_out.to_string();
+        info.left_out_sha256 = Some(Sha256Hash::of(left_out.as_bytes()));
+        files.push((LEFT_OUT_SUFFIX, left_out.into_bytes()));
+    }
     let info =
         serde_json::to_vec_pretty(&info).context("failed to serialize a pack's description")?;
-    let mut files = vec![(".json", info), (".sha256", checksums.into_bytes())];
+    files.push((".json", info));
     if !content.inputs.is_empty() {
         let inputs = serde_json::to_vec(&content.inputs)
             .context("failed to serialize a pack's record of inputs")?;
@@ -323,6 +333,7 @@ impl Content {
             go_build_bytes: sum(&self.go_build_files),
             executables_bytes: sum(&self.executable_files),
             files_sha256: Some(files_sha256),
+            left_out_sha256: None,
         }
     }
 }
@@ -394,16 +405,22 @@ fn names(modules: &[GoModule]) -> String {
         .join(", ")
 }
 
-/// Makes sure that each Go module's files have the hash that its download was checked against.
+/// Makes sure that each Go module's files, with those that are left out, have the hash that its download was checked
+/// against.
 fn verify_modules(
     image: &ImageToml,
     modules: &[Required],
     files: &[PackedFile],
+    left_out: &Checksums,
 ) -> Result<(), DamagedModules> {
     let root = relative(&image.go.gomodcache);
+    let left_out = left_out
+        .iter()
+        .map(|(path, digest)| (relative(path), digest));
     let by_path: BTreeMap<&Utf8Path, Sha256Hash> = files
         .iter()
         .map(|file| (file.path.as_path(), file.sha256))
+        .chain(left_out)
         .collect();
     let is_damaged = |required: &&Required| {
         let folder = root.join(required.module.folder());
@@ -432,6 +449,11 @@ mod tests {
     const OUTPUT: &str = "entry";
     const EXECUTABLE: &str = "executable";
 
+    fn left_out(image: &ImageToml) -> (Utf8PathBuf, Sha256Hash) {
+        let path = image.go.gomodcache.join("x@v1.0.0/testdata/left-out");
+        (path, Sha256Hash::of(b"left out"))
+    }
+
     /// A pack of one Go module's `.mod`, one entry and one executable, each with its name as its content.
     fn written(image: &ImageToml, folder: &Utf8Path, name: &str) -> Pack {
         let (go_mod, go_build) = (folder.join("go-mod"), folder.join("go-build"));
@@ -451,6 +473,7 @@ mod tests {
             modules: Vec::new(),
             go_modules: Vec::new(),
             go_mod_files: vec![put(&go_mod, "cache/download/x/@v/v1.0.0.mod").path],
+            left_out: Checksums::from_iter([left_out(image)]),
             go_build_files: vec![put(&go_build, OUTPUT)],
             executable_files: vec![put(&go_build, EXECUTABLE)],
             links_not_cached: Vec::new(),
@@ -482,6 +505,10 @@ mod tests {
         let info: PackInfo =
             serde_json::from_slice(&fs_err::read(packs.join("tiny.json")).unwrap()).unwrap();
         assert_eq!(info.files_sha256, Some(Sha256Hash::of(&list)));
+        let missing = fs_err::read(packs.join("tiny.left-out.sha256")).unwrap();
+        assert_eq!(info.left_out_sha256, Some(Sha256Hash::of(&missing)));
+        let missing = Checksums::read(missing.as_slice()).unwrap();
+        assert_eq!(missing, Checksums::from_iter([left_out(&image)]));
         assert_eq!(
             info.go_mod_bytes,
             "cache/download/x/@v/v1.0.0.mod".len() as u64

@@ -293,6 +293,7 @@ impl Foundation {
             image.image.epoch,
             image.image.cache_entry_time,
             image.user.uid,
+            image.go.test_data,
         );
         let units: Vec<_> = common.units.iter().map(|unit| &unit.packages).collect();
         let requirements = &common.requirements;

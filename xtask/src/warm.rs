@@ -13,8 +13,8 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::{
-    ActionGraph, FileKind, HashInputs, HashLog, Identity, InputsRecord, RecordedModule, SealedFile,
-    Sha256Hash, Store,
+    ActionGraph, Checksums, FileKind, GoModule, HashInputs, HashLog, Identity, InputsRecord,
+    RecordedModule, SealedFile, Sha256Hash, Store,
 };
 use modules::Module;
 use rayon::prelude::*;
@@ -22,7 +22,7 @@ use rayon::prelude::*;
 use crate::artifact::Artifact;
 use crate::common::Common;
 use crate::failure::{corrupt, usage};
-use crate::go_mod_files;
+use crate::go_mod_files::{self, GoModFiles};
 use crate::owners::relative;
 use crate::pack::{self, Content, DamagedModules, Pack, PackedFile, Timings, WarmModule};
 use crate::progress::{Step, millis};
@@ -64,7 +64,7 @@ struct Job<'a> {
     go_works: BTreeMap<&'a Utf8Path, &'a Utf8Path>,
     requirements: &'a Requirements,
     /// Files of the module cache.
-    go_mod_files: Vec<Utf8PathBuf>,
+    go_mod_files: GoModFiles,
     /// Files that are in another pack already, relative to the root of the image.
     present: BTreeSet<&'a Utf8Path>,
 }
@@ -99,8 +99,8 @@ impl Warmer<'_> {
     /// Makes the common pack in `folder`, which keeps the sealed tree beside the layers: every provider starts from it.
     pub fn common(&self, common: &Common, folder: &Utf8Path, step: &mut Step) -> Result<()> {
         let caches = Caches::below(&folder.join("tree"));
-        let go_mod_files = go_mod_files::of(self.go_mod, &common.requirements)?;
-        link_files(self.go_mod, &go_mod_files, &caches.go_mod)?;
+        let go_mod_files = self.go_mod_files(&common.requirements)?;
+        link_files(self.go_mod, &go_mod_files.kept, &caches.go_mod)?;
         Store::create(&caches.go_build)?;
         let packages = common
             .units
@@ -161,8 +161,8 @@ impl Warmer<'_> {
         let tree = self.work.scratch(&format!("tree-{name}"))?;
         let caches = Caches::below(tree.path());
         let shared = Caches::below(&common.folder.join("tree"));
-        let go_mod_files = go_mod_files::of(self.go_mod, requirements)?;
-        link_files(self.go_mod, &go_mod_files, &caches.go_mod)?;
+        let go_mod_files = self.go_mod_files(requirements)?;
+        link_files(self.go_mod, &go_mod_files.kept, &caches.go_mod)?;
         link_tree(&shared.go_mod, &caches.go_mod)?;
         Store::create(&caches.go_build)?;
         link_tree(&shared.go_build, &caches.go_build)?;
@@ -231,25 +231,23 @@ impl Warmer<'_> {
             .into_iter()
             .filter(|file| is_new(&go.gocache, &file.path));
         let sorted = sort_entries(delta, &modules, &check.asked, &caches.go_build)?;
-        let go_mod_files = job
-            .go_mod_files
-            .iter()
-            .filter(|path| is_new(&go.gomodcache, path))
-            .cloned()
-            .collect();
-        let go_modules = job
-            .requirements
-            .required
-            .iter()
-            .filter(|required| is_new(&go.gomodcache, &required.module.download_file("ziphash")))
-            .cloned()
-            .collect();
+        let go_mod_files = job.go_mod_files.kept.iter();
+        let is_new_module =
+            |module: &GoModule| is_new(&go.gomodcache, &module.download_file("ziphash"));
+        let go_modules = job.requirements.required.iter();
         let content = Content {
             name: job.name.to_owned(),
             identity: self.identity(),
             modules: modules.into_iter().map(|(_, warm)| warm).collect(),
-            go_modules,
-            go_mod_files,
+            go_modules: go_modules
+                .filter(|required| is_new_module(&required.module))
+                .cloned()
+                .collect(),
+            go_mod_files: go_mod_files
+                .filter(|path| is_new(&go.gomodcache, path))
+                .cloned()
+                .collect(),
+            left_out: self.hash_left_out(&job.go_mod_files.left_out, is_new_module)?,
             go_build_files: sorted.entries,
             executable_files: sorted.executables,
             links_not_cached: check.links_that_ran,
@@ -265,6 +263,26 @@ impl Warmer<'_> {
             folder,
         )
         .map_err(|error| self.without_damaged(error))
+    }
+
+    /// The digests of what is left out of Go modules that `are_wanted`.
+    fn hash_left_out(
+        &self,
+        files: &[Utf8PathBuf],
+        are_wanted: impl Fn(&GoModule) -> bool + Sync,
+    ) -> Result<Checksums> {
+        let is_wanted =
+            |path: &&Utf8PathBuf| GoModule::of_extracted(path).is_some_and(|it| are_wanted(&it));
+        let hash = |path: &Utf8PathBuf| {
+            let (digest, _) = gocache::hash_file(&self.go_mod.join(path))?;
+            Ok((self.tree.image.go.gomodcache.join(path), digest))
+        };
+        let hashed: Result<Vec<_>> = files.par_iter().filter(is_wanted).map(hash).collect();
+        Ok(hashed?.into_iter().collect())
+    }
+
+    fn go_mod_files(&self, requirements: &Requirements) -> Result<GoModFiles> {
+        go_mod_files::of(self.go_mod, requirements, self.tree.image.go.test_data)
     }
 
     fn identity(&self) -> Identity {

@@ -186,6 +186,7 @@ mod tests {
             image,
             packs: Vec::new(),
             files: Checksums::default(),
+            left_out: Some(Checksums::default()),
         }
     }
 

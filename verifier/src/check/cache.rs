@@ -81,6 +81,19 @@ impl<'a> Cache<'a> {
         self.shipped?.files.get(&self.in_image.join(path))
     }
 
+    /// Files of Go modules that were left out of the image, relative to the cache; none where they are not known.
+    pub fn left_out(&self) -> Option<Vec<(&'a Utf8Path, Sha256Hash)>> {
+        let Some(shipped) = self.shipped else {
+            return Some(Vec::new());
+        };
+        let files = shipped.left_out.as_ref()?.iter();
+        Some(
+            files
+                .filter_map(|(path, digest)| Some((path.strip_prefix(self.in_image).ok()?, digest)))
+                .collect(),
+        )
+    }
+
     /// A shipped file must have the digest it was shipped with.
     pub fn compare(&self, path: &Utf8Path, digest: Sha256Hash) -> Result<(), Problem> {
         match self.listed(path) {

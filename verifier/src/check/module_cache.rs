@@ -2,7 +2,8 @@
 //!
 //! The go command compares nothing here: it compiles what lies in a Go module's folder. The `h1:` hash covers exactly
 //! the names and contents of that folder, so it finds what was changed, what is missing and what is too much, also
-//! where there is no list; with one, the file is named.
+//! where there is no list; with one, the file is named. Files that an image leaves out count with the digests that it
+//! has of them.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::Read as _;
@@ -47,6 +48,15 @@ pub fn check(cache: &Cache<'_>, known: &[Finding]) -> Vec<Finding> {
         }
     }
 
+    let Some(left_out) = cache.left_out() else {
+        return findings;
+    };
+    for (path, digest) in left_out {
+        let files = GoModule::of_extracted(path).and_then(|module| modules.get_mut(&module));
+        if let Some(files) = files {
+            files.push((path, digest));
+        }
+    }
     let below = |finding: &Finding| Some(finding.path.strip_prefix(&cache.folder).ok()?.to_owned());
     let named: HashSet<_> = known.iter().chain(&findings).filter_map(below).collect();
     let named_modules: HashSet<GoModule> = named

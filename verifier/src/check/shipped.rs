@@ -3,11 +3,14 @@
 //! A list whose own digest is not the one in its pack's description is not used: each of its lines may be the wrong
 //! one, and a sound file would be accused. What the caches show by themselves is checked all the same.
 
+use std::collections::HashSet;
 use std::io::{BufReader, ErrorKind};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use gocache::image_info::{IMAGE_INFO_PATH, ImageInfo, PACKS_PATH, PackInfo};
-use gocache::{Checksums, HashingReader};
+use gocache::image_info::{
+    FILES_SUFFIX, IMAGE_INFO_PATH, ImageInfo, LEFT_OUT_SUFFIX, PACKS_PATH, PackInfo,
+};
+use gocache::{Checksums, HashingReader, Sha256Hash};
 
 use super::finding::{Finding, Problem};
 use super::tree;
@@ -21,6 +24,8 @@ pub struct Shipped {
     pub packs: Vec<PackInfo>,
     /// Every shipped file of the caches, by its path in the image.
     pub files: Checksums,
+    /// Files that shipped Go modules have and the image does not; none where a list of them is damaged.
+    pub left_out: Option<Checksums>,
 }
 
 /// What there is to say of the lists.
@@ -44,25 +49,32 @@ impl Shipped {
             image,
             packs,
             files: Checksums::default(),
+            left_out: Some(Checksums::default()),
         };
         let mut remarks = Remarks::default();
         for pack in shipped.packs.clone() {
-            shipped.add(&pack, &folder, &mut remarks);
+            shipped.add_files(&pack, &folder, &mut remarks);
+            shipped.add_left_out(&pack, &folder, &mut remarks);
         }
+        let described: HashSet<String> = shipped.packs.iter().flat_map(lists_of).collect();
         for list in lists_in(&folder)? {
-            let described = |pack: &PackInfo| list.file_stem() == Some(pack.name.as_str());
-            if !shipped.packs.iter().any(described) {
-                let problem = Problem::corrupt("lists the files of a pack that has no description");
+            if list
+                .file_name()
+                .is_some_and(|name| !described.contains(name))
+            {
+                let problem = Problem::corrupt("is a list that no description of a pack names");
                 remarks.findings.push(problem.at(list));
             }
         }
         Ok(Some((shipped, remarks)))
     }
 
-    fn add(&mut self, pack: &PackInfo, folder: &Utf8Path, remarks: &mut Remarks) {
-        let path = folder.join(format!("{}.sha256", pack.name));
-        let problem = match read_list(&path, pack) {
-            Ok(Some(list)) => self.merge(list),
+    fn add_files(&mut self, pack: &PackInfo, folder: &Utf8Path, remarks: &mut Remarks) {
+        let path = folder.join(format!("{}{FILES_SUFFIX}", pack.name));
+        let problem = match read_list(&path, pack.files_sha256) {
+            Ok(Some(list)) => self
+                .check_places(&list)
+                .and_then(|()| merge(&mut self.files, list)),
             Ok(None) => {
                 remarks.not_checked.push(format!(
                     "the pack {} was made before packs listed their files: an entry that points at another package's \
@@ -82,31 +94,66 @@ impl Shipped {
         }
     }
 
-    /// Adds a list, all of it or nothing.
-    fn merge(&mut self, list: Checksums) -> Result<(), Problem> {
+    fn add_left_out(&mut self, pack: &PackInfo, folder: &Utf8Path, remarks: &mut Remarks) {
+        if pack.left_out_sha256.is_none() {
+            return;
+        }
+        let path = folder.join(format!("{}{LEFT_OUT_SUFFIX}", pack.name));
+        let added = read_list(&path, pack.left_out_sha256).and_then(|list| {
+            let list = list.unwrap_or_default();
+            self.check_places(&list)?;
+            match &mut self.left_out {
+                Some(left_out) => merge(left_out, list),
+                None => Ok(()),
+            }
+        });
+        if let Err(problem) = added {
+            self.left_out = None;
+            remarks.findings.push(problem.at(path));
+            remarks.not_checked.push(format!(
+                "the hashes of Go modules, because the list of what the pack {} leaves out of them is damaged",
+                pack.name
+            ));
+        }
+    }
+
+    /// A list names files of the caches only.
+    fn check_places(&self, list: &Checksums) -> Result<(), Problem> {
         let identity = &self.image.identity;
         let is_in_cache = |path: &Utf8Path| {
             let mut caches = [&identity.gocache, &identity.gomodcache].into_iter();
             caches.any(|cache| path.starts_with(cache))
         };
-        if let Some((path, _)) = list.iter().find(|(path, _)| !is_in_cache(path)) {
-            return Err(Problem::corrupt(format!(
+        match list.iter().find(|(path, _)| !is_in_cache(path)) {
+            Some((path, _)) => Err(Problem::corrupt(format!(
                 "lists {path}, which is in neither cache"
-            )));
+            ))),
+            None => Ok(()),
         }
-        self.files.merge(list).map_err(|path| {
-            Problem::corrupt(format!(
-                "lists {path} with another digest than another pack does"
-            ))
-        })
     }
 }
 
-/// The list of a pack, if it is the one that the pack was described with; none where a pack has no list yet.
-fn read_list(path: &Utf8Path, pack: &PackInfo) -> Result<Option<Checksums>, Problem> {
+/// Adds a list, all of it or nothing.
+fn merge(files: &mut Checksums, list: Checksums) -> Result<(), Problem> {
+    files.merge(list).map_err(|path| {
+        Problem::corrupt(format!(
+            "lists {path} with another digest than another pack does"
+        ))
+    })
+}
+
+/// Names of the lists that a pack may have.
+fn lists_of(pack: &PackInfo) -> impl Iterator<Item = String> {
+    let left_out = pack.left_out_sha256.map(|_| LEFT_OUT_SUFFIX);
+    let suffixes = std::iter::once(FILES_SUFFIX).chain(left_out);
+    suffixes.map(|suffix| format!("{}{suffix}", pack.name))
+}
+
+/// The list of a pack, if it has the digest that the pack was described with; none where a pack has no list yet.
+fn read_list(path: &Utf8Path, described: Option<Sha256Hash>) -> Result<Option<Checksums>, Problem> {
     let file = match tree::open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            return match pack.files_sha256 {
+            return match described {
                 Some(_) => Err(Problem::corrupt("is missing")),
                 None => Ok(None),
             };
@@ -116,7 +163,7 @@ fn read_list(path: &Utf8Path, pack: &PackInfo) -> Result<Option<Checksums>, Prob
     let mut reader = BufReader::new(HashingReader::new(file));
     let list = Checksums::read(&mut reader).map_err(|error| Problem::corrupt(error.to_string()))?;
     let digest = reader.into_inner().finish().0;
-    match pack.files_sha256 {
+    match described {
         Some(described) if described != digest => Err(Problem::corrupt(format!(
             "its digest is {digest}, and the description of the pack beside it says {described}"
         ))),

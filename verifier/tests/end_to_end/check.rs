@@ -514,6 +514,57 @@ fn damage_in_the_module_cache_is_named() {
     assert_eq!(image.findings(0), [""; 0]);
 }
 
+#[test]
+fn files_that_are_left_out_are_known_by_their_digests() {
+    let image = Image::new();
+    let data = image.folder.path(&format!("{DEPENDENCY}/testdata/a.tmp"));
+    let in_image = Utf8Path::new("/").join(data.strip_prefix(image.root()).unwrap());
+    let left_out = Checksums::from_iter([(in_image, hash_file(&data).unwrap().0)]);
+    let folder = data.parent().unwrap();
+    fs_err::set_permissions(folder, Permissions::from_mode(0o775)).unwrap();
+    fs_err::remove_file(&data).unwrap();
+    fs_err::set_permissions(folder, Permissions::from_mode(0o555)).unwrap();
+    image.describe();
+    let module = "root/var/cache/go-mod/example.com/!dep@v1.0.0";
+    assert!(image.finding(4, module).contains("its files have the hash"));
+
+    let (list, description) = (
+        format!("{PACKS}/tiny.left-out.sha256"),
+        format!("{PACKS}/tiny.json"),
+    );
+    let text = left_out.to_string();
+    image.folder.write(&list, &text);
+    let described = fs_err::read_to_string(image.folder.path(&description)).unwrap();
+    let mut pack: Value = serde_json::from_str(&described).unwrap();
+    pack["left_out_sha256"] = json!(Sha256Hash::of(text.as_bytes()));
+    image.folder.write(&description, &pack.to_string());
+    let source = image.folder.path("src");
+    let findings_with_source = |code| {
+        let mut command = image.command();
+        command.args(["--source", source.as_str()]);
+        findings(&mut command, &image.root(), code)
+    };
+    assert_eq!(findings_with_source(0), [""; 0]);
+
+    // The hash of a Go module still tells a wrong list from the right one.
+    let wrong = text.replacen(&text[..2], if &text[..2] == "00" { "11" } else { "00" }, 1);
+    image.folder.write(&list, &wrong);
+    let found = image.finding(4, &list);
+    assert!(found.contains("the description of the pack"), "{found}");
+    pack["left_out_sha256"] = json!(Sha256Hash::of(wrong.as_bytes()));
+    image.folder.write(&description, &pack.to_string());
+    assert!(image.finding(4, module).contains("its files have the hash"));
+    fs_err::remove_file(image.folder.path(&list)).unwrap();
+    assert_eq!(image.finding(4, &list), "corrupt: is missing");
+    image.folder.write(&list, &text);
+    image.folder.write(&description, &described);
+    let found = findings_with_source(4);
+    assert!(
+        found.contains(&format!("corrupt {}", list.strip_prefix("root/").unwrap())),
+        "{found:?}"
+    );
+}
+
 fn replace(path: &Utf8Path, content: &[u8]) {
     let mode = fs_err::metadata(path).unwrap().permissions();
     fs_err::set_permissions(path, Permissions::from_mode(0o644)).unwrap();
@@ -578,7 +629,7 @@ fn damaged_lists_are_named_and_not_believed() {
     fs_err::remove_file(image.folder.path(&description)).unwrap();
     assert_eq!(
         image.finding(4, &list),
-        "corrupt: lists the files of a pack that has no description"
+        "corrupt: is a list that no description of a pack names"
     );
     image.folder.write(&description, "{");
     let assert = image.command().assert().code(4).stdout("");

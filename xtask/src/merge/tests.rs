@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
-use gocache::InputsRecord;
+use gocache::{Checksums, InputsRecord};
 
 use crate::failure::exit_code;
 use crate::image_toml::{ImageToml, Platform};
@@ -65,6 +65,7 @@ impl Fixture {
             modules: Vec::new(),
             go_modules: Vec::new(),
             go_mod_files,
+            left_out: Checksums::default(),
             go_build_files,
             executable_files: Vec::from_iter(executable),
             links_not_cached: Vec::new(),
