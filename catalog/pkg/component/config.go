@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,28 +29,6 @@ type Config struct {
 	settings []Setting
 	faults   []error
 }
-
-// Format is what a text setting must look like.
-type Format struct {
-	Pattern *regexp.Regexp
-	// Words say the pattern to a user: they follow "must be".
-	Words string
-}
-
-// NewFormat makes a Format of a pattern that must match the whole text.
-func NewFormat(pattern, words string) Format {
-	return Format{Pattern: regexp.MustCompile(`^(?:` + pattern + `)$`), Words: words}
-}
-
-var (
-	// DNSLabel is the form of name that most providers take.
-	DNSLabel = NewFormat(`[a-z]([a-z0-9-]{0,61}[a-z0-9])?`,
-		"1 to 63 lowercase letters, digits and hyphens, starting with a letter")
-	// NamePrefix is for names that all customers of a provider share, such as
-	// a bucket's: Pulumi appends 8 characters to make it unique, of 63 in all.
-	NamePrefix = NewFormat(`[a-z][a-z0-9-]{1,53}[a-z0-9]`,
-		"3 to 55 lowercase letters, digits and hyphens, starting with a letter, as a random suffix follows")
-)
 
 // NewConfig is the configuration of the stack that ctx runs.
 func NewConfig(ctx *pulumi.Context) *Config {

@@ -30,29 +30,18 @@ func DefaultShortName(config *component.Config) string {
 	return name[:min(len(name), 16)]
 }
 
-// ID is the form of a resource's ID. The type is its provider and kind, such
-// as Microsoft.Network/virtualNetworks/subnets.
+// ID is the form of a resource's ID, whose case does not matter to Azure. The
+// type is its provider and kind, such as
+// Microsoft.Network/virtualNetworks/subnets.
 func ID(resourceType string) component.Format {
-	pattern, words := id(resourceType)
-	return component.NewFormat(pattern, words)
-}
-
-// OptionalID is that of an ID that need not be given.
-func OptionalID(resourceType string) component.Format {
-	pattern, words := id(resourceType)
-	return component.NewFormat("|"+pattern, words)
-}
-
-// id ignores case, as Azure does.
-func id(resourceType string) (pattern, words string) {
 	provider, kinds, _ := strings.Cut(resourceType, "/")
-	pattern = `(?i:/subscriptions/` + guid + `/resourceGroups/[^/]+/providers/` + regexp.QuoteMeta(provider)
-	words = "a resource ID, /subscriptions/…/providers/" + provider
+	pattern := `(?i:/subscriptions/` + guid + `/resourceGroups/[^/]+/providers/` + regexp.QuoteMeta(provider)
+	words := "a resource ID, /subscriptions/…/providers/" + provider
 	for _, kind := range strings.Split(kinds, "/") {
 		pattern += "/" + kind + "/[^/]+"
 		words += "/" + kind + "/…"
 	}
-	return pattern + ")", words
+	return component.NewFormat(pattern+")", words)
 }
 
 // NewResourceGroup is what a program puts all its resources into, and what

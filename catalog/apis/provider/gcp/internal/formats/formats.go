@@ -13,6 +13,7 @@ var (
 	// the names of what has a service account of the same name.
 	ID     = component.NewFormat(`[a-z][a-z0-9-]{4,28}[a-z0-9]`, "6 to 30 lowercase letters, digits and hyphens, starting with a letter")
 	Region = component.NewFormat(`[a-z]+-[a-z]+[0-9]+`, "a region such as europe-west1")
+	Zone   = component.NewFormat(`[a-z]+-[a-z]+[0-9]+-[a-z]`, "a zone such as europe-west1-b")
 
 	Network    = component.NewFormat(`projects/[^/]+/global/networks/[^/]+`, "a network such as projects/P/global/networks/N")
 	Subnetwork = component.NewFormat(`projects/[^/]+/regions/[^/]+/subnetworks/[^/]+`, "a subnetwork such as projects/P/regions/R/subnetworks/S")
@@ -26,12 +27,12 @@ var (
 	// have no dot: they hold for every service of a project.
 	Role = component.NewFormat(`roles/\w+(\.\w+)+|(projects|organizations)/[^/]+/roles/[\w.]+`,
 		"a role of one service such as roles/storage.objectViewer, or a custom one")
-)
 
-// OrUnset lets a setting of the format be left out.
-func OrUnset(format component.Format) component.Format {
-	return component.NewFormat(`|`+format.Pattern.String(), format.Words)
-}
+	Variable = component.NewFormat(`(?s)[A-Za-z_]\w*=.*`, "a name and a value such as COLOUR=red")
+	// SecretVariable demands a version: a new one is seen only by instances
+	// that start later.
+	SecretVariable = component.NewFormat(`[A-Za-z_]\w*=[\w-]+:[0-9]+`, "a name, a secret and its version such as PASSWORD=database-password:3")
+)
 
 // InRegion tells whether a subnetwork is one of the region.
 func InRegion(subnetwork, region string) bool {

@@ -13,7 +13,7 @@ import (
 	"github.com/pulumi/pulumi-aws/sdk/v7/go/aws/route53"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
-	"example.com/iac-catalog/aws/internal/awscommon"
+	"example.com/iac-catalog/aws/internal/formats"
 	"example.com/iac-catalog/pkg/component"
 )
 
@@ -27,9 +27,9 @@ const longestName = 64
 func run(ctx *pulumi.Context) error {
 	config := component.NewConfig(ctx)
 	var (
-		host       = config.Text("host", "the host that the certificate is for", "", awscommon.HostName)
-		others     = config.List("otherHosts", "more hosts that it is for", awscommon.HostName)
-		zone       = config.Text("zoneId", "Route 53 zone of all hosts; without it, the records are an output", "", awscommon.Zone)
+		host       = config.Text("host", "the host that the certificate is for", "", formats.HostName)
+		others     = config.List("otherHosts", "more hosts that it is for", formats.HostName)
+		zone       = config.Text("zoneId", "Route 53 zone of all hosts; without it, the records are an output", "", formats.Zone)
 		algorithm  = config.OneOf("keyAlgorithm", "kind of the private key", "EC_prime256v1", "EC_secp384r1", "RSA_2048")
 		cloudFront = config.Bool("forCloudFront", "create it in us-east-1, where CloudFront looks for it", false)
 		labels     = config.Labels()

@@ -11,6 +11,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"example.com/iac-catalog/aws/internal/awscommon"
+	"example.com/iac-catalog/aws/internal/formats"
 	"example.com/iac-catalog/pkg/component"
 )
 
@@ -23,8 +24,6 @@ var (
 	loadBalancerName = component.NewFormat(`[a-z]([a-z0-9-]{0,22}[a-z0-9])?`,
 		"1 to 24 lowercase letters, digits and hyphens, starting with a letter, as a random suffix follows")
 	certificate = component.NewFormat(`arn:aws[a-z-]*:acm:[a-z0-9-]+:[0-9]{12}:certificate/[a-z0-9-]+`, "the ARN of a certificate in ACM")
-	bucket      = component.NewFormat(`|[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]`, "the name of an S3 bucket")
-	path        = component.NewFormat(`/\S*`, "a path that starts with /")
 )
 
 // settings is one validated configuration.
@@ -40,17 +39,17 @@ func load(ctx *pulumi.Context) (settings, error) {
 	config := component.NewConfig(ctx)
 	s := settings{
 		name:        config.Text("name", "start of the load balancer's name", config.DefaultName(), loadBalancerName),
-		vpcID:       config.Text("vpcId", "the VPC it is in", "", awscommon.VPC),
-		subnets:     awscommon.Subnets(config, "subnets of that VPC, public ones for a public load balancer"),
+		vpcID:       config.Text("vpcId", "the VPC it is in", "", formats.VPC),
+		subnets:     formats.Subnets(config, "subnets of that VPC, public ones for a public load balancer"),
 		certificate: config.Text("certificate", "ARN of the certificate for HTTPS", "", certificate),
 		public:      config.Bool("public", "give it public addresses, for everyone unless clients are named", false),
-		clients:     awscommon.Clients(config),
+		clients:     formats.Clients(config),
 		targetType:  config.OneOf("targetType", "what targets are: `ip` for containers, `instance` for EC2", "ip", "instance"),
 		port:        config.Int("targetPort", "port of the targets, which speak HTTP", 8080, 1, 65535),
-		healthPath:  config.Text("healthPath", "path that targets answer with 200 when they are well", "/", path),
+		healthPath:  config.Text("healthPath", "path that targets answer with 200 when they are well", "/", component.URLPath),
 		idle:        config.Int("idleSeconds", "how long a connection may be silent", 60, 1, 4000),
 		drain:       config.Int("drainSeconds", "how long requests may take to end when a target goes", 30, 0, 3600),
-		logs:        config.Text("accessLogsBucket", "bucket for access logs; its policy must let the load balancer write", "", bucket),
+		logs:        config.Text("accessLogsBucket", "bucket for access logs; its policy must let the load balancer write", "", formats.Bucket),
 		protect:     config.Bool("deletionProtection", "refuse to delete the load balancer", true),
 		labels:      config.Labels(),
 	}
@@ -128,7 +127,7 @@ func run(ctx *pulumi.Context) error {
 func newGroup(ctx *pulumi.Context, s settings) (*ec2.SecurityGroup, error) {
 	group, err := ec2.NewSecurityGroup(ctx, s.name, &ec2.SecurityGroupArgs{
 		VpcId: pulumi.String(s.vpcID),
-		Tags:  awscommon.Tags(s.labels, s.name),
+		Tags:  formats.Tags(s.labels, s.name),
 	})
 	if err != nil {
 		return nil, err

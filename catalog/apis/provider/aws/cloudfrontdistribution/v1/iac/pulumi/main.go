@@ -11,7 +11,8 @@ import (
 	"github.com/pulumi/pulumi-aws/sdk/v7/go/aws/route53"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
-	"example.com/iac-catalog/aws/internal/awscommon"
+	"example.com/iac-catalog/aws/internal/formats"
+	"example.com/iac-catalog/aws/internal/iampolicy"
 	"example.com/iac-catalog/pkg/component"
 )
 
@@ -47,11 +48,11 @@ type settings struct {
 func load(ctx *pulumi.Context) (settings, error) {
 	config := component.NewConfig(ctx)
 	s := settings{
-		name:        config.Text("name", "start of the names of the policies; CloudFront names the distribution itself", config.DefaultName(), awscommon.Name),
-		origin:      config.Text("origin", "domain of a web server, or of a bucket, such as `shop.s3.eu-west-1.amazonaws.com`", "", awscommon.Domain),
-		aliases:     config.List("aliases", "hosts that it serves, besides CloudFront's own", awscommon.HostName),
+		name:        config.Text("name", "start of the names of the policies; CloudFront names the distribution itself", config.DefaultName(), formats.Name),
+		origin:      config.Text("origin", "domain of a web server, or of a bucket, such as `shop.s3.eu-west-1.amazonaws.com`", "", formats.Domain),
+		aliases:     config.List("aliases", "hosts that it serves, besides CloudFront's own", formats.HostName),
 		certificate: config.Text("certificateArn", "ARN of the aliases' certificate, in us-east-1", "", certificate),
-		zone:        config.Text("zoneId", "Route 53 zone that gets the aliases' records", "", awscommon.Zone),
+		zone:        config.Text("zoneId", "Route 53 zone that gets the aliases' records", "", formats.Zone),
 		singlePage:  config.Bool("singlePage", "answer with a bucket's `index.html` where it has no object", false),
 		priceClass:  config.OneOf("priceClass", "where it is served from: `100` North America and Europe, `200` more, `All` everywhere", "PriceClass_100", "PriceClass_200", "PriceClass_All"),
 		webACL:      config.Text("webAclArn", "ARN of the WAF web ACL that requests must pass", "", webACL),
@@ -124,13 +125,13 @@ func run(ctx *pulumi.Context) error {
 	ctx.Export("distributionId", distribution.ID())
 	ctx.Export("domainName", distribution.DomainName)
 	if bucket := s.bucket(); bucket != "" {
-		ctx.Export("bucketPolicy", awscommon.Document(awscommon.Statement{
+		ctx.Export("bucketPolicy", iampolicy.Document(iampolicy.Statement{
 			Sid:       "CloudFront",
 			Effect:    "Allow",
-			Principal: awscommon.Map{"Service": "cloudfront.amazonaws.com"},
+			Principal: iampolicy.Map{"Service": "cloudfront.amazonaws.com"},
 			Action:    []string{"s3:GetObject"},
 			Resource:  "arn:aws:s3:::" + bucket + "/*",
-			Condition: awscommon.Map{"ArnEquals": awscommon.Map{"aws:SourceArn": distribution.Arn}},
+			Condition: iampolicy.Map{"ArnEquals": iampolicy.Map{"aws:SourceArn": distribution.Arn}},
 		}))
 	}
 	return nil

@@ -12,7 +12,7 @@ import (
 	"github.com/pulumi/pulumi-aws/sdk/v7/go/aws/dynamodb"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
-	"example.com/iac-catalog/aws/internal/awscommon"
+	"example.com/iac-catalog/aws/internal/formats"
 	"example.com/iac-catalog/pkg/component"
 )
 
@@ -49,7 +49,7 @@ func run(ctx *pulumi.Context) error {
 		class    = config.OneOf("tableClass", "`STANDARD` has cheaper requests, `STANDARD_INFREQUENT_ACCESS` cheaper storage", "STANDARD", "STANDARD_INFREQUENT_ACCESS")
 		reads    = config.Int("maxReadUnits", "reads in a second, of the table and of each index, after which more are refused; 0 sets no limit, -1 lifts one", 0, -1, 1_000_000)
 		writes   = config.Int("maxWriteUnits", "writes in a second, likewise", 0, -1, 1_000_000)
-		key      = config.Text("kmsKey", "ARN of the KMS key to encrypt with", "", awscommon.KMSKey)
+		key      = config.Text("kmsKey", "ARN of the KMS key to encrypt with", "", formats.KMSKey)
 		restore  = config.Int("restoreDays", "how far back the table can be restored, to the second", 35, 1, 35)
 		protect  = config.Bool("deletionProtection", "refuse to delete the table", true)
 		labels   = config.Labels()

@@ -10,6 +10,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"example.com/iac-catalog/aws/internal/awscommon"
+	"example.com/iac-catalog/aws/internal/formats"
 	"example.com/iac-catalog/pkg/component"
 )
 
@@ -29,15 +30,15 @@ const maxUserData = 16 * 1024
 func run(ctx *pulumi.Context) error {
 	config := component.NewConfig(ctx)
 	var (
-		name     = config.Text("name", "name of the instance, and start of those of its role and security group", config.DefaultName(), awscommon.Name)
-		vpcID    = config.Text("vpcId", "the VPC it runs in", "", awscommon.VPC)
-		subnet   = config.Text("subnetId", "a subnet of that VPC", "", awscommon.Subnet)
+		name     = config.Text("name", "name of the instance, and start of those of its role and security group", config.DefaultName(), formats.Name)
+		vpcID    = config.Text("vpcId", "the VPC it runs in", "", formats.VPC)
+		subnet   = config.Text("subnetId", "a subnet of that VPC", "", formats.Subnet)
 		image    = config.Text("ami", "what it boots; another image replaces the instance", "", ami)
 		size     = config.Text("instanceType", "its size, for the image's architecture", "t4g.small", instanceType)
 		disk     = config.Int("diskGB", "size of the root volume", 20, 8, 16384)
-		key      = config.Text("kmsKey", "ARN of the KMS key to encrypt the volume with", "", awscommon.KMSKey)
-		groups   = config.List("securityGroups", "more security groups to put it in", awscommon.SecurityGroup)
-		policies = config.List("policies", "managed policies that say what its programs may do", awscommon.Policy)
+		key      = config.Text("kmsKey", "ARN of the KMS key to encrypt the volume with", "", formats.KMSKey)
+		groups   = config.List("securityGroups", "more security groups to put it in", formats.SecurityGroup)
+		policies = config.List("policies", "managed policies that say what its programs may do", formats.Policy)
 		userData = config.Text("userData", "script or cloud-config for the first boot", "", script)
 		publicIP = config.Bool("publicIp", "give it a public address; needs a public subnet", false)
 		protect  = config.Bool("terminationProtection", "refuse to terminate the instance", true)
@@ -58,7 +59,7 @@ func run(ctx *pulumi.Context) error {
 	if err != nil {
 		return err
 	}
-	tags := awscommon.Tags(labels, name)
+	tags := formats.Tags(labels, name)
 	instance, err := ec2.NewInstance(ctx, name, &ec2.InstanceArgs{
 		Ami:                      pulumi.String(image),
 		InstanceType:             pulumi.String(size),
@@ -103,7 +104,7 @@ func run(ctx *pulumi.Context) error {
 func newGroup(ctx *pulumi.Context, name, vpcID string, labels component.Labels) (*ec2.SecurityGroup, error) {
 	group, err := ec2.NewSecurityGroup(ctx, name, &ec2.SecurityGroupArgs{
 		VpcId: pulumi.String(vpcID),
-		Tags:  awscommon.Tags(labels, name),
+		Tags:  formats.Tags(labels, name),
 	})
 	if err != nil {
 		return nil, err

@@ -8,7 +8,8 @@ import (
 	"github.com/pulumi/pulumi-aws/sdk/v7/go/aws/ecr"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
-	"example.com/iac-catalog/aws/internal/awscommon"
+	"example.com/iac-catalog/aws/internal/formats"
+	"example.com/iac-catalog/aws/internal/iampolicy"
 	"example.com/iac-catalog/pkg/component"
 )
 
@@ -24,10 +25,10 @@ func run(ctx *pulumi.Context) error {
 	var (
 		name     = config.Text("name", "the repository's name, such as `shop/web`", config.DefaultName(), repositoryName)
 		mutable  = config.Bool("mutableTags", "let a push move a tag to another image", false)
-		key      = config.Text("kmsKey", "ARN of the KMS key to encrypt with; it cannot be changed later", "", awscommon.KMSKey)
+		key      = config.Text("kmsKey", "ARN of the KMS key to encrypt with; it cannot be changed later", "", formats.KMSKey)
 		untagged = config.Int("untaggedDays", "how long images without a tag are kept", 14, 1, 3650)
 		keep     = config.Int("keepImages", "how many images are kept; the oldest go first", 200, 1, 10000)
-		pullers  = config.List("pullers", "who may pull, besides those whom IAM policies let, such as other accounts", awscommon.Principal)
+		pullers  = config.List("pullers", "who may pull, besides those whom IAM policies let, such as other accounts", formats.Principal)
 		destroy  = config.Bool("destroyImages", "let `pulumi destroy` delete a repository that holds images", false)
 		labels   = config.Labels()
 	)
@@ -55,10 +56,10 @@ func run(ctx *pulumi.Context) error {
 	if len(pullers) > 0 {
 		if _, err := ecr.NewRepositoryPolicy(ctx, name, &ecr.RepositoryPolicyArgs{
 			Repository: repository.Name,
-			Policy: awscommon.Document(awscommon.Statement{
+			Policy: iampolicy.Document(iampolicy.Statement{
 				Sid:       "Pull",
 				Effect:    "Allow",
-				Principal: awscommon.Map{"AWS": pullers},
+				Principal: iampolicy.Map{"AWS": pullers},
 				Action:    []string{"ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"},
 			}),
 		}); err != nil {

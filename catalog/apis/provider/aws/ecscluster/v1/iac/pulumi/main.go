@@ -10,7 +10,7 @@ import (
 	"github.com/pulumi/pulumi-aws/sdk/v7/go/aws/servicediscovery"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
-	"example.com/iac-catalog/aws/internal/awscommon"
+	"example.com/iac-catalog/aws/internal/formats"
 	"example.com/iac-catalog/pkg/component"
 )
 
@@ -24,8 +24,8 @@ func run(ctx *pulumi.Context) error {
 		name     = config.Text("name", "name of the cluster and its namespace", config.DefaultName(), component.DNSLabel)
 		spot     = config.Int("spotPercent", "share of the tasks that run on spare capacity, which AWS can take back", 0, 0, 100)
 		insights = config.OneOf("insights", "what Container Insights measures: `enhanced` every task, `enabled` services", "enhanced", "enabled", "disabled")
-		key      = config.Text("kmsKey", "ARN of the KMS key to encrypt sessions, their records and the tasks' disks with", "", awscommon.KMSKey)
-		logDays  = awscommon.LogDays(config)
+		key      = config.Text("kmsKey", "ARN of the KMS key to encrypt sessions, their records and the tasks' disks with", "", formats.KMSKey)
+		logDays  = formats.LogDays(config)
 		labels   = config.Labels()
 	)
 	if err := config.Err(); err != nil {

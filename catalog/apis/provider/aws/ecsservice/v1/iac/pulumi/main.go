@@ -14,6 +14,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"example.com/iac-catalog/aws/internal/awscommon"
+	"example.com/iac-catalog/aws/internal/formats"
 	"example.com/iac-catalog/pkg/component"
 )
 
@@ -22,9 +23,7 @@ func main() {
 }
 
 var (
-	cluster = component.NewFormat(`arn:aws[a-z-]*:ecs:[a-z0-9-]+:[0-9]{12}:cluster/[A-Za-z0-9_-]+`, "the ARN of an ECS cluster")
-	// image demands a version: what a bare name stands for changes over time.
-	image       = component.NewFormat(`(\S+/)?[^\s/:@]+(:[\w.-]+|(:[\w.-]+)?@sha256:[0-9a-f]{64})`, "an image with a tag or digest")
+	cluster     = component.NewFormat(`arn:aws[a-z-]*:ecs:[a-z0-9-]+:[0-9]{12}:cluster/[A-Za-z0-9_-]+`, "the ARN of an ECS cluster")
 	variable    = component.NewFormat(`[A-Za-z_][A-Za-z0-9_]*=(?s:.*)`, "a variable such as STAGE=test")
 	secret      = component.NewFormat(`[A-Za-z_][A-Za-z0-9_]*=arn:aws[a-z-]*:(secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:|ssm:[a-z0-9-]+:[0-9]{12}:parameter/)\S+`, "a variable and the ARN of a secret or parameter, such as TOKEN=arn:aws:secretsmanager:…")
 	targetGroup = component.NewFormat(`|arn:aws[a-z-]*:elasticloadbalancing:[a-z0-9-]+:[0-9]{12}:targetgroup/\S+`, "the ARN of a target group")
@@ -41,9 +40,9 @@ type settings struct {
 func load(ctx *pulumi.Context) (settings, error) {
 	config := component.NewConfig(ctx)
 	s := settings{
-		name:         config.Text("name", "name of the service, and start of those of its roles", config.DefaultName(), awscommon.Name),
+		name:         config.Text("name", "name of the service, and start of those of its roles", config.DefaultName(), formats.Name),
 		cluster:      config.Text("cluster", "ARN of the cluster", "", cluster),
-		image:        config.Text("image", "container image with a tag or digest", "", image),
+		image:        config.Text("image", "container image with a tag or digest", "", component.Image),
 		architecture: config.OneOf("architecture", "the processor's", "ARM64", "X86_64"),
 		cpu:          config.OneOf("cpu", "CPU units of a task, 1024 a processor", "256", "512", "1024", "2048", "4096"),
 		memory:       config.Int("memoryMB", "memory of a task; from twice to eight times `cpu`, in steps of 1024", 512, 512, 30720),
@@ -52,16 +51,16 @@ func load(ctx *pulumi.Context) (settings, error) {
 		maxTasks:     config.Int("maxTasks", "number of tasks at most", 10, 1, 1000),
 		utilization:  config.Int("cpuPercent", "use of the CPU that the number of tasks is scaled to", 60, 10, 90),
 		capacity:     config.OneOf("capacity", "what tasks run on; AWS can take `FARGATE_SPOT` back", "FARGATE", "FARGATE_SPOT"),
-		vpc:          config.Text("vpcId", "the VPC the tasks run in", "", awscommon.VPC),
-		subnets:      awscommon.Subnets(config, "private subnets of that VPC"),
-		clients:      awscommon.Clients(config),
-		groups:       config.List("securityGroups", "more security groups to put the tasks in; their own lets them reach HTTPS only", awscommon.SecurityGroup),
+		vpc:          config.Text("vpcId", "the VPC the tasks run in", "", formats.VPC),
+		subnets:      formats.Subnets(config, "private subnets of that VPC"),
+		clients:      formats.Clients(config),
+		groups:       config.List("securityGroups", "more security groups to put the tasks in; their own lets them reach HTTPS only", formats.SecurityGroup),
 		targetGroup:  config.Text("targetGroup", "ARN of a load balancer's target group, of type `ip`", "", targetGroup),
 		variables:    config.List("environment", "environment variables", variable),
 		secrets:      config.List("secrets", "environment variables from Secrets Manager and Parameter Store, as `NAME=ARN`", secret),
-		key:          config.Text("kmsKey", "ARN of the KMS key that encrypts the logs and the secrets", "", awscommon.KMSKey),
-		policies:     config.List("policies", "managed policies that say what the tasks may do", awscommon.Policy),
-		logDays:      awscommon.LogDays(config),
+		key:          config.Text("kmsKey", "ARN of the KMS key that encrypts the logs and the secrets", "", formats.KMSKey),
+		policies:     config.List("policies", "managed policies that say what the tasks may do", formats.Policy),
+		logDays:      formats.LogDays(config),
 		labels:       config.Labels(),
 	}
 	if strings.HasSuffix(s.image, ":latest") {
@@ -92,7 +91,7 @@ func run(ctx *pulumi.Context) error {
 	}
 	group, err := ec2.NewSecurityGroup(ctx, s.name, &ec2.SecurityGroupArgs{
 		VpcId: pulumi.String(s.vpc),
-		Tags:  awscommon.Tags(s.labels, s.name),
+		Tags:  formats.Tags(s.labels, s.name),
 	})
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"example.com/iac-catalog/aws/internal/awscommon"
+	"example.com/iac-catalog/aws/internal/iampolicy"
 	"example.com/iac-catalog/pkg/component"
 )
 
@@ -41,7 +42,7 @@ func newTask(ctx *pulumi.Context, s settings) (*ecs.TaskDefinition, error) {
 	}
 	opts := []pulumi.ResourceOption{started, allowed}
 	if len(s.secrets) > 0 {
-		policy, err := iam.NewRolePolicy(ctx, s.name, &iam.RolePolicyArgs{Role: execution.Name, Policy: awscommon.Document(s.reading()...)})
+		policy, err := iam.NewRolePolicy(ctx, s.name, &iam.RolePolicyArgs{Role: execution.Name, Policy: iampolicy.Document(s.reading()...)})
 		if err != nil {
 			return nil, err
 		}
@@ -104,7 +105,7 @@ func pairs(variables []string, value string) []any {
 }
 
 // reading lets ECS read the secrets that the container is started with.
-func (s settings) reading() []awscommon.Statement {
+func (s settings) reading() []iampolicy.Statement {
 	var arns []string
 	for _, secret := range s.secrets {
 		_, arn, _ := strings.Cut(secret, "=")
@@ -112,11 +113,11 @@ func (s settings) reading() []awscommon.Statement {
 		parts := strings.Split(arn, ":")
 		arns = append(arns, strings.Join(parts[:min(len(parts), 7)], ":"))
 	}
-	statements := []awscommon.Statement{{
+	statements := []iampolicy.Statement{{
 		Effect: "Allow", Action: []string{"secretsmanager:GetSecretValue", "ssm:GetParameters"}, Resource: arns,
 	}}
 	if s.key != "" {
-		statements = append(statements, awscommon.Statement{Effect: "Allow", Action: []string{"kms:Decrypt"}, Resource: s.key})
+		statements = append(statements, iampolicy.Statement{Effect: "Allow", Action: []string{"kms:Decrypt"}, Resource: s.key})
 	}
 	return statements
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"example.com/iac-catalog/aws/internal/awscommon"
+	"example.com/iac-catalog/aws/internal/formats"
 	"example.com/iac-catalog/pkg/component"
 )
 
@@ -17,10 +18,7 @@ func main() {
 	pulumi.Run(run)
 }
 
-var (
-	version   = component.NewFormat(`|1\.[0-9]{2}`, "a minor version such as 1.33")
-	principal = component.NewFormat(`arn:aws[a-z-]*:iam::[0-9]{12}:(role|user)/\S+`, "the ARN of an IAM role or user")
-)
+var principal = component.NewFormat(`arn:aws[a-z-]*:iam::[0-9]{12}:(role|user)/\S+`, "the ARN of an IAM role or user")
 
 // settings is one validated configuration.
 type settings struct {
@@ -34,14 +32,14 @@ type settings struct {
 func load(ctx *pulumi.Context) (settings, error) {
 	config := component.NewConfig(ctx)
 	s := settings{
-		name:        config.Text("name", "the cluster's name", config.DefaultName(), awscommon.Name),
-		version:     config.Text("kubernetesVersion", "Kubernetes version; without one, the newest at the time of creation", "", version),
-		subnets:     awscommon.Subnets(config, "private subnets through which control plane and nodes talk"),
+		name:        config.Text("name", "the cluster's name", config.DefaultName(), formats.Name),
+		version:     config.Text("kubernetesVersion", "Kubernetes version; without one, the newest at the time of creation", "", formats.KubernetesVersion),
+		subnets:     formats.Subnets(config, "private subnets through which control plane and nodes talk"),
 		admins:      config.List("admins", "roles and users that administer the cluster; at least one", principal),
 		apiNetworks: config.CIDRs("apiNetworks", "networks that reach the Kubernetes API from outside the VPC"),
-		key:         config.Text("kmsKey", "ARN of the KMS key to encrypt Secrets with; it cannot be taken back", "", awscommon.KMSKey),
+		key:         config.Text("kmsKey", "ARN of the KMS key to encrypt Secrets with; it cannot be taken back", "", formats.KMSKey),
 		coreDNS:     config.Bool("coreDnsAddon", "let EKS manage CoreDNS; only once there are nodes for it to run on", false),
-		logDays:     awscommon.LogDays(config),
+		logDays:     formats.LogDays(config),
 		labels:      config.Labels(),
 	}
 	if len(s.admins) == 0 {

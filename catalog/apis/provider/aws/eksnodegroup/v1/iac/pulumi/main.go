@@ -12,6 +12,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"example.com/iac-catalog/aws/internal/awscommon"
+	"example.com/iac-catalog/aws/internal/formats"
 	"example.com/iac-catalog/pkg/component"
 )
 
@@ -21,7 +22,6 @@ func main() {
 
 var (
 	clusterName  = component.NewFormat(`[a-zA-Z0-9][a-zA-Z0-9_-]{0,99}`, "the name of an EKS cluster")
-	version      = component.NewFormat(`|1\.[0-9]{2}`, "a minor version such as 1.33")
 	instanceType = component.NewFormat(`[a-z][a-z0-9-]*\.[a-z0-9-]+`, "a type of instance such as m7g.large")
 	taint        = component.NewFormat(`[A-Za-z0-9][\w./-]*=[\w.-]*:(NoSchedule|PreferNoSchedule|NoExecute)`, "a taint such as dedicated=gpu:NoSchedule")
 
@@ -57,10 +57,10 @@ type settings struct {
 func load(ctx *pulumi.Context) (settings, error) {
 	config := component.NewConfig(ctx)
 	s := settings{
-		name:         config.Text("name", "name of the nodes, and start of those of their group and role", config.DefaultName(), awscommon.Name),
+		name:         config.Text("name", "name of the nodes, and start of those of their group and role", config.DefaultName(), formats.Name),
 		cluster:      config.Text("clusterName", "the cluster they join", "", clusterName),
-		version:      config.Text("kubernetesVersion", "Kubernetes version, not newer than the cluster's; without one, the cluster's at the time of creation", "", version),
-		subnets:      awscommon.Subnets(config, "private subnets of the nodes"),
+		version:      config.Text("kubernetesVersion", "Kubernetes version, not newer than the cluster's; without one, the cluster's at the time of creation", "", formats.KubernetesVersion),
+		subnets:      formats.Subnets(config, "private subnets of the nodes"),
 		os:           config.OneOf("os", "operating system", "bottlerocket", "al2023"),
 		architecture: config.OneOf("architecture", "architecture of the processors", "arm64", "x86_64"),
 		types:        config.List("instanceTypes", "types of instances, several for `SPOT`; without any, `m7g.large` or `m7i.large`", instanceType),
@@ -68,7 +68,7 @@ func load(ctx *pulumi.Context) (settings, error) {
 		least:        config.Int("minNodes", "lowest number of nodes, with which the group starts", 2, 0, 450),
 		most:         config.Int("maxNodes", "highest number of nodes, for an autoscaler", 4, 1, 450),
 		disk:         config.Int("diskGB", "size of each node's volume for images and pods", 50, 20, 16384),
-		key:          config.Text("kmsKey", "ARN of the KMS key to encrypt volumes with", "", awscommon.KMSKey),
+		key:          config.Text("kmsKey", "ARN of the KMS key to encrypt volumes with", "", formats.KMSKey),
 		taints:       config.List("taints", "taints that keep other pods away", taint),
 		labels:       config.Labels(),
 	}
@@ -132,7 +132,7 @@ func run(ctx *pulumi.Context) error {
 }
 
 func launchTemplate(ctx *pulumi.Context, s settings) (*ec2.LaunchTemplate, error) {
-	tags := awscommon.Tags(s.labels, s.name)
+	tags := formats.Tags(s.labels, s.name)
 	var tagged ec2.LaunchTemplateTagSpecificationArray
 	for _, kind := range []string{"instance", "volume", "network-interface"} {
 		tagged = append(tagged, ec2.LaunchTemplateTagSpecificationArgs{ResourceType: pulumi.String(kind), Tags: tags})

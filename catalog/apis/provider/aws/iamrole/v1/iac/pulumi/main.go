@@ -13,7 +13,8 @@ import (
 	"github.com/pulumi/pulumi-aws/sdk/v7/go/aws/iam"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
-	"example.com/iac-catalog/aws/internal/awscommon"
+	"example.com/iac-catalog/aws/internal/formats"
+	"example.com/iac-catalog/aws/internal/iampolicy"
 	"example.com/iac-catalog/pkg/component"
 )
 
@@ -44,16 +45,16 @@ func load(ctx *pulumi.Context) (settings, error) {
 	config := component.NewConfig(ctx)
 	s := settings{
 		name:       config.Text("name", "the role's name", config.DefaultName(), component.DNSLabel),
-		services:   config.List("services", "services that may assume the role, such as `ec2.amazonaws.com`", awscommon.Service),
-		principals: config.List("principals", "roles, users and accounts that may assume the role", awscommon.Principal),
+		services:   config.List("services", "services that may assume the role, such as `ec2.amazonaws.com`", formats.Service),
+		principals: config.List("principals", "roles, users and accounts that may assume the role", formats.Principal),
 		externalID: config.Text("externalId", "what `principals` must say, if they act for several customers", "", externalID),
 		provider:   config.Text("oidcProvider", "whose tokens let in, such as GitHub's or a cluster's", "", provider),
 		subjects:   config.List("oidcSubjects", "who must hold the token; `*` stands for anything, after the second part", subject),
 		audience:   config.Text("oidcAudience", "whom the token must be made out to", "sts.amazonaws.com", audience),
-		policies:   config.List("policies", "managed policies to attach", awscommon.Policy),
+		policies:   config.List("policies", "managed policies to attach", formats.Policy),
 		actions:    config.List("actions", "more that is allowed, on `resources`", action),
 		resources:  config.List("resources", "what `actions` are allowed on", resource),
-		boundary:   config.Text("permissionsBoundary", "a managed policy that says the most the role may do", "", awscommon.Optional(awscommon.Policy)),
+		boundary:   config.Text("permissionsBoundary", "a managed policy that says the most the role may do", "", formats.Policy.OrUnset()),
 		hours:      config.Int("sessionHours", "how long a session may last", 1, 1, 12),
 		labels:     config.Labels(),
 	}
@@ -82,7 +83,7 @@ func run(ctx *pulumi.Context) error {
 	}
 	role, err := iam.NewRole(ctx, s.name, &iam.RoleArgs{
 		Name:                pulumi.String(s.name),
-		AssumeRolePolicy:    awscommon.Document(s.trust()...),
+		AssumeRolePolicy:    iampolicy.Document(s.trust()...),
 		PermissionsBoundary: component.Optional(s.boundary),
 		MaxSessionDuration:  pulumi.Int(s.hours * 60 * 60),
 		Tags:                s.labels.Map(),
@@ -101,7 +102,7 @@ func run(ctx *pulumi.Context) error {
 	if len(s.actions) > 0 {
 		if _, err := iam.NewRolePolicy(ctx, s.name, &iam.RolePolicyArgs{
 			Role:   role.Name,
-			Policy: awscommon.Document(awscommon.Statement{Effect: "Allow", Action: s.actions, Resource: s.resources}),
+			Policy: iampolicy.Document(iampolicy.Statement{Effect: "Allow", Action: s.actions, Resource: s.resources}),
 		}); err != nil {
 			return err
 		}
@@ -125,28 +126,28 @@ func run(ctx *pulumi.Context) error {
 }
 
 // trust says who may assume the role.
-func (s settings) trust() []awscommon.Statement {
-	var statements []awscommon.Statement
-	allow := func(action string, principal, condition awscommon.Map) {
-		statements = append(statements, awscommon.Statement{
+func (s settings) trust() []iampolicy.Statement {
+	var statements []iampolicy.Statement
+	allow := func(action string, principal, condition iampolicy.Map) {
+		statements = append(statements, iampolicy.Statement{
 			Effect: "Allow", Principal: principal, Action: []string{action}, Condition: condition,
 		})
 	}
 	if len(s.services) > 0 {
-		allow("sts:AssumeRole", awscommon.Map{"Service": s.services}, nil)
+		allow("sts:AssumeRole", iampolicy.Map{"Service": s.services}, nil)
 	}
 	if len(s.principals) > 0 {
-		var condition awscommon.Map
+		var condition iampolicy.Map
 		if s.externalID != "" {
-			condition = awscommon.Map{"StringEquals": awscommon.Map{"sts:ExternalId": s.externalID}}
+			condition = iampolicy.Map{"StringEquals": iampolicy.Map{"sts:ExternalId": s.externalID}}
 		}
-		allow("sts:AssumeRole", awscommon.Map{"AWS": s.principals}, condition)
+		allow("sts:AssumeRole", iampolicy.Map{"AWS": s.principals}, condition)
 	}
 	if s.provider != "" {
 		_, issuer, _ := strings.Cut(s.provider, ":oidc-provider/")
-		allow("sts:AssumeRoleWithWebIdentity", awscommon.Map{"Federated": s.provider}, awscommon.Map{
-			"StringEquals": awscommon.Map{issuer + ":aud": s.audience},
-			"StringLike":   awscommon.Map{issuer + ":sub": s.subjects},
+		allow("sts:AssumeRoleWithWebIdentity", iampolicy.Map{"Federated": s.provider}, iampolicy.Map{
+			"StringEquals": iampolicy.Map{issuer + ":aud": s.audience},
+			"StringLike":   iampolicy.Map{issuer + ":sub": s.subjects},
 		})
 	}
 	return statements

@@ -8,7 +8,8 @@ import (
 	"github.com/pulumi/pulumi-aws/sdk/v7/go/aws/iam"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
-	"example.com/iac-catalog/aws/internal/awscommon"
+	"example.com/iac-catalog/aws/internal/formats"
+	"example.com/iac-catalog/aws/internal/iampolicy"
 	"example.com/iac-catalog/pkg/component"
 )
 
@@ -28,7 +29,7 @@ func run(ctx *pulumi.Context) error {
 		name     = config.Text("name", "the user's name", config.DefaultName(), component.DNSLabel)
 		path     = config.Text("path", "where the user is filed", "/", userPath)
 		groups   = config.List("groups", "existing groups that say what the user may do", group)
-		boundary = config.Text("permissionsBoundary", "a managed policy that says the most the user may do", "", awscommon.Optional(awscommon.Policy))
+		boundary = config.Text("permissionsBoundary", "a managed policy that says the most the user may do", "", formats.Policy.OrUnset())
 		networks = config.CIDRs("networks", "networks that the user may call from; without any, from everywhere")
 		withKey  = config.Bool("accessKey", "create an access key; needs `networks`", false)
 		pgp      = config.Text("pgpKey", "whom to encrypt the access key for; without it, it is a secret in the state", "", pgpKey)
@@ -87,13 +88,13 @@ func stayWithin(ctx *pulumi.Context, name string, user *iam.User, networks []str
 	return iam.NewUserPolicy(ctx, name, &iam.UserPolicyArgs{
 		Name: pulumi.String("networks"),
 		User: user.Name,
-		Policy: awscommon.Document(awscommon.Statement{
+		Policy: iampolicy.Document(iampolicy.Statement{
 			Effect:   "Deny",
 			Action:   []string{"*"},
 			Resource: "*",
-			Condition: awscommon.Map{
-				"NotIpAddress": awscommon.Map{"aws:SourceIp": networks},
-				"Bool":         awscommon.Map{"aws:ViaAWSService": "false"},
+			Condition: iampolicy.Map{
+				"NotIpAddress": iampolicy.Map{"aws:SourceIp": networks},
+				"Bool":         iampolicy.Map{"aws:ViaAWSService": "false"},
 			},
 		}),
 	})

@@ -11,7 +11,8 @@ import (
 	"github.com/pulumi/pulumi-aws/sdk/v7/go/aws/kms"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
-	"example.com/iac-catalog/aws/internal/awscommon"
+	"example.com/iac-catalog/aws/internal/formats"
+	"example.com/iac-catalog/aws/internal/iampolicy"
 	"example.com/iac-catalog/pkg/component"
 )
 
@@ -47,8 +48,8 @@ func run(ctx *pulumi.Context) error {
 	var (
 		name        = config.Text("name", "the alias, without `alias/`", config.DefaultName(), component.DNSLabel)
 		use         = config.OneOf("purpose", "what the key is for", "encrypt", "sign", "mac")
-		users       = config.List("users", "who may use the key; without any, IAM policies say so", awscommon.Principal)
-		services    = config.List("services", "services that may use the key for this account, such as `logs.eu-west-1.amazonaws.com`", awscommon.Service)
+		users       = config.List("users", "who may use the key; without any, IAM policies say so", formats.Principal)
+		services    = config.List("services", "services that may use the key for this account, such as `logs.eu-west-1.amazonaws.com`", formats.Service)
 		rotation    = config.Int("rotationDays", "how often the key's material is renewed, if it encrypts", 365, 90, 2560)
 		deletion    = config.Int("deletionDays", "how long a removal can be undone", 30, 7, 30)
 		multiRegion = config.Bool("multiRegion", "let the key be replicated to other regions", false)
@@ -76,7 +77,7 @@ func run(ctx *pulumi.Context) error {
 	}
 	if _, err := kms.NewKeyPolicy(ctx, name, &kms.KeyPolicyArgs{
 		KeyId:  key.ID(),
-		Policy: awscommon.Document(statements(key, use, users, services)...),
+		Policy: iampolicy.Document(statements(key, use, users, services)...),
 	}); err != nil {
 		return err
 	}
@@ -102,10 +103,10 @@ func rotationPeriod(use string, days int) pulumi.IntPtrInput {
 	return pulumi.Int(days)
 }
 
-func statements(key *kms.Key, use string, users, services []string) []awscommon.Statement {
-	account, root := awscommon.Account(key.Arn)
-	allow := func(sid string, principal awscommon.Map, condition awscommon.Map, actions ...string) awscommon.Statement {
-		return awscommon.Statement{
+func statements(key *kms.Key, use string, users, services []string) []iampolicy.Statement {
+	account, root := iampolicy.Account(key.Arn)
+	allow := func(sid string, principal iampolicy.Map, condition iampolicy.Map, actions ...string) iampolicy.Statement {
+		return iampolicy.Statement{
 			Sid: sid, Effect: "Allow", Principal: principal, Action: actions, Resource: "*", Condition: condition,
 		}
 	}
@@ -114,24 +115,24 @@ func statements(key *kms.Key, use string, users, services []string) []awscommon.
 	if len(users) > 0 {
 		own = administration
 	}
-	all := []awscommon.Statement{allow("Account", awscommon.Map{"AWS": root}, nil, own...)}
+	all := []iampolicy.Statement{allow("Account", iampolicy.Map{"AWS": root}, nil, own...)}
 	if len(users) > 0 {
-		all = append(all, allow("Use", awscommon.Map{"AWS": users}, nil, purposes[use].actions...))
+		all = append(all, allow("Use", iampolicy.Map{"AWS": users}, nil, purposes[use].actions...))
 	}
 	// EBS, RDS and others go on using the key when whoever started them is gone.
 	if len(users) > 0 && use == "encrypt" {
-		all = append(all, allow("UseThroughServices", awscommon.Map{"AWS": users},
-			awscommon.Map{"Bool": awscommon.Map{"kms:GrantIsForAWSResource": "true"}}, "kms:CreateGrant"))
+		all = append(all, allow("UseThroughServices", iampolicy.Map{"AWS": users},
+			iampolicy.Map{"Bool": iampolicy.Map{"kms:GrantIsForAWSResource": "true"}}, "kms:CreateGrant"))
 	}
 	for _, service := range services {
-		condition := awscommon.Map{"StringEquals": awscommon.Map{"aws:SourceAccount": account}}
+		condition := iampolicy.Map{"StringEquals": iampolicy.Map{"aws:SourceAccount": account}}
 		// CloudWatch Logs says whom it calls for in the encryption context only.
 		if strings.HasPrefix(service, "logs.") {
-			condition = awscommon.Map{"ArnLike": awscommon.Map{
+			condition = iampolicy.Map{"ArnLike": iampolicy.Map{
 				"kms:EncryptionContext:aws:logs:arn": pulumi.Sprintf("arn:*:logs:*:%s:*", account),
 			}}
 		}
-		all = append(all, allow("", awscommon.Map{"Service": service}, condition, purposes[use].actions...))
+		all = append(all, allow("", iampolicy.Map{"Service": service}, condition, purposes[use].actions...))
 	}
 	return all
 }

@@ -14,6 +14,8 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"example.com/iac-catalog/aws/internal/awscommon"
+	"example.com/iac-catalog/aws/internal/formats"
+	"example.com/iac-catalog/aws/internal/iampolicy"
 	"example.com/iac-catalog/pkg/component"
 )
 
@@ -25,7 +27,6 @@ var (
 	// image is in ECR, as Lambda takes it from nowhere else.
 	image = component.NewFormat(`|[0-9]{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com(\.cn)?/[a-z0-9._/-]+(:[\w.-]+|@sha256:[0-9a-f]{64})`,
 		"an image in ECR with a tag or digest")
-	bucket   = component.NewFormat(`|[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]`, "the name of an S3 bucket")
 	anything = component.NewFormat(`.*`, "a text")
 	handler  = component.NewFormat(`\S{1,128}`, "1 to 128 characters without spaces")
 	variable = component.NewFormat(`[A-Za-z][A-Za-z0-9_]*=(?s:.*)`, "a variable such as STAGE=test")
@@ -42,9 +43,9 @@ type settings struct {
 func load(ctx *pulumi.Context) (settings, error) {
 	config := component.NewConfig(ctx)
 	s := settings{
-		name:         config.Text("name", "name of the function, its role and log group", config.DefaultName(), awscommon.Name),
+		name:         config.Text("name", "name of the function, its role and log group", config.DefaultName(), formats.Name),
 		image:        config.Text("image", "container image to run; either this or `codeBucket` and `codeKey`", "", image),
-		bucket:       config.Text("codeBucket", "bucket with the code's archive", "", bucket),
+		bucket:       config.Text("codeBucket", "bucket with the code's archive", "", formats.Bucket),
 		object:       config.Text("codeKey", "key of the archive in the bucket", "", anything),
 		version:      config.Text("codeVersion", "version of the archive; without one, only another key brings new code", "", anything),
 		runtime:      config.OneOf("runtime", "what runs an archive's code", "provided.al2023", "nodejs22.x", "python3.13", "java21", "dotnet8", "ruby3.4"),
@@ -54,11 +55,11 @@ func load(ctx *pulumi.Context) (settings, error) {
 		timeout:      config.Int("timeoutSeconds", "how long a call may take", 30, 1, 900),
 		concurrency:  config.Int("maxConcurrency", "how many calls may run at a time, set aside for this function; -1 leaves it to the account", -1, -1, 10000),
 		variables:    config.List("environment", "environment variables; no secrets, everyone who may look at the function sees them", variable),
-		key:          config.Text("kmsKey", "ARN of the KMS key to encrypt environment variables with", "", awscommon.KMSKey),
-		policies:     config.List("policies", "managed policies that say what the function may do", awscommon.Policy),
-		subnets:      config.List("subnets", "subnets of a VPC to connect to, with `securityGroups`", awscommon.Subnet),
-		groups:       config.List("securityGroups", "security groups that say what it reaches in the VPC", awscommon.SecurityGroup),
-		logDays:      awscommon.LogDays(config),
+		key:          config.Text("kmsKey", "ARN of the KMS key to encrypt environment variables with", "", formats.KMSKey),
+		policies:     config.List("policies", "managed policies that say what the function may do", formats.Policy),
+		subnets:      config.List("subnets", "subnets of a VPC to connect to, with `securityGroups`", formats.Subnet),
+		groups:       config.List("securityGroups", "security groups that say what it reaches in the VPC", formats.SecurityGroup),
+		logDays:      formats.LogDays(config),
 		labels:       config.Labels(),
 	}
 	if (s.image == "") == (s.bucket == "") {
@@ -143,7 +144,7 @@ func newRole(ctx *pulumi.Context, s settings, logs *cloudwatch.LogGroup) (*iam.R
 	}
 	write, err := iam.NewRolePolicy(ctx, s.name, &iam.RolePolicyArgs{
 		Role: role.Name,
-		Policy: awscommon.Document(awscommon.Statement{
+		Policy: iampolicy.Document(iampolicy.Statement{
 			Effect:   "Allow",
 			Action:   []string{"logs:CreateLogStream", "logs:PutLogEvents"},
 			Resource: pulumi.Sprintf("%s:*", logs.Arn),

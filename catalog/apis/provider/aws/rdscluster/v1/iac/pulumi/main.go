@@ -7,13 +7,14 @@ package main
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/pulumi/pulumi-aws/sdk/v7/go/aws/ec2"
 	"github.com/pulumi/pulumi-aws/sdk/v7/go/aws/rds"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"example.com/iac-catalog/aws/internal/awscommon"
+	"example.com/iac-catalog/aws/internal/database"
+	"example.com/iac-catalog/aws/internal/formats"
 	"example.com/iac-catalog/pkg/component"
 )
 
@@ -25,9 +26,7 @@ func main() {
 const serverless = "db.serverless"
 
 var (
-	version       = component.NewFormat(`[0-9]+(\.[0-9]+)?`, "a major version such as 17 or 8.0")
 	instanceClass = component.NewFormat(`db\.(serverless|[a-z0-9-]+\.[a-z0-9]+)`, "db.serverless or a class of instance such as db.r8g.large")
-	identifier    = component.NewFormat(`[a-zA-Z][a-zA-Z0-9_]{0,15}`, "1 to 16 letters, digits and underscores, starting with a letter")
 
 	// engines differ in their ports, logs, and how they are made to refuse
 	// connections without TLS.
@@ -53,34 +52,29 @@ type settings struct {
 
 func load(ctx *pulumi.Context) (settings, error) {
 	config := component.NewConfig(ctx)
-	name := config.Text("name", "start of the cluster's name; a random suffix follows", config.DefaultName(), awscommon.Name)
+	name := config.Text("name", "start of the cluster's name; a random suffix follows", config.DefaultName(), formats.Name)
 	engine := config.OneOf("engine", "database engine", "aurora-postgresql", "aurora-mysql")
 	major := engines[engine].version
 	s := settings{
 		name:      name,
 		engine:    engine,
-		version:   config.Text("engineVersion", "major version; RDS installs minor ones by itself", major, version),
-		vpcID:     config.Text("vpcId", "the VPC it is in", "", awscommon.VPC),
-		subnets:   awscommon.Subnets(config, "private subnets of that VPC"),
-		clients:   awscommon.Clients(config),
+		version:   config.Text("engineVersion", "major version; RDS installs minor ones by itself", major, database.Version("17 or 8.0")),
+		vpcID:     config.Text("vpcId", "the VPC it is in", "", formats.VPC),
+		subnets:   formats.Subnets(config, "private subnets of that VPC"),
+		clients:   formats.Clients(config),
 		instances: config.Int("instances", "number of instances: a writer, and readers that can take over", 2, 1, 16),
 		class:     config.Text("instanceClass", "size of the instances", serverless, instanceClass),
 		least:     config.Int("minCapacity", "least capacity of a `db.serverless` instance, in units of 2 GiB of memory; with 0 it pauses when nobody is connected", 1, 0, 256),
 		most:      config.Int("maxCapacity", "highest capacity of a `db.serverless` instance", 8, 1, 256),
-		database:  config.Text("database", "a database to create", "app", identifier),
-		user:      config.Text("adminUser", "name of the administrator", "dbadmin", identifier),
+		database:  config.Text("database", "a database to create", "app", database.Identifier),
+		user:      config.Text("adminUser", "name of the administrator", "dbadmin", database.Identifier),
 		backups:   config.Int("backupDays", "how far back the cluster can be restored", 14, 1, 35),
-		key:       config.Text("kmsKey", "ARN of the KMS key to encrypt with", "", awscommon.KMSKey),
+		key:       config.Text("kmsKey", "ARN of the KMS key to encrypt with", "", formats.KMSKey),
 		protect:   config.Bool("deletionProtection", "refuse to delete the cluster", true),
 		labels:    config.Labels(),
 	}
-	// The parameter group is for one major version.
-	if strings.Contains(s.version, ".") != strings.Contains(major, ".") {
-		config.Reject("engineVersion", "must be a major version of %s such as %s, not %q", engine, major, s.version)
-	}
-	if strings.Contains(name, "--") {
-		config.Reject("name", "must not have two hyphens in a row")
-	}
+	database.CheckVersion(config, engine, s.version, major)
+	database.CheckName(config, name)
 	if s.most < s.least {
 		config.Reject("maxCapacity", "must not be lower than minCapacity, which is %d", s.least)
 	}
@@ -92,7 +86,7 @@ func run(ctx *pulumi.Context) error {
 	if err != nil {
 		return err
 	}
-	group, err := admit(ctx, s)
+	group, err := database.Admit(ctx, s.name, s.vpcID, engines[s.engine].port, s.labels, s.clients)
 	if err != nil {
 		return err
 	}
@@ -112,20 +106,6 @@ func run(ctx *pulumi.Context) error {
 	ctx.Export("passwordSecretArn", cluster.MasterUserSecrets.Index(pulumi.Int(0)).SecretArn())
 	ctx.Export("securityGroupId", group.ID())
 	return nil
-}
-
-// admit lets clients connect, and the cluster itself nowhere.
-func admit(ctx *pulumi.Context, s settings) (*ec2.SecurityGroup, error) {
-	group, err := ec2.NewSecurityGroup(ctx, s.name, &ec2.SecurityGroupArgs{
-		VpcId: pulumi.String(s.vpcID),
-		Tags:  awscommon.Tags(s.labels, s.name),
-	})
-	if err != nil {
-		return nil, err
-	}
-	number := engines[s.engine].port
-	port := awscommon.Ports{Group: group.ID(), From: number, To: number, Tags: s.labels.Map()}
-	return group, port.Admit(ctx, s.name, s.clients...)
 }
 
 func newCluster(ctx *pulumi.Context, s settings, group *ec2.SecurityGroup) (*rds.Cluster, error) {

@@ -5,13 +5,13 @@
 package main
 
 import (
-	"strings"
-
 	"github.com/pulumi/pulumi-aws/sdk/v7/go/aws/ec2"
 	"github.com/pulumi/pulumi-aws/sdk/v7/go/aws/rds"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"example.com/iac-catalog/aws/internal/awscommon"
+	"example.com/iac-catalog/aws/internal/database"
+	"example.com/iac-catalog/aws/internal/formats"
 	"example.com/iac-catalog/pkg/component"
 )
 
@@ -20,9 +20,7 @@ func main() {
 }
 
 var (
-	version       = component.NewFormat(`[0-9]+(\.[0-9]+)?`, "a major version such as 17 or 8.4")
 	instanceClass = component.NewFormat(`db\.[a-z0-9-]+\.[a-z0-9]+`, "a class of instance such as db.t4g.medium")
-	identifier    = component.NewFormat(`[a-zA-Z][a-zA-Z0-9_]{0,15}`, "1 to 16 letters, digits and underscores, starting with a letter")
 
 	// engines differ in their ports, logs, and how they are made to refuse
 	// connections without TLS.
@@ -50,34 +48,29 @@ type settings struct {
 
 func load(ctx *pulumi.Context) (settings, error) {
 	config := component.NewConfig(ctx)
-	name := config.Text("name", "start of the database's name; a random suffix follows", config.DefaultName(), awscommon.Name)
+	name := config.Text("name", "start of the database's name; a random suffix follows", config.DefaultName(), formats.Name)
 	engine := config.OneOf("engine", "database engine", "postgres", "mysql", "mariadb")
 	major := engines[engine].version
 	s := settings{
 		name:     name,
 		engine:   engine,
-		version:  config.Text("engineVersion", "major version; RDS installs minor ones by itself", major, version),
-		vpcID:    config.Text("vpcId", "the VPC it is in", "", awscommon.VPC),
-		subnets:  awscommon.Subnets(config, "private subnets of that VPC"),
-		clients:  awscommon.Clients(config),
+		version:  config.Text("engineVersion", "major version; RDS installs minor ones by itself", major, database.Version("17 or 8.4")),
+		vpcID:    config.Text("vpcId", "the VPC it is in", "", formats.VPC),
+		subnets:  formats.Subnets(config, "private subnets of that VPC"),
+		clients:  formats.Clients(config),
 		class:    config.Text("instanceClass", "size of the instance and of the standby", "db.t4g.medium", instanceClass),
 		storage:  config.Int("storageGB", "size of the storage", 20, 20, 65536),
 		most:     config.Int("maxStorageGB", "up to which size the storage grows when it is nearly full", 100, 22, 65536),
-		database: config.Text("database", "a database to create", "app", identifier),
-		user:     config.Text("adminUser", "name of the administrator", "dbadmin", identifier),
+		database: config.Text("database", "a database to create", "app", database.Identifier),
+		user:     config.Text("adminUser", "name of the administrator", "dbadmin", database.Identifier),
 		standby:  config.Bool("multiAz", "keep a standby in another zone", true),
 		backups:  config.Int("backupDays", "how far back the database can be restored", 14, 1, 35),
-		key:      config.Text("kmsKey", "ARN of the KMS key to encrypt with", "", awscommon.KMSKey),
+		key:      config.Text("kmsKey", "ARN of the KMS key to encrypt with", "", formats.KMSKey),
 		protect:  config.Bool("deletionProtection", "refuse to delete the database", true),
 		labels:   config.Labels(),
 	}
-	// The parameter group is for one major version.
-	if strings.Contains(s.version, ".") != strings.Contains(major, ".") {
-		config.Reject("engineVersion", "must be a major version of %s such as %s, not %q", engine, major, s.version)
-	}
-	if strings.Contains(name, "--") {
-		config.Reject("name", "must not have two hyphens in a row")
-	}
+	database.CheckVersion(config, engine, s.version, major)
+	database.CheckName(config, name)
 	if s.most*10 < s.storage*11 {
 		config.Reject("maxStorageGB", "must exceed storageGB, which is %d, by a tenth at least", s.storage)
 	}
@@ -89,7 +82,7 @@ func run(ctx *pulumi.Context) error {
 	if err != nil {
 		return err
 	}
-	group, err := admit(ctx, s)
+	group, err := database.Admit(ctx, s.name, s.vpcID, engines[s.engine].port, s.labels, s.clients)
 	if err != nil {
 		return err
 	}
@@ -105,20 +98,6 @@ func run(ctx *pulumi.Context) error {
 	ctx.Export("passwordSecretArn", instance.MasterUserSecrets.Index(pulumi.Int(0)).SecretArn())
 	ctx.Export("securityGroupId", group.ID())
 	return nil
-}
-
-// admit lets clients connect, and the database itself nowhere.
-func admit(ctx *pulumi.Context, s settings) (*ec2.SecurityGroup, error) {
-	group, err := ec2.NewSecurityGroup(ctx, s.name, &ec2.SecurityGroupArgs{
-		VpcId: pulumi.String(s.vpcID),
-		Tags:  awscommon.Tags(s.labels, s.name),
-	})
-	if err != nil {
-		return nil, err
-	}
-	number := engines[s.engine].port
-	port := awscommon.Ports{Group: group.ID(), From: number, To: number, Tags: s.labels.Map()}
-	return group, port.Admit(ctx, s.name, s.clients...)
 }
 
 func newInstance(ctx *pulumi.Context, s settings, group *ec2.SecurityGroup) (*rds.Instance, error) {

@@ -11,7 +11,8 @@ import (
 	"github.com/pulumi/pulumi-aws/sdk/v7/go/aws/route53"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
-	"example.com/iac-catalog/aws/internal/awscommon"
+	"example.com/iac-catalog/aws/internal/formats"
+	"example.com/iac-catalog/aws/internal/iampolicy"
 	"example.com/iac-catalog/pkg/component"
 )
 
@@ -25,10 +26,10 @@ const keyRegion = "us-east-1"
 func run(ctx *pulumi.Context) error {
 	config := component.NewConfig(ctx)
 	var (
-		domain      = config.Text("domain", "the zone's domain", "", awscommon.Domain)
-		vpcs        = config.List("vpcs", "VPCs that the zone is private to; without any, it is public", awscommon.VPC)
+		domain      = config.Text("domain", "the zone's domain", "", formats.Domain)
+		vpcs        = config.List("vpcs", "VPCs that the zone is private to; without any, it is public", formats.VPC)
 		signed      = config.Bool("dnssec", "sign a public zone", len(vpcs) == 0)
-		authorities = config.List("certificateAuthorities", "who may issue certificates, such as `amazon.com`; without any, everyone", awscommon.Domain)
+		authorities = config.List("certificateAuthorities", "who may issue certificates, such as `amazon.com`; without any, everyone", formats.Domain)
 		rejectMail  = config.Bool("rejectMail", "tell everyone that the domain neither sends nor takes mail", false)
 		labels      = config.Labels()
 	)
@@ -148,20 +149,20 @@ func sign(ctx *pulumi.Context, domain string, zone *route53.Zone, labels compone
 
 // signing lets Route 53 use the key for this zone alone.
 func signing(zone *route53.Zone, key *kms.Key) pulumi.StringOutput {
-	account, root := awscommon.Account(key.Arn)
-	service := awscommon.Map{"Service": "dnssec-route53.amazonaws.com"}
-	return awscommon.Document(awscommon.Statement{
-		Sid: "Account", Effect: "Allow", Principal: awscommon.Map{"AWS": root}, Action: []string{"kms:*"}, Resource: "*",
-	}, awscommon.Statement{
+	account, root := iampolicy.Account(key.Arn)
+	service := iampolicy.Map{"Service": "dnssec-route53.amazonaws.com"}
+	return iampolicy.Document(iampolicy.Statement{
+		Sid: "Account", Effect: "Allow", Principal: iampolicy.Map{"AWS": root}, Action: []string{"kms:*"}, Resource: "*",
+	}, iampolicy.Statement{
 		Sid: "Sign", Effect: "Allow", Principal: service, Resource: "*",
 		Action: []string{"kms:DescribeKey", "kms:GetPublicKey", "kms:Sign"},
-		Condition: awscommon.Map{
-			"StringEquals": awscommon.Map{"aws:SourceAccount": account},
-			"ArnEquals":    awscommon.Map{"aws:SourceArn": zone.Arn},
+		Condition: iampolicy.Map{
+			"StringEquals": iampolicy.Map{"aws:SourceAccount": account},
+			"ArnEquals":    iampolicy.Map{"aws:SourceArn": zone.Arn},
 		},
-	}, awscommon.Statement{
+	}, iampolicy.Statement{
 		Sid: "SignForRoute53", Effect: "Allow", Principal: service, Resource: "*",
 		Action:    []string{"kms:CreateGrant"},
-		Condition: awscommon.Map{"Bool": awscommon.Map{"kms:GrantIsForAWSResource": "true"}},
+		Condition: iampolicy.Map{"Bool": iampolicy.Map{"kms:GrantIsForAWSResource": "true"}},
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/pulumi/pulumi-aws/sdk/v7/go/aws/s3"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
+	"example.com/iac-catalog/aws/internal/formats"
 	"example.com/iac-catalog/pkg/component"
 )
 
@@ -15,13 +16,11 @@ func main() {
 	pulumi.Run(run)
 }
 
-var kmsKey = component.NewFormat(`|arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+`, "the ARN of a KMS key")
-
 func run(ctx *pulumi.Context) error {
 	config := component.NewConfig(ctx)
 	var (
 		name    = config.Text("name", "start of the bucket's name; a random suffix follows, as bucket names are shared by all customers", config.DefaultName(), component.NamePrefix)
-		key     = config.Text("kmsKey", "ARN of the KMS key to encrypt with", "", kmsKey)
+		key     = config.Text("kmsKey", "ARN of the KMS key to encrypt with", "", formats.KMSKey)
 		keep    = config.Int("oldVersionsDays", "how long overwritten and deleted objects are kept", 30, 1, 3650)
 		destroy = config.Bool("destroyContents", "let `pulumi destroy` delete a bucket that holds objects", false)
 		labels  = config.Labels()

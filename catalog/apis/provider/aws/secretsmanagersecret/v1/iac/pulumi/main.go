@@ -11,7 +11,8 @@ import (
 	"github.com/pulumi/pulumi-aws/sdk/v7/go/aws/secretsmanager"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
-	"example.com/iac-catalog/aws/internal/awscommon"
+	"example.com/iac-catalog/aws/internal/formats"
+	"example.com/iac-catalog/aws/internal/iampolicy"
 	"example.com/iac-catalog/pkg/component"
 )
 
@@ -33,7 +34,7 @@ func run(ctx *pulumi.Context) error {
 	var (
 		name     = config.Text("name", "the secret's name, such as `shop/database`", config.DefaultName(), secretName)
 		readers  = config.List("readers", "who may read the value, and nobody else; without any, IAM policies say so", reader)
-		key      = config.Text("kmsKey", "ARN of the KMS key to encrypt with", "", awscommon.KMSKey)
+		key      = config.Text("kmsKey", "ARN of the KMS key to encrypt with", "", formats.KMSKey)
 		replicas = config.List("replicaRegions", "regions that have a copy", region)
 		rotator  = config.Text("rotationFunction", "ARN of the Lambda function that renews the value", "", function)
 		rotation = config.Int("rotationDays", "how often the function renews the value", 30, 1, 1000)
@@ -95,19 +96,19 @@ func restrict(ctx *pulumi.Context, name string, secret *secretsmanager.Secret, r
 	_, err := secretsmanager.NewSecretPolicy(ctx, name, &secretsmanager.SecretPolicyArgs{
 		SecretArn:         secret.Arn,
 		BlockPublicPolicy: pulumi.Bool(true),
-		Policy: awscommon.Document(awscommon.Statement{
+		Policy: iampolicy.Document(iampolicy.Statement{
 			Sid:       "Readers",
 			Effect:    "Allow",
-			Principal: awscommon.Map{"AWS": readers},
+			Principal: iampolicy.Map{"AWS": readers},
 			Action:    []string{"secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret"},
 			Resource:  "*",
-		}, awscommon.Statement{
+		}, iampolicy.Statement{
 			Sid:       "NobodyElse",
 			Effect:    "Deny",
 			Principal: "*",
 			Action:    []string{"secretsmanager:GetSecretValue"},
 			Resource:  "*",
-			Condition: awscommon.Map{"ArnNotEquals": awscommon.Map{"aws:PrincipalArn": readers}},
+			Condition: iampolicy.Map{"ArnNotEquals": iampolicy.Map{"aws:PrincipalArn": readers}},
 		}),
 	})
 	return err

@@ -14,6 +14,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"example.com/iac-catalog/aws/internal/awscommon"
+	"example.com/iac-catalog/aws/internal/formats"
 	"example.com/iac-catalog/pkg/component"
 )
 
@@ -32,11 +33,11 @@ var (
 func run(ctx *pulumi.Context) error {
 	config := component.NewConfig(ctx)
 	var (
-		name    = config.Text("name", "start of the group's name; a random suffix follows", config.DefaultName(), awscommon.Name)
+		name    = config.Text("name", "start of the group's name; a random suffix follows", config.DefaultName(), formats.Name)
 		about   = config.Text("description", "what the group is for; a change replaces it", "Managed by Pulumi", description)
-		vpcID   = config.Text("vpcId", "the VPC it belongs to", "", awscommon.VPC)
+		vpcID   = config.Text("vpcId", "the VPC it belongs to", "", formats.VPC)
 		ports   = config.List("ports", "ports that clients may connect to", portRange)
-		clients = awscommon.Clients(config)
+		clients = formats.Clients(config)
 		public  = config.Bool("public", "let everyone connect; only to ports 80/tcp and 443/tcp", false)
 		peers   = config.Bool("peers", "let members connect to each other, on all ports", false)
 		egress  = config.OneOf("egress", "what members may connect to: HTTPS servers, nothing or everything", "https", "none", "all")
@@ -62,7 +63,7 @@ func run(ctx *pulumi.Context) error {
 	group, err := ec2.NewSecurityGroup(ctx, name, &ec2.SecurityGroupArgs{
 		Description: pulumi.String(about),
 		VpcId:       pulumi.String(vpcID),
-		Tags:        awscommon.Tags(labels, name),
+		Tags:        formats.Tags(labels, name),
 	})
 	if err != nil {
 		return err

@@ -11,7 +11,8 @@ import (
 	"github.com/pulumi/pulumi-aws/sdk/v7/go/aws/sqs"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
-	"example.com/iac-catalog/aws/internal/awscommon"
+	"example.com/iac-catalog/aws/internal/formats"
+	"example.com/iac-catalog/aws/internal/iampolicy"
 	"example.com/iac-catalog/pkg/component"
 )
 
@@ -40,12 +41,12 @@ func load(ctx *pulumi.Context) (settings, error) {
 	s := settings{
 		name:       config.Text("name", "the queue's name, without `.fifo`", config.DefaultName(), component.DNSLabel),
 		fifo:       config.Bool("fifo", "keep the order within a message group, and deliver once", false),
-		key:        config.Text("kmsKey", "ARN of the KMS key to encrypt with; without it, SQS's own", "", awscommon.KMSKey),
+		key:        config.Text("kmsKey", "ARN of the KMS key to encrypt with; without it, SQS's own", "", formats.KMSKey),
 		visibility: config.Int("visibilitySeconds", "how long a consumer has for a message", 30, 1, 43200),
 		delay:      config.Int("delaySeconds", "how long a new message is held back", 0, 0, 900),
 		retention:  config.Int("retentionDays", "how long a message waits for a consumer", 4, 1, 13),
 		receives:   config.Int("maxReceives", "how often a message is delivered before it is a dead letter", 5, 1, 1000),
-		senders:    config.List("senders", "roles, users and accounts that may send, besides those whom IAM policies let", awscommon.Principal),
+		senders:    config.List("senders", "roles, users and accounts that may send, besides those whom IAM policies let", formats.Principal),
 		topics:     config.List("topics", "SNS topics that may send", topic),
 		alarm:      config.Text("alarmTopic", "SNS topic to tell of dead letters", "", alarmTopic),
 		labels:     config.Labels(),
@@ -135,24 +136,24 @@ func (s settings) queue(suffix string, retentionDays int) *sqs.QueueArgs {
 
 // admit lets the senders and topics send, and everyone use TLS only.
 func admit(ctx *pulumi.Context, name string, queue *sqs.Queue, senders, topics []string) error {
-	statements := []awscommon.Statement{{
+	statements := []iampolicy.Statement{{
 		Sid: "RequireTLS", Effect: "Deny", Principal: "*", Action: []string{"sqs:*"}, Resource: queue.Arn,
-		Condition: awscommon.Map{"Bool": awscommon.Map{"aws:SecureTransport": "false"}},
+		Condition: iampolicy.Map{"Bool": iampolicy.Map{"aws:SecureTransport": "false"}},
 	}}
 	if len(senders) > 0 {
-		statements = append(statements, awscommon.Statement{
-			Sid: "Senders", Effect: "Allow", Principal: awscommon.Map{"AWS": senders}, Action: []string{"sqs:SendMessage"}, Resource: queue.Arn,
+		statements = append(statements, iampolicy.Statement{
+			Sid: "Senders", Effect: "Allow", Principal: iampolicy.Map{"AWS": senders}, Action: []string{"sqs:SendMessage"}, Resource: queue.Arn,
 		})
 	}
 	if len(topics) > 0 {
-		statements = append(statements, awscommon.Statement{
-			Sid: "Topics", Effect: "Allow", Principal: awscommon.Map{"Service": "sns.amazonaws.com"}, Action: []string{"sqs:SendMessage"}, Resource: queue.Arn,
-			Condition: awscommon.Map{"ArnEquals": awscommon.Map{"aws:SourceArn": topics}},
+		statements = append(statements, iampolicy.Statement{
+			Sid: "Topics", Effect: "Allow", Principal: iampolicy.Map{"Service": "sns.amazonaws.com"}, Action: []string{"sqs:SendMessage"}, Resource: queue.Arn,
+			Condition: iampolicy.Map{"ArnEquals": iampolicy.Map{"aws:SourceArn": topics}},
 		})
 	}
 	_, err := sqs.NewQueuePolicy(ctx, name, &sqs.QueuePolicyArgs{
 		QueueUrl: queue.ID(),
-		Policy:   awscommon.Document(statements...),
+		Policy:   iampolicy.Document(statements...),
 	})
 	return err
 }

@@ -15,6 +15,8 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"example.com/iac-catalog/aws/internal/awscommon"
+	"example.com/iac-catalog/aws/internal/formats"
+	"example.com/iac-catalog/aws/internal/iampolicy"
 	"example.com/iac-catalog/pkg/component"
 )
 
@@ -43,13 +45,13 @@ type network struct {
 
 func load(ctx *pulumi.Context) (network, error) {
 	config := component.NewConfig(ctx)
-	name := config.Text("name", "name of the VPC, with which those of its parts start", config.DefaultName(), awscommon.Name)
+	name := config.Text("name", "name of the VPC, with which those of its parts start", config.DefaultName(), formats.Name)
 	text := config.Text("network", "the VPC's addresses", "10.0.0.0/16", block)
 	n := network{
 		name:   name,
 		zones:  config.List("zones", "two to six zones, each of which gets a private and a public subnet; add further ones at the end", zone),
 		nat:    config.OneOf("natGateways", "gateways by which private subnets reach the Internet; one in each zone survives the failure of a zone", "one", "each-zone", "none"),
-		days:   awscommon.LogDays(config),
+		days:   formats.LogDays(config),
 		labels: config.Labels(),
 	}
 	var err error
@@ -73,7 +75,7 @@ func run(ctx *pulumi.Context) error {
 		CidrBlock:          pulumi.String(n.block.String()),
 		EnableDnsSupport:   pulumi.Bool(true),
 		EnableDnsHostnames: pulumi.Bool(true),
-		Tags:               awscommon.Tags(n.labels, n.name),
+		Tags:               formats.Tags(n.labels, n.name),
 	})
 	if err != nil {
 		return err
@@ -82,7 +84,7 @@ func run(ctx *pulumi.Context) error {
 	// reaches nothing.
 	if _, err := ec2.NewDefaultSecurityGroup(ctx, n.name, &ec2.DefaultSecurityGroupArgs{
 		VpcId: vpc.ID(),
-		Tags:  awscommon.Tags(n.labels, n.name+"-default"),
+		Tags:  formats.Tags(n.labels, n.name+"-default"),
 	}); err != nil {
 		return err
 	}
@@ -106,7 +108,7 @@ func run(ctx *pulumi.Context) error {
 func (n network) divide(ctx *pulumi.Context, vpc *ec2.Vpc) (private, public pulumi.StringArray, err error) {
 	internet, err := ec2.NewInternetGateway(ctx, n.name, &ec2.InternetGatewayArgs{
 		VpcId: vpc.ID(),
-		Tags:  awscommon.Tags(n.labels, n.name),
+		Tags:  formats.Tags(n.labels, n.name),
 	})
 	if err != nil {
 		return nil, nil, err
@@ -141,7 +143,7 @@ func (n network) divide(ctx *pulumi.Context, vpc *ec2.Vpc) (private, public pulu
 		VpcEndpointType: pulumi.String("Gateway"),
 		ServiceName:     pulumi.Sprintf("com.amazonaws.%s.s3", vpc.Region),
 		RouteTableIds:   tables,
-		Tags:            awscommon.Tags(n.labels, n.name+"-s3"),
+		Tags:            formats.Tags(n.labels, n.name+"-s3"),
 	})
 	return private, public, err
 }
@@ -151,12 +153,12 @@ func (n network) subnet(ctx *pulumi.Context, vpc *ec2.Vpc, kind, zone, block str
 	table, err := ec2.NewRouteTable(ctx, name, &ec2.RouteTableArgs{
 		VpcId:  vpc.ID(),
 		Routes: routes,
-		Tags:   awscommon.Tags(n.labels, name),
+		Tags:   formats.Tags(n.labels, name),
 	})
 	if err != nil {
 		return nil, nil, err
 	}
-	tags := awscommon.Tags(n.labels, name)
+	tags := formats.Tags(n.labels, name)
 	tags[elbTags[kind]] = pulumi.String("1")
 	subnet, err := ec2.NewSubnet(ctx, name, &ec2.SubnetArgs{
 		VpcId:               vpc.ID(),
@@ -181,7 +183,7 @@ func (n network) natGateway(ctx *pulumi.Context, zone string, subnet *ec2.Subnet
 	name := n.name + "-nat-" + zone
 	address, err := ec2.NewEip(ctx, name, &ec2.EipArgs{
 		Domain: pulumi.String("vpc"),
-		Tags:   awscommon.Tags(n.labels, name),
+		Tags:   formats.Tags(n.labels, name),
 	}, after)
 	if err != nil {
 		return nil, err
@@ -189,7 +191,7 @@ func (n network) natGateway(ctx *pulumi.Context, zone string, subnet *ec2.Subnet
 	return ec2.NewNatGateway(ctx, name, &ec2.NatGatewayArgs{
 		SubnetId:     subnet.ID(),
 		AllocationId: address.ID(),
-		Tags:         awscommon.Tags(n.labels, name),
+		Tags:         formats.Tags(n.labels, name),
 	}, after)
 }
 
@@ -208,7 +210,7 @@ func (n network) logTraffic(ctx *pulumi.Context, vpc *ec2.Vpc) error {
 	}
 	policy, err := iam.NewRolePolicy(ctx, name, &iam.RolePolicyArgs{
 		Role: role.Name,
-		Policy: awscommon.Document(awscommon.Statement{
+		Policy: iampolicy.Document(iampolicy.Statement{
 			Effect:   "Allow",
 			Action:   []string{"logs:CreateLogStream", "logs:DescribeLogGroups", "logs:DescribeLogStreams", "logs:PutLogEvents"},
 			Resource: pulumi.Sprintf("%s:*", group.Arn),
@@ -222,7 +224,7 @@ func (n network) logTraffic(ctx *pulumi.Context, vpc *ec2.Vpc) error {
 		TrafficType:    pulumi.String("ALL"),
 		LogDestination: group.Arn,
 		IamRoleArn:     role.Arn,
-		Tags:           awscommon.Tags(n.labels, n.name),
+		Tags:           formats.Tags(n.labels, n.name),
 	}, pulumi.DependsOn([]pulumi.Resource{policy}))
 	return err
 }

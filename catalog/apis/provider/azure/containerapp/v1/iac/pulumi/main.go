@@ -25,7 +25,6 @@ func main() {
 
 var (
 	image    = component.NewFormat(`\S+(:[\w.-]+|@sha256:[0-9a-f]{64})`, "an image with a tag or digest, such as shop.azurecr.io/web:1.4.2")
-	urlPath  = component.NewFormat(`/\S*`, "a path that starts with /")
 	variable = component.NewFormat(`[A-Z][A-Z0-9_]*=.*`, "NAME=VALUE")
 	secret   = component.NewFormat(`[A-Z][A-Z0-9_]*=https://[a-z0-9-]+\.vault\.azure\.net/secrets/[A-Za-z0-9-]+(/[0-9a-f]+)?`,
 		"NAME=URL of a secret in Key Vault, such as TOKEN=https://shop.vault.azure.net/secrets/token")
@@ -47,9 +46,9 @@ func load(ctx *pulumi.Context) (settings, error) {
 		location:  config.Text("location", "region, that of the subnet", "westeurope", azure.Location),
 		subnet:    config.Text("subnetId", "the subnet of the environment", "", azure.ID("Microsoft.Network/virtualNetworks/subnets")),
 		image:     config.Text("image", "container image", "", image),
-		identity:  config.Text("identityId", "identity that may pull the image and read the secrets", "", azure.OptionalID("Microsoft.ManagedIdentity/userAssignedIdentities")),
+		identity:  config.Text("identityId", "identity that may pull the image and read the secrets", "", azure.ID("Microsoft.ManagedIdentity/userAssignedIdentities").OrUnset()),
 		port:      config.Int("port", "the container's HTTP port", 8080, 1, 65535),
-		probe:     config.Text("probePath", "path of the liveness and readiness probes", "/", urlPath),
+		probe:     config.Text("probePath", "path of the liveness and readiness probes", "/", component.URLPath),
 		cpu:       config.OneOf("cpu", "CPUs of each replica, with 2 GiB of memory for each CPU", "0.5", "0.25", "0.75", "1", "1.5", "2", "3", "4"),
 		least:     config.Int("minReplicas", "number of replicas, at least; with 0 a first request waits for a start", 2, 0, 300),
 		most:      config.Int("maxReplicas", "up to how many replicas there may be", 10, 1, 300),

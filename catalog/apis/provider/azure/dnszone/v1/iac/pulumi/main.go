@@ -23,7 +23,7 @@ func main() {
 }
 
 var (
-	domainName = component.NewFormat(`([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?`, "a domain in lower case such as example.com")
+	domainName = component.Format{Pattern: component.Domain.Pattern, Words: "a domain in lower case such as example.com"}
 	record     = component.NewFormat(`(@|[a-z0-9_*-]+(\.[a-z0-9_-]+)*) (A|AAAA|CAA|CNAME|MX|TXT) \S.*`,
 		"a record such as www A 192.0.2.1 or @ MX 10 mx.example.net")
 

@@ -7,10 +7,10 @@ package main
 import (
 	"strings"
 
-	"github.com/pulumi/pulumi-azure-native-sdk/resources/v3"
 	"github.com/pulumi/pulumi-azure-native-sdk/storage/v3"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
+	"example.com/iac-catalog/azure/internal/azure"
 	"example.com/iac-catalog/pkg/component"
 )
 
@@ -21,15 +21,14 @@ func main() {
 var (
 	// A random suffix of 8 characters brings accountName to Azure's limit of 24.
 	accountName = component.NewFormat(`[a-z0-9]{1,16}`, "1 to 16 lowercase letters and digits, as a random suffix follows")
-	location    = component.NewFormat(`[a-z0-9]+`, "a location such as westeurope")
 	container   = component.NewFormat(`[a-z0-9](-?[a-z0-9]){2,62}`, "3 to 63 lowercase letters, digits and single hyphens")
 )
 
 func run(ctx *pulumi.Context) error {
 	config := component.NewConfig(ctx)
 	var (
-		name       = config.Text("name", "start of the account's name; a random suffix follows, as account names are shared by all customers", defaultName(config), accountName)
-		where      = config.Text("location", "region", "westeurope", location)
+		name       = config.Text("name", "start of the account's name; a random suffix follows, as account names are shared by all customers", azure.DefaultShortName(config), accountName)
+		where      = config.Text("location", "region", "westeurope", azure.Location)
 		sku        = config.OneOf("sku", "replication", "Standard_ZRS", "Standard_LRS", "Standard_GRS", "Standard_GZRS", "Premium_LRS")
 		containers = config.List("containers", "blob containers to create", container)
 		networks   = config.CIDRs("networks", "networks that may reach it; without any, private endpoints alone")
@@ -40,10 +39,7 @@ func run(ctx *pulumi.Context) error {
 		return err
 	}
 
-	group, err := resources.NewResourceGroup(ctx, name, &resources.ResourceGroupArgs{
-		Location: pulumi.String(where),
-		Tags:     labels.Map(),
-	})
+	group, err := azure.NewResourceGroup(ctx, name, where, labels)
 	if err != nil {
 		return err
 	}
@@ -59,7 +55,7 @@ func run(ctx *pulumi.Context) error {
 		EnableHttpsTrafficOnly:       pulumi.Bool(true),
 		IsLocalUserEnabled:           pulumi.Bool(false),
 		MinimumTlsVersion:            pulumi.String(storage.MinimumTlsVersion_TLS1_2),
-		PublicNetworkAccess:          pulumi.String(publicAccess(networks)),
+		PublicNetworkAccess:          azure.PublicNetworkAccess(networks),
 		NetworkRuleSet:               allowOnly(networks),
 		Encryption: storage.EncryptionArgs{
 			KeySource:                       pulumi.String(storage.KeySource_Microsoft_Storage),
@@ -96,22 +92,6 @@ func run(ctx *pulumi.Context) error {
 	ctx.Export("account", account.Name)
 	ctx.Export("blobEndpoint", account.PrimaryEndpoints.Blob())
 	return nil
-}
-
-// defaultName shortens the stack's name without fear of a collision: the
-// provider adds the random suffix.
-func defaultName(config *component.Config) string {
-	name := strings.ReplaceAll(config.DefaultName(), "-", "")
-	return name[:min(len(name), 16)]
-}
-
-// publicAccess is shut unless networks are named: without any, the account is
-// for private endpoints only.
-func publicAccess(networks []string) storage.PublicNetworkAccess {
-	if len(networks) == 0 {
-		return storage.PublicNetworkAccessDisabled
-	}
-	return storage.PublicNetworkAccessEnabled
 }
 
 func allowOnly(networks []string) storage.NetworkRuleSetArgs {

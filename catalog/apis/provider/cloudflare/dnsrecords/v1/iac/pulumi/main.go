@@ -23,9 +23,8 @@ func main() {
 }
 
 var (
-	zoneID     = component.NewFormat(`[0-9a-f]{32}`, "a zone ID of 32 hexadecimal digits")
-	domainName = component.NewFormat(`([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?`, "a domain such as example.com, without a dot at its end")
-	line       = component.NewFormat(`(@|[a-z0-9_*-]+(\.[a-z0-9_-]+)*) (A|AAAA|CAA|CNAME|MX|NS|SRV|TXT) \S.*`,
+	zoneID = component.NewFormat(`[0-9a-f]{32}`, "a zone ID of 32 hexadecimal digits")
+	line   = component.NewFormat(`(@|[a-z0-9_*-]+(\.[a-z0-9_-]+)*) (A|AAAA|CAA|CNAME|MX|NS|SRV|TXT) \S.*`,
 		"a record such as www A 192.0.2.1 proxied or @ MX 10 mx.example.net")
 
 	// form is that of data that start with numbers.
@@ -51,7 +50,7 @@ func run(ctx *pulumi.Context) error {
 	config := component.NewConfig(ctx)
 	var (
 		zone   = pulumi.String(config.Text("zoneId", "the zone's ID", "", zoneID))
-		domain = config.Text("domain", "the zone's domain", "", domainName)
+		domain = config.Text("domain", "the zone's domain", "", component.Domain)
 		lines  = config.List("records", "records; `@` is the domain itself", line)
 		ttl    = config.Int("ttlSeconds", "how long resolvers may keep a record that is not proxied", 300, 60, component.Day)
 		signed = config.Bool("dnssec", "sign the zone", true)

@@ -28,7 +28,7 @@ func run(ctx *pulumi.Context) error {
 		kind      = config.OneOf("format", "what it holds", "DOCKER", "MAVEN", "NPM", "PYTHON", "GO", "APT", "YUM")
 		immutable = config.Bool("immutableTags", "refuse to move the tag of an image", true)
 		untagged  = config.Int("untaggedDays", "how long images without a tag are kept", 14, 1, 3650)
-		key       = config.Text("kmsKey", "KMS key to encrypt with", "", formats.OrUnset(formats.KMSKey))
+		key       = config.Text("kmsKey", "KMS key to encrypt with", "", formats.KMSKey.OrUnset())
 		readers   = config.List("readers", "members that may pull", formats.Member)
 		writers   = config.List("writers", "members that may push and pull", formats.Member)
 		labels    = config.Labels()

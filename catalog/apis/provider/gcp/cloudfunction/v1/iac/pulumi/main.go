@@ -33,10 +33,6 @@ var (
 	runtimeName  = component.NewFormat(`(nodejs|python|go|java|dotnet|ruby|php)[0-9]+`, "a runtime such as python313")
 	entryPoint   = component.NewFormat(`[A-Za-z_][\w.]*`, "the name of a function or class")
 	folder       = component.NewFormat(`\S.*`, "a path")
-	variable     = component.NewFormat(`(?s)[A-Za-z_]\w*=.*`, "a name and a value such as COLOUR=red")
-	// secretVariable demands a version: a new one is seen only by instances
-	// that start later.
-	secretVariable = component.NewFormat(`[A-Za-z_]\w*=[\w-]+:[0-9]+`, "a name, a secret and its version such as PASSWORD=database-password:3")
 )
 
 // settings is one validated configuration.
@@ -55,15 +51,15 @@ func load(ctx *pulumi.Context) (settings, error) {
 		source:      config.Text("source", "folder with its code", "", folder),
 		runtime:     config.Text("runtime", "language and version", "", runtimeName),
 		entryPoint:  config.Text("entryPoint", "what in the code is called", "", entryPoint),
-		topic:       config.Text("topic", "Pub/Sub topic whose messages call it", "", formats.OrUnset(formats.Topic)),
+		topic:       config.Text("topic", "Pub/Sub topic whose messages call it", "", formats.Topic.OrUnset()),
 		invokers:    config.List("invokers", "members that may call it by HTTP", formats.Member),
 		ingress:     config.OneOf("ingress", "from where it can be called", "ALLOW_INTERNAL_ONLY", "ALLOW_INTERNAL_AND_GCLB", "ALLOW_ALL"),
 		memory:      config.OneOf("memory", "memory of each instance, with CPU in proportion", "256Mi", "512Mi", "1Gi", "2Gi", "4Gi", "8Gi"),
 		timeout:     config.Int("timeoutSeconds", "how long a call may take; at most 540 seconds with a topic", 60, 1, 3600),
 		least:       config.Int("minInstances", "instances that always wait for calls", 0, 0, 100),
 		most:        config.Int("maxInstances", "up to how many instances it scales", 10, 1, 1000),
-		environment: config.List("environment", "environment variables", variable),
-		secrets:     config.List("secrets", "environment variables from Secret Manager", secretVariable),
+		environment: config.List("environment", "environment variables", formats.Variable),
+		secrets:     config.List("secrets", "environment variables from Secret Manager", formats.SecretVariable),
 		roles:       config.List("roles", "what it may do in the project", formats.Role),
 		labels:      config.Labels(),
 	}

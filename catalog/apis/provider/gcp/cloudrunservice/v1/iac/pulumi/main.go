@@ -22,14 +22,7 @@ func main() {
 	pulumi.Run(run)
 }
 
-var (
-	image    = component.NewFormat(`[^\s@]+(:[\w.-]+|@sha256:[0-9a-f]{64})`, "an image with a tag or digest")
-	path     = component.NewFormat(`|/\S*`, "a path that starts with /")
-	variable = component.NewFormat(`(?s)[A-Za-z_]\w*=.*`, "a name and a value such as COLOUR=red")
-	// secretVariable demands a version: a new one is seen only by instances
-	// that start later.
-	secretVariable = component.NewFormat(`[A-Za-z_]\w*=[\w-]+:[0-9]+`, "a name, a secret and its version such as PASSWORD=database-password:3")
-)
+var image = component.NewFormat(`[^\s@]+(:[\w.-]+|@sha256:[0-9a-f]{64})`, "an image with a tag or digest")
 
 // settings is one validated configuration.
 type settings struct {
@@ -47,19 +40,19 @@ func load(ctx *pulumi.Context) (settings, error) {
 		region:      config.Text("region", "where it runs", "europe-west1", formats.Region),
 		image:       config.Text("image", "container image with a tag or digest", "", image),
 		port:        config.Int("port", "the container's HTTP port", 8080, 1, 65535),
-		probe:       config.Text("probePath", "path of the startup and liveness probes; without one, an open port is enough", "", path),
+		probe:       config.Text("probePath", "path of the startup and liveness probes; without one, an open port is enough", "", component.URLPath.OrUnset()),
 		cpus:        config.OneOf("cpus", "CPUs of each instance", "1", "2", "4", "8"),
 		memoryMiB:   config.Int("memoryMiB", "memory of each instance; 512 to 4096 for each CPU", 512, 512, 32768),
 		concurrency: config.Int("concurrency", "requests that an instance answers at a time", 80, 1, 1000),
 		timeout:     config.Int("timeoutSeconds", "how long a request may take", 60, 1, 3600),
 		fewest:      config.Int("minInstances", "instances that are kept ready", 0, 0, 100),
 		most:        config.Int("maxInstances", "instances at most", 10, 1, 1000),
-		environment: config.List("environment", "environment variables", variable),
-		secrets:     config.List("secrets", "environment variables from Secret Manager", secretVariable),
+		environment: config.List("environment", "environment variables", formats.Variable),
+		secrets:     config.List("secrets", "environment variables from Secret Manager", formats.SecretVariable),
 		ingress:     config.OneOf("ingress", "where requests may come from", "INTERNAL_ONLY", "INTERNAL_LOAD_BALANCER", "ALL"),
 		invokers:    config.List("invokers", "members that may call it", formats.Member),
 		public:      config.Bool("public", "let callers in without asking who they are", false),
-		subnetwork:  config.Text("subnetwork", "subnetwork by which it reaches private addresses", "", formats.OrUnset(formats.Subnetwork)),
+		subnetwork:  config.Text("subnetwork", "subnetwork by which it reaches private addresses", "", formats.Subnetwork.OrUnset()),
 		protect:     config.Bool("deletionProtection", "refuse to delete the service", true),
 		labels:      config.Labels(),
 	}

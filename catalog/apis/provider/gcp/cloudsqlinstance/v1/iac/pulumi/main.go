@@ -58,7 +58,7 @@ func load(ctx *pulumi.Context) (settings, error) {
 		diskLimitGB: config.Int("diskLimitGB", "up to which size the disk grows, from 10 GB", 100, 10, 65536),
 		backups:     config.Int("backups", "how many daily backups are kept", 14, 7, 365),
 		logDays:     config.Int("recoveryDays", "how far back it can be restored to any moment", 7, 1, 7),
-		key:         config.Text("kmsKey", "KMS key to encrypt with", "", formats.OrUnset(formats.KMSKey)),
+		key:         config.Text("kmsKey", "KMS key to encrypt with", "", formats.KMSKey.OrUnset()),
 		databases:   config.List("databases", "databases to create", database),
 		users:       config.List("users", "members that may sign in", user),
 		protect:     config.Bool("deletionProtection", "refuse to delete the instance", true),

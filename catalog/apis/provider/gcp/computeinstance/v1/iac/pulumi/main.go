@@ -27,7 +27,6 @@ func main() {
 const proxy = "35.235.240.0/20"
 
 var (
-	zoneName    = component.NewFormat(`[a-z]+-[a-z]+[0-9]+-[a-z]`, "a zone such as europe-west1-b")
 	machineType = component.NewFormat(`[a-z][a-z0-9]*-[a-z0-9-]+`, "a machine type such as e2-small")
 	image       = component.NewFormat(`projects/[^/]+/global/images/(family/)?[^/]+`, "an image such as projects/debian-cloud/global/images/family/debian-12")
 	anything    = component.NewFormat(`(?s).*`, "any text")
@@ -47,12 +46,12 @@ func load(ctx *pulumi.Context) (settings, error) {
 	s := settings{
 		name:       config.Text("name", "name of the VM, its disk and account", config.DefaultName(), formats.ID),
 		subnetwork: config.Text("subnetwork", "the subnetwork it is in", "", formats.Subnetwork),
-		zone:       config.Text("zone", "the zone it runs in", "europe-west1-b", zoneName),
+		zone:       config.Text("zone", "the zone it runs in", "europe-west1-b", formats.Zone),
 		machine:    config.Text("machineType", "its size", "e2-small", machineType),
 		image:      config.Text("image", "what it boots", "projects/debian-cloud/global/images/family/debian-12", image),
 		disk:       config.OneOf("diskType", "kind of disk", "pd-balanced", "pd-ssd", "pd-standard"),
 		diskGB:     config.Int("diskSizeGB", "size of the disk", 20, 10, 65536),
-		key:        config.Text("kmsKey", "what to encrypt the disk with, if not with Google's key", "", formats.OrUnset(formats.KMSKey)),
+		key:        config.Text("kmsKey", "what to encrypt the disk with, if not with Google's key", "", formats.KMSKey.OrUnset()),
 		snapshots:  config.Int("snapshotDays", "how long daily snapshots of the disk are kept; 0 makes none", 14, 0, 365),
 		startup:    config.Text("startupScript", "what root runs at every boot", "", anything),
 		admins:     config.List("administrators", "members that may log in and become root", formats.Member),

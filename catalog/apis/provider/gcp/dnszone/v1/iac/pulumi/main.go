@@ -15,17 +15,14 @@ func main() {
 	pulumi.Run(run)
 }
 
-var (
-	domainName = component.NewFormat(`([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?`, "a domain such as example.com, without a dot at its end")
-	// line is one of a zone file, with @ for the domain itself.
-	line = component.NewFormat(`(@|[\w*-]+(\.[\w-]+)*) (A|AAAA|CAA|CNAME|MX|NS|SRV|TXT) \S.*`, "a record such as www A 192.0.2.1 or @ MX 10 mail.example.com.")
-)
+// line is one of a zone file, with @ for the domain itself.
+var line = component.NewFormat(`(@|[\w*-]+(\.[\w-]+)*) (A|AAAA|CAA|CNAME|MX|NS|SRV|TXT) \S.*`, "a record such as www A 192.0.2.1 or @ MX 10 mail.example.com.")
 
 func run(ctx *pulumi.Context) error {
 	config := component.NewConfig(ctx)
 	var (
 		name       = config.Text("name", "name of the zone in Google Cloud", config.DefaultName(), component.DNSLabel)
-		domain     = config.Text("domain", "the domain it answers for", "", domainName)
+		domain     = config.Text("domain", "the domain it answers for", "", component.Domain)
 		visibility = config.OneOf("visibility", "who may look it up: everyone or the named networks", "public", "private")
 		networks   = config.List("networks", "networks that see a private zone", formats.Network)
 		lines      = config.List("records", "records as in a zone file, without times to live; `@` is the domain itself", line)

@@ -8,6 +8,7 @@ import (
 	"github.com/pulumi/pulumi-gcp/sdk/v9/go/gcp/storage"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
+	"example.com/iac-catalog/gcp/internal/formats"
 	"example.com/iac-catalog/pkg/component"
 )
 
@@ -15,13 +16,7 @@ func main() {
 	pulumi.Run(run)
 }
 
-var (
-	location = component.NewFormat(`[A-Z]+|[A-Z]+-[A-Z]+[0-9]+`, "a location in upper case, such as EU or EUROPE-WEST1")
-	kmsKey   = component.NewFormat(`|projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+`,
-		"a KMS key such as projects/P/locations/L/keyRings/R/cryptoKeys/K")
-	// member excludes allUsers and allAuthenticatedUsers.
-	member = component.NewFormat(`(user|group|serviceAccount|domain):\S+`, "a member such as group:team@example.com")
-)
+var location = component.NewFormat(`[A-Z]+|[A-Z]+-[A-Z]+[0-9]+`, "a location in upper case, such as EU or EUROPE-WEST1")
 
 func run(ctx *pulumi.Context) error {
 	config := component.NewConfig(ctx)
@@ -29,10 +24,10 @@ func run(ctx *pulumi.Context) error {
 		name    = config.Text("name", "start of the bucket's name; a random suffix follows, as bucket names are shared by all customers", config.DefaultName(), component.NamePrefix)
 		where   = config.Text("location", "multi-region or region, in upper case", "EU", location)
 		class   = config.OneOf("storageClass", "how new objects are stored", "STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE")
-		key     = config.Text("kmsKey", "KMS key to encrypt with, `projects/…/cryptoKeys/…`", "", kmsKey)
+		key     = config.Text("kmsKey", "KMS key to encrypt with, `projects/…/cryptoKeys/…`", "", formats.KMSKey.OrUnset())
 		keep    = config.Int("oldVersionsDays", "how long overwritten and deleted objects are kept", 30, 1, 3650)
 		undo    = config.Int("softDeleteDays", "how long a removal can be undone", 7, 7, 90)
-		readers = config.List("readers", "members that may read, such as `group:team@example.com`", member)
+		readers = config.List("readers", "members that may read, such as `group:team@example.com`", formats.Member)
 		labels  = config.Labels()
 	)
 	if err := config.Err(); err != nil {

@@ -45,7 +45,7 @@ func load(ctx *pulumi.Context) (settings, error) {
 		apiNetworks:     config.CIDRs("apiNetworks", "networks that reach the Kubernetes API at a public address; without any it has none"),
 		dnsEndpoint:     config.Bool("dnsEndpoint", "let everyone with an IAM role reach the Kubernetes API by its DNS name, from anywhere", false),
 		admission:       config.OneOf("binaryAuthorization", "whether the project's Binary Authorization policy says which images may run", "DISABLED", "PROJECT_SINGLETON_POLICY_ENFORCE"),
-		key:             config.Text("kmsKey", "KMS key to encrypt Kubernetes Secrets with", "", formats.OrUnset(formats.KMSKey)),
+		key:             config.Text("kmsKey", "KMS key to encrypt Kubernetes Secrets with", "", formats.KMSKey.OrUnset()),
 		protect:         config.Bool("deletionProtection", "refuse to delete the cluster", true),
 		labels:          config.Labels(),
 	}

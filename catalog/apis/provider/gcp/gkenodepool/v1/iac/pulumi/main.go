@@ -22,7 +22,6 @@ var (
 	clusterID      = component.NewFormat(`projects/[^/\s]+/locations/([a-z]+-[a-z]+[0-9]+)/clusters/[^/\s]+`, "a regional cluster such as projects/P/locations/europe-west1/clusters/C")
 	serviceAccount = component.NewFormat(`[^@\s]+@[^@\s]+\.gserviceaccount\.com`, "a service account's email address")
 	poolName       = component.NewFormat(`[a-z]([a-z0-9-]{0,38}[a-z0-9])?`, "1 to 40 lowercase letters, digits and hyphens, starting with a letter")
-	zone           = component.NewFormat(`[a-z]+-[a-z]+[0-9]+-[a-z]`, "a zone such as europe-west1-b")
 	machineType    = component.NewFormat(`[a-z][a-z0-9]*(-[a-z0-9]+)+`, "a machine type such as e2-standard-4")
 	taint          = component.NewFormat(`[\w./-]+=[\w.-]*:(NoSchedule|PreferNoSchedule|NoExecute)`, "a taint such as dedicated=batch:NoSchedule")
 
@@ -44,7 +43,7 @@ func load(ctx *pulumi.Context) (settings, error) {
 	s := settings{
 		name:     config.Text("name", "the pool's name", config.DefaultName(), poolName),
 		cluster:  config.Text("cluster", "the cluster it belongs to", "", clusterID),
-		zones:    config.List("zones", "zones of the nodes; without any, those of the cluster", zone),
+		zones:    config.List("zones", "zones of the nodes; without any, those of the cluster", formats.Zone),
 		account:  config.Text("serviceAccount", "whom the nodes act as", "", serviceAccount),
 		machine:  config.Text("machineType", "size of each node", "e2-standard-4", machineType),
 		spot:     config.Bool("spot", "nodes that cost less and may be taken away at any time", false),
@@ -52,7 +51,7 @@ func load(ctx *pulumi.Context) (settings, error) {
 		most:     config.Int("maxNodes", "most nodes, in all zones together", 6, 1, 1000),
 		diskGB:   config.Int("diskGB", "size of each node's boot disk", 100, 20, 64000),
 		diskType: config.OneOf("diskType", "kind of boot disk; the newer machine types take hyperdisks alone", "pd-balanced", "pd-ssd", "pd-standard", "hyperdisk-balanced"),
-		key:      config.Text("kmsKey", "KMS key to encrypt boot disks with", "", formats.OrUnset(formats.KMSKey)),
+		key:      config.Text("kmsKey", "KMS key to encrypt boot disks with", "", formats.KMSKey.OrUnset()),
 		taints:   config.List("taints", "what pods must tolerate to run here", taint),
 		labels:   config.Labels(),
 	}

@@ -47,7 +47,7 @@ func load(ctx *pulumi.Context) (settings, error) {
 		attempts:      config.Int("deliveryAttempts", "how often a message is delivered before it is a dead letter", 10, 5, 100),
 		ordered:       config.Bool("ordered", "deliver messages of the same ordering key in their order", false),
 		regions:       config.List("regions", "the only regions in which messages are stored and handled", formats.Region),
-		key:           config.Text("kmsKey", "what to encrypt with, if not with Google's key", "", formats.OrUnset(formats.KMSKey)),
+		key:           config.Text("kmsKey", "what to encrypt with, if not with Google's key", "", formats.KMSKey.OrUnset()),
 		labels:        config.Labels(),
 	}
 	if len(s.subscribers) > 0 && len(s.subscriptions) == 0 {

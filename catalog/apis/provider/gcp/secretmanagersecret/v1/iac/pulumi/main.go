@@ -50,8 +50,8 @@ func load(ctx *pulumi.Context) (settings, error) {
 		keys:        config.List("kmsKeys", "what to encrypt with: one in each region, or without `regions` one in `global`; left out, Google's keys", formats.KMSKey),
 		restore:     config.Int("restoreDays", "how long a destroyed version can be restored", 7, 1, 1000),
 		rotate:      config.Int("rotationDays", "how often the topic is told that it is time for a new version; 0 for never", 0, 0, 3650),
-		rotateFirst: config.Text("firstRotation", "when the topic is told so for the first time", "", formats.OrUnset(timestamp)),
-		rotateTopic: config.Text("rotationTopic", "the Pub/Sub topic", "", formats.OrUnset(formats.Topic)),
+		rotateFirst: config.Text("firstRotation", "when the topic is told so for the first time", "", timestamp.OrUnset()),
+		rotateTopic: config.Text("rotationTopic", "the Pub/Sub topic", "", formats.Topic.OrUnset()),
 		protect:     config.Bool("deletionProtection", "refuse to delete the secret", true),
 		labels:      config.Labels(),
 	}

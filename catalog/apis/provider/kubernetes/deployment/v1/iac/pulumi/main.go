@@ -19,11 +19,8 @@ func main() {
 }
 
 var (
-	// image demands a version: what a bare name stands for changes over time.
-	image  = component.NewFormat(`(\S+/)?[^\s/:@]+(:[\w.-]+|(:[\w.-]+)?@sha256:[0-9a-f]{64})`, "an image with a tag or digest")
 	cpu    = component.NewFormat(`[0-9]+m?`, "an amount of CPU such as 250m or 2")
 	memory = component.NewFormat(`[0-9]+[MG]i`, "an amount of memory such as 128Mi")
-	path   = component.NewFormat(`/\S*`, "a path that starts with /")
 )
 
 // settings is one validated configuration.
@@ -39,10 +36,10 @@ func load(ctx *pulumi.Context) (settings, error) {
 	s := settings{
 		name:      config.Text("name", "name of all objects", config.DefaultName(), component.DNSLabel),
 		namespace: config.Text("namespace", "an existing namespace", "default", component.DNSLabel),
-		image:     config.Text("image", "container image with a tag or digest", "", image),
+		image:     config.Text("image", "container image with a tag or digest", "", component.Image),
 		replicas:  config.Int("replicas", "number of pods; from 2 on a disruption budget lets one go at a time", 2, 1, 100),
 		port:      config.Int("port", "the container's HTTP port; the Service has port 80", 8080, 1024, 65535),
-		probe:     config.Text("probePath", "path of the liveness and readiness probes", "/", path),
+		probe:     config.Text("probePath", "path of the liveness and readiness probes", "/", component.URLPath),
 		cpu:       config.Text("cpu", "CPU request", "100m", cpu),
 		memory:    config.Text("memory", "memory request and limit", "128Mi", memory),
 		secrets:   config.List("secrets", "Secrets whose keys become environment variables", component.DNSLabel),

@@ -1,26 +1,13 @@
-package awscommon
+// Package iampolicy writes policies: of roles, and of what has one of its own,
+// such as keys and queues.
+package iampolicy
 
 import (
 	"fmt"
 	"strings"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
-
-	"example.com/iac-catalog/pkg/component"
 )
-
-var (
-	// Principal is somebody whom a policy names. An account stands for all of
-	// it that its own policies let.
-	Principal = component.NewFormat(`arn:aws[a-z-]*:iam::[0-9]{12}:(root|(role|user)/[A-Za-z0-9+=,.@_/-]+)`,
-		"the ARN of a role, a user or an account, such as arn:aws:iam::123456789012:role/deploy")
-	Service = component.NewFormat(`[a-z0-9-]+(\.[a-z0-9-]+)*\.amazonaws\.com(\.cn)?`, "an AWS service such as ec2.amazonaws.com")
-)
-
-// Optional is a format that the empty text fits as well.
-func Optional(format component.Format) component.Format {
-	return component.NewFormat("|"+format.Pattern.String(), format.Words)
-}
 
 // Map is an object in a policy.
 type Map = map[string]any

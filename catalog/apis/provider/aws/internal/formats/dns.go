@@ -1,4 +1,4 @@
-package awscommon
+package formats
 
 import "example.com/iac-catalog/pkg/component"
 
