@@ -410,6 +410,8 @@ pub enum BenchWhat {
     },
     /// What an image is made of, and what would make it larger or smaller
     Sizes(BenchSizes),
+    /// Whether the order of files in the caches matters to a first build from a cold disk
+    Order(BenchOrder),
     /// Whether `verifier check` finds every flipped bit in an image, and is silent when there is none
     Check(BenchCheck),
 }
@@ -441,6 +443,28 @@ pub struct BenchReady {
     /// The layout to compare with, as `bench naive --out` writes it
     #[arg(long, value_name = "DIR")]
     pub naive: Option<Utf8PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of `bench order`.
+#[derive(Debug, Args)]
+pub struct BenchOrder {
+    #[command(flatten)]
+    pub source: Source,
+    /// OCI image layout
+    #[arg(long, value_name = "DIR/oci", default_value = "target/base-image/oci")]
+    pub image: Utf8PathBuf,
+    /// Image in the layout
+    #[arg(long, value_name = "NAME", default_value = "latest")]
+    pub name: String,
+    /// Build the modules of this provider; repeat for several
+    #[arg(long = "provider", value_name = "P", required = true)]
+    pub providers: Vec<String>,
+    /// How often each order is measured
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    pub rounds: u16,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

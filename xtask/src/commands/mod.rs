@@ -6,6 +6,7 @@ pub mod bench_check;
 pub mod bench_gate;
 pub mod bench_merge;
 pub mod bench_naive;
+pub mod bench_order;
 pub mod bench_ready;
 pub mod bench_sizes;
 pub mod bench_throughput;
