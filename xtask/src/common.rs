@@ -16,7 +16,8 @@ use anyhow::Result;
 use gocache::GoModule;
 use modules::Module;
 
-use crate::resolve::{GoMod, Loaded, Package, Requirements, Resolver, What};
+use crate::go_mod::GoMod;
+use crate::resolve::{Loaded, Package, Requirements, Resolver, What};
 
 /// Packages that are compiled together, in the folder of one go.mod.
 #[derive(Debug)]

@@ -12,6 +12,7 @@ mod failure;
 mod given;
 mod given_packs;
 mod go_list;
+mod go_mod;
 mod go_mod_files;
 mod host;
 mod image;
@@ -87,6 +88,7 @@ fn dispatch(command: &Command) -> anyhow::Result<ExitCode> {
                 commands::bench_throughput::run(*megabytes, *json)
             }
             Some(BenchWhat::Naive(flags)) => commands::bench_naive::run(flags),
+            Some(BenchWhat::Order(flags)) => commands::bench_order::run(flags),
             Some(BenchWhat::Ready(flags)) => commands::bench_ready::run(flags),
             Some(BenchWhat::Check(flags)) => commands::bench_check::run(flags),
             Some(BenchWhat::Merge { packs, rounds }) => commands::bench_merge::run(packs, *rounds),

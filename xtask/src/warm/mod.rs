@@ -6,30 +6,35 @@
 //! tree is sealed, and every module is built again: from a read-only mount, at another path, without network. Only
 //! what passes that is packed.
 
+mod check;
+mod entries;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::{
-    ActionGraph, Checksums, FileKind, GoModule, HashInputs, HashLog, Identity, InputsRecord,
-    RecordedModule, SealedFile, Sha256Hash, Store,
+    Checksums, GoModule, HashInputs, HashLog, Identity, InputsRecord, RecordedModule, Sha256Hash,
+    Store,
 };
 use modules::Module;
 use rayon::prelude::*;
 
+use self::entries::SortedEntries;
 use crate::artifact::Artifact;
 use crate::common::Common;
 use crate::failure::{corrupt, usage};
+use crate::go_mod::GoMod;
 use crate::go_mod_files::{self, GoModFiles};
 use crate::owners::relative;
-use crate::pack::{self, Content, DamagedModules, Pack, PackedFile, Timings, WarmModule};
+use crate::pack::{self, Content, DamagedModules, Pack, Timings, WarmModule};
 use crate::progress::{Step, millis};
-use crate::resolve::{GoMod, Requirements};
+use crate::resolve::Requirements;
 use crate::root_fs;
 use crate::sandbox::Sandbox;
-use crate::tree::{ELSEWHERE, SCRATCH, SOURCE, Tree};
+use crate::tree::{SCRATCH, SOURCE, Tree};
 use crate::work::{Scratch, Work, link_files, remove_tree};
 
 /// Name of the pack that all providers build on.
@@ -230,7 +235,7 @@ impl Warmer<'_> {
             .files
             .into_iter()
             .filter(|file| is_new(&go.gocache, &file.path));
-        let sorted = sort_entries(delta, &modules, &check.asked, &caches.go_build)?;
+        let sorted = SortedEntries::of(delta, &modules, &check.asked, &caches.go_build)?;
         let go_mod_files = job.go_mod_files.kept.iter();
         let is_new_module =
             |module: &GoModule| is_new(&go.gomodcache, &module.download_file("ziphash"));
@@ -421,88 +426,6 @@ impl Warmer<'_> {
         Ok(Ok((warm, log.inputs)))
     }
 
-    /// Builds everything again from what will be packed, and finds out which entries that takes.
-    fn check(
-        &self,
-        job: &Job<'_>,
-        modules: &[Built<'_>],
-        caches: &Caches,
-        scratch: &Scratch,
-        step: &Step,
-    ) -> Result<Check> {
-        let sandbox = self
-            .sandbox(caches, scratch.path())
-            .read_only(&caches.go_build, &self.tree.image.go.gocache)
-            .read_only(self.source, ELSEWHERE)
-            .read_only(self.verifier, VERIFIER);
-        let mut builds: Vec<Build> = modules
-            .iter()
-            .map(|(module, _)| Build {
-                file: file_name(module),
-                name: module.path.to_string(),
-                folder: module.path.clone(),
-                arguments: vec![
-                    "-o".into(),
-                    format!("{SCRATCH}/{}.out", file_name(module)),
-                    ".".into(),
-                ],
-            })
-            .collect();
-        if job.modules.is_empty() {
-            builds.extend(
-                job.packages
-                    .iter()
-                    .filter(|(_, packages)| !packages.is_empty())
-                    .enumerate()
-                    .map(|(index, (folder, packages))| {
-                        let arguments = std::iter::once("--".to_owned())
-                            .chain(packages.iter().cloned())
-                            .collect();
-                        Build {
-                            file: format!("{}-{index}", job.name),
-                            name: job.name.to_owned(),
-                            folder: folder.clone(),
-                            arguments,
-                        }
-                    }),
-            );
-        }
-        let finished = AtomicUsize::new(0);
-        let check = |build: &Build| -> Result<(gocache::Hits, BTreeSet<Sha256Hash>)> {
-            let result = build.run(&sandbox, scratch.path(), &self.tree.image.go.gocache)?;
-            step.detail(format!(
-                "checked {} of {}",
-                finished.fetch_add(1, Ordering::Relaxed) + 1,
-                builds.len()
-            ));
-            Ok(result)
-        };
-        let checked = self.in_parallel(&builds.iter().collect::<Vec<_>>(), check)?;
-        let mut result = Check {
-            asked: BTreeSet::new(),
-            links_that_ran: Vec::new(),
-        };
-        for (build, (hits, asked)) in builds.iter().zip(checked) {
-            if let Some(package) = hits.compiled.first() {
-                bail!(
-                    "{}: {} of {} packages were compiled again from the sealed caches, {package} first",
-                    build.name,
-                    hits.compiled.len(),
-                    hits.packages.total
-                );
-            }
-            if !hits.linked.is_empty() {
-                eprintln!(
-                    "warning: {}: the link cannot be taken from the cache with this Go version",
-                    build.name
-                );
-                result.links_that_ran.push(build.folder.clone());
-            }
-            result.asked.extend(asked);
-        }
-        Ok(result)
-    }
-
     /// Runs `work` for each of `items`, `jobs` at a time; the results keep their order.
     fn in_parallel<'t, T: Sync, R: Send>(
         &self,
@@ -545,133 +468,6 @@ impl Warmer<'_> {
 
 /// Where the verifier is in the image.
 pub const VERIFIER: &str = "/usr/local/bin/verifier";
-
-/// What the check found.
-struct Check {
-    /// Actions that the builds asked the cache for and got.
-    asked: BTreeSet<Sha256Hash>,
-    /// Modules whose link was not taken from the cache.
-    links_that_ran: Vec<Utf8PathBuf>,
-}
-
-#[derive(Default)]
-struct SortedEntries {
-    entries: Vec<PackedFile>,
-    executables: Vec<PackedFile>,
-}
-
-/// Sorts the new entries: executables, everything else, and what only this checkout would ask for.
-fn sort_entries(
-    delta: impl Iterator<Item = SealedFile>,
-    modules: &[Built<'_>],
-    asked: &BTreeSet<Sha256Hash>,
-    go_build: &Utf8Path,
-) -> Result<SortedEntries> {
-    let store = Store::at(go_build);
-    let links: BTreeSet<Sha256Hash> = modules
-        .iter()
-        .filter_map(|(_, warm)| warm.link_action)
-        .collect();
-    let (mut executables, mut dropped) = (BTreeSet::new(), BTreeSet::new());
-    let (mut dropped_actions, mut wanted) = (BTreeSet::new(), BTreeSet::new());
-    let delta: Vec<SealedFile> = delta.collect();
-    for file in &delta {
-        let FileKind::Action(action) = FileKind::of(&file.path) else {
-            continue;
-        };
-        let entry = store
-            .get(&action)?
-            .with_context(|| format!("{} was removed while it was packed", file.path))?;
-        if links.contains(&action) {
-            executables.insert(entry.output);
-        } else if !asked.contains(&action) && is_index(&store.output_path(&entry.output))? {
-            dropped.insert(entry.output);
-            dropped_actions.insert(action);
-        } else {
-            wanted.insert(entry.output);
-        }
-    }
-    let mut sorted = SortedEntries::default();
-    for file in delta {
-        let packed = PackedFile {
-            path: file.path,
-            size_bytes: file.size_bytes,
-            sha256: file.sha256,
-        };
-        match FileKind::of(&packed.path) {
-            FileKind::Action(action) if links.contains(&action) => sorted.executables.push(packed),
-            FileKind::Action(action) if dropped_actions.contains(&action) => {}
-            FileKind::Output(output) if wanted.contains(&output) => sorted.entries.push(packed),
-            FileKind::Output(output) if executables.contains(&output) => {
-                sorted.executables.push(packed);
-            }
-            FileKind::Output(output) if dropped.contains(&output) => {}
-            _ => sorted.entries.push(packed),
-        }
-    }
-    Ok(sorted)
-}
-
-/// One `go build` of the check.
-struct Build {
-    /// Names its files, and those of no other build.
-    file: String,
-    /// For messages.
-    name: String,
-    folder: Utf8PathBuf,
-    arguments: Vec<String>,
-}
-
-impl Build {
-    fn run(
-        &self,
-        sandbox: &Sandbox,
-        scratch: &Utf8Path,
-        gocache: &Utf8Path,
-    ) -> Result<(gocache::Hits, BTreeSet<Sha256Hash>)> {
-        let name = &self.file;
-        let (graph, log) = (format!("{name}.graph"), format!("{name}.log"));
-        let mut arguments = vec![
-            "go".to_owned(),
-            "build".into(),
-            format!("-debug-actiongraph={SCRATCH}/{graph}"),
-        ];
-        arguments.extend(self.arguments.iter().cloned());
-        let program = format!("{VERIFIER} cacheprog --shipped {gocache} --log {SCRATCH}/{log}");
-        let done = sandbox
-            .clone()
-            .folder(Utf8Path::new(ELSEWHERE).join(&self.folder))
-            .env([
-                ("GOCACHEPROG", program),
-                ("XDG_CACHE_HOME", format!("{SCRATCH}/{name}.cache")),
-            ])
-            .run(&arguments.iter().map(String::as_str).collect::<Vec<_>>())?;
-        if !done.status.success() {
-            bail!(
-                "{}: does not build from the sealed caches:\n{}",
-                self.name,
-                first_lines(&done.stderr)
-            );
-        }
-        let hits = ActionGraph::parse(fs_err::File::open(scratch.join(&graph))?)?.hits();
-        let log = fs_err::read_to_string(scratch.join(&log))?;
-        let asked = log
-            .lines()
-            .filter_map(|line| line.strip_prefix("hit ")?.split(' ').next()?.parse().ok())
-            .collect();
-        Ok((hits, asked))
-    }
-}
-
-/// Whether `output` is an entry of the package index.
-fn is_index(output: &Utf8Path) -> Result<bool> {
-    let mut start = Vec::new();
-    std::io::Read::read_to_end(
-        &mut std::io::Read::take(fs_err::File::open(output)?, 8),
-        &mut start,
-    )?;
-    Ok(start == b"go index")
-}
 
 /// A file name for what belongs to `module`, and to no other.
 fn file_name(module: &Module) -> String {
