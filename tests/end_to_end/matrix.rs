@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::image::Layout;
 use crate::registry::Registry;
 use crate::run::{base_image, fail, folder, succeed, write, xtask};
-use crate::sources::small;
+use crate::sources::{place, program, small};
 
 /// A source, and what jobs work in.
 struct Jobs {
@@ -165,7 +165,7 @@ fn through_a_registry_only_manifests_move() {
     fs_err::remove_dir_all(elsewhere.join("iac-runner/pack")).unwrap();
     assert!(provider("civo").contains("civo: taken from"));
     // A change of its source makes it anew.
-    let file = format!("{}/main.go", crate::sources::place("aws", "one"));
+    let file = format!("{}/main.go", place("aws", "one"));
     let text = fs_err::read_to_string(jobs.source.join(&file)).unwrap();
     write(&jobs.source, &file, &format!("{text}\nconst changed = 1\n"));
     assert!(!provider("aws").contains("aws: taken from"));
@@ -220,4 +220,61 @@ fn through_a_registry_only_manifests_move() {
         2,
     );
     assert!(refused.contains("no tag absent"), "{refused}");
+}
+
+#[test]
+fn the_parts_of_a_provider_come_together() {
+    let jobs = Jobs::new();
+    let second = format!("{}/main.go", place("aws", "two"));
+    write(
+        &jobs.source,
+        &second,
+        &program("example.com/small/pkg/shared"),
+    );
+    let packs = jobs.root.join("packs");
+    fs_err::create_dir(&packs).unwrap();
+    let push = ["--push", packs.as_str()];
+    succeed(&mut jobs.warm(&["base", "tools", "common"], &push));
+    let from = ["--from", packs.as_str(), "--push", packs.as_str()];
+    for part in ["1/2", "2/2"] {
+        succeed(jobs.warm(&["aws"], &from).args(["--part", part]));
+    }
+    let refused = fail(jobs.warm(&["aws"], &from).args(["--part", "1/3"]), 2);
+    assert!(
+        refused.contains("cannot be divided into 3 parts"),
+        "{refused}"
+    );
+
+    let layout = jobs.root.join("oci");
+    let assemble = |names: &[&str], code: i32| {
+        let mut command = xtask(&["assemble", "--out", layout.as_str()]);
+        command.args(names.iter().map(|name| packs.join(format!("{name}.tar"))));
+        if code == 0 {
+            succeed(&mut command)
+        } else {
+            fail(&mut command, code)
+        }
+    };
+    let shared = ["base", "tools", "common"];
+    let refused = assemble(&[&shared[..], &["aws.2of2"]].concat(), 2);
+    assert!(refused.contains("there are the parts 2/2"), "{refused}");
+    assert!(!layout.exists());
+    assemble(&[&shared[..], &["aws.1of2", "aws.2of2"]].concat(), 0);
+    let image = format!("{layout}:latest-aws-nonroot");
+    let mut verify = xtask(&[
+        "verify",
+        "--source",
+        jobs.source.as_str(),
+        "--image",
+        &image,
+    ]);
+    let report = succeed(verify.args(["--json", "-"]));
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let modules = report["modules"].as_array().unwrap();
+    assert_eq!(modules.len(), 2);
+    for module in modules {
+        let first = &module["phases"]["first"];
+        assert_eq!(first["packages"]["hits"], first["packages"]["total"]);
+        assert_eq!(first["links"]["hits"], 1);
+    }
 }

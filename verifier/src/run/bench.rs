@@ -144,7 +144,13 @@ impl Bench<'_> {
             match self.build(folder, &surroundings, &environment, Added::default()) {
                 Ok(run) => measured.add(PhaseName::ColdModules, run),
                 Err(error) => {
-                    let reason = format!("{}: {error:#}", measured.name());
+                    // The go command names everything that it began to fetch, and what went wrong at the end.
+                    let said = format!("{error:#}");
+                    let last = said.trim_end().lines().next_back().unwrap_or_default();
+                    let reason = format!(
+                        "{} does not build with an empty GOMODCACHE: {last}",
+                        measured.name()
+                    );
                     skip(skipped, PhaseName::ColdModules, reason);
                     break;
                 }
