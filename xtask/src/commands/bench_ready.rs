@@ -57,7 +57,11 @@ impl Ready {
 /// Measures and prints.
 pub fn run(flags: &cli::BenchReady) -> Result<()> {
     let source = given::source(&flags.source)?;
-    let modules = given::discover(&source)?.modules;
+    let layout = Layout::open(&flags.image)?;
+    let names = layout.manifests().iter().filter_map(layout::name);
+    let names: Vec<&str> = names.collect();
+    let mut modules = given::discover(&source)?.modules;
+    modules.retain(|module| names.contains(&variant(&module.provider).as_str()));
     host::require_programs(&[host::SANDBOX, REGISTRY])?;
     let work = Work::open()?;
     let scratch = work.scratch("registry")?;
@@ -70,7 +74,6 @@ pub fn run(flags: &cli::BenchReady) -> Result<()> {
         platform: Platform::host(),
     };
     let mut measured = Vec::new();
-    let layout = Layout::open(&flags.image)?;
     for descriptor in layout.manifests() {
         let name = layout::name(descriptor).unwrap_or_default();
         if name.ends_with(NONROOT) {
@@ -97,11 +100,16 @@ pub fn run(flags: &cli::BenchReady) -> Result<()> {
     Ok(())
 }
 
+/// The name of the image for a provider.
+fn variant(provider: &str) -> String {
+    format!("{WHOLE}-{provider}")
+}
+
 /// The first module of each provider that the image `name` is for.
 fn built<'m>(name: &str, modules: &'m [Module]) -> Vec<&'m Module> {
     let mut of_image: Vec<&Module> = modules
         .iter()
-        .filter(|module| name == WHOLE || name == format!("{WHOLE}-{}", module.provider))
+        .filter(|module| name == WHOLE || name == variant(&module.provider))
         .collect();
     of_image.dedup_by(|one, other| one.provider == other.provider);
     of_image
