@@ -200,7 +200,7 @@ impl Parts {
         let of_all = of_caches + of_executables;
 
         let mut changes: Vec<(String, u64, Vec<Files<'_>>, Zstd)> = Vec::new();
-        for level in [1, 9, 15, 19] {
+        for level in [1, 3, 9, 12, 15, 19] {
             let zstd = Zstd { level, ..shipped };
             changes.push((format!("zstd level {level}"), of_all, all.clone(), zstd));
         }
@@ -222,7 +222,7 @@ impl Parts {
         };
         let by_size = |entry: &Entry| format!("{:016} {}", entry.size_bytes, entry.path);
         let is_test = |entry: &Entry| entry.path.as_str().ends_with("_test.go");
-        let others: [(&str, u64, Vec<Files<'_>>, Zstd); 6] = [
+        let others: [(&str, u64, Vec<Files<'_>>, Zstd); 7] = [
             ("no long-distance matching", of_all, all.clone(), short),
             (
                 "caches by kind of file",
@@ -234,6 +234,12 @@ impl Parts {
                 "caches by size of file",
                 of_caches,
                 ordered(&caches, by_size),
+                shipped,
+            ),
+            (
+                "executables by size of file",
+                of_executables,
+                ordered(&executables, by_size),
                 shipped,
             ),
             (
