@@ -81,6 +81,8 @@ impl Run {
             "github.event_name == 'pull_request' && 'target/assembled' || format('{0}:candidate-{1}', vars.IAC_RUNNER_IMAGE, github.run_id)" => {
                 either("target/assembled", format!("{}:candidate-7", self.image))
             }
+            // A release may take its time, a test may not.
+            "github.event_name == 'pull_request' && '9' || '17'" => "3".to_owned(),
             "env.PACKS" => self.text(&self.workflow["env"]["PACKS"], folder),
             "github.event_name == 'pull_request'" => is_pull_request.to_string(),
             "github.event_name != 'pull_request'" => (!is_pull_request).to_string(),

@@ -95,6 +95,9 @@ pub struct Build {
     /// Leave out modules that do not build instead of stopping at them; the exit code is 1 all the same
     #[arg(long)]
     pub keep_going: bool,
+    /// Level of zstd for the layers: a higher one makes them smaller and takes longer [default: that of the image]
+    #[arg(long, value_name = "LEVEL", env = "IAC_RUNNER_ZSTD_LEVEL", value_parser = clap::value_parser!(i32).range(1..=22))]
+    pub zstd_level: Option<i32>,
     /// What runs commands in the image's tree
     #[arg(long, value_enum, default_value = "native")]
     pub engine: Engine,
@@ -109,6 +112,7 @@ impl Build {
             jobs: self.jobs.map_or(defaults.jobs, usize::from),
             offline: self.offline,
             keep_going: self.keep_going,
+            zstd_level: self.zstd_level,
             engine: self.engine,
             ..defaults
         }

@@ -56,6 +56,8 @@ pub struct Settings {
     pub offline: bool,
     /// Whether modules that do not build are left out.
     pub keep_going: bool,
+    /// Level of zstd for the layers, in place of the image's.
+    pub zstd_level: Option<i32>,
     /// Whether packs are made anew although they are kept.
     pub again: bool,
     /// Where packs of other runs are found.
@@ -74,6 +76,7 @@ impl Settings {
             jobs,
             offline: false,
             keep_going: false,
+            zstd_level: None,
             again: false,
             store: Store::Nowhere,
             engine: Engine::Native,
@@ -121,7 +124,10 @@ pub struct ProviderPack {
 
 /// Makes base system, toolchain and verifier.
 pub fn foundation(settings: Settings, progress: &mut Progress) -> Result<Foundation> {
-    let image = ImageToml::read(&settings.image)?;
+    let mut image = ImageToml::read(&settings.image)?;
+    if let Some(level) = settings.zstd_level {
+        image.layers.zstd_level = level;
+    }
     let platform = Platform::host();
     let work = Work::open()?;
     let base = if settings.engine == Engine::Here {
