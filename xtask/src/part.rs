@@ -86,6 +86,19 @@ impl Part {
         }
     }
 
+    /// The provider of the pack with this name.
+    pub fn provider_of(pack: &str) -> &str {
+        let is_part = |share: &str| {
+            share
+                .split_once("of")
+                .is_some_and(|(number, of)| format!("{number}/{of}").parse::<Share>().is_ok())
+        };
+        match pack.rsplit_once('.') {
+            Some((provider, share)) if is_part(share) => provider,
+            _ => pack,
+        }
+    }
+
     /// Fails where a part of a provider is missing among `parts`, or where parts of different divisions are mixed.
     pub fn check_complete(parts: &[&Self]) -> Result<()> {
         let mut providers: BTreeMap<&str, Vec<Share>> = BTreeMap::new();
@@ -143,6 +156,10 @@ mod tests {
             share,
         };
         assert_eq!(part.name(), "aws.2of3");
+        assert_eq!(Part::provider_of("aws.2of3"), "aws");
+        for whole in ["aws", "own.cloud", "own.1of0", "of", ".", "a.of"] {
+            assert_eq!(Part::provider_of(whole), whole);
+        }
         let json = serde_json::to_string(&part).unwrap();
         assert_eq!(serde_json::from_str::<Part>(&json).unwrap(), part);
         for wrong in ["", "0/1", "3/2", "1", "a/b", "1/0"] {

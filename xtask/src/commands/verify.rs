@@ -18,6 +18,7 @@ use crate::image::reference::Reference;
 use crate::image::registry::Registry;
 use crate::image::{Image, docker};
 use crate::image_toml::Platform;
+use crate::part::Part;
 use crate::progress::{Kind, Progress, Step};
 use crate::sandbox::{Sandbox, User};
 use crate::tree::ELSEWHERE;
@@ -213,20 +214,22 @@ impl Arguments {
 /// The providers of the source whose packs the image holds; none where the image tells of no packs.
 fn warm_providers(root: &Utf8Path, source: &Utf8Path) -> Result<Vec<String>> {
     let packs = PackInfo::read_all(&in_image(root, PACKS_PATH)?)?;
-    let mut packs: Vec<String> = packs.into_iter().map(|pack| pack.name).collect();
-    packs.retain(|name| name != COMMON);
-    if packs.is_empty() {
-        return Ok(packs);
+    let names = packs.iter().map(|pack| Part::provider_of(&pack.name));
+    let mut providers: Vec<String> = names.map(str::to_owned).collect();
+    providers.retain(|provider| provider != COMMON);
+    providers.dedup();
+    if providers.is_empty() {
+        return Ok(providers);
     }
     let all = given::select(&given::discover(source)?.modules, &[])?;
-    packs.retain(|pack| all.contains(pack));
-    if packs.is_empty() {
+    providers.retain(|provider| all.contains(provider));
+    if providers.is_empty() {
         return Err(usage(format!(
             "the image holds packs of none of the providers of {source}: {}; name one with --provider to measure it cold",
             all.join(", ")
         )));
     }
-    Ok(packs)
+    Ok(providers)
 }
 
 /// Commands in the unpacked image, as a container runtime would run them.
