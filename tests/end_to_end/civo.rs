@@ -383,7 +383,8 @@ fn opentofu_works_offline_with_its_plugin_cache() {
 fn everything_in_the_caches_is_as_shipped_and_other_tools_agree() {
     let script = r#"
         verifier check --source /elsewhere | tail -1
-        cat /usr/local/share/iac-runner/packs/*.sha256 > /tmp/all
+        cd /usr/local/share/iac-runner/packs
+        cat $(ls *.sha256 | grep -v left-out) > /tmp/all
         sha256sum --quiet --strict --check /tmp/all && echo "listed $(wc -l < /tmp/all)"
         find /var/cache/go-build /var/cache/go-mod -type f | wc -l
     "#;

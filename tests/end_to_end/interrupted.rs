@@ -14,7 +14,7 @@ use crate::run::{base_image, command, folder, succeed, xtask};
 use crate::sources::small;
 
 /// How many commands are killed, all together, if the variable of this name does not say otherwise.
-const KILLS: (&str, usize) = ("IAC_RUNNER_KILLS", 10);
+const KILLS: (&str, usize) = ("IAC_RUNNER_KILLS", 5);
 /// In which order of moments; the same each time.
 const SEED: u64 = 20_260_101;
 

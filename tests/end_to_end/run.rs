@@ -21,11 +21,12 @@ pub fn command(program: &str) -> Command {
     Command::new(program)
 }
 
-/// `cargo xtask` with these arguments, as a user types it.
+/// `cargo xtask` with these arguments, as a user types it; it compresses fast, for the tests make many images.
 pub fn xtask(arguments: &[&str]) -> Command {
     let mut command = command("cargo");
     command
         .current_dir(workspace())
+        .env("IAC_RUNNER_ZSTD_LEVEL", "1")
         .args(["xtask"])
         .args(arguments);
     command
