@@ -86,6 +86,12 @@ fn unescape(text: &str) -> Option<String> {
     Some(unescaped)
 }
 
+/// Files that the go command compiles, or that what it compiles includes (go/build, `matchFile`).
+const SOURCE_EXTENSIONS: [&str; 20] = [
+    "go", "c", "cc", "cpp", "cxx", "m", "h", "hh", "hpp", "hxx", "f", "F", "for", "f90", "s", "S",
+    "sx", "swig", "swigcxx", "syso",
+];
+
 /// Whether a file of a Go module is data for its tests, or for whoever works on it: it lies in a folder that the go
 /// command passes over (`go help packages`: `testdata`, and what begins with a dot or an underscore) and is no source.
 /// Source may be imported from there all the same, by its path. `path` is relative to the module's folder.
@@ -95,10 +101,9 @@ pub fn is_test_data(path: &Utf8Path) -> bool {
     let is_passed_over =
         |part: &str| part == "testdata" || part.starts_with('.') || part.starts_with('_');
     let mut folders = path.iter().rev().skip(1);
-    let is_source = match path.extension() {
-        Some(extension) => SOURCE_EXTENSIONS.contains(&extension),
-        None => false,
-    };
+    let is_source = path
+        .extension()
+        .is_some_and(|extension| SOURCE_EXTENSIONS.contains(&extension));
     folders.any(is_passed_over) && !is_source && path.file_name() != Some("go.mod")
 }
 
@@ -116,33 +121,8 @@ pub fn h1<'a>(module: &GoModule, files: impl IntoIterator<Item = (&'a str, Sha25
     format!("h1:{}", STANDARD.encode(hasher.finalize()))
 }
 
-/// Files that the go command compiles, or that what it compiles includes (go/build, `matchFile`).
-const SOURCE_EXTENSIONS: [&str; 20] = [
-    "go", "c", "cc", "cpp", "cxx", "m", "h", "hh", "hpp", "hxx", "f", "F", "for", "f90", "s", "S",
-    "sx", "swig", "swigcxx", "syso",
-];
-
 #[cfg(test)]
 mod tests {
-    #[test]
-    fn data_in_folders_that_go_passes_over() {
-        for (path, expected) in [
-            ("testdata/a.gz", true),
-            ("a/testdata/b/LICENSE", true),
-            (".bin/x/tool", true),
-            ("_examples/a.json", true),
-            ("testdata/a.go", false),
-            ("testdata/go.mod", false),
-            ("testdata/asm.h", false),
-            ("a/testdata", false),
-            ("a/.version", false),
-            ("_a.json", false),
-            ("a/testdatas/b", false),
-        ] {
-            assert_eq!(is_test_data(path.into()), expected, "{path}");
-        }
-    }
-
     use super::*;
 
     fn module() -> GoModule {
@@ -196,5 +176,24 @@ mod tests {
             h1(&module, [("a", digest)]),
             "h1:qtnYxd2mndw2SbZAh2wAysOEZUfkJTZMNqGEt1RWW2Q="
         );
+    }
+
+    #[test]
+    fn data_in_folders_that_go_passes_over() {
+        for (path, expected) in [
+            ("testdata/a.gz", true),
+            ("a/testdata/b/LICENSE", true),
+            (".bin/x/tool", true),
+            ("_examples/a.json", true),
+            ("testdata/a.go", false),
+            ("testdata/go.mod", false),
+            ("testdata/asm.h", false),
+            ("a/testdata", false),
+            ("a/.version", false),
+            ("_a.json", false),
+            ("a/testdatas/b", false),
+        ] {
+            assert_eq!(is_test_data(path.into()), expected, "{path}");
+        }
     }
 }

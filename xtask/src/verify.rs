@@ -8,6 +8,7 @@ use camino::Utf8Path;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::image::Image;
 use crate::image_toml::{ImageToml, Platform};
 use crate::kept_layer::KeptLayer;
 use crate::progress::Step;
@@ -95,6 +96,15 @@ pub fn measure(sandbox: &Sandbox, flags: &[&str]) -> Result<String> {
         );
     }
     Ok(done.stdout)
+}
+
+/// Commands in an unpacked image as root, in a container that may be written to, with the source [`ELSEWHERE`].
+pub fn as_root(root: &Utf8Path, image: &Image, source: &Utf8Path) -> Sandbox {
+    Sandbox::new(root)
+        .env([("HOME", "/root")])
+        .env(image.env())
+        .writable_root()
+        .read_only(source, ELSEWHERE)
 }
 
 /// Commands in an unpacked image as a pod with a read-only root runs them.

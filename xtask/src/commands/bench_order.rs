@@ -21,8 +21,6 @@ use crate::image::layout::Layout;
 use crate::image_toml::{ImageToml, Platform};
 use crate::owners::relative;
 use crate::progress::{Kind, Progress};
-use crate::sandbox::Sandbox;
-use crate::tree::ELSEWHERE;
 use crate::work::Work;
 use crate::{cli, given, host, summary, verify};
 
@@ -115,11 +113,7 @@ pub fn run(flags: &cli::BenchOrder) -> Result<()> {
         let listed = caches.map(|cache| list(&root.join(relative(cache))));
         Ok(listed.into_iter().collect::<Result<Vec<_>>>()?.concat())
     })?;
-    let sandbox = Sandbox::new(root)
-        .env([("HOME", "/root")])
-        .env(image.env())
-        .writable_root()
-        .read_only(&source, ELSEWHERE);
+    let sandbox = verify::as_root(root, &image, &source);
     let mut verifier_flags = vec!["--cold-disk"];
     for provider in &flags.providers {
         verifier_flags.extend(["--provider", provider]);

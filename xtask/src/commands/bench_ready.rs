@@ -23,9 +23,7 @@ use crate::image_toml::Platform;
 use crate::oci::NONROOT;
 use crate::progress::{Kind, Progress, Step, human_bytes, millis};
 use crate::registry_target::RegistryTarget;
-use crate::sandbox::Sandbox;
 use crate::summary;
-use crate::tree::ELSEWHERE;
 use crate::verify::{self, Report};
 use crate::work::Work;
 
@@ -164,11 +162,7 @@ impl Node<'_> {
         for module in built {
             flags.extend(["--module", module.path.as_str()]);
         }
-        let sandbox = Sandbox::new(root)
-            .env([("HOME", "/root")])
-            .env(image.env())
-            .writable_root()
-            .read_only(self.source, ELSEWHERE);
+        let sandbox = verify::as_root(root, image, self.source);
         let report = Report::parse(&verify::measure(&sandbox, &flags)?)?.data;
         let times: Vec<f64> = report
             .modules

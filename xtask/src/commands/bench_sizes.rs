@@ -200,7 +200,8 @@ impl Parts {
         let of_all = of_caches + of_executables;
 
         let mut changes: Vec<(String, u64, Vec<Files<'_>>, Zstd)> = Vec::new();
-        for level in [1, 3, 9, 12, 15, 19] {
+        let levels = [1, 3, 9, 12, 15, 19].into_iter();
+        for level in levels.filter(|level| *level != shipped.level) {
             let zstd = Zstd { level, ..shipped };
             changes.push((format!("zstd level {level}"), of_all, all.clone(), zstd));
         }
