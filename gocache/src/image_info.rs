@@ -14,7 +14,7 @@ use crate::{Error, Identity, Sha256Hash};
 pub const IMAGE_INFO_PATH: &str = "/usr/local/share/iac-runner/image.json";
 
 /// The folder of the packs' descriptions: `<pack>.json`, a [`PackInfo`]; `<pack>.sha256`, the
-/// [`Checksums`](crate::Checksums) of all that the pack adds to the caches; `<pack>.left-out.sha256`, those of the files
+/// [`Checksums`](crate::Checksums) of all that the pack adds to the caches; `<pack>.left-out`, those of the files
 /// that its Go modules have and the image does not; and, for a pack that has modules, `<pack>.inputs.json`, an
 /// [`InputsRecord`](crate::InputsRecord).
 pub const PACKS_PATH: &str = "/usr/local/share/iac-runner/packs";
@@ -23,7 +23,7 @@ pub const PACKS_PATH: &str = "/usr/local/share/iac-runner/packs";
 pub const FILES_SUFFIX: &str = ".sha256";
 
 /// How the names of lists of files that are left out end, after the pack's name.
-pub const LEFT_OUT_SUFFIX: &str = ".left-out.sha256";
+pub const LEFT_OUT_SUFFIX: &str = ".left-out";
 
 /// How the names of records end, after the pack's name.
 pub const INPUTS_SUFFIX: &str = ".inputs.json";
@@ -69,7 +69,7 @@ pub struct PackInfo {
     /// Digest of `<pack>.sha256`; packs made before there was such a list lack it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files_sha256: Option<Sha256Hash>,
-    /// Digest of `<pack>.left-out.sha256`; without it nothing of the pack's Go modules is left out.
+    /// Digest of `<pack>.left-out`; without it nothing of the pack's Go modules is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_out_sha256: Option<Sha256Hash>,
 }

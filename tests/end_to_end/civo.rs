@@ -384,7 +384,7 @@ fn everything_in_the_caches_is_as_shipped_and_other_tools_agree() {
     let script = r#"
         verifier check --source /elsewhere | tail -1
         cd /usr/local/share/iac-runner/packs
-        cat $(ls *.sha256 | grep -v left-out) > /tmp/all
+        cat *.sha256 > /tmp/all
         sha256sum --quiet --strict --check /tmp/all && echo "listed $(wc -l < /tmp/all)"
         find /var/cache/go-build /var/cache/go-mod -type f | wc -l
     "#;

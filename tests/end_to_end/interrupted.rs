@@ -4,7 +4,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::Value;
@@ -14,7 +14,9 @@ use crate::run::{base_image, command, folder, succeed, xtask};
 use crate::sources::small;
 
 /// How many commands are killed, all together, if the variable of this name does not say otherwise.
-const KILLS: (&str, usize) = ("IAC_RUNNER_KILLS", 5);
+const KILLS: (&str, usize) = ("IAC_RUNNER_KILLS", 6);
+/// How many commands there are, each of which is killed as often as the others.
+const COMMANDS: usize = 6;
 /// In which order of moments; the same each time.
 const SEED: u64 = 20_260_101;
 
@@ -86,11 +88,10 @@ impl Rounds {
         fs_err::create_dir(&self.results).unwrap();
     }
 
-    /// Kills a share of all the commands: those that `make` makes, each after `reset`. `check` looks at what a killed one
+    /// Kills its share of all the commands: those that `make` makes, each after `reset`. `check` looks at what a killed one
     /// left, or a finished one: it is told which.
     fn kill<R>(
         &mut self,
-        share: usize,
         reset: impl Fn(&Self) -> R,
         make: impl Fn(&Self, &R) -> Command,
         check: impl Fn(&Self, &R, Left),
@@ -100,14 +101,48 @@ impl Rounds {
         succeed(&mut make(self, &round));
         let whole = started.elapsed();
         check(self, &round, Left::Finished);
-        for _ in 0..self.kills.div_ceil(share) {
+        for _ in 0..self.kills.div_ceil(COMMANDS) {
             let round = reset(self);
             let moment = whole.mul_f64(self.random.random_range(0.0..1.0));
             kill_after(&mut make(self, &round), moment);
+            self.assert_nothing_runs();
             check(self, &round, Left::Killed);
             succeed(&mut make(self, &round));
             check(self, &round, Left::Finished);
         }
+    }
+
+    /// Kills its share of commands that push to a registry, each to an empty one, where `tags` are what is there at the end.
+    fn kill_in_registry(&mut self, tags: &[String], make: impl Fn(&Self, &str) -> Command) {
+        self.kill(
+            |_| Registry::start(false),
+            |rounds, registry| make(rounds, &format!("{}/iac/runner:v1.0.0", registry.host)),
+            |_, registry, left| {
+                let there: Vec<String> = complete_tags(registry)
+                    .into_iter()
+                    .map(|(tag, _)| tag)
+                    .collect();
+                if left == Left::Finished {
+                    assert_eq!(there, tags);
+                } else if there.iter().any(|tag| tag == "v1.0.0") {
+                    // The tag that people wait for comes after all variants; only `latest` comes later.
+                    assert!(there.len() + 1 >= tags.len(), "{there:?}");
+                }
+            },
+        );
+    }
+
+    /// What a killed command ran in the image's tree must end, too: it still has the kept work mounted.
+    fn assert_nothing_runs(&self) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        // A mount is known by its path in its file system, which may be one for temporary files alone.
+        let name = self.cache.parent().and_then(Utf8Path::file_name).unwrap();
+        let mut running = processes_with_mounts_of(name);
+        while !running.is_empty() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+            running = processes_with_mounts_of(name);
+        }
+        assert!(running.is_empty(), "still running: {running:?}");
     }
 
     /// Compares a result with the one that an undisturbed run made, which is the first that comes here. That of a killed
@@ -152,6 +187,23 @@ fn kill_after(command_line: &mut Command, moment: Duration) {
     child.wait().unwrap();
 }
 
+/// Command lines of the processes that have something mounted whose path contains `name`.
+fn processes_with_mounts_of(name: &str) -> Vec<String> {
+    let processes = fs_err::read_dir("/proc").unwrap();
+    let places =
+        processes.filter_map(|entry| Utf8PathBuf::from_path_buf(entry.unwrap().path()).ok());
+    // A process may end while it is looked at.
+    let has_mount = |place: &Utf8PathBuf| {
+        let mounts = fs_err::read_to_string(place.join("mountinfo"));
+        mounts.is_ok_and(|mounts| mounts.contains(name))
+    };
+    let command_line = |place: Utf8PathBuf| {
+        let words = fs_err::read_to_string(place.join("cmdline")).unwrap_or_default();
+        words.replace('\0', " ")
+    };
+    places.filter(has_mount).map(command_line).collect()
+}
+
 /// The digests of a registry's tags, each of which must name an image that is all there.
 fn complete_tags(registry: &Registry) -> Vec<(String, String)> {
     let repository = format!("{}/iac/runner", registry.host);
@@ -194,7 +246,6 @@ fn a_killed_command_leaves_nothing_half_done() {
     let mut rounds = Rounds::new();
 
     rounds.kill(
-        5,
         |rounds| {
             rounds.empty();
             let kept = rounds.cache.join("iac-runner/pack");
@@ -217,7 +268,6 @@ fn a_killed_command_leaves_nothing_half_done() {
     ]));
 
     rounds.kill(
-        5,
         Rounds::empty,
         |rounds, ()| {
             let mut merge = rounds.xtask(&["merge", "--out"]);
@@ -230,7 +280,6 @@ fn a_killed_command_leaves_nothing_half_done() {
 
     let all = ["base", "tools", "common", "aws", "civo"];
     rounds.kill(
-        5,
         Rounds::empty,
         |rounds, ()| {
             let mut assemble = rounds.xtask(&["assemble", "--out"]);
@@ -246,26 +295,6 @@ fn a_killed_command_leaves_nothing_half_done() {
         rounds.expected.join("oci").as_str(),
     ]));
 
-    let in_registry =
-        |command: &dyn Fn(&Rounds, &str) -> Command, rounds: &mut Rounds, tags: &[String]| {
-            rounds.kill(
-                5,
-                |_| Registry::start(false),
-                |rounds, registry| command(rounds, &format!("{}/iac/runner:v1.0.0", registry.host)),
-                |_, registry, left| {
-                    let there: Vec<String> = complete_tags(registry)
-                        .into_iter()
-                        .map(|(tag, _)| tag)
-                        .collect();
-                    if left == Left::Finished {
-                        assert_eq!(there, tags);
-                    } else if there.iter().any(|tag| tag == "v1.0.0") {
-                        // The tag that people wait for comes after all variants; only `latest` comes later.
-                        assert!(there.len() + 1 >= tags.len(), "{there:?}");
-                    }
-                },
-            );
-        };
     let mut tags: Vec<String> = [
         "",
         "-nonroot",
@@ -279,21 +308,26 @@ fn a_killed_command_leaves_nothing_half_done() {
     .map(|variant| format!("v1.0.0{variant}"))
     .into();
     tags.sort();
-    in_registry(
-        &|rounds, to| {
-            let mut assemble = rounds.xtask(&["assemble", "--push", to]);
-            assemble.args(rounds.archives(&all));
-            assemble
-        },
-        &mut rounds,
-        &tags,
-    );
+    rounds.kill_in_registry(&tags, |rounds, to| {
+        let mut assemble = rounds.xtask(&["assemble", "--push", to]);
+        assemble.args(rounds.archives(&all));
+        assemble
+    });
     let mut with_latest = tags.clone();
     with_latest.extend(tags.iter().map(|tag| tag.replacen("v1.0.0", "latest", 1)));
     with_latest.sort();
-    in_registry(
-        &|rounds, to| rounds.xtask(&["push", rounds.layout.as_str(), to, "--latest"]),
-        &mut rounds,
-        &with_latest,
+    rounds.kill_in_registry(&with_latest, |rounds, to| {
+        rounds.xtask(&["push", rounds.layout.as_str(), to, "--latest"])
+    });
+
+    rounds.kill(
+        |_| (),
+        |rounds, ()| {
+            let image = format!("{}:latest-civo-nonroot", rounds.layout);
+            let mut verify = rounds.xtask(&["verify", "--image", &image]);
+            verify.args(["--source", rounds.source.as_str()]);
+            verify
+        },
+        |_, (), _| (),
     );
 }

@@ -22,7 +22,7 @@ use crate::resolve::Required;
 use crate::work;
 
 /// Raised when what is in a pack changes although its inputs do not, so that packs kept from before are not used again.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 const MANIFEST: &str = "pack.json";
 const CACHES: &str = "caches.tar.zst";
@@ -505,7 +505,7 @@ mod tests {
         let info: PackInfo =
             serde_json::from_slice(&fs_err::read(packs.join("tiny.json")).unwrap()).unwrap();
         assert_eq!(info.files_sha256, Some(Sha256Hash::of(&list)));
-        let missing = fs_err::read(packs.join("tiny.left-out.sha256")).unwrap();
+        let missing = fs_err::read(packs.join("tiny.left-out")).unwrap();
         assert_eq!(info.left_out_sha256, Some(Sha256Hash::of(&missing)));
         let missing = Checksums::read(missing.as_slice()).unwrap();
         assert_eq!(missing, Checksums::from_iter([left_out(&image)]));

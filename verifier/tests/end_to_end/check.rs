@@ -529,7 +529,7 @@ fn files_that_are_left_out_are_known_by_their_digests() {
     assert!(image.finding(4, module).contains("its files have the hash"));
 
     let (list, description) = (
-        format!("{PACKS}/tiny.left-out.sha256"),
+        format!("{PACKS}/tiny.left-out"),
         format!("{PACKS}/tiny.json"),
     );
     let text = left_out.to_string();

@@ -66,6 +66,10 @@ pub fn command(sandbox: &Sandbox, root: &Utf8Path, arguments: &[&str]) -> Result
                 "--cap-add",
                 "CAP_SETGID",
                 "--",
+                // Only root's process dies with bubblewrap, and all others of its namespace with it.
+                "/usr/bin/unshare",
+                "--fork",
+                "--",
                 "/usr/bin/setpriv",
             ]);
             bwrap.args([

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::{
     Checksums, GoModule, HashInputs, HashLog, Identity, InputsRecord, RecordedModule, Sha256Hash,
@@ -39,6 +39,8 @@ use crate::work::{Scratch, Work, link_files, remove_tree};
 
 /// Name of the pack that all providers build on.
 pub const COMMON: &str = "common";
+/// The pattern of all packages of the standard library.
+pub const STD: &str = "std";
 
 /// Everything that warming takes from its surroundings.
 #[derive(Debug, Clone, Copy)]
@@ -101,12 +103,45 @@ impl Caches {
 }
 
 impl Warmer<'_> {
+    /// Compiles the standard library into the build cache `folder`, and seals that.
+    pub fn standard_library(&self, folder: &Utf8Path, step: &mut Step) -> Result<()> {
+        step.detail("compiling the standard library");
+        let started = Instant::now();
+        let store = Store::create(folder)?;
+        let scratch = self.work.scratch("build-std")?;
+        let done = self
+            .tree
+            .sandbox(scratch.path())
+            .writable(folder, &self.tree.image.go.gocache)
+            .folder(SCRATCH)
+            .run(&["go", "build", STD])?;
+        if !done.status.success() {
+            bail!(
+                "the standard library does not build:\n{}",
+                first_lines(&done.stderr)
+            );
+        }
+        step.go_ms += millis(started);
+        store.seal(self.entry_time())?;
+        Ok(())
+    }
+
     /// Makes the common pack in `folder`, which keeps the sealed tree beside the layers: every provider starts from it.
-    pub fn common(&self, common: &Common, folder: &Utf8Path, step: &mut Step) -> Result<()> {
+    /// It starts from the build cache `standard_library`, if it is to hold that.
+    pub fn common(
+        &self,
+        common: &Common,
+        standard_library: Option<&Utf8Path>,
+        folder: &Utf8Path,
+        step: &mut Step,
+    ) -> Result<()> {
         let caches = Caches::below(&folder.join("tree"));
         let go_mod_files = self.go_mod_files(&common.requirements)?;
         link_files(self.go_mod, &go_mod_files.kept, &caches.go_mod)?;
         Store::create(&caches.go_build)?;
+        if let Some(standard_library) = standard_library {
+            link_tree(standard_library, &caches.go_build)?;
+        }
         let packages = common
             .units
             .iter()
@@ -217,9 +252,7 @@ impl Warmer<'_> {
 
         step.detail("sealing");
         let started = Instant::now();
-        let time =
-            SystemTime::UNIX_EPOCH + Duration::from_secs(self.tree.image.image.cache_entry_time);
-        let sealed = Store::at(&caches.go_build).seal(time)?;
+        let sealed = Store::at(&caches.go_build).seal(self.entry_time())?;
         timings.seal_ms = millis(started);
 
         let started = Instant::now();
@@ -288,6 +321,10 @@ impl Warmer<'_> {
 
     fn go_mod_files(&self, requirements: &Requirements) -> Result<GoModFiles> {
         go_mod_files::of(self.go_mod, requirements, self.tree.image.go.test_data)
+    }
+
+    fn entry_time(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(self.tree.image.image.cache_entry_time)
     }
 
     fn identity(&self) -> Identity {
