@@ -4,6 +4,7 @@
 //! (the environment of the image, the identity of its caches) is derived here, by pure functions.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -294,6 +295,11 @@ impl ImageToml {
         .chain(level.map(|(name, value)| (name, value.as_str())))
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect()
+    }
+
+    /// The time of every entry of the build cache.
+    pub fn cache_entry_time(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(self.image.cache_entry_time)
     }
 
     /// The identity of the caches.

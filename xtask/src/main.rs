@@ -38,6 +38,7 @@ mod release;
 mod resolve;
 mod root_fs;
 mod sandbox;
+mod standard_library;
 mod store;
 mod summary;
 mod toolchain;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, bail};
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 use gocache::RECORD_SCHEMA;
 use modules::Module;
 use serde::Serialize;
@@ -21,23 +21,24 @@ use crate::part::Part;
 use crate::progress::{Kind, Progress, Step};
 use crate::resolve::{Package, Requirements, Resolver, What};
 use crate::sandbox::Root;
+use crate::standard_library::{self, STD};
 use crate::store::Store;
 use crate::tools;
 use crate::tree::Tree;
-use crate::warm::{COMMON, STD, Warmer};
+use crate::warm::{COMMON, Warmer};
 use crate::work::{self, Key, Work, remove_tree};
 use crate::{toolchain, verifier_build};
 
-/// What is damaged in a tree came from the `kept` one that it started from, to which its entries are links; that goes, so
-/// that the next run makes it anew.
-fn without_damaged(kept: &Utf8Path, error: anyhow::Error) -> anyhow::Error {
+/// What is damaged in a provider's tree came from the common one, which its entries are links to; it goes, so that the
+/// next run makes it anew.
+fn without_damaged(common: &Pack, error: anyhow::Error) -> anyhow::Error {
     let is_damage = |cause: &(dyn std::error::Error + 'static)| {
         cause
             .downcast_ref::<gocache::Error>()
             .is_some_and(gocache::Error::is_corrupt)
     };
     if error.chain().any(is_damage) {
-        work::discard(kept, &format!("{error:#}"))
+        work::discard(&common.folder, &format!("{error:#}"))
     } else {
         error
     }
@@ -218,37 +219,18 @@ impl Foundation {
                 if restored.is_some() {
                     return Ok(());
                 }
-                let standard_library = self.standard_library(&common, step)?;
-                let kept = standard_library.as_deref();
-                let made = self.warmer().common(&common, kept, folder, step);
-                made.map_err(|error| match kept {
-                    Some(kept) => without_damaged(kept, error),
-                    None => error,
-                })
+                let mut packages = common.units.iter().flat_map(|unit| &unit.packages);
+                let standard_library = if packages.any(|package| package == STD) {
+                    Some(standard_library::make(&self.work, &self.tree, step)?)
+                } else {
+                    None
+                };
+                let start = standard_library.as_deref();
+                self.warmer().common(&common, start, folder, step)
             })?;
             let pack = Pack::read(&folder)?;
             Ok(CommonPack { key, pack })
         })
-    }
-
-    /// The build cache of the standard library, which the common packs of all sources start from; none if `common` is
-    /// not to hold it.
-    fn standard_library(&self, common: &Common, step: &mut Step) -> Result<Option<Utf8PathBuf>> {
-        if !common
-            .units
-            .iter()
-            .any(|unit| unit.packages.iter().any(|it| it == STD))
-        {
-            return Ok(None);
-        }
-        let image = &self.tree.image;
-        let identity = image.identity(&self.tree.platform);
-        let key = Key::of(&(identity, image.image.epoch, image.image.cache_entry_time))?;
-        let made = self.work.keep(STD, &key, |folder| {
-            self.warmer()
-                .standard_library(&folder.join("go-build"), step)
-        });
-        Ok(Some(made?.join("go-build")))
     }
 
     /// Makes the packs of `common` and of whole `providers`.
@@ -371,7 +353,7 @@ impl Foundation {
                         folder,
                         step,
                     )
-                    .map_err(|error| without_damaged(&common.pack.folder, error))
+                    .map_err(|error| without_damaged(&common.pack, error))
             })?;
             let pack = Pack::read(&folder)?;
             plan.broken.extend(pack.manifest.broken.iter().cloned());

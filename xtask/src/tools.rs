@@ -19,10 +19,11 @@ use crate::owners::{Owners, relative};
 use crate::progress::{Step, millis};
 use crate::release;
 use crate::sandbox::Sandbox;
+use crate::standard_library;
 use crate::store::Store;
 use crate::tree::{SCRATCH, Tree};
 use crate::warm::VERIFIER;
-use crate::work::{Key, Work};
+use crate::work::{Key, Work, link_tree};
 
 /// Folder of the executables in the image.
 const BIN: &str = "usr/local/bin";
@@ -89,6 +90,8 @@ impl Maker<'_> {
         step: &mut Step,
     ) -> Result<BTreeMap<String, Utf8PathBuf>> {
         let mut executables = BTreeMap::new();
+        // Much of what tools are compiled from they share.
+        let go_build = self.work.scratch("tools-go-build")?;
         for origin in origins {
             match origin {
                 Origin::Compiled {
@@ -97,7 +100,7 @@ impl Maker<'_> {
                     key,
                 } => {
                     step.detail(build.binary.as_str());
-                    let file = self.compile(build, version, key, step)?;
+                    let file = self.compile(build, version, key, go_build.path(), step)?;
                     executables.insert(build.binary.clone(), file);
                 }
                 Origin::Released {
@@ -158,20 +161,22 @@ impl Maker<'_> {
         build: &ToolBuild,
         version: &str,
         key: &Key,
+        go_build: &Utf8Path,
         step: &mut Step,
     ) -> Result<Utf8PathBuf> {
         let folder = self.description.join(&build.folder);
         let kept = self.work.keep("tool", key, |kept| {
+            link_tree(
+                &standard_library::make(self.work, self.tree, step)?,
+                go_build,
+            )?;
             let scratch = self.work.scratch("tool")?;
             let sandbox = self
                 .tree
                 .sandbox(scratch.path())
                 .read_only(&folder, "/tool")
                 .folder("/tool")
-                .env([
-                    ("GOCACHE", format!("{SCRATCH}/go-build")),
-                    ("GOFLAGS", self.tree.image.go.flags.join(" ")),
-                ]);
+                .writable(go_build, &self.tree.image.go.gocache);
             self.fetch(&sandbox, build)?;
             let output = format!("{SCRATCH}/{}", build.binary);
             let ldflags = build.ldflags.replace("{version}", version);

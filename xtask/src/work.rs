@@ -239,6 +239,24 @@ pub fn link_files(from: &Utf8Path, files: &[Utf8PathBuf], to: &Utf8Path) -> Resu
     })
 }
 
+/// Links the files of `from` into `to`, where those that are there stay.
+pub fn link_tree(from: &Utf8Path, to: &Utf8Path) -> Result<()> {
+    let mut files = Vec::new();
+    for entry in walkdir::WalkDir::new(from) {
+        let entry = entry.with_context(|| format!("failed to list {from}"))?;
+        let path =
+            Utf8Path::from_path(entry.path()).context("a cache holds a name that is not UTF-8")?;
+        if !entry.file_type().is_dir() {
+            files.push(
+                path.strip_prefix(from)
+                    .expect("walkdir yields what is below its root")
+                    .to_owned(),
+            );
+        }
+    }
+    link_files(from, &files, to)
+}
+
 /// Fails unless `file` has this size and digest.
 pub fn check_file(file: &Utf8Path, size_bytes: u64, digest: &Sha256Hash) -> Result<(), String> {
     let found = fs_err::metadata(file)

@@ -11,9 +11,9 @@ mod entries;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::{
     Checksums, GoModule, HashInputs, HashLog, Identity, InputsRecord, RecordedModule, Sha256Hash,
@@ -35,12 +35,10 @@ use crate::resolve::Requirements;
 use crate::root_fs;
 use crate::sandbox::Sandbox;
 use crate::tree::{SCRATCH, SOURCE, Tree};
-use crate::work::{Scratch, Work, link_files, remove_tree};
+use crate::work::{Scratch, Work, link_files, link_tree, remove_tree};
 
 /// Name of the pack that all providers build on.
 pub const COMMON: &str = "common";
-/// The pattern of all packages of the standard library.
-pub const STD: &str = "std";
 
 /// Everything that warming takes from its surroundings.
 #[derive(Debug, Clone, Copy)]
@@ -103,29 +101,6 @@ impl Caches {
 }
 
 impl Warmer<'_> {
-    /// Compiles the standard library into the build cache `folder`, and seals that.
-    pub fn standard_library(&self, folder: &Utf8Path, step: &mut Step) -> Result<()> {
-        step.detail("compiling the standard library");
-        let started = Instant::now();
-        let store = Store::create(folder)?;
-        let scratch = self.work.scratch("build-std")?;
-        let done = self
-            .tree
-            .sandbox(scratch.path())
-            .writable(folder, &self.tree.image.go.gocache)
-            .folder(SCRATCH)
-            .run(&["go", "build", STD])?;
-        if !done.status.success() {
-            bail!(
-                "the standard library does not build:\n{}",
-                first_lines(&done.stderr)
-            );
-        }
-        step.go_ms += millis(started);
-        store.seal(self.entry_time())?;
-        Ok(())
-    }
-
     /// Makes the common pack in `folder`, which keeps the sealed tree beside the layers: every provider starts from it.
     /// It starts from the build cache `standard_library`, if it is to hold that.
     pub fn common(
@@ -252,7 +227,7 @@ impl Warmer<'_> {
 
         step.detail("sealing");
         let started = Instant::now();
-        let sealed = Store::at(&caches.go_build).seal(self.entry_time())?;
+        let sealed = Store::at(&caches.go_build).seal(self.tree.image.cache_entry_time())?;
         timings.seal_ms = millis(started);
 
         let started = Instant::now();
@@ -321,10 +296,6 @@ impl Warmer<'_> {
 
     fn go_mod_files(&self, requirements: &Requirements) -> Result<GoModFiles> {
         go_mod_files::of(self.go_mod, requirements, self.tree.image.go.test_data)
-    }
-
-    fn entry_time(&self) -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_secs(self.tree.image.image.cache_entry_time)
     }
 
     fn identity(&self) -> Identity {
@@ -509,24 +480,6 @@ pub const VERIFIER: &str = "/usr/local/bin/verifier";
 /// A file name for what belongs to `module`, and to no other.
 fn file_name(module: &Module) -> String {
     Sha256Hash::of(module.path.as_str().as_bytes()).to_string()
-}
-
-/// Links the files of `from` into `to`, where those that are there stay.
-fn link_tree(from: &Utf8Path, to: &Utf8Path) -> Result<()> {
-    let mut files = Vec::new();
-    for entry in walkdir::WalkDir::new(from) {
-        let entry = entry.with_context(|| format!("failed to list {from}"))?;
-        let path =
-            Utf8Path::from_path(entry.path()).context("a cache holds a name that is not UTF-8")?;
-        if !entry.file_type().is_dir() {
-            files.push(
-                path.strip_prefix(from)
-                    .expect("walkdir yields what is below its root")
-                    .to_owned(),
-            );
-        }
-    }
-    link_files(from, &files, to)
 }
 
 fn first_lines(text: &str) -> String {
