@@ -5,11 +5,13 @@
 use std::io::Write as _;
 use std::process::Command;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use serde_json::Value;
 
 use crate::image::Layout;
-use crate::run::{base_image, command, fail, folder, succeed, workspace, write, xtask};
+use crate::run::{
+    base_image, command, fail, folder, succeed, work_without_packs, workspace, write, xtask,
+};
 use crate::sources::{place, small};
 
 /// Whether a daemon answers; if none does, says that `test` is skipped.
@@ -149,23 +151,6 @@ fn the_image_from_its_parts_is_warm_and_so_is_what_is_built_on_it() {
 
     downstream("app", &image, &source, "/usr/local/bin/myapp");
     downstream("app-nonroot", &nonroot, &source, "/home/runner/myapp");
-}
-
-/// A folder for kept work in which everything is that no provider's pack is, as earlier runs left it. It is beside
-/// theirs, so that links reach.
-fn work_without_packs() -> tempfile::TempDir {
-    let kept = std::env::var("XDG_CACHE_HOME").map_or_else(
-        |_| Utf8PathBuf::from(std::env::var("HOME").unwrap()).join(".cache"),
-        Utf8PathBuf::from,
-    );
-    let place = tempfile::tempdir_in(&kept).unwrap();
-    let work = place.path().join("iac-runner");
-    fs_err::create_dir(&work).unwrap();
-    for step in ["base", "go", "tool", "tools-layer", "common"] {
-        let from = kept.join("iac-runner").join(step);
-        succeed(command("cp").args(["-a", "--link"]).arg(from).arg(&work));
-    }
-    place
 }
 
 #[test]

@@ -21,12 +21,16 @@ pub fn command(program: &str) -> Command {
     Command::new(program)
 }
 
-/// `cargo xtask` with these arguments, as a user types it; it compresses fast, for the tests make many images.
+/// Makes `cargo xtask` compress fast, for the tests make many images. What one command is to find kept, another one must
+/// have made with the same setting.
+pub const FAST: (&str, &str) = ("IAC_RUNNER_ZSTD_LEVEL", "1");
+
+/// `cargo xtask` with these arguments, as a user types it.
 pub fn xtask(arguments: &[&str]) -> Command {
     let mut command = command("cargo");
     command
         .current_dir(workspace())
-        .env("IAC_RUNNER_ZSTD_LEVEL", "1")
+        .env(FAST.0, FAST.1)
         .args(["xtask"])
         .args(arguments);
     command
@@ -89,4 +93,23 @@ pub fn write(root: &Utf8Path, path: &str, content: &str) {
     let file = root.join(path);
     fs_err::create_dir_all(file.parent().unwrap()).unwrap();
     fs_err::write(file, content).unwrap();
+}
+
+/// A folder for kept work in which everything is that no provider's pack is, as earlier runs left it: what is made there
+/// waits for nobody. It is beside theirs, so that links reach.
+pub fn work_without_packs() -> tempfile::TempDir {
+    let kept = std::env::var("XDG_CACHE_HOME").map_or_else(
+        |_| Utf8PathBuf::from(std::env::var("HOME").unwrap()).join(".cache"),
+        Utf8PathBuf::from,
+    );
+    let place = tempfile::tempdir_in(&kept).unwrap();
+    let work = place.path().join("iac-runner");
+    fs_err::create_dir(&work).unwrap();
+    for step in ["base", "go", "std", "tool", "tools-layer", "common"] {
+        let from = kept.join("iac-runner").join(step);
+        if from.exists() {
+            succeed(command("cp").args(["-a", "--link"]).arg(from).arg(&work));
+        }
+    }
+    place
 }

@@ -14,13 +14,13 @@ use crate::run::{base_image, command, fail, folder, succeed, workspace, write, x
 use crate::sources::small;
 
 /// The image of a small source, built once for all tests of this file.
-struct Built {
+pub struct Built {
     source: Utf8PathBuf,
     out: Utf8PathBuf,
 }
 
 impl Built {
-    fn get() -> &'static Self {
+    pub fn get() -> &'static Self {
         static BUILT: OnceLock<Built> = OnceLock::new();
         BUILT.get_or_init(|| {
             let root = workspace().join("target/end-to-end/verify");
