@@ -131,6 +131,8 @@ pub struct Layers {
     pub zstd_level: i32,
     /// log2 of zstd's window in bytes.
     pub zstd_window_log: u32,
+    /// log2 of the entries of the tables in which zstd looks for repetitions.
+    pub zstd_table_log: u32,
     /// Level of gzip.
     pub gzip_level: u32,
 }

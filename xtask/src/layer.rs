@@ -17,6 +17,7 @@ use sha2::{Digest as _, Sha256};
 use tar::{EntryType, Header};
 
 use crate::image_toml::Layers;
+use crate::zstd_settings::Zstd;
 
 /// How a layer is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -102,12 +103,7 @@ enum Compressor<W: Write> {
 impl<W: Write> Compressor<W> {
     fn new(inner: W, compression: Compression, settings: Layers) -> io::Result<Self> {
         match compression {
-            Compression::Zstd => {
-                let mut encoder = zstd::stream::write::Encoder::new(inner, settings.zstd_level)?;
-                encoder.long_distance_matching(true)?;
-                encoder.window_log(settings.zstd_window_log)?;
-                Ok(Self::Zstd(encoder))
-            }
+            Compression::Zstd => Ok(Self::Zstd(Zstd::of(settings).encoder(inner)?)),
             Compression::Gzip => Ok(Self::Gzip(GzEncoder::new(
                 inner,
                 flate2::Compression::new(settings.gzip_level),
@@ -404,6 +400,7 @@ mod tests {
     const SETTINGS: Layers = Layers {
         zstd_level: 3,
         zstd_window_log: 20,
+        zstd_table_log: 16,
         gzip_level: 6,
     };
     const FILE: Meta = Meta {

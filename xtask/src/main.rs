@@ -51,6 +51,7 @@ mod warm;
 mod work;
 #[cfg(test)]
 mod workflows;
+mod zstd_settings;
 
 use std::process::ExitCode;
 

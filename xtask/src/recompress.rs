@@ -8,6 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::image::Layer;
 use crate::layer;
+use crate::zstd_settings::Zstd;
 
 /// The tar of a layer, unpacked in a file, and where its entries are.
 #[derive(Debug)]
@@ -25,17 +26,6 @@ pub struct Entry {
     pub size_bytes: u64,
     begin: u64,
     end: u64,
-}
-
-/// Settings of zstd.
-#[derive(Debug, Clone, Copy)]
-pub struct Zstd {
-    /// Compression level.
-    pub level: i32,
-    /// log2 of the window in bytes.
-    pub window_log: u32,
-    /// Whether repetitions are looked for in all of the window.
-    pub long: bool,
 }
 
 impl Tar {
@@ -76,9 +66,7 @@ impl Tar {
 
 /// Bytes that `files`, in their order, would take as one compressed archive.
 pub fn compressed(files: &[(&Tar, &Entry)], zstd: Zstd) -> Result<u64> {
-    let mut encoder = zstd::stream::write::Encoder::new(Count(0), zstd.level)?;
-    encoder.window_log(zstd.window_log)?;
-    encoder.long_distance_matching(zstd.long)?;
+    let mut encoder = zstd.encoder(Count(0))?;
     let mut open: Option<(&Utf8Path, fs_err::File)> = None;
     for (tar, entry) in files {
         if open.as_ref().is_none_or(|(path, _)| *path != tar.file) {
@@ -110,6 +98,7 @@ mod tests {
     use super::*;
     use crate::image_toml::Layers;
     use crate::layer::{Compression, LayerWriter, Meta};
+    use crate::zstd_settings::Far;
 
     const META: Meta = Meta {
         mode: 0o644,
@@ -120,7 +109,7 @@ mod tests {
     const ZSTD: Zstd = Zstd {
         level: 3,
         window_log: 20,
-        long: true,
+        far: Far::Samples,
     };
 
     #[test]
@@ -130,6 +119,7 @@ mod tests {
         let settings = Layers {
             zstd_level: 3,
             zstd_window_log: 20,
+            zstd_table_log: 16,
             gzip_level: 6,
         };
         let blob = folder.join("blob");

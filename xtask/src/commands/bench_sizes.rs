@@ -17,13 +17,14 @@ use crate::cli;
 use crate::given;
 use crate::image::layout::Layout;
 use crate::image::{Image, Layer};
-use crate::image_toml::{ImageToml, Platform};
+use crate::image_toml::{ImageToml, Layers, Platform};
 use crate::layer_names::{self, Holds};
 use crate::progress::{Kind, Progress, Step, human_bytes};
-use crate::recompress::{Entry, Tar, Zstd, compressed};
+use crate::recompress::{Entry, Tar, compressed};
 use crate::summary;
 use crate::warm::COMMON;
 use crate::work::Work;
+use crate::zstd_settings::Zstd;
 
 /// The whole image of a layout.
 const WHOLE: &str = "latest";
@@ -34,11 +35,7 @@ const TOOLS: &str = "tools";
 /// Counts and prints.
 pub fn run(flags: &cli::BenchSizes) -> Result<()> {
     let image_toml = ImageToml::read(&given::image_toml())?;
-    let shipped = Zstd {
-        level: image_toml.layers.zstd_level,
-        window_log: image_toml.layers.zstd_window_log,
-        long: true,
-    };
+    let shipped = image_toml.layers;
     wanted(changes(&[], shipped), &flags.changes)?;
     let (layout, platform) = (Layout::open(&flags.image)?, Platform::host());
     let image = Image::fetch(&layout, layout.find(Some(WHOLE), &platform)?, &platform)?;
@@ -49,7 +46,7 @@ pub fn run(flags: &cli::BenchSizes) -> Result<()> {
         Parts::unpack(&image, &image_toml, scratch.path())
     })?;
     let lines = progress.step("what it is made of", Kind::Local, |step| {
-        parts.lines(shipped, step)
+        parts.lines(Zstd::of(shipped), step)
     })?;
     let tried = progress.step("what was tried", Kind::Local, |step| {
         parts.tried(flags, shipped, step)
@@ -204,11 +201,11 @@ impl Parts {
         composed.collect()
     }
 
-    fn tried(&self, flags: &cli::BenchSizes, shipped: Zstd, step: &Step) -> Result<Vec<Tried>> {
+    fn tried(&self, flags: &cli::BenchSizes, shipped: Layers, step: &Step) -> Result<Vec<Tried>> {
         let all = self.composed(&flags.providers);
         let changes = wanted(changes(&all, shipped), &flags.changes)?;
         step.detail("as shipped");
-        let as_shipped = sizes(&all, shipped)?;
+        let as_shipped = sizes(&all, Zstd::of(shipped))?;
         let mut tried = Vec::new();
         for change in changes {
             step.detail(&change.name);

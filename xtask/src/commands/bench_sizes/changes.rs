@@ -5,8 +5,10 @@ use rayon::prelude::*;
 
 use super::{BASE, Files, TOOLS};
 use crate::failure::usage;
+use crate::image_toml::Layers;
 use crate::layer_names::Holds;
-use crate::recompress::{Entry, Zstd, compressed};
+use crate::recompress::{Entry, compressed};
+use crate::zstd_settings::{Far, Zstd};
 
 /// The changes that have one of `names` in theirs, or all.
 pub(super) fn wanted<'a>(
@@ -56,8 +58,9 @@ pub(super) struct Change<'a> {
     pub(super) zstd: Zstd,
 }
 
-/// All that can be tried with the layers `all` of an image whose layers have the settings `shipped`.
-pub(super) fn changes<'a>(all: &[Composed<'a>], shipped: Zstd) -> Vec<Change<'a>> {
+/// All that can be tried with the layers `all` of an image whose layers are compressed as `layers` says.
+pub(super) fn changes<'a>(all: &[Composed<'a>], layers: Layers) -> Vec<Change<'a>> {
+    let shipped = Zstd::of(layers);
     let everything = |name: String, zstd| Change {
         name,
         concerns: |_| true,
@@ -66,7 +69,10 @@ pub(super) fn changes<'a>(all: &[Composed<'a>], shipped: Zstd) -> Vec<Change<'a>
     };
     let levels = [1, 3, 9, 12, 15, 17, 19].into_iter();
     let levels = levels.filter(|level| *level != shipped.level).map(|level| {
-        let zstd = Zstd { level, ..shipped };
+        let zstd = Zstd::of(Layers {
+            zstd_level: level,
+            ..layers
+        });
         everything(format!("zstd level {level}"), zstd)
     });
     let windows = [23, 25, 30].into_iter().map(|window_log| {
@@ -77,12 +83,19 @@ pub(super) fn changes<'a>(all: &[Composed<'a>], shipped: Zstd) -> Vec<Change<'a>
         let name = format!("window of {} MiB", (1_u64 << window_log) >> 20);
         everything(name, zstd)
     });
-    let short = Zstd {
-        long: false,
-        ..shipped
-    };
-    let mut changes: Vec<_> = levels.chain(windows).collect();
-    changes.push(everything("no long-distance matching".to_owned(), short));
+    let tables = [22, 24, 27].map(|log| {
+        (
+            format!("tables of {} Mi", (1 << log) >> 20),
+            Far::Tables(log),
+        )
+    });
+    let ways = [
+        ("no repetitions far apart".to_owned(), Far::No),
+        ("long repetitions far apart".to_owned(), Far::Samples),
+    ];
+    let ways = tables.into_iter().chain(ways);
+    let ways = ways.map(|(name, far)| everything(name, Zstd { far, ..shipped }));
+    let mut changes: Vec<_> = levels.chain(windows).chain(ways).collect();
 
     let caches = |holds: &Holds| matches!(holds, Holds::Caches(_));
     let executables = |holds: &Holds| matches!(holds, Holds::Executables(_));
@@ -171,10 +184,11 @@ mod tests {
     use super::*;
     use crate::warm::COMMON;
 
-    const SHIPPED: Zstd = Zstd {
-        level: 9,
-        window_log: 27,
-        long: true,
+    const SHIPPED: Layers = Layers {
+        zstd_level: 9,
+        zstd_window_log: 27,
+        zstd_table_log: 26,
+        gzip_level: 6,
     };
 
     fn layer(holds: Holds) -> Composed<'static> {

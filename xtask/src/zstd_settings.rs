@@ -1,0 +1,128 @@
+//! How zstd compresses layers.
+//!
+//! The levels are made for small memories: level 9 remembers the last few megabytes. What fills an image, executables
+//! above all, has its repetitions tens of megabytes apart, short ones, for addresses differ. Larger tables find them for
+//! a fraction of the time that a higher level takes.
+
+use std::io::{self, Write};
+
+use zstd::stream::raw::CParameter;
+use zstd::stream::write::Encoder;
+
+use crate::image_toml::Layers;
+
+/// Settings of zstd.
+#[derive(Debug, Clone, Copy)]
+pub struct Zstd {
+    /// Compression level.
+    pub level: i32,
+    /// log2 of the window in bytes.
+    pub window_log: u32,
+    /// How repetitions are found that lie far apart.
+    pub far: Far,
+}
+
+/// How zstd finds repetitions that lie far apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Far {
+    /// Not beyond what the level's own tables remember.
+    No,
+    /// Long ones, by samples of them.
+    Samples,
+    /// All, by tables of 2^this entries.
+    Tables(u32),
+}
+
+/// From this level on the tables are worth their time.
+const WITH_TABLES: i32 = 5;
+
+impl Zstd {
+    /// Those of an image's layers.
+    pub fn of(layers: Layers) -> Self {
+        Self {
+            level: layers.zstd_level,
+            window_log: layers.zstd_window_log,
+            far: if layers.zstd_level < WITH_TABLES {
+                Far::Samples
+            } else {
+                Far::Tables(layers.zstd_table_log)
+            },
+        }
+    }
+
+    /// A compressor.
+    pub fn encoder<W: Write>(self, inner: W) -> io::Result<Encoder<'static, W>> {
+        let mut encoder = Encoder::new(inner, self.level)?;
+        encoder.window_log(self.window_log)?;
+        match self.far {
+            Far::No => {}
+            Far::Samples => encoder.long_distance_matching(true)?,
+            Far::Tables(log) => {
+                encoder.set_parameter(CParameter::HashLog(log))?;
+                encoder.set_parameter(CParameter::ChainLog(log))?;
+            }
+        }
+        Ok(encoder)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::rngs::StdRng;
+    use rand::seq::SliceRandom as _;
+    use rand::{Rng as _, SeedableRng as _};
+
+    const WINDOW_LOG: u32 = 24;
+
+    fn compress(data: &[u8], far: Far) -> Vec<u8> {
+        let settings = Zstd {
+            level: 9,
+            window_log: WINDOW_LOG,
+            far,
+        };
+        let mut encoder = settings.encoder(Vec::new()).unwrap();
+        encoder.write_all(data).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn tables_find_short_repetitions_that_lie_far_apart() {
+        let mut random = StdRng::seed_from_u64(1);
+        let mut bytes = |count: usize| {
+            let mut bytes = vec![0; count];
+            random.fill_bytes(&mut bytes);
+            // Of few values: where nothing repeats at all, zstd hurries on.
+            bytes.into_iter().map(|byte| byte & 31).collect::<Vec<u8>>()
+        };
+        let (mut pieces, between) = (bytes(1 << 20), bytes(4 << 20));
+        let mut data = [&pieces[..], &between].concat();
+        // The same pieces again, in another order: none is long enough for a sample.
+        let mut shuffled: Vec<&mut [u8]> = pieces.chunks_mut(48).collect();
+        shuffled.shuffle(&mut StdRng::seed_from_u64(2));
+        data.extend(shuffled.iter().flat_map(|piece| piece.iter().copied()));
+
+        let [none, samples, tables] =
+            [Far::No, Far::Samples, Far::Tables(23)].map(|far| compress(&data, far));
+        let [none, samples, tables_bytes] = [&none, &samples, &tables].map(Vec::len);
+        let saved = none.min(samples).saturating_sub(tables_bytes);
+        assert!(saved > 100_000, "{none} {samples} {tables_bytes}");
+        let mut decoder = zstd::stream::read::Decoder::new(&tables[..]).unwrap();
+        decoder.window_log_max(WINDOW_LOG).unwrap();
+        let mut read = Vec::new();
+        io::Read::read_to_end(&mut decoder, &mut read).unwrap();
+        assert!(read == data);
+    }
+
+    #[test]
+    fn low_levels_stay_fast() {
+        let layers = |zstd_level| Layers {
+            zstd_level,
+            zstd_window_log: 27,
+            zstd_table_log: 26,
+            gzip_level: 6,
+        };
+        assert_eq!(Zstd::of(layers(1)).far, Far::Samples);
+        assert_eq!(Zstd::of(layers(9)).far, Far::Tables(26));
+    }
+}
