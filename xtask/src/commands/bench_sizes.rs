@@ -48,15 +48,20 @@ pub fn run(flags: &cli::BenchSizes) -> Result<()> {
     let lines = progress.step("what it is made of", Kind::Local, |step| {
         parts.lines(Zstd::of(shipped), step)
     })?;
-    let tried = progress.step("what was tried", Kind::Local, |step| {
+    let (as_shipped, tried) = progress.step("what was tried", Kind::Local, |step| {
         parts.tried(flags, shipped, step)
     })?;
     if flags.json {
-        println!("{}", serde_json::to_string_pretty(&Sizes { lines, tried })?);
+        let sizes = Sizes {
+            lines,
+            parts: as_shipped,
+            tried,
+        };
+        println!("{}", serde_json::to_string_pretty(&sizes)?);
         return Ok(());
     }
     println!("{}\n\n{}", table_of_lines(&lines), table_of_tried(&tried));
-    println!("\n{}", table_of_variants(&tried));
+    println!("\n{}", table_of_variants(&as_shipped, &tried));
     Ok(())
 }
 
@@ -64,6 +69,8 @@ pub fn run(flags: &cli::BenchSizes) -> Result<()> {
 #[derive(Debug, Serialize)]
 struct Sizes {
     lines: Vec<Line>,
+    /// Compressed bytes of the base system, the tools and each pack, as they are.
+    parts: ByPart,
     tried: Vec<Tried>,
 }
 
@@ -89,8 +96,11 @@ struct Tried {
     /// With the change.
     compressed_bytes: u64,
     /// The same by the base system, the tools and each pack.
-    parts: BTreeMap<String, u64>,
+    parts: ByPart,
 }
+
+/// Compressed bytes of the base system, the tools and each pack.
+type ByPart = BTreeMap<String, u64>;
 
 /// The layers of an image.
 struct Parts {
@@ -201,7 +211,12 @@ impl Parts {
         composed.collect()
     }
 
-    fn tried(&self, flags: &cli::BenchSizes, shipped: Layers, step: &Step) -> Result<Vec<Tried>> {
+    fn tried(
+        &self,
+        flags: &cli::BenchSizes,
+        shipped: Layers,
+        step: &Step,
+    ) -> Result<(ByPart, Vec<Tried>)> {
         let all = self.composed(&flags.providers);
         let changes = wanted(changes(&all, shipped), &flags.changes)?;
         step.detail("as shipped");
@@ -211,14 +226,7 @@ impl Parts {
             step.detail(&change.name);
             let concerned = all.iter().zip(&as_shipped);
             let concerned = concerned.filter(|(layer, _)| (change.concerns)(&layer.holds));
-            let mut parts: BTreeMap<String, u64> = BTreeMap::new();
-            for (layer, bytes) in change
-                .layers
-                .iter()
-                .zip(sizes(&change.layers, change.zstd)?)
-            {
-                *parts.entry(layer.part.clone()).or_default() += bytes;
-            }
+            let parts = by_part(&change.layers, &sizes(&change.layers, change.zstd)?);
             tried.push(Tried {
                 shipped_bytes: concerned.map(|(_, bytes)| bytes).sum(),
                 compressed_bytes: parts.values().sum(),
@@ -226,8 +234,17 @@ impl Parts {
                 parts,
             });
         }
-        Ok(tried)
+        Ok((by_part(&all, &as_shipped), tried))
     }
+}
+
+/// The sum of the `bytes` of all layers of each part.
+fn by_part(layers: &[Composed<'_>], bytes: &[u64]) -> ByPart {
+    let mut parts = ByPart::new();
+    for (layer, bytes) in layers.iter().zip(bytes) {
+        *parts.entry(layer.part.clone()).or_default() += bytes;
+    }
+    parts
 }
 
 fn table_of_lines(lines: &[Line]) -> comfy_table::Table {
@@ -265,32 +282,29 @@ fn table_of_tried(tried: &[Tried]) -> comfy_table::Table {
     table
 }
 
-/// What the variants would take with the changes that concern all of their layers.
-fn table_of_variants(tried: &[Tried]) -> comfy_table::Table {
-    let whole: Vec<&Tried> = tried
-        .iter()
-        .filter(|it| it.parts.contains_key(BASE))
+/// What the variants take, and would take with the changes that concern all of their layers.
+fn table_of_variants(as_shipped: &ByPart, tried: &[Tried]) -> comfy_table::Table {
+    let whole = tried.iter().filter(|it| it.parts.contains_key(BASE));
+    let whole = whole.map(|it| (it.change.as_str(), &it.parts));
+    let columns: Vec<_> = std::iter::once(("as shipped", as_shipped))
+        .chain(whole)
         .collect();
-    let mut columns = vec!["variant"];
-    columns.extend(whole.iter().map(|it| it.change.as_str()));
-    let mut table = summary::table(&columns);
-    let packs = whole.first().into_iter().flat_map(|it| it.parts.keys());
-    let providers = packs.filter(|part| ![BASE, TOOLS, COMMON].contains(&part.as_str()));
-    let providers: Vec<&str> = providers.map(String::as_str).collect();
-    let of = |part: &str, it: &Tried| it.parts.get(part).copied().unwrap_or_default();
-    let shared = |it: &Tried| of(BASE, it) + of(TOOLS, it);
-    let mut row = |name: String, bytes: &dyn Fn(&Tried) -> u64| {
-        let sizes = whole.iter().map(|it| human_bytes(bytes(it)));
-        table.add_row(std::iter::once(name).chain(sizes));
+    let mut names = vec!["variant"];
+    names.extend(columns.iter().map(|(name, _)| name));
+    let mut table = summary::table(&names);
+    let mut row = |name: &str, parts: &[&str]| {
+        let sum = |bytes: &ByPart| parts.iter().filter_map(|part| bytes.get(*part)).sum();
+        let sizes = columns.iter().map(|(_, bytes)| human_bytes(sum(bytes)));
+        table.add_row(std::iter::once(name.to_owned()).chain(sizes));
     };
-    row(format!("all of {}", providers.join(", ")), &|it| {
-        it.parts.values().sum()
-    });
-    row(TOOLS.to_owned(), &shared);
-    for provider in providers {
-        row(provider.to_owned(), &|it| {
-            shared(it) + of(COMMON, it) + of(provider, it)
-        });
+    let all: Vec<&str> = as_shipped.keys().map(String::as_str).collect();
+    row("all of these", &all);
+    row(TOOLS, &[BASE, TOOLS]);
+    for provider in all
+        .iter()
+        .filter(|part| ![BASE, TOOLS, COMMON].contains(part))
+    {
+        row(provider, &[BASE, TOOLS, COMMON, provider]);
     }
     table
 }
@@ -308,14 +322,21 @@ mod tests {
             ("aws", 2_000),
             ("civo", 5_000),
         ];
-        let tried = Tried {
-            change: "zstd level 17".into(),
+        let shipped: ByPart = bytes.map(|(part, mb)| (part.into(), mb * 1_000_000)).into();
+        let tried = |change: &str, parts: ByPart| Tried {
+            change: change.into(),
             shipped_bytes: 0,
             compressed_bytes: 0,
-            parts: bytes.map(|(part, mb)| (part.into(), mb * 1_000_000)).into(),
+            parts,
         };
-        let table = table_of_variants(&[tried]).to_string();
-        for size in ["7.11 GB", "11 MB", "2.11 GB", "5.11 GB"] {
+        let half = shipped
+            .iter()
+            .map(|(part, bytes)| (part.clone(), bytes / 2));
+        let of_some = ByPart::from([("aws".into(), 1)]);
+        let tried = [tried("half", half.collect()), tried("some", of_some)];
+        let table = table_of_variants(&shipped, &tried).to_string();
+        assert!(table.contains("half") && !table.contains("some"), "{table}");
+        for size in ["7.11 GB", "11 MB", "2.11 GB", "5.11 GB", "3.56 GB"] {
             assert!(table.contains(size), "{size} is not in\n{table}");
         }
     }
