@@ -147,8 +147,9 @@ impl Maker<'_> {
             .iter()
             .map(|file| Ok(gocache::hash_file(file)?.0))
             .collect::<Result<Vec<_>>>()?;
-        let identity = self.tree.image.identity(&self.tree.platform);
-        let key = Key::of(&(identity, build, version, digests))?;
+        let environment = self.tree.image.go_env(&self.tree.platform);
+        let go = &self.tree.image.go.version;
+        let key = Key::of(&(go, environment, build, version, digests))?;
         Ok(Origin::Compiled {
             build,
             version,
