@@ -13,6 +13,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use self::changes::{Composed, changes, part_of, sizes, wanted};
+use crate::artifact::{BASE, TOOLS};
 use crate::cli;
 use crate::given;
 use crate::image::layout::Layout;
@@ -28,9 +29,6 @@ use crate::zstd_settings::Zstd;
 
 /// The whole image of a layout.
 const WHOLE: &str = "latest";
-/// The two parts that every variant has.
-const BASE: &str = "base";
-const TOOLS: &str = "tools";
 
 /// Counts and prints.
 pub fn run(flags: &cli::BenchSizes) -> Result<()> {

@@ -3,7 +3,8 @@
 use anyhow::Result;
 use rayon::prelude::*;
 
-use super::{BASE, Files, TOOLS};
+use super::Files;
+use crate::artifact::{BASE, TOOLS};
 use crate::failure::usage;
 use crate::image_toml::Layers;
 use crate::layer_names::Holds;
