@@ -179,7 +179,9 @@ fn lists_in(folder: &Utf8Path) -> anyhow::Result<Vec<Utf8PathBuf>> {
     let mut lists = Vec::new();
     for entry in fs_err::read_dir(folder)? {
         if let Ok(path) = Utf8PathBuf::from_path_buf(entry?.path())
-            && path.extension() == Some("sha256")
+            && [FILES_SUFFIX, LEFT_OUT_SUFFIX]
+                .iter()
+                .any(|suffix| path.as_str().ends_with(suffix))
         {
             lists.push(path);
         }
