@@ -1,5 +1,9 @@
 //! `cargo xtask test`: every test of the project, with what the tests need.
 
+use std::io::{self, Seek as _};
+use std::num::NonZero;
+use std::process::{Command, ExitStatus};
+
 use anyhow::{Context as _, Result, bail};
 
 use crate::cli;
@@ -16,26 +20,54 @@ const PROGRAMS: [(&str, &str); 3] = [
 /// How many tests run at the same time.
 const THREADS: &str = "RUST_TEST_THREADS";
 
-/// Runs the tests; the first part that fails ends the run.
+/// The tests that build images, and all others. Both are chosen by their targets, among all packages: chosen by packages,
+/// they would be compiled anew for either, with other features of what they depend on.
+const IMAGES: [&str; 2] = ["--test", "images"];
+const OTHERS: [&str; 4] = ["--lib", "--bins", "--test", "end_to_end"];
+
+/// Runs the tests. Those of images wait for the network and for each other's kept work; the others run meanwhile, and are
+/// shown afterwards.
 pub fn run(flags: &cli::Test) -> Result<()> {
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let mut arguments = vec!["test", "--workspace", "--locked"];
     if flags.quick {
-        arguments.extend(["--exclude", "end-to-end"]);
-    } else {
-        host::require_programs(&PROGRAMS)?;
-        host::require_programs(&host::PROGRAMS)?;
+        return finish([test(&OTHERS).status()]);
     }
+    host::require_programs(&PROGRAMS)?;
+    host::require_programs(&host::PROGRAMS)?;
+    finish([test(&[]).arg("--no-run").status()])?;
+    let mut shown = tempfile::tempfile().context("failed to make a temporary file")?;
+    let mut others = test(&OTHERS)
+        .stdout(shown.try_clone()?)
+        .stderr(shown.try_clone()?)
+        .spawn()
+        .context("failed to execute cargo test")?;
+    let images = test(&IMAGES).status();
+    let others = others.wait();
+    shown.rewind()?;
+    io::copy(&mut shown, &mut io::stdout())?;
+    finish([images, others])
+}
+
+/// `cargo test` of the targets that `arguments` choose.
+fn test(arguments: &[&str]) -> Command {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let mut test = host::command(&cargo);
-    test.args(&arguments).current_dir(workspace());
+    test.args(["test", "--workspace", "--locked"])
+        .args(arguments)
+        .current_dir(workspace());
     if std::env::var_os(THREADS).is_none() {
         // Many tests wait for another one's network or kept work.
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         test.env(THREADS, (2 * cores).to_string());
     }
-    let status = test.status();
-    if !status.context("failed to execute cargo test")?.success() {
-        bail!("tests failed");
+    test
+}
+
+/// An error where one of the parts did not end well.
+fn finish(parts: impl IntoIterator<Item = io::Result<ExitStatus>>) -> Result<()> {
+    for part in parts {
+        if !part.context("failed to execute cargo test")?.success() {
+            bail!("tests failed");
+        }
     }
     Ok(())
 }
