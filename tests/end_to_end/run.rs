@@ -28,6 +28,12 @@ pub const FAST: (&str, &str) = ("IAC_RUNNER_ZSTD_LEVEL", "1");
 /// `cargo xtask` with these arguments, as a user types it.
 pub fn xtask(arguments: &[&str]) -> Command {
     let mut command = command("cargo");
+    // A user's shell knows nothing of what cargo says to a test; some crates would be compiled anew for it.
+    for (name, _) in std::env::vars() {
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(name);
+        }
+    }
     command
         .current_dir(workspace())
         .env(FAST.0, FAST.1)
