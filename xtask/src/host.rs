@@ -31,6 +31,20 @@ pub fn command(program: &str) -> Command {
     command
 }
 
+/// The cargo that runs this program, without what it says to this program alone: crates whose build scripts look at that
+/// would be compiled anew, and again by the next `cargo xtask`.
+pub fn cargo() -> Command {
+    let program = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let mut cargo = command(&program);
+    let said = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for name in
+        said.filter(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
+    {
+        cargo.env_remove(name);
+    }
+    cargo
+}
+
 /// Runs `command` and returns its standard output; a failure holds the command and the end of what it said.
 pub fn output(command: &mut Command) -> Result<String> {
     let done = run(command)?;

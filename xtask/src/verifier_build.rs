@@ -8,7 +8,6 @@ use crate::host;
 
 /// Builds the verifier and returns the executable.
 pub fn make(workspace: &Utf8Path, offline: bool) -> Result<Utf8PathBuf> {
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let version = host::output(host::command("rustc").arg("-vV"))?;
     let target = version
         .lines()
@@ -23,7 +22,7 @@ pub fn make(workspace: &Utf8Path, offline: bool) -> Result<Utf8PathBuf> {
     flags.extend(home.map(|home| format!("--remap-path-prefix={home}=/cargo")));
     let folder = workspace.join("target/image");
     host::run(
-        host::command(&cargo)
+        host::cargo()
             .args([
                 "build",
                 "--quiet",

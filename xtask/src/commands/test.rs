@@ -49,19 +49,10 @@ pub fn run(flags: &cli::Test) -> Result<()> {
 
 /// `cargo test` of the targets that `arguments` choose.
 fn test(arguments: &[&str]) -> Command {
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let mut test = host::command(&cargo);
+    let mut test = host::cargo();
     test.args(["test", "--workspace", "--locked"])
         .args(arguments)
         .current_dir(workspace());
-    // What cargo says to this program is not for another cargo: crates whose build scripts look at it would be compiled
-    // anew, and again by the next `cargo xtask`.
-    let said = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    for name in
-        said.filter(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
-    {
-        test.env_remove(name);
-    }
     if std::env::var_os(THREADS).is_none() {
         // Many tests wait for another one's network or kept work.
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
