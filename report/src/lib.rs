@@ -10,7 +10,6 @@ mod formats;
 pub mod gate;
 pub mod history;
 mod model;
-#[cfg(any(test, feature = "sample"))]
 pub mod sample;
 mod schema;
 pub mod stats;
