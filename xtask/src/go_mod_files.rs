@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::GoModule;
 
+use crate::embedding::Embedding;
 use crate::resolve::Requirements;
 
 /// Files below the module cache, relative to it, sorted.
@@ -63,31 +64,6 @@ fn files_of(cache: &Utf8Path, module: &GoModule) -> Result<Vec<Utf8PathBuf>> {
         }
     }
     Ok(files)
-}
-
-/// Folders with a package that embeds files, whatever they are: `//go:embed` reaches everything below such a folder.
-struct Embedding(BTreeSet<Utf8PathBuf>);
-
-impl Embedding {
-    fn folders(cache: &Utf8Path, files: &[Utf8PathBuf]) -> Result<Self> {
-        let mut folders = BTreeSet::new();
-        for file in files.iter().filter(|file| file.extension() == Some("go")) {
-            let folder = file.parent().unwrap_or(Utf8Path::new(""));
-            if !folders.contains(folder) {
-                let text = fs_err::read(cache.join(file))?;
-                if memchr::memmem::find(&text, b"//go:embed").is_some() {
-                    folders.insert(folder.to_owned());
-                }
-            }
-        }
-        Ok(Self(folders))
-    }
-
-    fn may_take(&self, file: &Utf8Path) -> bool {
-        file.ancestors()
-            .skip(1)
-            .any(|folder| self.0.contains(folder))
-    }
 }
 
 #[cfg(test)]

@@ -103,7 +103,7 @@ pub struct Go {
     pub dwarf: bool,
     /// Whether executables keep their symbol tables.
     pub symbols: bool,
-    /// Whether Go modules keep data for their tests.
+    /// Whether Go modules keep data for their tests, and Go its own tests.
     pub test_data: bool,
 }
 

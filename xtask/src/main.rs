@@ -7,6 +7,7 @@ mod commands;
 mod common;
 mod docker;
 mod dockerfile;
+mod embedding;
 mod engine;
 mod failure;
 mod given;

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::embedding::Embedding;
 use crate::failure::usage;
 use crate::host;
 use crate::image_toml::{ImageToml, Platform};
@@ -23,7 +24,13 @@ pub fn make(
     platform: &Platform,
     offline: bool,
 ) -> Result<Utf8PathBuf> {
-    let key = Key::of(&(&image.go.version, image.image.epoch, platform.to_string()))?;
+    let tests = image.go.test_data;
+    let key = Key::of(&(
+        &image.go.version,
+        image.image.epoch,
+        platform.to_string(),
+        tests,
+    ))?;
     let folder = work.keep("go", &key, |folder| {
         if offline {
             bail!(
@@ -36,6 +43,7 @@ pub fn make(
         copy(
             &fetched,
             &folder.join("go"),
+            tests,
             UNIX_EPOCH + Duration::from_secs(image.image.epoch),
         )
     })?;
@@ -136,26 +144,73 @@ fn fetch_own_version(version: &str, cache: &Utf8Path) -> Result<Utf8PathBuf> {
     Ok(dir)
 }
 
-fn copy(from: &Utf8Path, to: &Utf8Path, time: SystemTime) -> Result<()> {
-    for entry in walkdir::WalkDir::new(from).sort_by_file_name() {
-        let entry = entry.with_context(|| format!("failed to list {from}"))?;
-        let source = Utf8Path::from_path(entry.path())
-            .with_context(|| format!("{} is not UTF-8", entry.path().display()))?;
-        let target = to.join(
-            source
-                .strip_prefix(from)
-                .expect("walkdir yields what is below its root"),
-        );
-        if entry.file_type().is_dir() {
-            fs_err::create_dir_all(&target)?;
-        } else {
-            fs_err::copy(source, &target)?;
-            fs_err::File::open(&target)?
-                .into_parts()
-                .0
-                .set_modified(time)
-                .with_context(|| format!("failed to set the time of {target}"))?;
-        }
+/// Copies the distribution, with or without its own tests and the data for them.
+fn copy(from: &Utf8Path, to: &Utf8Path, tests: bool, time: SystemTime) -> Result<()> {
+    for below in wanted(from, tests)? {
+        let target = to.join(&below);
+        fs_err::create_dir_all(target.parent().expect("it is below `to`"))?;
+        fs_err::copy(from.join(below), &target)?;
+        fs_err::File::open(&target)?
+            .into_parts()
+            .0
+            .set_modified(time)
+            .with_context(|| format!("failed to set the time of {target}"))?;
     }
     Ok(())
+}
+
+/// The files of the distribution `goroot` that the image has, relative to it, sorted.
+fn wanted(goroot: &Utf8Path, tests: bool) -> Result<Vec<Utf8PathBuf>> {
+    let mut files = Vec::new();
+    for entry in walkdir::WalkDir::new(goroot).sort_by_file_name() {
+        let entry = entry.with_context(|| format!("failed to list {goroot}"))?;
+        let path = Utf8Path::from_path(entry.path())
+            .with_context(|| format!("{} is not UTF-8", entry.path().display()))?;
+        if !entry.file_type().is_dir() {
+            let below = path.strip_prefix(goroot);
+            files.push(
+                below
+                    .expect("walkdir yields what is below its root")
+                    .to_owned(),
+            );
+        }
+    }
+    if tests {
+        return Ok(files);
+    }
+    let is_data = |path: &Utf8Path| path.iter().any(|part| part == "testdata");
+    files.retain(|path| !path.as_str().ends_with("_test.go"));
+    let (data, mut rest): (Vec<_>, Vec<_>) = files.into_iter().partition(|path| is_data(path));
+    let embedding = Embedding::folders(goroot, &rest)?;
+    rest.extend(data.into_iter().filter(|path| embedding.may_take(path)));
+    rest.sort();
+    Ok(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tests_and_their_data_are_left_out_unless_a_package_embeds_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let goroot = Utf8Path::from_path(folder.path()).unwrap();
+        for (path, content) in [
+            ("VERSION", "go1.0"),
+            ("src/a/a.go", "package a\n"),
+            ("src/a/a_test.go", "package a\n\n//go:embed testdata\n"),
+            ("src/a/testdata/data", ""),
+            ("src/a/testdata/b/b.go", "package b\n\n//go:embed *\n"),
+            ("src/c/c.go", "package c\n\n//go:embed testdata/*\n"),
+            ("src/c/testdata/data", ""),
+        ] {
+            let file = goroot.join(path);
+            fs_err::create_dir_all(file.parent().unwrap()).unwrap();
+            fs_err::write(file, content).unwrap();
+        }
+        let files = wanted(goroot, false).unwrap();
+        let expected = ["VERSION", "src/a/a.go", "src/c/c.go", "src/c/testdata/data"];
+        assert_eq!(files, expected.map(Utf8Path::new));
+        assert_eq!(wanted(goroot, true).unwrap().len(), 7);
+    }
 }
