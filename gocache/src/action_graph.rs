@@ -24,6 +24,8 @@ pub struct ActionGraph {
 struct Action {
     mode: String,
     package: String,
+    /// Named as in build IDs; empty where the go command did not work it out.
+    id: String,
     ran: bool,
 }
 
@@ -34,6 +36,8 @@ struct JsonAction {
     mode: String,
     #[serde(default)]
     package: String,
+    #[serde(default, rename = "ActionID")]
+    action_id: String,
     #[serde(default)]
     cmd: Option<Vec<IgnoredAny>>,
 }
@@ -43,22 +47,27 @@ impl ActionGraph {
     pub fn parse(reader: impl Read) -> Result<Self, Error> {
         let actions: Vec<JsonAction> = serde_json::from_reader(BufReader::new(reader))
             .map_err(|error| Error::malformed("action graph", error.to_string()))?;
-        let actions = actions
-            .into_iter()
-            .map(|JsonAction { mode, package, cmd }| Action {
-                mode,
-                package,
-                ran: cmd.is_some_and(|commands| !commands.is_empty()),
-            });
+        let actions = actions.into_iter().map(|action| Action {
+            mode: action.mode,
+            package: action.package,
+            id: action.action_id,
+            ran: action.cmd.is_some_and(|commands| !commands.is_empty()),
+        });
         Ok(Self {
             actions: actions.collect(),
         })
     }
 
+    /// Import paths of the packages that were compiled or taken from the cache, each after the name that build IDs give
+    /// to its action ([`Sha256Hash::in_build_id`](crate::Sha256Hash::in_build_id)).
+    pub fn packages(&self) -> impl Iterator<Item = (&str, &str)> {
+        let packages = self.actions.iter().filter(|action| action.is_package());
+        packages.map(|action| (action.id.as_str(), action.package.as_str()))
+    }
+
     /// How many packages and links came from the cache, and the names of those that did not.
     pub fn hits(&self) -> Hits {
-        let (packages, compiled) =
-            self.count(|action| action.mode == "build" && action.package != "unsafe");
+        let (packages, compiled) = self.count(Action::is_package);
         let (links, linked) = self.count(|action| action.mode == "link");
         Hits {
             packages,
@@ -81,6 +90,12 @@ impl ActionGraph {
         }
         ran.sort();
         (ratio, ran)
+    }
+}
+
+impl Action {
+    fn is_package(&self) -> bool {
+        self.mode == "build" && self.package != "unsafe"
     }
 }
 
@@ -183,6 +198,15 @@ mod tests {
             assert_eq!((hits.packages.total, hits.links.total), (5, 1));
             assert!(hits.compiled.is_empty() && hits.linked.is_empty());
         }
+    }
+
+    #[test]
+    fn packages_are_named_with_their_actions() {
+        let json = include_str!("../tests/fixtures/action-graph-link-from-cache.json");
+        let graph = ActionGraph::parse(json.as_bytes()).unwrap();
+        let packages: Vec<_> = graph.packages().collect();
+        assert_eq!(packages.len(), 5);
+        assert_eq!(packages[0], ("AEyKdusynZvMpoinzJyh", "example.com/tiny"));
     }
 
     #[test]

@@ -7,6 +7,8 @@ use std::fmt;
 use std::io::{self, BufReader, Read};
 use std::str::FromStr;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use camino::Utf8Path;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest as _, Sha256};
@@ -32,6 +34,12 @@ impl Sha256Hash {
     /// The hash of bytes at hand.
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
+    }
+
+    /// The name that build IDs and `go build -debug-actiongraph` give to the action of this ID: its first 15 bytes in
+    /// base64 (source: `cmd/internal/buildid`, `HashToString`).
+    pub fn in_build_id(&self) -> String {
+        URL_SAFE_NO_PAD.encode(&self.0[..15])
     }
 }
 

@@ -22,7 +22,7 @@ use crate::resolve::Required;
 use crate::work;
 
 /// Raised when what is in a pack changes although its inputs do not, so that packs kept from before are not used again.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 const MANIFEST: &str = "pack.json";
 const CACHES: &str = "caches.tar.zst";
@@ -179,7 +179,7 @@ pub struct Content {
     pub go_mod_files: Vec<Utf8PathBuf>,
     /// What the Go modules have beside those files, with the paths that it would have in the image.
     pub left_out: Checksums,
-    /// Entries of the build cache without executables, relative to it, sorted.
+    /// Entries of the build cache without executables, relative to it, in the order of the layer.
     pub go_build_files: Vec<PackedFile>,
     /// Entries of executables, relative to the build cache, sorted.
     pub executable_files: Vec<PackedFile>,

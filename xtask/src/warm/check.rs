@@ -1,6 +1,6 @@
 //! The check of what will be packed: everything is built again, elsewhere, from read-only caches and without network.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Result, bail};
@@ -17,6 +17,8 @@ use crate::work::Scratch;
 pub(super) struct Check {
     /// Actions that the builds asked the cache for and got.
     pub(super) asked: BTreeSet<Sha256Hash>,
+    /// Import paths of the packages, by the names that build IDs give to their actions.
+    pub(super) packages: BTreeMap<String, String>,
     /// Modules whose link was not taken from the cache.
     pub(super) links_that_ran: Vec<Utf8PathBuf>,
 }
@@ -69,7 +71,7 @@ impl Warmer<'_> {
             );
         }
         let finished = AtomicUsize::new(0);
-        let check = |build: &Build| -> Result<(gocache::Hits, BTreeSet<Sha256Hash>)> {
+        let check = |build: &Build| -> Result<(ActionGraph, BTreeSet<Sha256Hash>)> {
             let result = build.run(&sandbox, scratch.path(), &self.tree.image.go.gocache)?;
             step.detail(format!(
                 "checked {} of {}",
@@ -81,9 +83,11 @@ impl Warmer<'_> {
         let checked = self.in_parallel(&builds.iter().collect::<Vec<_>>(), check)?;
         let mut result = Check {
             asked: BTreeSet::new(),
+            packages: BTreeMap::new(),
             links_that_ran: Vec::new(),
         };
-        for (build, (hits, asked)) in builds.iter().zip(checked) {
+        for (build, (graph, asked)) in builds.iter().zip(checked) {
+            let hits = graph.hits();
             if let Some(package) = hits.compiled.first() {
                 bail!(
                     "{}: {} of {} packages were compiled again from the sealed caches, {package} first",
@@ -100,6 +104,9 @@ impl Warmer<'_> {
                 result.links_that_ran.push(build.folder.clone());
             }
             result.asked.extend(asked);
+            let packages = graph.packages();
+            let owned = packages.map(|(action, path)| (action.to_owned(), path.to_owned()));
+            result.packages.extend(owned);
         }
         Ok(result)
     }
@@ -121,7 +128,7 @@ impl Build {
         sandbox: &Sandbox,
         scratch: &Utf8Path,
         gocache: &Utf8Path,
-    ) -> Result<(gocache::Hits, BTreeSet<Sha256Hash>)> {
+    ) -> Result<(ActionGraph, BTreeSet<Sha256Hash>)> {
         let name = &self.file;
         let (graph, log) = (format!("{name}.graph"), format!("{name}.log"));
         let mut arguments = vec![
@@ -146,12 +153,12 @@ impl Build {
                 first_lines(&done.stderr)
             );
         }
-        let hits = ActionGraph::parse(fs_err::File::open(scratch.join(&graph))?)?.hits();
+        let graph = ActionGraph::parse(fs_err::File::open(scratch.join(&graph))?)?;
         let log = fs_err::read_to_string(scratch.join(&log))?;
         let asked = log
             .lines()
             .filter_map(|line| line.strip_prefix("hit ")?.split(' ').next()?.parse().ok())
             .collect();
-        Ok((hits, asked))
+        Ok((graph, asked))
     }
 }

@@ -1,12 +1,16 @@
-//! Which layer an entry of the build cache goes into, if any.
+//! Which layer an entry of the build cache goes into, if any, and in what order.
+//!
+//! Archives of packages come last, by import path: those of one SDK are much alike, most of all the versions of one API,
+//! and what is near is what compresses. It also leaves what a first build reads, all else, in one place.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result};
 use camino::Utf8Path;
 use gocache::{FileKind, SealedFile, Sha256Hash, Store};
 
 use super::Built;
+use super::check::Check;
 use crate::pack::PackedFile;
 
 /// New entries of a build cache.
@@ -23,7 +27,7 @@ impl SortedEntries {
     pub(super) fn of(
         delta: impl Iterator<Item = SealedFile>,
         modules: &[Built<'_>],
-        asked: &BTreeSet<Sha256Hash>,
+        check: &Check,
         go_build: &Utf8Path,
     ) -> Result<Self> {
         let store = Store::at(go_build);
@@ -33,6 +37,7 @@ impl SortedEntries {
             .collect();
         let (mut executables, mut dropped) = (BTreeSet::new(), BTreeSet::new());
         let (mut dropped_actions, mut wanted) = (BTreeSet::new(), BTreeSet::new());
+        let mut archives: BTreeMap<Sha256Hash, &str> = BTreeMap::new();
         let delta: Vec<SealedFile> = delta.collect();
         for file in &delta {
             let FileKind::Action(action) = FileKind::of(&file.path) else {
@@ -43,11 +48,15 @@ impl SortedEntries {
                 .with_context(|| format!("{} was removed while it was packed", file.path))?;
             if links.contains(&action) {
                 executables.insert(entry.output);
-            } else if !asked.contains(&action) && is_index(&store.output_path(&entry.output))? {
+            } else if !check.asked.contains(&action) && is_index(&store.output_path(&entry.output))?
+            {
                 dropped.insert(entry.output);
                 dropped_actions.insert(action);
             } else {
                 wanted.insert(entry.output);
+            }
+            if let Some(import_path) = check.packages.get(&action.in_build_id()) {
+                archives.insert(entry.output, import_path);
             }
         }
         let mut sorted = Self::default();
@@ -70,6 +79,12 @@ impl SortedEntries {
                 _ => sorted.entries.push(packed),
             }
         }
+        sorted
+            .entries
+            .sort_by_key(|file| match FileKind::of(&file.path) {
+                FileKind::Output(output) => archives.get(&output).copied(),
+                _ => None,
+            });
         Ok(sorted)
     }
 }
@@ -82,4 +97,52 @@ fn is_index(output: &Utf8Path) -> Result<bool> {
         &mut start,
     )?;
     Ok(start == b"go index")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::SystemTime;
+
+    #[test]
+    fn archives_come_last_by_import_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let go_build = Utf8Path::from_path(folder.path()).unwrap();
+        let store = Store::create(go_build).unwrap();
+        let put = |name: &str| {
+            let action = Sha256Hash::of(name.as_bytes());
+            let bytes = name.as_bytes();
+            let size = bytes.len() as u64;
+            let entry = store.put_reader(&action, None, size, bytes, 1).unwrap();
+            (action, entry.output)
+        };
+        let import_paths = ["api/v2", "std", "api/v1"];
+        let archives = import_paths.map(put);
+        let other = put("something else");
+        let check = Check {
+            asked: BTreeSet::new(),
+            packages: std::iter::zip(archives, import_paths)
+                .map(|((action, _), path)| (action.in_build_id(), path.to_owned()))
+                .collect(),
+            links_that_ran: Vec::new(),
+        };
+        let sealed = store.seal(SystemTime::UNIX_EPOCH).unwrap();
+        let sorted = SortedEntries::of(sealed.files.into_iter(), &[], &check, go_build).unwrap();
+        let outputs: Vec<_> = sorted
+            .entries
+            .iter()
+            .filter_map(|file| match FileKind::of(&file.path) {
+                FileKind::Output(output) => Some(output),
+                _ => None,
+            })
+            .collect();
+        let [v2, std, v1] = archives.map(|(_, output)| output);
+        assert_eq!(outputs, [other.1, v1, v2, std]);
+        assert_eq!(sorted.entries.len(), 8);
+        assert!(
+            sorted.entries[..4]
+                .iter()
+                .any(|file| file.path.as_str().ends_with("-a"))
+        );
+    }
 }

@@ -243,7 +243,7 @@ impl Warmer<'_> {
             .files
             .into_iter()
             .filter(|file| is_new(&go.gocache, &file.path));
-        let sorted = SortedEntries::of(delta, &modules, &check.asked, &caches.go_build)?;
+        let sorted = SortedEntries::of(delta, &modules, &check, &caches.go_build)?;
         let go_mod_files = job.go_mod_files.kept.iter();
         let is_new_module =
             |module: &GoModule| is_new(&go.gomodcache, &module.download_file("ziphash"));
