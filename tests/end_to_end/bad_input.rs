@@ -3,7 +3,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
-use crate::run::{FAST, base_image, command, fail, folder, succeed, workspace, write};
+use crate::run::{base_image, command, fail, folder, succeed, workspace, write};
 use crate::sources::{place, program, small};
 
 /// `base-image` of `source` fails with `code`, leaves no output behind, and says `signs`.
@@ -170,12 +170,9 @@ fn no_network() {
     let (_folder, out) = folder();
     let place = out.join("out");
     let mut cut_off = command("unshare");
-    cut_off.current_dir(workspace()).env(FAST.0, FAST.1).args([
-        "--net",
-        "cargo",
-        "xtask",
-        "base-image",
-    ]);
+    cut_off
+        .current_dir(workspace())
+        .args(["--net", "cargo", "xtask", "base-image"]);
     let said = fail(
         cut_off.args(["--source", source.as_str(), "--out", place.as_str()]),
         1,

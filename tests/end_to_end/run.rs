@@ -21,10 +21,6 @@ pub fn command(program: &str) -> Command {
     Command::new(program)
 }
 
-/// Makes `cargo xtask` compress fast, for the tests make many images. What one command is to find kept, another one must
-/// have made with the same setting.
-pub const FAST: (&str, &str) = ("IAC_RUNNER_ZSTD_LEVEL", "1");
-
 /// `cargo xtask` with these arguments, as a user types it.
 pub fn xtask(arguments: &[&str]) -> Command {
     let mut command = command("cargo");
@@ -36,7 +32,6 @@ pub fn xtask(arguments: &[&str]) -> Command {
     }
     command
         .current_dir(workspace())
-        .env(FAST.0, FAST.1)
         .args(["xtask"])
         .args(arguments);
     command

@@ -2,9 +2,10 @@
 
 use std::io::{self, Seek as _};
 use std::num::NonZero;
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context as _, Result, bail};
+use camino::Utf8PathBuf;
 
 use crate::cli;
 use crate::given::workspace;
@@ -20,21 +21,39 @@ const PROGRAMS: [(&str, &str); 3] = [
 /// How many tests run at the same time.
 const THREADS: &str = "RUST_TEST_THREADS";
 
+/// The tests make many images, and look at few of their bytes.
+const COMPRESS_FAST: (&str, &str) = ("IAC_RUNNER_ZSTD_LEVEL", "1");
+
 /// The tests that build images, and all others. Both are chosen by their targets, among all packages: chosen by packages,
 /// they would be compiled anew for either, with other features of what they depend on.
 const IMAGES: [&str; 2] = ["--test", "images"];
 const OTHERS: [&str; 4] = ["--lib", "--bins", "--test", "end_to_end"];
 
-/// Runs the tests. Those of images wait for the network and for each other's kept work; the others run meanwhile, and are
-/// shown afterwards.
+/// Runs the tests. What all images have is made while the tests are compiled. Those of images wait for the network and for
+/// each other's kept work; the others run meanwhile, and are shown afterwards.
 pub fn run(flags: &cli::Test) -> Result<()> {
     if flags.quick {
         return finish([test(&OTHERS).status()]);
     }
     host::require_programs(&PROGRAMS)?;
     host::require_programs(&host::PROGRAMS)?;
-    finish([test(&[]).arg("--no-run").status()])?;
     let mut shown = tempfile::tempfile().context("failed to make a temporary file")?;
+    let out = tempfile::tempdir().context("failed to make a temporary folder")?;
+    let program = Utf8PathBuf::try_from(std::env::current_exe()?)?;
+    let mut tools = host::command(program.as_str())
+        .args(["warm", "--provider", "tools", "--out"])
+        .arg(out.path().join("tools"))
+        .env(COMPRESS_FAST.0, COMPRESS_FAST.1)
+        .stdout(Stdio::null())
+        .stderr(shown.try_clone()?)
+        .spawn()
+        .context("failed to start making the tools")?;
+    let compiled = finish([test(&[]).arg("--no-run").status()]);
+    if compiled.is_err() {
+        tools.kill().context("failed to stop making the tools")?;
+        tools.wait()?;
+        return compiled;
+    }
     let mut others = test(&OTHERS)
         .stdout(shown.try_clone()?)
         .stderr(shown.try_clone()?)
@@ -42,9 +61,10 @@ pub fn run(flags: &cli::Test) -> Result<()> {
         .context("failed to execute cargo test")?;
     let images = test(&IMAGES).status();
     let others = others.wait();
+    let tools = tools.wait();
     shown.rewind()?;
     io::copy(&mut shown, &mut io::stdout())?;
-    finish([images, others])
+    finish([images, others, tools])
 }
 
 /// `cargo test` of the targets that `arguments` choose.
@@ -52,6 +72,7 @@ fn test(arguments: &[&str]) -> Command {
     let mut test = host::cargo();
     test.args(["test", "--workspace", "--locked"])
         .args(arguments)
+        .env(COMPRESS_FAST.0, COMPRESS_FAST.1)
         .current_dir(workspace());
     if std::env::var_os(THREADS).is_none() {
         // Many tests wait for another one's network or kept work.
@@ -64,7 +85,7 @@ fn test(arguments: &[&str]) -> Command {
 /// An error where one of the parts did not end well.
 fn finish(parts: impl IntoIterator<Item = io::Result<ExitStatus>>) -> Result<()> {
     for part in parts {
-        if !part.context("failed to execute cargo test")?.success() {
+        if !part.context("failed to execute the tests")?.success() {
             bail!("tests failed");
         }
     }
