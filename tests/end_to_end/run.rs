@@ -12,24 +12,25 @@ pub fn workspace() -> Utf8PathBuf {
         .to_owned()
 }
 
-/// A command that is not run yet.
+/// A command that is not run yet, and that knows nothing of what cargo says to a test, like one of a user's shell: some
+/// crates would be compiled anew for it.
 #[expect(
     clippy::disallowed_methods,
     reason = "tests look from outside, like a user's shell"
 )]
 pub fn command(program: &str) -> Command {
-    Command::new(program)
-}
-
-/// `cargo xtask` with these arguments, as a user types it.
-pub fn xtask(arguments: &[&str]) -> Command {
-    let mut command = command("cargo");
-    // A user's shell knows nothing of what cargo says to a test; some crates would be compiled anew for it.
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars() {
         if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
             command.env_remove(name);
         }
     }
+    command
+}
+
+/// `cargo xtask` with these arguments, as a user types it.
+pub fn xtask(arguments: &[&str]) -> Command {
+    let mut command = command("cargo");
     command
         .current_dir(workspace())
         .args(["xtask"])
