@@ -82,7 +82,7 @@ impl Run {
                 either("target/assembled", format!("{}:candidate-7", self.image))
             }
             // A release may take its time, a test may not.
-            "github.event_name == 'pull_request' && '9' || '17'" => "1".to_owned(),
+            "github.event_name == 'pull_request' && '9' || '18'" => "1".to_owned(),
             "env.PACKS" => self.text(&self.workflow["env"]["PACKS"], folder),
             "github.event_name == 'pull_request'" => is_pull_request.to_string(),
             "github.event_name != 'pull_request'" => (!is_pull_request).to_string(),

@@ -483,7 +483,7 @@ pub struct BenchSizes {
     /// Try changes with the packs of this provider, beside `common`; repeat for several [default: all of the image]
     #[arg(long = "provider", value_name = "P")]
     pub providers: Vec<String>,
-    /// Try only changes whose name contains this, "level 17" say; repeat for several [default: all]
+    /// Try only changes whose name contains this, "level 18" say; repeat for several [default: all]
     #[arg(long = "change", value_name = "TEXT")]
     pub changes: Vec<String>,
     /// Print JSON

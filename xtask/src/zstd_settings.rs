@@ -3,8 +3,12 @@
 //! The levels are made for small memories: level 9 remembers the last few megabytes. What fills an image, executables
 //! above all, has its repetitions tens of megabytes apart, short ones, for addresses differ. Larger tables find them for
 //! a fraction of the time that a higher level takes.
+//!
+//! The highest levels weigh all repetitions that they find against each other. Tables of that size would take them ten
+//! times as long; samples of what lies far apart, short ones there, serve them as well.
 
 use std::io::{self, Write};
+use std::ops::RangeInclusive;
 
 use zstd::stream::raw::CParameter;
 use zstd::stream::write::Encoder;
@@ -27,14 +31,14 @@ pub struct Zstd {
 pub enum Far {
     /// Not beyond what the level's own tables remember.
     No,
-    /// Long ones, by samples of them.
+    /// Long ones, by samples of them; how long is up to the level.
     Samples,
     /// All, by tables of 2^this entries.
     Tables(u32),
 }
 
-/// From this level on the tables are worth their time.
-const WITH_TABLES: i32 = 5;
+/// Levels for which the tables are worth their time.
+const WITH_TABLES: RangeInclusive<i32> = 5..=15;
 
 impl Zstd {
     /// Those of an image's layers.
@@ -42,10 +46,10 @@ impl Zstd {
         Self {
             level: layers.zstd_level,
             window_log: layers.zstd_window_log,
-            far: if layers.zstd_level < WITH_TABLES {
-                Far::Samples
-            } else {
+            far: if WITH_TABLES.contains(&layers.zstd_level) {
                 Far::Tables(layers.zstd_table_log)
+            } else {
+                Far::Samples
             },
         }
     }
@@ -115,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn low_levels_stay_fast() {
+    fn low_and_high_levels_do_without_tables() {
         let layers = |zstd_level| Layers {
             zstd_level,
             zstd_window_log: 27,
@@ -123,6 +127,7 @@ mod tests {
             gzip_level: 6,
         };
         assert_eq!(Zstd::of(layers(1)).far, Far::Samples);
+        assert_eq!(Zstd::of(layers(18)).far, Far::Samples);
         assert_eq!(Zstd::of(layers(9)).far, Far::Tables(26));
     }
 }

@@ -68,7 +68,7 @@ pub(super) fn changes<'a>(all: &[Composed<'a>], layers: Layers) -> Vec<Change<'a
         layers: all.to_vec(),
         zstd,
     };
-    let levels = [1, 3, 9, 12, 15, 17, 19].into_iter();
+    let levels = [1, 3, 9, 12, 15, 17, 18, 19].into_iter();
     let levels = levels.filter(|level| *level != shipped.level).map(|level| {
         let zstd = Zstd::of(Layers {
             zstd_level: level,
@@ -110,6 +110,9 @@ pub(super) fn changes<'a>(all: &[Composed<'a>], layers: Layers) -> Vec<Change<'a
             zstd: shipped,
         });
     };
+    some("caches by path", caches, &|layers| {
+        ordered(layers, |entry| entry.path.to_string())
+    });
     some("caches by kind of file", caches, &|layers| {
         ordered(layers, by_kind)
     });
@@ -215,8 +218,8 @@ mod tests {
             found.into_iter().map(|change| change.name).collect()
         };
         assert_eq!(
-            names(&["level 17", "window of 1024"]),
-            ["zstd level 17", "window of 1024 MiB"]
+            names(&["level 18", "window of 1024"]),
+            ["zstd level 18", "window of 1024 MiB"]
         );
         assert!(names(&[]).len() > 12);
         assert!(!names(&[]).contains(&"zstd level 9".to_owned()));
@@ -235,6 +238,6 @@ mod tests {
         assert_eq!(parts("caches by kind"), ["common", "civo", "aws"]);
         assert_eq!(parts("executables of all"), ["executables"]);
         assert_eq!(parts("caches and executables"), ["common", "civo", "aws"]);
-        assert_eq!(parts("zstd level 17").len(), 7);
+        assert_eq!(parts("zstd level 18").len(), 7);
     }
 }
