@@ -20,7 +20,7 @@ use sha2::{Digest as _, Sha256};
 use crate::failure::corrupt;
 
 /// Raised when what a step makes changes although its inputs do not.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Enough that no two inputs ever meet.
 const KEY_BYTES: usize = 12;
 
@@ -258,20 +258,24 @@ pub fn link_files(from: &Utf8Path, files: &[Utf8PathBuf], to: &Utf8Path) -> Resu
 
 /// Links the files of `from` into `to`, where those that are there stay.
 pub fn link_tree(from: &Utf8Path, to: &Utf8Path) -> Result<()> {
+    link_files(from, &files_below(from)?, to)
+}
+
+/// The files below `folder`, relative to it, sorted.
+pub fn files_below(folder: &Utf8Path) -> Result<Vec<Utf8PathBuf>> {
     let mut files = Vec::new();
-    for entry in walkdir::WalkDir::new(from) {
-        let entry = entry.with_context(|| format!("failed to list {from}"))?;
-        let path =
-            Utf8Path::from_path(entry.path()).context("a cache holds a name that is not UTF-8")?;
+    for entry in walkdir::WalkDir::new(folder) {
+        let entry = entry.with_context(|| format!("failed to list {folder}"))?;
         if !entry.file_type().is_dir() {
-            files.push(
-                path.strip_prefix(from)
-                    .expect("walkdir yields what is below its root")
-                    .to_owned(),
-            );
+            let path = Utf8Path::from_path(entry.path())
+                .with_context(|| format!("{} is not UTF-8", entry.path().display()))?;
+            let below = path.strip_prefix(folder);
+            let below = below.expect("walkdir yields what is below its root");
+            files.push(below.to_owned());
         }
     }
-    link_files(from, &files, to)
+    files.sort();
+    Ok(files)
 }
 
 /// Fails unless `file` has this size and digest.

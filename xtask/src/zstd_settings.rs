@@ -5,9 +5,12 @@
 //! a fraction of the time that a higher level takes.
 //!
 //! The highest levels weigh all repetitions that they find against each other. Tables of that size would take them ten
-//! times as long; samples of what lies far apart, short ones there, serve them as well.
+//! times as long; samples of what lies far apart, short ones there, serve them as well. Where samples are enough, the
+//! bytes are compressed in pieces by all processors; tables know nothing of the piece before theirs. How many processors
+//! there are does not show in what comes out.
 
 use std::io::{self, Write};
+use std::num::NonZero;
 use std::ops::RangeInclusive;
 
 use zstd::stream::raw::CParameter;
@@ -40,6 +43,12 @@ pub enum Far {
 /// Levels for which the tables are worth their time.
 const WITH_TABLES: RangeInclusive<i32> = 5..=15;
 
+/// What one thread compresses at a time: large beside what a level's own tables remember, which start anew with each piece.
+const PIECE_BYTES: u32 = 64 << 20;
+
+/// Each keeps a piece in memory.
+const MOST_THREADS: u32 = 8;
+
 impl Zstd {
     /// Those of an image's layers.
     pub fn of(layers: Layers) -> Self {
@@ -56,11 +65,22 @@ impl Zstd {
 
     /// A compressor.
     pub fn encoder<W: Write>(self, inner: W) -> io::Result<Encoder<'static, W>> {
+        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let threads =
+            u32::try_from(processors).map_or(MOST_THREADS, |count| count.min(MOST_THREADS));
+        self.encoder_on(threads, inner)
+    }
+
+    fn encoder_on<W: Write>(self, threads: u32, inner: W) -> io::Result<Encoder<'static, W>> {
         let mut encoder = Encoder::new(inner, self.level)?;
         encoder.window_log(self.window_log)?;
         match self.far {
             Far::No => {}
-            Far::Samples => encoder.long_distance_matching(true)?,
+            Far::Samples => {
+                encoder.long_distance_matching(true)?;
+                encoder.multithread(threads)?;
+                encoder.set_parameter(CParameter::JobSize(PIECE_BYTES))?;
+            }
             Far::Tables(log) => {
                 encoder.set_parameter(CParameter::HashLog(log))?;
                 encoder.set_parameter(CParameter::ChainLog(log))?;
@@ -116,6 +136,27 @@ mod tests {
         let mut read = Vec::new();
         io::Read::read_to_end(&mut decoder, &mut read).unwrap();
         assert!(read == data);
+    }
+
+    #[test]
+    fn what_is_compressed_is_the_same_on_any_number_of_processors() {
+        let piece = PIECE_BYTES as usize;
+        let mut data = vec![0; piece * 2 + 1000];
+        StdRng::seed_from_u64(3).fill_bytes(&mut data[piece - (1 << 20)..piece]);
+        data.copy_within(piece - (1 << 20)..piece, piece + 1000);
+        let settings = Zstd {
+            level: 1,
+            window_log: 27,
+            far: Far::Samples,
+        };
+        let outputs = [(1, 1 << 20), (2, 100_000), (5, 1 << 24)].map(|(threads, written)| {
+            let mut encoder = settings.encoder_on(threads, Vec::new()).unwrap();
+            for chunk in data.chunks(written) {
+                encoder.write_all(chunk).unwrap();
+            }
+            encoder.finish().unwrap()
+        });
+        assert!(outputs[0] == outputs[1] && outputs[0] == outputs[2]);
     }
 
     #[test]
