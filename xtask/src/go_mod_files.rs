@@ -6,12 +6,12 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
-use gocache::GoModule;
 
 use crate::embedding::Embedding;
 use crate::resolve::Requirements;
+use crate::work::files_below;
 
 /// Files below the module cache, relative to it, sorted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,14 +28,15 @@ pub fn of(cache: &Utf8Path, requirements: &Requirements, test_data: bool) -> Res
     for required in &requirements.required {
         let module = &required.module;
         kept.extend(["info", "mod", "ziphash"].map(|extension| module.download_file(extension)));
-        let files = files_of(cache, module)?;
-        let (folder, embedding) = (module.folder(), Embedding::folders(cache, &files)?);
+        let folder = cache.join(module.folder());
+        let files = files_below(&folder)?;
+        let embedding = Embedding::folders(&folder, &files)?;
         for file in files {
-            let below = file.strip_prefix(&folder).expect("the folder was listed");
-            if test_data || !gocache::is_test_data(below) || embedding.may_take(&file) {
-                kept.insert(file);
+            let path = module.folder().join(&file);
+            if test_data || !gocache::is_test_data(&file) || embedding.may_take(&file) {
+                kept.insert(path);
             } else {
-                left_out.push(file);
+                left_out.push(path);
             }
         }
     }
@@ -47,29 +48,11 @@ pub fn of(cache: &Utf8Path, requirements: &Requirements, test_data: bool) -> Res
     })
 }
 
-/// The files of an extracted Go module, relative to `cache`.
-fn files_of(cache: &Utf8Path, module: &GoModule) -> Result<Vec<Utf8PathBuf>> {
-    let mut files = Vec::new();
-    for entry in walkdir::WalkDir::new(cache.join(module.folder())) {
-        let entry = entry.with_context(|| format!("failed to list the files of {module}"))?;
-        if entry.file_type().is_file() {
-            let path = Utf8Path::from_path(entry.path())
-                .context("a Go module holds a name that is not UTF-8")?;
-            let below = path.strip_prefix(cache);
-            files.push(
-                below
-                    .expect("walkdir yields what is below its root")
-                    .to_owned(),
-            );
-        }
-    }
-    Ok(files)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::resolve::Required;
+    use gocache::GoModule;
 
     #[test]
     fn test_data_that_no_package_can_embed_is_left_out() {

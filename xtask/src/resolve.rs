@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::{GoModule, Sha256Hash};
 use modules::Module;
@@ -17,7 +17,7 @@ use crate::go_list::{Download, FIELDS, ListedModule, ListedPackage, stream};
 use crate::go_mod::GoMod;
 use crate::sandbox::{Done, Sandbox};
 use crate::tree::{SCRATCH, SOURCE, Tree};
-use crate::work::{self, Key, Work};
+use crate::work::{self, Key, Work, files_below};
 
 /// A Go module that a go.mod requires, with the hash that the download was checked against.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -212,16 +212,10 @@ impl Resolver<'_> {
             // A go.mod that requires nothing.
             return Ok(files);
         }
-        for entry in walkdir::WalkDir::new(root.join("cache/download")) {
-            let entry = entry.with_context(|| format!("failed to list {root}"))?;
-            let path =
-                Utf8Path::from_path(entry.path()).context("the go command uses plain names")?;
-            if matches!(path.extension(), Some("mod" | "info")) {
-                files.insert(
-                    path.strip_prefix(&root)
-                        .expect("walkdir yields what is below its root")
-                        .to_owned(),
-                );
+        let download = Utf8Path::new("cache/download");
+        for file in files_below(&root.join(download))? {
+            if matches!(file.extension(), Some("mod" | "info")) {
+                files.insert(download.join(file));
             }
         }
         Ok(files)

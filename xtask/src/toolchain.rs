@@ -15,7 +15,7 @@ use crate::embedding::Embedding;
 use crate::failure::usage;
 use crate::host;
 use crate::image_toml::{ImageToml, Platform};
-use crate::work::{Key, Work};
+use crate::work::{Key, Work, files_below};
 
 /// The distribution's folder, the `GOROOT` of the image.
 pub fn make(
@@ -161,20 +161,7 @@ fn copy(from: &Utf8Path, to: &Utf8Path, tests: bool, time: SystemTime) -> Result
 
 /// The files of the distribution `goroot` that the image has, relative to it, sorted.
 fn wanted(goroot: &Utf8Path, tests: bool) -> Result<Vec<Utf8PathBuf>> {
-    let mut files = Vec::new();
-    for entry in walkdir::WalkDir::new(goroot).sort_by_file_name() {
-        let entry = entry.with_context(|| format!("failed to list {goroot}"))?;
-        let path = Utf8Path::from_path(entry.path())
-            .with_context(|| format!("{} is not UTF-8", entry.path().display()))?;
-        if !entry.file_type().is_dir() {
-            let below = path.strip_prefix(goroot);
-            files.push(
-                below
-                    .expect("walkdir yields what is below its root")
-                    .to_owned(),
-            );
-        }
-    }
+    let mut files = files_below(goroot)?;
     if tests {
         return Ok(files);
     }

@@ -23,7 +23,7 @@ use crate::standard_library;
 use crate::store::Store;
 use crate::tree::{SCRATCH, Tree};
 use crate::warm::VERIFIER;
-use crate::work::{Key, Work, link_tree};
+use crate::work::{Key, Work, files_below, link_tree};
 
 /// Folder of the executables in the image.
 const BIN: &str = "usr/local/bin";
@@ -369,22 +369,11 @@ fn add_tree<F: Fn(&Utf8Path) -> crate::layer::Meta>(
     to: &Utf8Path,
     owners: Owners<'_>,
 ) -> Result<()> {
-    for entry in walkdir::WalkDir::new(from).sort_by_file_name() {
-        let entry = entry.with_context(|| format!("failed to list {from}"))?;
-        let source = Utf8Path::from_path(entry.path())
-            .context("Go's distribution holds a name that is not UTF-8")?;
-        let path = to.join(
-            source
-                .strip_prefix(from)
-                .expect("walkdir yields what is below its root"),
-        );
-        if entry.file_type().is_dir() {
-            layer.folder(&path)?;
-        } else {
-            let mode =
-                std::os::unix::fs::PermissionsExt::mode(&fs_err::metadata(source)?.permissions());
-            layer.file(&path, source, owners.file(&path, mode & 0o100 != 0))?;
-        }
+    for file in files_below(from)? {
+        let (source, path) = (from.join(&file), to.join(&file));
+        let mode =
+            std::os::unix::fs::PermissionsExt::mode(&fs_err::metadata(&source)?.permissions());
+        layer.file(&path, &source, owners.file(&path, mode & 0o100 != 0))?;
     }
     Ok(())
 }

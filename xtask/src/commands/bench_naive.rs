@@ -31,7 +31,7 @@ use crate::tree::ELSEWHERE;
 use crate::variants::PlacedPack;
 use crate::verify::{self, Report};
 use crate::warm::VERIFIER;
-use crate::work::Scratch;
+use crate::work::{Scratch, files_below};
 
 /// One of the two, measured.
 #[derive(Debug, Serialize)]
@@ -218,14 +218,10 @@ fn write_image(
         ("go-build", "root/.cache/go-build"),
     ] {
         let cache = merged.join(cache);
-        for entry in walkdir::WalkDir::new(&cache).sort_by_file_name() {
-            let entry = entry.with_context(|| format!("failed to list {cache}"))?;
-            if entry.file_type().is_file() {
-                let file = Utf8Path::from_path(entry.path())
-                    .context("a file of a cache has an odd name")?;
-                let path = Utf8Path::new(place).join(file.strip_prefix(&cache)?);
-                layer.file(&path, file, meta(Some(&entry.metadata()?)))?;
-            }
+        for file in files_below(&cache)? {
+            let (source, path) = (cache.join(&file), Utf8Path::new(place).join(&file));
+            let metadata = fs_err::metadata(&source)?;
+            layer.file(&path, &source, meta(Some(&metadata)))?;
         }
     }
     let caches = PlacedLayer {
