@@ -1,11 +1,28 @@
-//! `cargo xtask report` on made-up reports, read by the tool that the format is of.
+//! Made-up reports, read by other tools: `cargo xtask report` by those that the formats are of, and the report itself by
+//! its schema.
 
+use std::process::Command;
+
+use camino::Utf8Path;
 use report::{PhaseName, Report, sample};
+use serde_json::Value;
 
-use crate::run::{command, fail, folder, succeed, write, xtask};
+use crate::run::{command, fail, folder, succeed, workspace, write, xtask};
 
 /// benchstat has no releases.
 const BENCHSTAT: &str = "golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da";
+
+/// Checks JSON against a schema. The last version that is part of its library's Go module.
+const JV: &str = "github.com/santhosh-tekuri/jsonschema/v5/cmd/jv@v5.1.1";
+
+/// A tool that is written in Go, in `folder`.
+fn go_run(tool: &str, folder: &Utf8Path) -> Command {
+    let mut go = command("go");
+    go.current_dir(folder)
+        .env("GOFLAGS", "-mod=mod")
+        .args(["run", tool]);
+    go
+}
 
 /// A made-up report of so many runs that benchstat dares to compare, each first build longer by a factor.
 fn report(factor: f64) -> Report {
@@ -34,12 +51,7 @@ fn benchstat_compares_two_reports() {
                 .args(["--out", root.join(name).as_str()]),
         );
     }
-    let mut benchstat = command("go");
-    benchstat
-        .current_dir(&root)
-        .env("GOFLAGS", "-mod=mod")
-        .args(["run", BENCHSTAT, "-format", "csv", "old", "new"]);
-    let table = succeed(&mut benchstat);
+    let table = succeed(go_run(BENCHSTAT, &root).args(["-format", "csv", "old", "new"]));
     for (name, old) in [("atlas", "0.3035"), ("auth0", "0.3035")] {
         let name = format!("First/provider={name}/component=bucket,");
         let row = table.lines().find(|line| line.starts_with(&name));
@@ -51,6 +63,27 @@ fn benchstat_compares_two_reports() {
             table.contains(&format!(",{unit},CI")),
             "no {unit} in:\n{table}"
         );
+    }
+}
+
+#[test]
+fn reports_fit_the_schema_and_others_do_not() {
+    let (_folder, root) = folder();
+    let schema = workspace().join(report::SCHEMA_FILE);
+    let report = serde_json::to_value(sample::report(11)).unwrap();
+    write(&root, "report.json", &report.to_string());
+    succeed(go_run(JV, &root).args([schema.as_str(), "report.json"]));
+    for (pointer, wrong) in [
+        ("/modules/0/phases/first/wall_ms/0", Value::from("fast")),
+        ("/modules/0/phases/first/packages/hits", Value::from(-1)),
+        ("/identity", Value::Null),
+        ("/skipped/0/phase", Value::from("warmest")),
+    ] {
+        let mut report = report.clone();
+        *report.pointer_mut(pointer).unwrap() = wrong;
+        write(&root, "wrong.json", &report.to_string());
+        let said = fail(go_run(JV, &root).args([schema.as_str(), "wrong.json"]), 1);
+        assert!(said.contains(&format!("[I#{pointer}]")), "{said}");
     }
 }
 
