@@ -15,7 +15,7 @@ use crate::given;
 use crate::host;
 
 /// The linter, as the go command fetches and runs it.
-const STATICCHECK: &str = "honnef.co/go/tools/cmd/staticcheck@v0.6.1";
+const STATICCHECK: &str = "honnef.co/go/tools/cmd/staticcheck@v0.8.2";
 
 /// What the go command is asked of each Go module.
 const CHECKS: [&[&str]; 3] = [
