@@ -30,7 +30,7 @@ const SEED: u64 = 20_260_101;
 /// An order of the files of both caches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Order {
-    /// By path, as in the layers.
+    /// By path.
     Path,
     /// What is small first.
     Size,
@@ -41,7 +41,7 @@ enum Order {
 
 impl Order {
     const ALL: [(Self, &str); 4] = [
-        (Self::Path, "by path, as shipped"),
+        (Self::Path, "by path"),
         (Self::Size, "by size"),
         (Self::Kind, "by kind of file"),
         (Self::Random, "random"),
@@ -84,7 +84,7 @@ struct Line {
     order: &'static str,
     /// First builds from a cold disk in milliseconds, the median of the modules for each round.
     cold_disk_ms: Vec<f64>,
-    /// Median of what they take, each divided by that of the shipped order in the same round.
+    /// Median of what they take, each divided by what the order by path takes in the same round.
     ratio: f64,
 }
 
@@ -139,10 +139,10 @@ pub fn run(flags: &cli::BenchOrder) -> Result<()> {
         }
         Ok(())
     })?;
-    let shipped = lines[0].cold_disk_ms.clone();
+    let by_path = lines[0].cold_disk_ms.clone();
     for line in &mut lines {
-        let ratios = line.cold_disk_ms.iter().zip(&shipped);
-        line.ratio = median(&ratios.map(|(ms, shipped)| ms / shipped).collect::<Vec<_>>());
+        let ratios = line.cold_disk_ms.iter().zip(&by_path);
+        line.ratio = median(&ratios.map(|(ms, by_path)| ms / by_path).collect::<Vec<_>>());
     }
     if flags.json {
         println!("{}", serde_json::to_string_pretty(&lines)?);
@@ -201,7 +201,7 @@ fn cold_disk_ms(report: &Report) -> Result<f64> {
 }
 
 fn table(lines: &[Line]) -> comfy_table::Table {
-    let mut table = summary::table(&["order", "first build, cold disk", "against as shipped"]);
+    let mut table = summary::table(&["order", "first build, cold disk", "against by path"]);
     for line in lines {
         table.add_row([
             line.order.to_owned(),
