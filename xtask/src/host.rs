@@ -130,6 +130,11 @@ pub fn find(program: &str) -> Option<Utf8PathBuf> {
         .find(|file| file.is_file())
 }
 
+/// Processors that this process may use; one where the system does not tell.
+pub fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
 /// Whether this process may do what only root may.
 pub fn is_root() -> bool {
     nix::unistd::geteuid().is_root()

@@ -14,6 +14,7 @@ use crate::common::{self, Common};
 use crate::engine::{self, Engine};
 use crate::given;
 use crate::go_mod::{GoMod, by_go_mod};
+use crate::host;
 use crate::image_toml::{ImageToml, Platform};
 use crate::matrix::{self, Times};
 use crate::pack::{self, Pack};
@@ -70,11 +71,10 @@ pub struct Settings {
 impl Settings {
     /// Defaults for `source`.
     pub fn new(source: Utf8PathBuf) -> Self {
-        let jobs = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
             image: given::image_toml(),
             source,
-            jobs,
+            jobs: host::processors(),
             offline: false,
             keep_going: false,
             zstd_level: None,

@@ -10,12 +10,12 @@
 //! there are does not show in what comes out.
 
 use std::io::{self, Write};
-use std::num::NonZero;
 use std::ops::RangeInclusive;
 
 use zstd::stream::raw::CParameter;
 use zstd::stream::write::Encoder;
 
+use crate::host;
 use crate::image_toml::Layers;
 
 /// Settings of zstd.
@@ -65,9 +65,8 @@ impl Zstd {
 
     /// A compressor.
     pub fn encoder<W: Write>(self, inner: W) -> io::Result<Encoder<'static, W>> {
-        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
         let threads =
-            u32::try_from(processors).map_or(MOST_THREADS, |count| count.min(MOST_THREADS));
+            u32::try_from(host::processors()).map_or(MOST_THREADS, |count| count.min(MOST_THREADS));
         self.encoder_on(threads, inner)
     }
 

@@ -1,7 +1,6 @@
 //! `cargo xtask test`: every test of the project, with what the tests need.
 
 use std::io::{self, Seek as _};
-use std::num::NonZero;
 use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context as _, Result, bail};
@@ -76,8 +75,7 @@ fn test(arguments: &[&str]) -> Command {
         .current_dir(workspace());
     if std::env::var_os(THREADS).is_none() {
         // Many tests wait for another one's network or kept work.
-        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-        test.env(THREADS, (2 * cores).to_string());
+        test.env(THREADS, (2 * host::processors()).to_string());
     }
     test
 }
