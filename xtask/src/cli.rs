@@ -425,11 +425,11 @@ pub enum BenchWhat {
 pub struct BenchNaive {
     #[command(flatten)]
     pub source: Source,
-    /// Provider; repeat for several
-    #[arg(long = "provider", value_name = "P", required = true)]
+    /// Provider; repeat for several [default: all of the source]
+    #[arg(long = "provider", value_name = "P")]
     pub providers: Vec<String>,
-    /// Write the usual recipe's image as an OCI image layout, for `bench ready`
-    #[arg(long, value_name = "DIR")]
+    /// Only write the usual recipe's image as an OCI image layout, for `bench ready --naive`
+    #[arg(long, value_name = "DIR", conflicts_with = "json")]
     pub out: Option<Utf8PathBuf>,
     /// Print JSON
     #[arg(long)]

@@ -203,6 +203,16 @@ impl Foundation {
         Ok(Made::tools(key, base, &self.tree.platform, &layer))
     }
 
+    /// Fetches the Go modules behind `modules` into the shared module cache.
+    pub fn fetch(&self, modules: &[Module], progress: &mut Progress) -> Result<()> {
+        progress.step("fetch Go modules", Kind::Network, |_| {
+            for go_mod in by_go_mod(&self.settings.source, modules) {
+                self.resolver().requirements(&go_mod)?;
+            }
+            Ok(())
+        })
+    }
+
     /// Makes the pack that all providers of `modules` build on.
     pub fn common(&self, modules: &[Module], progress: &mut Progress) -> Result<CommonPack> {
         let all = by_go_mod(&self.settings.source, modules);

@@ -3,7 +3,8 @@
 //! The usual recipe: each provider is built on the build machine, module by module, with that machine's own settings
 //! and with caches of its own; `cp -rn` merges the caches; an image has them at the places where Go looks by default.
 //! Its "build machine" is this one, its image is the same base system with the same Go. Both images are then measured
-//! by the same verifier, at the same checkout path, without network, with each module's first build a first.
+//! by the same verifier, at the same checkout path, without network, with each module's first build a first. Or the image
+//! of the usual recipe is written as a layout, and nothing is measured here.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::time::Instant;
@@ -17,7 +18,7 @@ use crate::artifact::Made;
 use crate::cli;
 use crate::given;
 use crate::host;
-use crate::layer::{Compression, LayerWriter, Meta};
+use crate::layer::{Compression, Layer, LayerWriter, Meta};
 use crate::layout_writer::LayoutWriter;
 use crate::oci::{self, Place, PlacedLayer, Target as _};
 use crate::out::Out;
@@ -27,11 +28,11 @@ use crate::progress::{Kind, Progress, human_bytes, millis};
 use crate::root_fs;
 use crate::sandbox::Sandbox;
 use crate::summary::FirstBuilds;
-use crate::tree::ELSEWHERE;
+use crate::tree::{ELSEWHERE, Tree};
 use crate::variants::PlacedPack;
 use crate::verify::{self, Report};
 use crate::warm::VERIFIER;
-use crate::work::{Scratch, files_below};
+use crate::work::{Scratch, files_below, remove_tree};
 
 /// One of the two, measured.
 #[derive(Debug, Serialize)]
@@ -44,72 +45,31 @@ struct Measured {
     first: FirstBuilds,
 }
 
-/// Builds both and prints them side by side.
+/// Builds both and prints them side by side, or writes the image of the usual recipe.
 pub fn run(flags: &cli::BenchNaive) -> Result<()> {
     let out = flags.out.as_deref().map(Out::layout).transpose()?;
     let source = given::source(&flags.source)?;
     let all = given::discover(&source)?.modules;
     let providers = given::select(&all, &flags.providers)?;
-    let modules: Vec<Module> = all
-        .iter()
-        .filter(|module| providers.contains(&module.provider))
-        .cloned()
-        .collect();
     let mut progress = Progress::default();
     let settings = Settings {
-        again: true,
+        // What is kept was not warmed in this run.
+        again: out.is_none(),
         ..Settings::new(source.clone())
     };
     let foundation = pipeline::foundation(settings, &mut progress)?;
-    let below = [foundation.base()?, foundation.tools(&mut progress)?];
-
-    let (common, packs) = foundation.packs(&all, &providers, &mut progress)?;
-    let ours = progress.step("measure ours", Kind::Local, |_| {
-        let scratch = foundation.work.scratch("ours")?;
-        let packs = || std::iter::once(&common.pack).chain(packs.iter().map(|pack| &pack.pack));
-        let layers: Vec<_> = below
-            .iter()
-            .flat_map(Made::layers)
-            .chain(packs().flat_map(Pack::layers))
-            .collect();
-        root_fs::unpack(&layers, scratch.path())?;
-        let tree = &foundation.tree;
-        let sandbox = Sandbox::new(scratch.path())
-            .env(oci::env(&tree.image, &tree.platform, false))
-            .writable(
-                &scratch
-                    .path()
-                    .join(crate::owners::relative(&tree.image.go.gocache)),
-                &tree.image.go.gocache,
-            );
-        Ok(Measured {
-            warm_ms: packs().map(|pack| pack.manifest.timings.build_ms).sum(),
-            cache_bytes: packs()
-                .flat_map(|pack| &pack.manifest.files)
-                .map(|file| file.size_bytes)
-                .sum(),
-            first: measure(&sandbox, &source, &providers)?,
-        })
-    })?;
-
-    let scratch = foundation.work.scratch("naive")?;
-    let (merged, warm_ms) = progress.step("warm the usual way", Kind::Local, |_| {
-        build_naively(&foundation, &source, &modules, &scratch)
-    })?;
-    let naive = progress.step("measure the usual way", Kind::Local, |_| {
-        Ok(Measured {
-            warm_ms,
-            cache_bytes: size_of(&merged)?,
-            first: measure(&naive_image(&foundation, &merged), &source, &providers)?,
-        })
-    })?;
-
+    let bench = Bench {
+        below: [foundation.base()?, foundation.tools(&mut progress)?],
+        foundation,
+        source,
+        all,
+        providers,
+    };
     if let Some(out) = &out {
-        progress.step("write the image of the usual recipe", Kind::Local, |_| {
-            write_image(&foundation, below, &merged, out.begin()?)?;
-            out.complete()
-        })?;
+        return bench.write_image(out, &mut progress);
     }
+    let ours = bench.ours(&mut progress)?;
+    let naive = bench.naive(&mut progress)?;
     if flags.json {
         println!(
             "{}",
@@ -121,24 +81,121 @@ pub fn run(flags: &cli::BenchNaive) -> Result<()> {
     Ok(())
 }
 
-/// Builds each module on this machine as the usual recipe does, and merges the caches of the providers.
-fn build_naively(
-    foundation: &Foundation,
-    source: &Utf8Path,
-    modules: &[Module],
-    scratch: &Scratch,
-) -> Result<(Utf8PathBuf, u64)> {
-    let go = foundation.tree.go.join("bin/go");
-    let merged = scratch.path().join("merged-cache");
-    fs_err::create_dir_all(&merged)?;
-    let mut building_ms = 0;
-    for module in modules {
-        let own = scratch.path().join(&module.provider);
+/// What both recipes start from.
+struct Bench {
+    foundation: Foundation,
+    /// The layers that both images have.
+    below: [Made; 2],
+    source: Utf8PathBuf,
+    /// Every module of the source.
+    all: Vec<Module>,
+    /// Whose modules are built.
+    providers: Vec<String>,
+}
+
+/// The caches of the usual recipe.
+struct Caches {
+    scratch: Scratch,
+    /// Building every module, in milliseconds.
+    warm_ms: u64,
+}
+
+impl Caches {
+    /// `go-mod` and `go-build` of all providers.
+    fn merged(&self) -> Utf8PathBuf {
+        self.scratch.path().join("merged-cache")
+    }
+}
+
+impl Bench {
+    /// Makes our packs and measures them.
+    fn ours(&self, progress: &mut Progress) -> Result<Measured> {
+        let foundation = &self.foundation;
+        let (common, packs) = foundation.packs(&self.all, &self.providers, progress)?;
+        progress.step("measure ours", Kind::Local, |_| {
+            let scratch = foundation.work.scratch("ours")?;
+            let packs = || std::iter::once(&common.pack).chain(packs.iter().map(|pack| &pack.pack));
+            let layers: Vec<_> = self
+                .below
+                .iter()
+                .flat_map(Made::layers)
+                .chain(packs().flat_map(Pack::layers))
+                .collect();
+            root_fs::unpack(&layers, scratch.path())?;
+            let tree = &foundation.tree;
+            let sandbox = Sandbox::new(scratch.path())
+                .env(oci::env(&tree.image, &tree.platform, false))
+                .writable(
+                    &scratch
+                        .path()
+                        .join(crate::owners::relative(&tree.image.go.gocache)),
+                    &tree.image.go.gocache,
+                );
+            Ok(Measured {
+                warm_ms: packs().map(|pack| pack.manifest.timings.build_ms).sum(),
+                cache_bytes: packs()
+                    .flat_map(|pack| &pack.manifest.files)
+                    .map(|file| file.size_bytes)
+                    .sum(),
+                first: self.measure(&sandbox)?,
+            })
+        })
+    }
+
+    /// Makes the caches of the usual recipe and measures them.
+    fn naive(&self, progress: &mut Progress) -> Result<Measured> {
+        let caches = self.build_naively(progress)?;
+        progress.step("measure the usual way", Kind::Local, |_| {
+            Ok(Measured {
+                warm_ms: caches.warm_ms,
+                cache_bytes: size_of(&caches.merged())?,
+                first: self.measure(&self.naive_image(&caches.merged()))?,
+            })
+        })
+    }
+
+    /// Builds each module on this machine as the usual recipe does, and merges the caches of the providers.
+    fn build_naively(&self, progress: &mut Progress) -> Result<Caches> {
+        let modules: Vec<Module> = self
+            .all
+            .iter()
+            .filter(|module| self.providers.contains(&module.provider))
+            .cloned()
+            .collect();
+        self.foundation.fetch(&modules, progress)?;
+        progress.step("warm the usual way", Kind::Local, |step| {
+            let scratch = self.foundation.work.scratch("naive")?;
+            let mut caches = Caches {
+                scratch,
+                warm_ms: 0,
+            };
+            for module in &modules {
+                step.detail(module.path.as_str());
+                caches.warm_ms += self.build_one(module, caches.scratch.path())?;
+            }
+            fs_err::create_dir_all(caches.merged())?;
+            for provider in &self.providers {
+                let own = caches.scratch.path().join(provider);
+                host::run(host::command("cp").args([
+                    "-rn",
+                    &format!("{own}/."),
+                    caches.merged().as_str(),
+                ]))?;
+                remove_tree(&own)?;
+            }
+            Ok(caches)
+        })
+    }
+
+    /// Builds `module` with the caches of its provider below `scratch`; milliseconds.
+    fn build_one(&self, module: &Module, scratch: &Utf8Path) -> Result<u64> {
+        let go = self.foundation.tree.go.join("bin/go");
+        let own = scratch.join(&module.provider);
         let build = |arguments: &[&str]| -> Result<()> {
             let mut command = host::command(go.as_str());
             command
                 .args(arguments)
-                .current_dir(source.join(&module.path))
+                .current_dir(self.source.join(&module.path))
                 .env_remove("GOFLAGS")
                 .env_remove("CGO_ENABLED")
                 .env("GOENV", "off")
@@ -148,7 +205,7 @@ fn build_naively(
                 .env("GOSUMDB", "off")
                 .env(
                     "GOPROXY",
-                    format!("file://{}/cache/download", foundation.go_mod),
+                    format!("file://{}/cache/download", self.foundation.go_mod),
                 );
             host::run(&mut command)
                 .map(drop)
@@ -156,53 +213,78 @@ fn build_naively(
         };
         build(&["mod", "download"])?;
         let started = Instant::now();
-        build(&["build", "-o", scratch.path().join("out").as_str(), "."])?;
-        building_ms += millis(started);
+        build(&["build", "-o", scratch.join("out").as_str(), "."])?;
+        Ok(millis(started))
     }
-    let mut providers: Vec<&str> = modules
-        .iter()
-        .map(|module| module.provider.as_str())
-        .collect();
-    providers.dedup();
-    for provider in providers {
-        host::run(host::command("cp").args([
-            "-rn",
-            &format!("{}/.", scratch.path().join(provider)),
-            merged.as_str(),
-        ]))?;
+
+    /// The merged caches where Go looks by default, in the base system with Go; no setting of ours.
+    fn naive_image(&self, merged: &Utf8Path) -> Sandbox {
+        let foundation = &self.foundation;
+        let goroot = &foundation.tree.image.go.goroot;
+        Sandbox::new(&foundation.tree.root)
+            .read_only(&foundation.tree.go, goroot)
+            .read_only(&foundation.verifier, VERIFIER)
+            .writable(&merged.join("go-mod"), "/root/go/pkg/mod")
+            .writable(&merged.join("go-build"), "/root/.cache/go-build")
+            .env([
+                ("PATH", format!("{goroot}/bin:/usr/local/bin:/usr/bin:/bin")),
+                ("HOME", "/root".to_owned()),
+            ])
+            .env([
+                ("GOCACHE", "/root/.cache/go-build"),
+                ("GOMODCACHE", "/root/go/pkg/mod"),
+            ])
     }
-    Ok((merged, building_ms))
+
+    /// Writes the image of the usual recipe as a layout: ours without packs, and one layer more, as `COPY` makes it, with
+    /// Go's default settings.
+    fn write_image(self, out: &Out, progress: &mut Progress) -> Result<()> {
+        let caches = self.build_naively(progress)?;
+        progress.step("write the image of the usual recipe", Kind::Local, |_| {
+            let tree = &self.foundation.tree;
+            let scratch = self.foundation.work.scratch("naive-layer")?;
+            let blob = scratch.path().join("caches");
+            let placed = PlacedLayer {
+                title: "caches".to_owned(),
+                layer: naive_layer(tree, &caches.merged(), &blob)?,
+                place: Place::File(blob),
+            };
+            let below = self.below.map(PlacedPack::from);
+            let mut layers: Vec<PlacedLayer> = below.iter().flat_map(PlacedPack::layers).collect();
+            layers.push(placed);
+            let mut config = oci::config(&tree.image, &tree.platform, &layers, false)?;
+            config["config"]["Env"] = serde_json::json!([
+                format!(
+                    "PATH={}/bin:/usr/local/bin:/usr/bin:/bin",
+                    tree.image.go.goroot
+                ),
+                "HOME=/root",
+            ]);
+            let mut layout = LayoutWriter::create(out.begin()?)?;
+            let descriptors = layers
+                .iter()
+                .map(|layer| layout.layer(layer))
+                .collect::<Result<_>>()?;
+            oci::add(&mut layout, "latest", &config, descriptors, &tree.platform)?;
+            layout.finish()?;
+            out.complete()
+        })
+    }
+
+    /// First builds, by the verifier in the image behind `sandbox`.
+    fn measure(&self, sandbox: &Sandbox) -> Result<FirstBuilds> {
+        let mut flags = Vec::new();
+        for provider in &self.providers {
+            flags.extend(["--provider", provider]);
+        }
+        let sandbox = sandbox.clone().read_only(&self.source, ELSEWHERE);
+        let json = verify::measure(&sandbox, &flags)?;
+        Ok(FirstBuilds::new(&Report::parse(&json)?.data, None))
+    }
 }
 
-/// The merged caches where Go looks by default, in the base system with Go; no setting of ours.
-fn naive_image(foundation: &Foundation, merged: &Utf8Path) -> Sandbox {
-    let goroot = &foundation.tree.image.go.goroot;
-    Sandbox::new(&foundation.tree.root)
-        .read_only(&foundation.tree.go, goroot)
-        .read_only(&foundation.verifier, VERIFIER)
-        .writable(&merged.join("go-mod"), "/root/go/pkg/mod")
-        .writable(&merged.join("go-build"), "/root/.cache/go-build")
-        .env([
-            ("PATH", format!("{goroot}/bin:/usr/local/bin:/usr/bin:/bin")),
-            ("HOME", "/root".to_owned()),
-        ])
-        .env([
-            ("GOCACHE", "/root/.cache/go-build"),
-            ("GOMODCACHE", "/root/go/pkg/mod"),
-        ])
-}
-
-/// The image of the usual recipe as a layout: ours without packs, and one layer more, as `COPY` makes it, with Go's default
-/// settings.
-fn write_image(
-    foundation: &Foundation,
-    below: [Made; 2],
-    merged: &Utf8Path,
-    folder: &Utf8Path,
-) -> Result<()> {
-    let tree = &foundation.tree;
-    let scratch = foundation.work.scratch("naive-layer")?;
-    let blob = scratch.path().join("caches");
+/// The caches in `merged` as the layer of the usual recipe, in the file `blob`.
+fn naive_layer(tree: &Tree, merged: &Utf8Path, blob: &Utf8Path) -> Result<Layer> {
     let meta = |metadata: Option<&std::fs::Metadata>| Meta {
         mode: metadata.map_or(0o755, |metadata| metadata.mode() & 0o7777),
         uid: 0,
@@ -212,7 +294,7 @@ fn write_image(
         }),
     };
     let mut layer =
-        LayerWriter::create(&blob, Compression::Zstd, tree.image.layers, |_| meta(None))?;
+        LayerWriter::create(blob, Compression::Zstd, tree.image.layers, |_| meta(None))?;
     for (cache, place) in [
         ("go-mod", "root/go/pkg/mod"),
         ("go-build", "root/.cache/go-build"),
@@ -224,40 +306,7 @@ fn write_image(
             layer.file(&path, &source, meta(Some(&metadata)))?;
         }
     }
-    let caches = PlacedLayer {
-        title: "caches".to_owned(),
-        layer: layer.finish()?,
-        place: Place::File(blob),
-    };
-    let below = below.map(PlacedPack::from);
-    let mut layers: Vec<PlacedLayer> = below.iter().flat_map(PlacedPack::layers).collect();
-    layers.push(caches);
-    let mut config = oci::config(&tree.image, &tree.platform, &layers, false)?;
-    config["config"]["Env"] = serde_json::json!([
-        format!(
-            "PATH={}/bin:/usr/local/bin:/usr/bin:/bin",
-            tree.image.go.goroot
-        ),
-        "HOME=/root",
-    ]);
-    let mut layout = LayoutWriter::create(folder)?;
-    let descriptors = layers
-        .iter()
-        .map(|layer| layout.layer(layer))
-        .collect::<Result<_>>()?;
-    oci::add(&mut layout, "latest", &config, descriptors, &tree.platform)?;
-    layout.finish()
-}
-
-/// First builds, by the verifier in the image behind `sandbox`.
-fn measure(sandbox: &Sandbox, source: &Utf8Path, providers: &[String]) -> Result<FirstBuilds> {
-    let mut flags = Vec::new();
-    for provider in providers {
-        flags.extend(["--provider", provider]);
-    }
-    let sandbox = sandbox.clone().read_only(source, ELSEWHERE);
-    let json = verify::measure(&sandbox, &flags)?;
-    Ok(FirstBuilds::new(&Report::parse(&json)?.data, None))
+    layer.finish()
 }
 
 fn size_of(folder: &Utf8Path) -> Result<u64> {
