@@ -2,7 +2,6 @@
 //!
 //! Needs a Docker daemon, which no test starts; where none runs each test says that it was skipped.
 
-use std::io::Write as _;
 use std::process::Command;
 
 use camino::Utf8Path;
@@ -10,23 +9,10 @@ use serde_json::Value;
 
 use crate::image::Layout;
 use crate::run::{
-    base_image, command, fail, folder, succeed, work_without_packs, workspace, write, xtask,
+    base_image, command, fail, folder, succeed, succeeds_or_skipped, work_without_packs, workspace,
+    write, xtask,
 };
 use crate::sources::{place, small};
-
-/// Whether a daemon answers; if none does, says that `test` is skipped.
-fn daemon_runs(test: &str) -> bool {
-    let runs = command("docker")
-        .arg("info")
-        .output()
-        .is_ok_and(|done| done.status.success());
-    if !runs {
-        // Past the test harness, which would swallow it.
-        let mut stderr = std::io::stderr();
-        writeln!(stderr, "SKIPPED {test}: `docker info` fails").unwrap();
-    }
-    runs
-}
 
 fn docker(arguments: &[&str]) -> Command {
     let mut command = command("docker");
@@ -104,7 +90,11 @@ fn downstream(name: &str, base: &Tagged, source: &Utf8Path, executable: &str) {
 
 #[test]
 fn the_image_from_its_parts_is_warm_and_so_is_what_is_built_on_it() {
-    if !daemon_runs("the_image_from_its_parts_is_warm_and_so_is_what_is_built_on_it") {
+    if !succeeds_or_skipped(
+        "docker",
+        "info",
+        "the_image_from_its_parts_is_warm_and_so_is_what_is_built_on_it",
+    ) {
         return;
     }
     let (_folder, root) = folder();
@@ -155,7 +145,11 @@ fn the_image_from_its_parts_is_warm_and_so_is_what_is_built_on_it() {
 
 #[test]
 fn the_engine_makes_no_difference_to_the_image() {
-    if !daemon_runs("the_engine_makes_no_difference_to_the_image") {
+    if !succeeds_or_skipped(
+        "docker",
+        "info",
+        "the_engine_makes_no_difference_to_the_image",
+    ) {
         return;
     }
     let (_folder, root) = folder();

@@ -5,7 +5,7 @@
 //! error a user can cause. `verify.rs` takes an image to where images live and verifies it there. `report.rs` has the
 //! verifier's report read by other tools. `gate.rs` takes a baseline through its life. `docker.rs` builds with Docker
 //! what people build with it. `matrix.rs` makes packs apart from each other, and images of them.
-//! `interrupted.rs` kills commands and looks at what they leave.
+//! `readers.rs` has layers unpacked by containerd and Podman. `interrupted.rs` kills commands and looks at what they leave.
 //! `workflow.rs` runs the release workflow. Tests assert hit rates, counts, digests and exit codes, never seconds.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
@@ -18,6 +18,7 @@ mod gate;
 mod image;
 mod interrupted;
 mod matrix;
+mod readers;
 mod registry;
 mod report;
 mod run;

@@ -1,5 +1,6 @@
 //! Running the project's own command and the tools that look at what it made.
 
+use std::io::Write as _;
 use std::process::{Command, Output};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -81,6 +82,20 @@ fn text(done: &Output) -> String {
         String::from_utf8_lossy(&done.stdout),
         String::from_utf8_lossy(&done.stderr)
     )
+}
+
+/// Whether `program argument` succeeds, which `test` needs and no test sees to; if not, says that it is skipped.
+pub fn succeeds_or_skipped(program: &str, argument: &str, test: &str) -> bool {
+    let succeeds = command(program)
+        .arg(argument)
+        .output()
+        .is_ok_and(|done| done.status.success());
+    if !succeeds {
+        // Past the test harness, which would swallow it.
+        let mut stderr = std::io::stderr();
+        writeln!(stderr, "SKIPPED {test}: `{program} {argument}` fails").unwrap();
+    }
+    succeeds
 }
 
 /// A temporary folder, and its path.

@@ -1,6 +1,5 @@
 //! `cargo xtask verify`: the same image from a layout, a registry and Docker, whole and damaged.
 
-use std::io::Write as _;
 use std::process::Command;
 use std::sync::OnceLock;
 
@@ -10,7 +9,9 @@ use serde_json::{Value, json};
 
 use crate::image::Layout;
 use crate::registry::Registry;
-use crate::run::{base_image, command, fail, folder, succeed, workspace, write, xtask};
+use crate::run::{
+    base_image, command, fail, folder, succeed, succeeds_or_skipped, workspace, write, xtask,
+};
 use crate::sources::small;
 
 /// The image of a small source, built once for all tests of this file.
@@ -323,17 +324,7 @@ fn log_in(host: &str) -> String {
 /// Needs a Docker daemon, which this test does not start; where none runs it says that it was skipped.
 #[test]
 fn docker_hands_out_the_image() {
-    if !command("docker")
-        .arg("info")
-        .output()
-        .is_ok_and(|done| done.status.success())
-    {
-        // Past the test harness, which would swallow it.
-        writeln!(
-            std::io::stderr(),
-            "SKIPPED docker_hands_out_the_image: `docker info` fails"
-        )
-        .unwrap();
+    if !succeeds_or_skipped("docker", "info", "docker_hands_out_the_image") {
         return;
     }
     let built = Built::get();
