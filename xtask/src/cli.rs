@@ -10,6 +10,8 @@ use crate::layer::Compression;
 use crate::part::Share;
 use crate::pipeline::Settings;
 
+pub mod bench;
+
 /// Builds, assembles and verifies the IaC Runner base image.
 #[derive(Debug, Parser)]
 #[command(
@@ -56,7 +58,7 @@ pub enum Command {
     /// Vet, lint and test every Go module of the catalog, and compare the versions of what they share
     CheckCatalog(CheckCatalog),
     /// Measure parts of the pipeline
-    Bench(Bench),
+    Bench(bench::Bench),
     /// Write the verifier's report in another format
     Report(Report),
     /// Renew the JSON Schema of the verifier's report
@@ -77,6 +79,14 @@ pub struct Source {
 
 /// Where the image goes that is built without `--out`.
 pub const BASE_IMAGE: &str = "target/base-image";
+
+/// An image that is built already.
+#[derive(Debug, Args)]
+pub struct ImageLayout {
+    /// OCI image layout
+    #[arg(long, value_name = "DIR/oci", default_value = "target/base-image/oci")]
+    pub image: Utf8PathBuf,
+}
 
 /// How packs are made.
 #[derive(Debug, Args)]
@@ -314,9 +324,8 @@ pub struct Merge {
 /// Flags of `docker-context`.
 #[derive(Debug, Args)]
 pub struct DockerContext {
-    /// OCI image layout
-    #[arg(long, value_name = "DIR/oci", default_value = "target/base-image/oci")]
-    pub image: Utf8PathBuf,
+    #[command(flatten)]
+    pub layout: ImageLayout,
     /// The image's tag [default: the only one, or `latest`]
     #[arg(long, value_name = "NAME")]
     pub tag: Option<String>,
@@ -374,146 +383,6 @@ pub struct CheckCatalog {
     pub source: Source,
 }
 
-/// Enough entries to measure by.
-pub const THROUGHPUT_MEGABYTES: u64 = 512;
-
-/// Flags of `bench`.
-#[derive(Debug, Args)]
-pub struct Bench {
-    /// What to measure [default: throughput]
-    #[command(subcommand)]
-    pub what: Option<BenchWhat>,
-}
-
-/// What can be measured.
-#[derive(Debug, Subcommand)]
-pub enum BenchWhat {
-    /// Hashing, sealing and packing: bytes per second, on entries made for the purpose
-    Throughput {
-        /// Megabytes of entries
-        #[arg(long, default_value_t = THROUGHPUT_MEGABYTES)]
-        megabytes: u64,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// How often the gate is wrong: false alarms, and slowdowns, lost entries and wrong flags that it misses
-    Gate(BenchGate),
-    /// The usual recipe (module by module, other paths, default flags, `cp -rn`) against ours, in one run
-    Naive(BenchNaive),
-    /// From a registry to the first build on a node that has nothing: every variant of an image, and another image
-    Ready(BenchReady),
-    /// Merging packs against unpacked caches merged with `cp -rn`, in one run
-    Merge {
-        /// Packs, as `merge` takes them
-        #[arg(value_name = "PACK", required = true)]
-        packs: Vec<String>,
-        /// How often each of the two is measured
-        #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
-        rounds: u16,
-    },
-    /// What an image is made of, and what would make it larger or smaller
-    Sizes(BenchSizes),
-    /// Whether the order of files in the caches matters to a first build from a cold disk
-    Order(BenchOrder),
-    /// Whether `verifier check` finds every flipped bit in an image, and is silent when there is none
-    Check(BenchCheck),
-}
-
-/// Flags of `bench naive`.
-#[derive(Debug, Args)]
-pub struct BenchNaive {
-    #[command(flatten)]
-    pub source: Source,
-    /// Provider; repeat for several [default: all of the source]
-    #[arg(long = "provider", value_name = "P")]
-    pub providers: Vec<String>,
-    /// Only write the usual recipe's image as an OCI image layout, for `bench ready --naive`
-    #[arg(long, value_name = "DIR", conflicts_with = "json")]
-    pub out: Option<Utf8PathBuf>,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// Flags of `bench ready`.
-#[derive(Debug, Args)]
-pub struct BenchReady {
-    #[command(flatten)]
-    pub source: Source,
-    /// OCI image layout
-    #[arg(long, value_name = "DIR/oci", default_value = "target/base-image/oci")]
-    pub image: Utf8PathBuf,
-    /// The layout to compare with, as `bench naive --out` writes it
-    #[arg(long, value_name = "DIR")]
-    pub naive: Option<Utf8PathBuf>,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// Flags of `bench order`.
-#[derive(Debug, Args)]
-pub struct BenchOrder {
-    #[command(flatten)]
-    pub source: Source,
-    /// OCI image layout
-    #[arg(long, value_name = "DIR/oci", default_value = "target/base-image/oci")]
-    pub image: Utf8PathBuf,
-    /// Image in the layout
-    #[arg(long, value_name = "NAME", default_value = "latest")]
-    pub name: String,
-    /// Build the modules of this provider; repeat for several
-    #[arg(long = "provider", value_name = "P", required = true)]
-    pub providers: Vec<String>,
-    /// How often each order is measured
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
-    pub rounds: u16,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// Flags of `bench sizes`.
-#[derive(Debug, Args)]
-pub struct BenchSizes {
-    /// OCI image layout
-    #[arg(long, value_name = "DIR/oci", default_value = "target/base-image/oci")]
-    pub image: Utf8PathBuf,
-    /// Try changes with the packs of this provider, beside `common`; repeat for several [default: all of the image]
-    #[arg(long = "provider", value_name = "P")]
-    pub providers: Vec<String>,
-    /// Try only changes whose name contains this, "level 18" say; repeat for several [default: all]
-    #[arg(long = "change", value_name = "TEXT")]
-    pub changes: Vec<String>,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// Flags of `bench check`.
-#[derive(Debug, Args)]
-pub struct BenchCheck {
-    /// OCI image layout
-    #[arg(long, value_name = "DIR/oci", default_value = "target/base-image/oci")]
-    pub image: Utf8PathBuf,
-    /// Image in the layout
-    #[arg(long, value_name = "NAME", default_value = "latest")]
-    pub name: String,
-    /// Bits that are flipped, one at a time, in every kind of file by turns
-    #[arg(long, value_name = "N", default_value_t = 1000)]
-    pub flips: u64,
-    /// Checks of the image as it is
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    pub clean: u64,
-    /// Decides which bits
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub seed: u64,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
-}
-
 /// Flags of `report`.
 #[derive(Debug, Args)]
 pub struct Report {
@@ -545,25 +414,6 @@ pub struct ReportSchema {
     /// Write nothing; exit with 1 if the committed schema is out of date
     #[arg(long)]
     pub check: bool,
-}
-
-/// Flags of `bench gate`.
-#[derive(Debug, Args)]
-pub struct BenchGate {
-    /// The OCI image layout
-    #[arg(long, value_name = "DIR", default_value = "target/base-image/oci")]
-    pub image: Utf8PathBuf,
-    #[command(flatten)]
-    pub source: Source,
-    /// Gates between which nothing changes
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    pub pairs: u16,
-    /// Gates with a slower go command, as many with an entry missing, and with a flag missing
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
-    pub tries: u16,
-    /// Runs of each module in a report [default: enough for 40 first builds of all modules together]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(5..))]
-    pub runs: Option<u16>,
 }
 
 /// Flags of `gate`.

@@ -57,7 +57,7 @@ mod zstd_settings;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use cli::{BenchWhat, Cli, Command};
+use cli::{Cli, Command, bench};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -87,17 +87,19 @@ fn dispatch(command: &Command) -> anyhow::Result<ExitCode> {
         Command::NewComponent(flags) => commands::new_component::run(flags),
         Command::CheckCatalog(flags) => commands::check_catalog::run(flags),
         Command::Bench(flags) => match &flags.what {
-            Some(BenchWhat::Throughput { megabytes, json }) => {
+            Some(bench::What::Throughput { megabytes, json }) => {
                 commands::bench_throughput::run(*megabytes, *json)
             }
-            Some(BenchWhat::Naive(flags)) => commands::bench_naive::run(flags),
-            Some(BenchWhat::Order(flags)) => commands::bench_order::run(flags),
-            Some(BenchWhat::Ready(flags)) => commands::bench_ready::run(flags),
-            Some(BenchWhat::Check(flags)) => commands::bench_check::run(flags),
-            Some(BenchWhat::Merge { packs, rounds }) => commands::bench_merge::run(packs, *rounds),
-            Some(BenchWhat::Sizes(flags)) => commands::bench_sizes::run(flags),
-            Some(BenchWhat::Gate(flags)) => commands::bench_gate::run(flags),
-            None => commands::bench_throughput::run(cli::THROUGHPUT_MEGABYTES, false),
+            Some(bench::What::Naive(flags)) => commands::bench_naive::run(flags),
+            Some(bench::What::Order(flags)) => commands::bench_order::run(flags),
+            Some(bench::What::Ready(flags)) => commands::bench_ready::run(flags),
+            Some(bench::What::Check(flags)) => commands::bench_check::run(flags),
+            Some(bench::What::Merge { packs, rounds }) => {
+                commands::bench_merge::run(packs, *rounds)
+            }
+            Some(bench::What::Sizes(flags)) => commands::bench_sizes::run(flags),
+            Some(bench::What::Gate(flags)) => commands::bench_gate::run(flags),
+            None => commands::bench_throughput::run(bench::THROUGHPUT_MEGABYTES, false),
         },
         Command::Report(flags) => commands::report::run(flags),
         Command::ReportSchema(flags) => commands::report_schema::run(flags),

@@ -19,6 +19,8 @@ use crate::layer::Layer;
 use crate::layout_writer::LayoutWriter;
 use crate::warm::VERIFIER;
 
+/// The name of the whole image in a layout, and what the names of its variants start with.
+pub const LATEST: &str = "latest";
 /// Ends the name of a variant that runs as the image's user.
 pub const NONROOT: &str = "-nonroot";
 

@@ -12,7 +12,7 @@ use crate::given_packs::GivenPacks;
 use crate::image::reference;
 use crate::image_toml::{ImageToml, Platform};
 use crate::layout_writer::LayoutWriter;
-use crate::oci::{self, Place, Variant};
+use crate::oci::{self, LATEST, Place, Variant};
 use crate::out::Out;
 use crate::progress::{Kind, Progress, human_bytes};
 use crate::registry_target::RegistryTarget;
@@ -20,9 +20,6 @@ use crate::store::Store;
 use crate::summary;
 use crate::variants::{self, PlacedPack};
 use crate::work::Work;
-
-/// The name of the whole image in a layout.
-const LATEST: &str = "latest";
 
 /// What was made, for scripts.
 #[derive(Debug, Serialize)]

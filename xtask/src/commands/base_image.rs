@@ -10,7 +10,7 @@ use crate::failure::gate;
 use crate::kept_layer::KeptLayer;
 use crate::layer::{self, Compression, Layer};
 use crate::layout_writer::LayoutWriter;
-use crate::oci::{self, NONROOT, Place, PlacedLayer};
+use crate::oci::{self, LATEST, NONROOT, Place, PlacedLayer};
 use crate::out::{MARKER, Out};
 use crate::pipeline::{self, CommonPack, Foundation, ProviderPack};
 use crate::progress::{Kind, Progress};
@@ -21,8 +21,6 @@ use crate::variants::{self, PlacedPack};
 use crate::work::Key;
 use crate::{cli, given, kept_layer, verify};
 
-/// Name of the whole image, with which those of the others begin.
-const LATEST: &str = "latest";
 /// The variant whose layers and environment are measured.
 const MEASURED: &str = "latest-nonroot";
 

@@ -74,7 +74,7 @@ struct Finding {
 }
 
 /// Unpacks, checks, flips and prints.
-pub fn run(flags: &cli::BenchCheck) -> Result<()> {
+pub fn run(flags: &cli::bench::Check) -> Result<()> {
     if !host::is_root() {
         return Err(usage(
             "only root can unpack an image with its owners; run the same command as root",
@@ -86,7 +86,7 @@ pub fn run(flags: &cli::BenchCheck) -> Result<()> {
     let root = scratch.path();
     let check = Check { root };
     let files = progress.step("unpack", Kind::Local, |_| {
-        unpack_image(&flags.image, &flags.name, root)?;
+        unpack_image(&flags.layout.image, &flags.name, root)?;
         check.files()
     })?;
     let mut results = Results::default();
@@ -103,8 +103,9 @@ pub fn run(flags: &cli::BenchCheck) -> Result<()> {
     progress.step("flip bits", Kind::Local, |step| {
         for number in 0..flags.flips {
             step.detail(format!("{number} of {}", flags.flips));
-            let flip = Flip::choose(&files, flags.seed, number)?
-                .with_context(|| format!("{} holds no files to flip bits of", flags.image))?;
+            let flip = Flip::choose(&files, flags.seed, number)?.with_context(|| {
+                format!("{} holds no files to flip bits of", flags.layout.image)
+            })?;
             flip.apply()?;
             let outcome = check.run(&mut times_ms);
             flip.apply()?;

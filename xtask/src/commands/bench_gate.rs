@@ -59,7 +59,7 @@ struct Line {
 }
 
 /// Measures, counts and prints; misses and false alarms beyond one in a hundred end in exit code 3.
-pub fn run(flags: &cli::BenchGate) -> Result<()> {
+pub fn run(flags: &cli::bench::Gate) -> Result<()> {
     let source = given::source(&flags.source)?;
     host::require_programs(&[host::SANDBOX])?;
     let mut progress = Progress::default();
@@ -111,8 +111,8 @@ struct Bench {
 }
 
 impl Bench {
-    fn unpack(flags: &cli::BenchGate, source: &Utf8Path, root: &Utf8Path) -> Result<Self> {
-        let image = unpack(&flags.image, root)?;
+    fn unpack(flags: &cli::bench::Gate, source: &Utf8Path, root: &Utf8Path) -> Result<Self> {
+        let image = unpack(&flags.layout.image, root)?;
         let env: BTreeMap<String, String> = image
             .env()
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -132,7 +132,7 @@ impl Bench {
         if modules.is_empty() {
             return Err(failure::usage(format!(
                 "no module is warm in the image {VARIANT} of {}; name an image with packs",
-                flags.image
+                flags.layout.image
             )));
         }
         let as_many = FIRST_BUILDS.div_ceil(modules.len()).max(MIN_RUNS);

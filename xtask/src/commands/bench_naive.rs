@@ -20,7 +20,7 @@ use crate::given;
 use crate::host;
 use crate::layer::{Compression, Layer, LayerWriter, Meta};
 use crate::layout_writer::LayoutWriter;
-use crate::oci::{self, Place, PlacedLayer, Target as _};
+use crate::oci::{self, LATEST, Place, PlacedLayer, Target as _};
 use crate::out::Out;
 use crate::pack::Pack;
 use crate::pipeline::{self, Foundation, Settings};
@@ -46,7 +46,7 @@ struct Measured {
 }
 
 /// Builds both and prints them side by side, or writes the image of the usual recipe.
-pub fn run(flags: &cli::BenchNaive) -> Result<()> {
+pub fn run(flags: &cli::bench::Naive) -> Result<()> {
     let out = flags.out.as_deref().map(Out::layout).transpose()?;
     let source = given::source(&flags.source)?;
     let all = given::discover(&source)?.modules;
@@ -265,7 +265,7 @@ impl Bench {
                 .iter()
                 .map(|layer| layout.layer(layer))
                 .collect::<Result<_>>()?;
-            oci::add(&mut layout, "latest", &config, descriptors, &tree.platform)?;
+            oci::add(&mut layout, LATEST, &config, descriptors, &tree.platform)?;
             layout.finish()?;
             out.complete()
         })

@@ -89,7 +89,7 @@ struct Line {
 }
 
 /// Measures and prints.
-pub fn run(flags: &cli::BenchOrder) -> Result<()> {
+pub fn run(flags: &cli::bench::Order) -> Result<()> {
     if !host::is_root() {
         return Err(usage(
             "only root can empty the page cache; run the same command as root",
@@ -97,7 +97,7 @@ pub fn run(flags: &cli::BenchOrder) -> Result<()> {
     }
     let source = given::source(&flags.source)?;
     let image_toml = ImageToml::read(&given::image_toml())?;
-    let (layout, platform) = (Layout::open(&flags.image)?, Platform::host());
+    let (layout, platform) = (Layout::open(&flags.layout.image)?, Platform::host());
     let image = Image::fetch(
         &layout,
         layout.find(Some(&flags.name), &platform)?,

@@ -20,7 +20,7 @@ use crate::image::layout::{self, Layout};
 use crate::image::reference;
 use crate::image::registry::Registry;
 use crate::image_toml::Platform;
-use crate::oci::NONROOT;
+use crate::oci::{LATEST, NONROOT};
 use crate::progress::{Kind, Progress, Step, human_bytes, millis};
 use crate::registry_target::RegistryTarget;
 use crate::summary;
@@ -29,8 +29,6 @@ use crate::work::Work;
 
 /// The registry, with its Debian package.
 const REGISTRY: (&str, &str) = ("docker-registry", "docker-registry");
-/// The name of the whole image in a layout, and what the names of its variants start with.
-const WHOLE: &str = "latest";
 /// How long the registry may take to answer.
 const START: Duration = Duration::from_secs(60);
 
@@ -53,9 +51,9 @@ impl Ready {
 }
 
 /// Measures and prints.
-pub fn run(flags: &cli::BenchReady) -> Result<()> {
+pub fn run(flags: &cli::bench::Ready) -> Result<()> {
     let source = given::source(&flags.source)?;
-    let layout = Layout::open(&flags.image)?;
+    let layout = Layout::open(&flags.layout.image)?;
     let names = layout.manifests().iter().filter_map(layout::name);
     let names: Vec<&str> = names.collect();
     let mut modules = given::discover(&source)?.modules;
@@ -85,7 +83,7 @@ pub fn run(flags: &cli::BenchReady) -> Result<()> {
     if let Some(naive) = &flags.naive {
         let layout = Layout::open(naive)?;
         let descriptor = layout.find(None, &node.platform)?;
-        let built = built(WHOLE, &modules);
+        let built = built(LATEST, &modules);
         measured.push(progress.step("the usual recipe", Kind::Local, |step| {
             node.measure("the usual recipe", &layout, descriptor, &built, step)
         })?);
@@ -100,14 +98,14 @@ pub fn run(flags: &cli::BenchReady) -> Result<()> {
 
 /// The name of the image for a provider.
 fn variant(provider: &str) -> String {
-    format!("{WHOLE}-{provider}")
+    format!("{LATEST}-{provider}")
 }
 
 /// The first module of each provider that the image `name` is for.
 fn built<'m>(name: &str, modules: &'m [Module]) -> Vec<&'m Module> {
     let mut of_image: Vec<&Module> = modules
         .iter()
-        .filter(|module| name == WHOLE || name == variant(&module.provider))
+        .filter(|module| name == LATEST || name == variant(&module.provider))
         .collect();
     of_image.dedup_by(|one, other| one.provider == other.provider);
     of_image

@@ -20,6 +20,7 @@ use crate::image::layout::Layout;
 use crate::image::{Image, Layer};
 use crate::image_toml::{ImageToml, Layers, Platform};
 use crate::layer_names::{self, Holds};
+use crate::oci::LATEST;
 use crate::progress::{Kind, Progress, Step, human_bytes};
 use crate::recompress::{Entry, Tar, compressed};
 use crate::summary;
@@ -27,16 +28,13 @@ use crate::warm::COMMON;
 use crate::work::Work;
 use crate::zstd_settings::Zstd;
 
-/// The whole image of a layout.
-const WHOLE: &str = "latest";
-
 /// Counts and prints.
-pub fn run(flags: &cli::BenchSizes) -> Result<()> {
+pub fn run(flags: &cli::bench::Sizes) -> Result<()> {
     let image_toml = ImageToml::read(&given::image_toml())?;
     let shipped = image_toml.layers;
     wanted(changes(&[], shipped), &flags.changes)?;
-    let (layout, platform) = (Layout::open(&flags.image)?, Platform::host());
-    let image = Image::fetch(&layout, layout.find(Some(WHOLE), &platform)?, &platform)?;
+    let (layout, platform) = (Layout::open(&flags.layout.image)?, Platform::host());
+    let image = Image::fetch(&layout, layout.find(Some(LATEST), &platform)?, &platform)?;
     let work = Work::open()?;
     let scratch = work.scratch("sizes")?;
     let mut progress = Progress::default();
@@ -211,7 +209,7 @@ impl Parts {
 
     fn tried(
         &self,
-        flags: &cli::BenchSizes,
+        flags: &cli::bench::Sizes,
         shipped: Layers,
         step: &Step,
     ) -> Result<(ByPart, Vec<Tried>)> {

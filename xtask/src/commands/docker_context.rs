@@ -24,7 +24,7 @@ const MARKERS: [&str; 2] = ["Dockerfile", "tools.tar"];
 pub fn run(flags: &cli::DockerContext) -> Result<()> {
     let out = Out::of(&flags.out, "a build context", &MARKERS)?;
     let platform = Platform::host();
-    let layout = Layout::open(&flags.image)?;
+    let layout = Layout::open(&flags.layout.image)?;
     let descriptor = layout.find(flags.tag.as_deref(), &platform)?;
     let name = layout::name(descriptor).unwrap_or_default().to_owned();
     if name.ends_with(NONROOT) {
@@ -36,7 +36,7 @@ pub fn run(flags: &cli::DockerContext) -> Result<()> {
     let twin = layout.find(Some(&format!("{name}{NONROOT}")), &platform)?;
     let twin = Image::fetch(&layout, twin, &platform)?;
     let parts = layer_names::of(&image.config)
-        .with_context(|| format!("{name} in {} cannot be taken apart", flags.image))?;
+        .with_context(|| format!("{name} in {} cannot be taken apart", flags.layout.image))?;
 
     let folder = out.begin()?;
     for (holds, layer) in parts.iter().zip(&image.layers) {

@@ -12,12 +12,10 @@ use crate::commands::assemble::tagged;
 use crate::failure::usage;
 use crate::image::layout::{self, Layout};
 use crate::image::reference::names_a_host;
+use crate::oci::LATEST;
 use crate::progress::{Kind, Progress, human_bytes};
 use crate::registry_target::RegistryTarget;
 use crate::work::Work;
-
-/// The name of the whole image in a layout, and the tag that moves.
-const LATEST: &str = "latest";
 
 /// Pushes, and says what.
 pub fn run(flags: &cli::Push) -> Result<()> {

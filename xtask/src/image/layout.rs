@@ -7,13 +7,11 @@ use oci_spec::image::{Descriptor, ImageIndex};
 use super::{Blobs, pick, read, sha256};
 use crate::failure::{corrupt, usage};
 use crate::image_toml::Platform;
+use crate::oci::LATEST;
 use crate::work::check_file;
 
 /// The annotation that names an image or a pack.
 pub const NAME: &str = "org.opencontainers.image.ref.name";
-
-/// The name of an image that was asked for without one.
-const DEFAULT_TAG: &str = "latest";
 
 /// A layout.
 #[derive(Debug)]
@@ -48,7 +46,7 @@ impl Layout {
         if let (None, [only]) = (tag, manifests.as_slice()) {
             return Ok(only);
         }
-        let tag = tag.unwrap_or(DEFAULT_TAG);
+        let tag = tag.unwrap_or(LATEST);
         let named: Vec<&Descriptor> = manifests
             .iter()
             .filter(|manifest| name(manifest) == Some(tag))
