@@ -101,6 +101,11 @@ struct Caches {
 }
 
 impl Caches {
+    /// Both caches of one provider.
+    fn of(&self, provider: &str) -> Utf8PathBuf {
+        self.scratch.path().join("of").join(provider)
+    }
+
     /// `go-mod` and `go-build` of all providers.
     fn merged(&self) -> Utf8PathBuf {
         self.scratch.path().join("merged-cache")
@@ -171,11 +176,11 @@ impl Bench {
             };
             for module in &modules {
                 step.detail(module.path.as_str());
-                caches.warm_ms += self.build_one(module, caches.scratch.path())?;
+                caches.warm_ms += self.build_one(module, &caches)?;
             }
             fs_err::create_dir_all(caches.merged())?;
             for provider in &self.providers {
-                let own = caches.scratch.path().join(provider);
+                let own = caches.of(provider);
                 host::run(host::command("cp").args([
                     "-rn",
                     &format!("{own}/."),
@@ -187,10 +192,10 @@ impl Bench {
         })
     }
 
-    /// Builds `module` with the caches of its provider below `scratch`; milliseconds.
-    fn build_one(&self, module: &Module, scratch: &Utf8Path) -> Result<u64> {
+    /// Builds `module` with the caches of its provider; milliseconds.
+    fn build_one(&self, module: &Module, caches: &Caches) -> Result<u64> {
         let go = self.foundation.tree.go.join("bin/go");
-        let own = scratch.join(&module.provider);
+        let own = caches.of(&module.provider);
         let build = |arguments: &[&str]| -> Result<()> {
             let mut command = host::command(go.as_str());
             command
@@ -213,7 +218,8 @@ impl Bench {
         };
         build(&["mod", "download"])?;
         let started = Instant::now();
-        build(&["build", "-o", scratch.join("out").as_str(), "."])?;
+        let executable = caches.scratch.path().join("executable");
+        build(&["build", "-o", executable.as_str(), "."])?;
         Ok(millis(started))
     }
 
