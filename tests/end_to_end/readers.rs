@@ -2,17 +2,13 @@
 //!
 //! No test installs these programs; where one is missing its test says that it was skipped.
 
-use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::image::Layout;
-use crate::run::{base_image, command, folder, succeed, succeeds_or_skipped};
+use crate::run::{Daemon, base_image, command, folder, succeed, succeeds_or_skipped};
 use crate::sources::small;
-
-/// How long a daemon may take to answer.
-const START: Duration = Duration::from_secs(60);
 
 /// Writes an image as it is shipped into an archive of a layout, and counts its layers.
 fn archive(root: &Utf8Path) -> (Utf8PathBuf, usize) {
@@ -34,45 +30,36 @@ fn archive(root: &Utf8Path) -> (Utf8PathBuf, usize) {
 
 /// containerd, with everything below a folder of its own.
 struct Containerd {
-    process: Child,
+    _daemon: Daemon,
     socket: Utf8PathBuf,
 }
 
 impl Containerd {
     fn start(folder: &Utf8Path) -> Self {
         let socket = folder.join("containerd.sock");
-        let mut daemon = command("containerd");
-        daemon
+        let mut containerd = command("containerd");
+        containerd
             .args(["--address", socket.as_str()])
             .args(["--root", folder.join("root").as_str()])
             .args(["--state", folder.join("state").as_str()])
             .args(["--config", "/dev/null"])
-            .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        let process = daemon.spawn().unwrap();
-        let daemon = Self { process, socket };
-        let started = Instant::now();
-        while !daemon.ctr(&["version"]).output().unwrap().status.success() {
-            assert!(started.elapsed() < START, "no containerd");
-            std::thread::sleep(Duration::from_millis(50));
+        let daemon = Daemon::start(&mut containerd, || {
+            let version = ctr(&socket, &["version"]).output().unwrap();
+            version.status.success()
+        });
+        Self {
+            _daemon: daemon,
+            socket,
         }
-        daemon
-    }
-
-    fn ctr(&self, arguments: &[&str]) -> std::process::Command {
-        let mut ctr = command("ctr");
-        ctr.args(["--address", self.socket.as_str()])
-            .args(arguments);
-        ctr
     }
 }
 
-impl Drop for Containerd {
-    fn drop(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
+fn ctr(socket: &Utf8Path, arguments: &[&str]) -> Command {
+    let mut ctr = command("ctr");
+    ctr.args(["--address", socket.as_str()]).args(arguments);
+    ctr
 }
 
 #[test]
@@ -85,10 +72,10 @@ fn containerd_unpacks_the_image() {
     let daemon = Containerd::start(&root);
     // Its native snapshotter needs nothing of the machine's file systems.
     let import = ["images", "import", "--snapshotter", "native"];
-    let said = succeed(daemon.ctr(&import).arg(&archive));
+    let said = succeed(ctr(&daemon.socket, &import).arg(&archive));
     assert!(said.contains("done"), "{said}");
     let snapshots = ["snapshots", "--snapshotter", "native", "list"];
-    let kept = succeed(&mut daemon.ctr(&snapshots));
+    let kept = succeed(&mut ctr(&daemon.socket, &snapshots));
     assert_eq!(kept.matches("Committed").count(), layers, "{kept}");
 }
 

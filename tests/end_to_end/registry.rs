@@ -1,17 +1,15 @@
 //! A real registry for the tests.
 
 use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::json;
 
-use crate::run::{command, folder, succeed, write};
+use crate::run::{Daemon, command, folder, succeed, write};
 
 /// Debian's registry on a free port of this machine.
 pub struct Registry {
-    process: Child,
+    _daemon: Daemon,
     folder: Utf8PathBuf,
     /// `127.0.0.1:PORT`.
     pub host: String,
@@ -48,20 +46,14 @@ impl Registry {
             .unwrap()
             .into_parts()
             .0;
-        let process = command("docker-registry")
+        let mut registry = command("docker-registry");
+        registry
             .args(["serve", folder.join("config.yml").as_str()])
             .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        let started = Instant::now();
-        while TcpStream::connect(&host).is_err() {
-            assert!(started.elapsed() < Duration::from_secs(60), "no registry");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+            .stderr(log);
+        let daemon = Daemon::start(&mut registry, || TcpStream::connect(&host).is_ok());
         Self {
-            process,
+            _daemon: daemon,
             folder,
             host,
             _guard: guard,
@@ -100,12 +92,5 @@ impl Registry {
         let blobs = "data/docker/registry/v2/blobs/sha256";
         self.folder
             .join(format!("{blobs}/{}/{hex}/data", &hex[..2]))
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
     }
 }

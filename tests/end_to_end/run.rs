@@ -1,9 +1,13 @@
 //! Running the project's own command and the tools that look at what it made.
 
 use std::io::Write as _;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
+
+/// How long a daemon may take to answer.
+const START: Duration = Duration::from_secs(60);
 
 /// The folder of the workspace.
 pub fn workspace() -> Utf8PathBuf {
@@ -96,6 +100,37 @@ pub fn succeeds_or_skipped(program: &str, argument: &str, test: &str) -> bool {
         writeln!(stderr, "SKIPPED {test}: `{program} {argument}` fails").unwrap();
     }
     succeeds
+}
+
+/// A program that serves until this goes.
+pub struct Daemon(Child);
+
+impl Daemon {
+    /// Starts it, and waits until it answers.
+    pub fn start(daemon: &mut Command, answers: impl Fn() -> bool) -> Self {
+        let this = Self(daemon.stdin(Stdio::null()).spawn().unwrap());
+        assert!(comes_true(answers), "{daemon:?} does not answer");
+        this
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+/// Waits until `it` is true, but not for ever; whether it became so.
+fn comes_true(it: impl Fn() -> bool) -> bool {
+    let started = Instant::now();
+    while !it() {
+        if started.elapsed() > START {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    true
 }
 
 /// A temporary folder, and its path.
