@@ -79,12 +79,14 @@ pub struct Source {
 
 /// Where the image goes that is built without `--out`.
 pub const BASE_IMAGE: &str = "target/base-image";
+/// Its layout.
+pub const BASE_IMAGE_LAYOUT: &str = "target/base-image/oci";
 
 /// An image that is built already.
 #[derive(Debug, Args)]
 pub struct ImageLayout {
     /// OCI image layout
-    #[arg(long, value_name = "DIR/oci", default_value = "target/base-image/oci")]
+    #[arg(long, value_name = "DIR/oci", default_value = BASE_IMAGE_LAYOUT)]
     pub image: Utf8PathBuf,
 }
 

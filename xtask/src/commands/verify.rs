@@ -99,9 +99,8 @@ pub fn run(flags: &cli::Verify) -> Result<ExitCode> {
 
 /// The image that the flags name.
 fn reference(flags: &cli::Verify) -> Result<Reference> {
-    let built = || format!("{}/oci", cli::BASE_IMAGE);
-    let image = flags.image.clone().unwrap_or_else(built);
-    let mut reference = Reference::parse(&image, Utf8Path::is_dir)?;
+    let image = flags.image.as_deref().unwrap_or(cli::BASE_IMAGE_LAYOUT);
+    let mut reference = Reference::parse(image, Utf8Path::is_dir)?;
     if let Some(wanted) = &flags.tag {
         match &mut reference {
             Reference::Layout { tag, .. } if tag.is_none() => *tag = Some(wanted.clone()),
