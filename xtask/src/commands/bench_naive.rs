@@ -142,7 +142,7 @@ impl Bench {
                     .flat_map(|pack| &pack.manifest.files)
                     .map(|file| file.size_bytes)
                     .sum(),
-                first: self.measure(&sandbox)?,
+                first: self.measure(sandbox)?,
             })
         })
     }
@@ -154,7 +154,7 @@ impl Bench {
             Ok(Measured {
                 warm_ms: caches.warm_ms,
                 cache_bytes: size_of(&caches.merged())?,
-                first: self.measure(&self.naive_image(&caches.merged()))?,
+                first: self.measure(self.naive_image(&caches.merged()))?,
             })
         })
     }
@@ -232,10 +232,7 @@ impl Bench {
             .read_only(&foundation.verifier, VERIFIER)
             .writable(&merged.join("go-mod"), "/root/go/pkg/mod")
             .writable(&merged.join("go-build"), "/root/.cache/go-build")
-            .env([
-                ("PATH", format!("{goroot}/bin:/usr/local/bin:/usr/bin:/bin")),
-                ("HOME", "/root".to_owned()),
-            ])
+            .env(naive_env(&foundation.tree))
             .env([
                 ("GOCACHE", "/root/.cache/go-build"),
                 ("GOMODCACHE", "/root/go/pkg/mod"),
@@ -259,13 +256,8 @@ impl Bench {
             let mut layers: Vec<PlacedLayer> = below.iter().flat_map(PlacedPack::layers).collect();
             layers.push(placed);
             let mut config = oci::config(&tree.image, &tree.platform, &layers, false)?;
-            config["config"]["Env"] = serde_json::json!([
-                format!(
-                    "PATH={}/bin:/usr/local/bin:/usr/bin:/bin",
-                    tree.image.go.goroot
-                ),
-                "HOME=/root",
-            ]);
+            let env = naive_env(tree).map(|(name, value)| format!("{name}={value}"));
+            config["config"]["Env"] = serde_json::json!(env);
             let mut layout = LayoutWriter::create(out.begin()?)?;
             let descriptors = layers
                 .iter()
@@ -278,15 +270,24 @@ impl Bench {
     }
 
     /// First builds, by the verifier in the image behind `sandbox`.
-    fn measure(&self, sandbox: &Sandbox) -> Result<FirstBuilds> {
+    fn measure(&self, sandbox: Sandbox) -> Result<FirstBuilds> {
         let mut flags = Vec::new();
         for provider in &self.providers {
             flags.extend(["--provider", provider]);
         }
-        let sandbox = sandbox.clone().read_only(&self.source, ELSEWHERE);
+        let sandbox = sandbox.read_only(&self.source, ELSEWHERE);
         let json = verify::measure(&sandbox, &flags)?;
         Ok(FirstBuilds::new(&Report::parse(&json)?.data, None))
     }
+}
+
+/// What the usual image sets: where Go is, and the home below which Go keeps its caches by default.
+fn naive_env(tree: &Tree) -> [(&'static str, String); 2] {
+    let goroot = &tree.image.go.goroot;
+    [
+        ("PATH", format!("{goroot}/bin:/usr/local/bin:/usr/bin:/bin")),
+        ("HOME", "/root".to_owned()),
+    ]
 }
 
 /// The caches in `merged` as the layer of the usual recipe, in the file `blob`.
