@@ -274,7 +274,7 @@ mod tests {
     use super::*;
 
     fn identity(change: impl FnOnce(&mut Identity)) -> Identity {
-        let env = include_str!("../../../gocache/tests/fixtures/go-env.json");
+        let env = include_str!("../../../crates/gocache/tests/fixtures/go-env.json");
         let env = serde_json::from_str(env).unwrap();
         let mut identity = Identity::from_go_env(&env).unwrap();
         change(&mut identity);

@@ -21,7 +21,7 @@ mod tests {
     #[test]
     fn the_committed_copy_is_up_to_date() {
         let file = Utf8Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("..")
+            .join("../..")
             .join(SCHEMA_FILE);
         assert!(
             fs_err::read_to_string(file).unwrap() == json_schema(),
