@@ -4,7 +4,7 @@ use clap::Parser as _;
 use serde_json::Value;
 
 use crate::cli::Cli;
-use crate::given::workspace;
+use pipeline::workspace::workspace;
 
 /// Every line of every step's `run` in the workflows that runs this program, with the name of the file.
 fn commands() -> Vec<(String, Vec<String>)> {

@@ -8,11 +8,19 @@
 use std::io::{BufReader, Read};
 use std::ops::{Add, AddAssign};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use schemars::JsonSchema;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
+use crate::{Error, Sha256Hash};
+
+/// The name that build IDs and `go build -debug-actiongraph` give to the action of this ID: its first 15 bytes in base64
+/// (source: `cmd/internal/buildid`, `HashToString`).
+pub fn in_build_id(action: &Sha256Hash) -> String {
+    URL_SAFE_NO_PAD.encode(&action.as_bytes()[..15])
+}
 
 /// The actions of one build.
 #[derive(Debug, Clone)]
@@ -59,7 +67,7 @@ impl ActionGraph {
     }
 
     /// Import paths of the packages that were compiled or taken from the cache, each after the name that build IDs give
-    /// to its action ([`Sha256Hash::in_build_id`](crate::Sha256Hash::in_build_id)).
+    /// to its action ([`in_build_id`]).
     pub fn packages(&self) -> impl Iterator<Item = (&str, &str)> {
         let packages = self.actions.iter().filter(|action| action.is_package());
         packages.map(|action| (action.id.as_str(), action.package.as_str()))

@@ -14,7 +14,6 @@ mod damage;
 mod entry;
 mod error;
 mod explanation;
-mod hash;
 mod hash_inputs;
 mod hash_log;
 mod identity;
@@ -23,13 +22,12 @@ mod module_cache;
 mod seal;
 mod store;
 
-pub use action_graph::{ActionGraph, Hits, Ratio};
+pub use action_graph::{ActionGraph, Hits, Ratio, in_build_id};
 pub use checksums::Checksums;
 pub use damage::Damage;
 pub use entry::{ACTION_ENTRY_BYTES, ActionEntry};
 pub use error::Error;
 pub use explanation::{Cause, Change, Drift, Explanation, Observed, RELEASE_PAYS_SHARE, explain};
-pub use hash::{HashingReader, ParseHashError, Sha256Hash, hash_file, hash_reader};
 pub use hash_inputs::{
     ActionInputs, Dependency, Files, HashInputs, InputsRecord, RECORD_SCHEMA, RecordedModule,
 };
@@ -37,4 +35,5 @@ pub use hash_log::HashLog;
 pub use identity::{Difference, Identity};
 pub use module_cache::{GoModule, h1, is_test_data};
 pub use seal::{SealedFile, SealedStore};
+pub use sha256::{HashingReader, ParseHashError, Sha256Hash, hash_file, hash_reader};
 pub use store::{FileKind, Store, StoreFile};

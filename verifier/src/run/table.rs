@@ -171,7 +171,9 @@ pub mod tests {
                 probe_ms: Vec::new(),
             })
             .collect();
-        let env = serde_json::from_str(include_str!("../../../crates/gocache/tests/fixtures/go-env.json"));
+        let env = serde_json::from_str(include_str!(
+            "../../../crates/gocache/tests/fixtures/go-env.json"
+        ));
         Report {
             schema: SCHEMA,
             measured_at_s: None,

@@ -1,0 +1,8 @@
+//! Commands.
+
+pub mod choice;
+pub mod host;
+pub mod progress;
+pub mod sandbox;
+
+pub use choice::Engine;

@@ -1,0 +1,180 @@
+//! What the user sees while it runs, and the account of where the time went.
+//!
+//! On a terminal a spinner shows the step under way; elsewhere each step is a plain line. Each finished step leaves
+//! an entry with its wall time, the CPU time of this process and its children, and the bytes it wrote, so that
+//! the cost of everything around Go's own work is known for every run.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use indicatif::{ProgressBar, ProgressStyle};
+use nix::sys::resource::{Usage, UsageWho, getrusage};
+use serde::Serialize;
+
+/// What a step waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Mostly for downloads, so that its time says nothing about this program.
+    Network,
+    /// For this machine.
+    Local,
+}
+
+/// One finished step.
+#[derive(Debug, Clone, Serialize)]
+pub struct Stage {
+    /// What it did.
+    pub name: String,
+    /// What it waited for.
+    pub kind: Kind,
+    /// Wall time in milliseconds.
+    pub wall_ms: u64,
+    /// Of that, time in which the go command compiled and linked, in milliseconds.
+    pub go_ms: u64,
+    /// User and system time of this process and its finished children, in milliseconds.
+    pub cpu_ms: u64,
+    /// Bytes that it wrote; 0 where that says nothing.
+    pub written_bytes: u64,
+}
+
+/// The steps of one run.
+#[derive(Debug, Default)]
+pub struct Progress {
+    stages: Vec<Stage>,
+}
+
+/// A step under way.
+#[derive(Debug)]
+pub struct Step {
+    bar: ProgressBar,
+    /// Time in which the go command compiled and linked, in milliseconds, for the account.
+    pub go_ms: u64,
+    /// Bytes that the step wrote, for the account.
+    pub written_bytes: u64,
+}
+
+impl Step {
+    /// Says how far the step is.
+    pub fn detail(&self, text: impl Into<String>) {
+        self.bar.set_message(text.into());
+    }
+}
+
+impl oci::events::Events for Step {
+    fn transferred(&self, digest: &str, bytes: u64, total_bytes: u64) {
+        self.detail(format!(
+            "{digest:.19} {} of {}",
+            human_bytes(bytes),
+            human_bytes(total_bytes)
+        ));
+    }
+
+    fn warning(&self, message: &str) {
+        self.bar.suspend(|| eprintln!("warning: {message}"));
+    }
+}
+
+impl Progress {
+    /// Runs `work` as the step `name`, and enters it into the account.
+    pub fn step<T>(
+        &mut self,
+        name: impl Into<String>,
+        kind: Kind,
+        work: impl FnOnce(&mut Step) -> Result<T>,
+    ) -> Result<T> {
+        let name = name.into();
+        let bar = ProgressBar::new_spinner().with_prefix(name.clone());
+        bar.set_style(
+            ProgressStyle::with_template("{spinner} {prefix} {elapsed} {msg}")
+                .expect("the template is a constant"),
+        );
+        bar.enable_steady_tick(Duration::from_millis(120));
+        if bar.is_hidden() {
+            eprintln!("{name}");
+        }
+        let mut step = Step {
+            bar,
+            go_ms: 0,
+            written_bytes: 0,
+        };
+        let (started, cpu) = (Instant::now(), cpu_ms());
+        let result = work(&mut step);
+        step.bar.finish_and_clear();
+        let wall_ms = millis(started);
+        if !step.bar.is_hidden() && result.is_ok() {
+            eprintln!("{name} ({:.1} s)", wall_ms as f64 / 1000.0);
+        }
+        let cpu_ms = cpu_ms().saturating_sub(cpu);
+        self.stages.push(Stage {
+            name,
+            kind,
+            wall_ms,
+            go_ms: step.go_ms,
+            cpu_ms,
+            written_bytes: step.written_bytes,
+        });
+        result
+    }
+
+    /// The finished steps, in their order.
+    pub fn stages(&self) -> &[Stage] {
+        &self.stages
+    }
+}
+
+/// CPU time of this process and its finished children so far, in milliseconds.
+pub fn cpu_ms() -> u64 {
+    [UsageWho::RUSAGE_SELF, UsageWho::RUSAGE_CHILDREN]
+        .into_iter()
+        .filter_map(|who| getrusage(who).ok())
+        .flat_map(|usage: Usage| [usage.user_time(), usage.system_time()])
+        .map(|time| u64::try_from(time.tv_sec() * 1000 + time.tv_usec() / 1000).unwrap_or(0))
+        .sum()
+}
+
+/// Milliseconds since then.
+pub fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// `bytes` in the unit a person would take.
+pub fn human_bytes(bytes: u64) -> String {
+    match bytes {
+        0..1_000_000 => format!("{:.0} kB", bytes as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.0} MB", bytes as f64 / 1e6),
+        _ => format!("{:.2} GB", bytes as f64 / 1e9),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_accounted_for_even_when_they_fail() {
+        let mut progress = Progress::default();
+        progress
+            .step("one", Kind::Local, |step| {
+                step.written_bytes = 7;
+                Ok(())
+            })
+            .unwrap();
+        progress
+            .step("two", Kind::Local, |_| anyhow::bail!("no") as Result<()>)
+            .unwrap_err();
+        let names: Vec<_> = progress
+            .stages()
+            .iter()
+            .map(|s| (s.name.as_str(), s.written_bytes))
+            .collect();
+        assert_eq!(names, [("one", 7), ("two", 0)]);
+    }
+
+    #[test]
+    fn bytes_read_well() {
+        assert_eq!(human_bytes(12_345), "12 kB");
+        assert_eq!(human_bytes(12_345_678), "12 MB");
+        assert_eq!(human_bytes(1_234_567_890), "1.23 GB");
+    }
+}

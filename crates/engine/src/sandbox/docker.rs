@@ -1,0 +1,197 @@
+//! Commands in containers of Docker, one for each: for machines on which there is Docker and no bubblewrap.
+//!
+//! The image is the tree; what bubblewrap would mount, Docker mounts. A container goes when its command ended, and when
+//! the run is interrupted.
+
+use std::collections::HashMap;
+use std::io::{BufRead, PipeWriter, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use anyhow::{Context as _, Result, anyhow};
+use bollard::Docker;
+use bollard::container::LogOutput;
+use bollard::errors::Error;
+use bollard::models::{ContainerCreateBody, HostConfig, Mount, MountType};
+use bollard::query_parameters::{
+    AttachContainerOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
+    WaitContainerOptions,
+};
+use futures_util::StreamExt as _;
+
+use super::{Sandbox, User, scan_all};
+use oci::docker::{connect, runtime};
+
+/// Containers of commands under way.
+static RUNNING: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Removes the containers of all commands under way.
+pub fn stop_all() -> Result<()> {
+    let ids = change_running(std::mem::take);
+    if ids.is_empty() {
+        return Ok(());
+    }
+    runtime()?.block_on(async {
+        let docker = connect().await?;
+        for id in ids {
+            remove(&docker, &id).await?;
+        }
+        Ok(())
+    })
+}
+
+fn change_running<T>(change: impl FnOnce(&mut Vec<String>) -> T) -> T {
+    change(&mut RUNNING.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Runs a command to its end: its exit code, its standard output, and what `scan` made of its standard error.
+pub fn run<T: Send>(
+    sandbox: &Sandbox,
+    image: &str,
+    arguments: &[&str],
+    scan: impl FnOnce(&mut dyn BufRead) -> Result<T> + Send,
+) -> Result<(ExitStatus, String, T)> {
+    let (reader, writer) = std::io::pipe().context("failed to make a pipe")?;
+    let runtime = runtime()?;
+    let body = body(sandbox, image, arguments);
+    let (ran, scanned) = thread::scope(|scope| {
+        let scanning = scope.spawn(|| scan_all(reader, scan));
+        (runtime.block_on(execute(body, writer)), scanning.join())
+    });
+    let (status, stdout) = ran?;
+    let scanned = scanned.map_err(|_| anyhow!("the reader of its messages stopped"))?;
+    Ok((status, stdout, scanned?))
+}
+
+async fn execute(body: ContainerCreateBody, stderr: PipeWriter) -> Result<(ExitStatus, String)> {
+    let docker = connect().await?;
+    let created = docker.create_container(None, body).await;
+    let id = created.context("Docker refused to make a container")?.id;
+    change_running(|running| running.push(id.clone()));
+    let followed = follow(&docker, &id, stderr).await;
+    change_running(|running| running.retain(|other| *other != id));
+    let removed = remove(&docker, &id).await;
+    followed.and_then(|done| removed.map(|()| done))
+}
+
+async fn remove(docker: &Docker, id: &str) -> Result<()> {
+    let options = RemoveContainerOptionsBuilder::new()
+        .force(true)
+        .v(true)
+        .build();
+    match docker.remove_container(id, Some(options)).await {
+        // Removed by another thread, after an interrupt.
+        Ok(())
+        | Err(Error::DockerResponseServerError {
+            status_code: 404 | 409,
+            ..
+        }) => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("failed to remove the container {id}")),
+    }
+}
+
+async fn follow(docker: &Docker, id: &str, mut stderr: PipeWriter) -> Result<(ExitStatus, String)> {
+    let streams = AttachContainerOptionsBuilder::new()
+        .stdout(true)
+        .stderr(true)
+        .stream(true)
+        .build();
+    let mut attached = docker.attach_container(id, Some(streams)).await?;
+    docker
+        .start_container(id, None::<StartContainerOptions>)
+        .await
+        .context("Docker failed to start a container")?;
+    let mut stdout = Vec::new();
+    while let Some(output) = attached.output.next().await {
+        match output? {
+            LogOutput::StdErr { message } => stderr.write_all(&message)?,
+            LogOutput::StdOut { message } => stdout.extend_from_slice(&message),
+            LogOutput::StdIn { .. } | LogOutput::Console { .. } => {}
+        }
+    }
+    let mut waited = docker.wait_container(id, None::<WaitContainerOptions>);
+    let code = match waited.next().await {
+        Some(Ok(ended)) => ended.status_code,
+        Some(Err(Error::DockerContainerWaitError { code, error })) if error.is_empty() => code,
+        Some(Err(error)) => return Err(error.into()),
+        None => return Err(anyhow!("Docker does not say how the container ended")),
+    };
+    let code = i32::try_from(code).context("an exit code is an i32")?;
+    let stdout = String::from_utf8(stdout).context("its output is not UTF-8")?;
+    Ok((ExitStatus::from_raw(code << 8), stdout))
+}
+
+fn body(sandbox: &Sandbox, image: &str, arguments: &[&str]) -> ContainerCreateBody {
+    let words = || arguments.iter().map(|word| (*word).to_owned()).collect();
+    let mounts = sandbox.mounts().map(|mount| Mount {
+        typ: Some(MountType::BIND),
+        source: Some(mount.source.to_string()),
+        target: Some(mount.target.to_string()),
+        read_only: Some(!mount.writable),
+        ..Mount::default()
+    });
+    // What the tree's root makes belongs to whoever runs this, as in bubblewrap.
+    let (user, group) = match sandbox.user {
+        User::Root => (
+            nix::unistd::geteuid().as_raw(),
+            nix::unistd::getegid().as_raw(),
+        ),
+        User::Id(id) => (id, id),
+    };
+    let without_rights = matches!(sandbox.user, User::Id(_));
+    let temporary = [("/run", "exec"), ("/tmp", "exec,mode=1777")];
+    let network = if sandbox.network { "host" } else { "none" };
+    let host = HostConfig {
+        mounts: Some(mounts.collect()),
+        readonly_rootfs: Some(!sandbox.root_is_writable),
+        tmpfs: Some(HashMap::from(
+            temporary.map(|(folder, options)| (folder.to_owned(), options.to_owned())),
+        )),
+        network_mode: Some(network.to_owned()),
+        cap_drop: without_rights.then(|| vec!["ALL".to_owned()]),
+        security_opt: without_rights.then(|| vec!["no-new-privileges".to_owned()]),
+        ..HostConfig::default()
+    };
+    let env = sandbox.env.iter();
+    ContainerCreateBody {
+        image: Some(image.to_owned()),
+        entrypoint: Some(Vec::new()),
+        cmd: Some(words()),
+        env: Some(env.map(|(name, value)| format!("{name}={value}")).collect()),
+        working_dir: Some(sandbox.folder.to_string()),
+        user: Some(format!("{user}:{group}")),
+        attach_stdout: Some(true),
+        attach_stderr: Some(true),
+        host_config: Some(host),
+        ..ContainerCreateBody::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::Root;
+
+    #[test]
+    fn a_container_gets_what_the_sandbox_says_and_nothing_else() {
+        let sandbox = Sandbox::of(Root::Docker("tree".into()))
+            .read_only("/one".into(), "/place")
+            .writable("/two".into(), "/place")
+            .env([("NAME", "value")])
+            .folder("/place")
+            .user(User::Id(7));
+        let body = body(&sandbox, "tree", &["go", "version"]);
+        assert_eq!(body.env, Some(vec!["NAME=value".to_owned()]));
+        assert_eq!(body.user.as_deref(), Some("7:7"));
+        let host = body.host_config.unwrap();
+        let mounts = host.mounts.unwrap();
+        assert_eq!(mounts.len(), 1);
+        assert_eq!(mounts[0].source.as_deref(), Some("/two"));
+        assert_eq!(mounts[0].read_only, Some(false));
+        assert_eq!(host.network_mode.as_deref(), Some("none"));
+        assert_eq!(host.readonly_rootfs, Some(true));
+        assert_eq!(host.cap_drop, Some(vec!["ALL".to_owned()]));
+    }
+}

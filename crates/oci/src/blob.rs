@@ -1,0 +1,69 @@
+//! Blobs: where they come from, and what describes them.
+
+use anyhow::{Context as _, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+use failure::usage;
+use oci_spec::image::{Descriptor, DescriptorBuilder, MediaType, Sha256Digest};
+use serde::de::DeserializeOwned;
+use sha256::Sha256Hash;
+
+use crate::layer::{Compression, Layer};
+
+/// Where the blobs of an image come from.
+pub trait Blobs: Sync {
+    /// The file that holds `blob`, size and digest checked.
+    fn fetch(&self, blob: &Descriptor) -> Result<Utf8PathBuf>;
+}
+
+/// The digest of `descriptor`, of the one kind that is used.
+pub fn sha256(descriptor: &Descriptor) -> Result<Sha256Hash> {
+    let digest = descriptor.as_digest_sha256();
+    digest
+        .and_then(|digest| digest.parse().ok())
+        .ok_or_else(|| {
+            usage(format!(
+                "{} is no SHA-256 digest, and no other kind can be checked",
+                descriptor.digest()
+            ))
+        })
+}
+
+/// Reads a blob, which is JSON.
+pub fn read<T: DeserializeOwned>(file: &Utf8Path, what: &str) -> Result<T> {
+    serde_json::from_slice(&fs_err::read(file)?).with_context(|| format!("{file} is no {what}"))
+}
+
+/// The descriptor of a layer.
+pub fn layer_descriptor(layer: &Layer) -> Result<Descriptor> {
+    let media_type = match layer.compression {
+        Compression::Zstd => MediaType::ImageLayerZstd,
+        Compression::Gzip => MediaType::ImageLayerGzip,
+    };
+    descriptor(media_type, layer.digest, layer.size_bytes)
+}
+
+/// The descriptor of a blob.
+pub fn descriptor(
+    media_type: MediaType,
+    digest: Sha256Hash,
+    size_bytes: u64,
+) -> Result<Descriptor> {
+    let digest: Sha256Digest = digest
+        .to_string()
+        .parse()
+        .context("a digest is 64 hex digits")?;
+    DescriptorBuilder::default()
+        .media_type(media_type)
+        .digest(digest)
+        .size(size_bytes)
+        .build()
+        .context("failed to describe a blob")
+}
+
+/// Links `from` at `to`, or copies it where the file system has no links between the two.
+pub fn link_or_copy(from: &Utf8Path, to: &Utf8Path) -> Result<()> {
+    if std::fs::hard_link(from, to).is_err() {
+        fs_err::copy(from, to)?;
+    }
+    Ok(())
+}

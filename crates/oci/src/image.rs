@@ -1,0 +1,144 @@
+//! Images from anywhere: an OCI layout, a registry, the local Docker.
+//!
+//! Each place only has to hand out blobs by their descriptors ([`Blobs`]); what an image is made of is read here, once
+//! for all. No blob is used before its digest was checked.
+
+use anyhow::Result;
+use camino::{Utf8Path, Utf8PathBuf};
+use oci_spec::image::{Descriptor, ImageConfiguration, ImageIndex, ImageManifest, MediaType};
+use rayon::prelude::*;
+use serde_json::Value;
+
+use crate::blob::{Blobs, read};
+use crate::layer::Compression;
+use crate::platform::{Platform, is_for, pick};
+use crate::unpack;
+use failure::usage;
+
+/// Indexes inside of indexes; more than one is never seen.
+const MAX_NESTED: usize = 4;
+
+/// An image whose blobs are on this machine.
+#[derive(Debug)]
+pub struct Image {
+    /// Digest of the manifest, `sha256:…`; from a Docker that keeps no manifests, the image ID.
+    pub digest: String,
+    /// The configuration.
+    pub config: ImageConfiguration,
+    /// The layers, the lowest first.
+    pub layers: Vec<ImageLayer>,
+}
+
+/// A layer of an image.
+#[derive(Debug)]
+pub struct ImageLayer {
+    /// The blob.
+    pub blob: Utf8PathBuf,
+    /// How the tar is compressed, if it is.
+    pub compression: Option<Compression>,
+    /// Size of the blob in bytes.
+    pub size_bytes: u64,
+}
+
+impl Image {
+    /// The image for `platform` that `descriptor` leads to, of a manifest or of an index.
+    pub fn fetch(blobs: &dyn Blobs, descriptor: &Descriptor, platform: &Platform) -> Result<Self> {
+        let mut descriptor = descriptor.clone();
+        let mut file = blobs.fetch(&descriptor)?;
+        for _ in 0..MAX_NESTED {
+            // Docker's media types and those of OCI differ, and manifests may leave theirs out; the shape tells.
+            if read::<Value>(&file, "JSON")?["manifests"].is_null() {
+                break;
+            }
+            let index: ImageIndex = read(&file, "index of images")?;
+            let manifests: Vec<&Descriptor> = index.manifests().iter().collect();
+            descriptor = pick(&manifests, platform)?.clone();
+            file = blobs.fetch(&descriptor)?;
+        }
+        let manifest: ImageManifest = read(&file, "manifest of an image")?;
+        let config = blobs.fetch(manifest.config())?;
+        let config = read(&config, "configuration of an image")?;
+        let layers = manifest
+            .layers()
+            .par_iter()
+            .map(|layer| {
+                Ok(ImageLayer {
+                    compression: compression(layer.media_type())?,
+                    blob: blobs.fetch(layer)?,
+                    size_bytes: layer.size(),
+                })
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            digest: descriptor.digest().to_string(),
+            config,
+            layers,
+        })
+    }
+
+    /// Unpacks the layers one over the other into the empty folder `root`; the sum of their files' bytes.
+    pub fn unpack(&self, root: &Utf8Path) -> Result<u64> {
+        let layers = self.layers.iter();
+        let sizes = layers.map(|layer| unpack::unpack(&layer.blob, layer.compression, root));
+        sizes.sum()
+    }
+
+    /// Fails unless this machine can run the image.
+    pub fn check_platform(&self, platform: &Platform) -> Result<()> {
+        let (os, arch) = (self.config.os(), self.config.architecture());
+        if is_for(platform, &os.to_string(), &arch.to_string()) {
+            Ok(())
+        } else {
+            Err(usage(format!(
+                "the image is for {os}/{arch}, and this machine is {platform}; name an image for {platform}"
+            )))
+        }
+    }
+
+    /// The environment that the image gives to its processes.
+    pub fn env(&self) -> impl Iterator<Item = (&str, &str)> {
+        let config = self.config.config().as_ref();
+        let env = config.and_then(|config| config.env().as_deref());
+        env.unwrap_or_default()
+            .iter()
+            .filter_map(|variable| variable.split_once('='))
+    }
+}
+
+fn compression(layer: &MediaType) -> Result<Option<Compression>> {
+    Ok(match layer.as_ref() {
+        "application/vnd.oci.image.layer.v1.tar"
+        | "application/vnd.docker.image.rootfs.diff.tar" => None,
+        "application/vnd.oci.image.layer.v1.tar+gzip"
+        | "application/vnd.docker.image.rootfs.diff.tar.gzip" => Some(Compression::Gzip),
+        "application/vnd.oci.image.layer.v1.tar+zstd"
+        | "application/vnd.docker.image.rootfs.diff.tar.zstd" => Some(Compression::Zstd),
+        other => {
+            return Err(usage(format!(
+                "a layer is of the type {other}, which cannot be unpacked; a layer is a tar, as it is, in gzip or in zstd"
+            )));
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[test]
+    fn layers_are_tars() {
+        for (media_type, expected) in [
+            ("application/vnd.oci.image.layer.v1.tar", None),
+            (
+                "application/vnd.oci.image.layer.v1.tar+zstd",
+                Some(Compression::Zstd),
+            ),
+            (
+                "application/vnd.docker.image.rootfs.diff.tar.gzip",
+                Some(Compression::Gzip),
+            ),
+        ] {
+            assert_eq!(compression(&media_type.into()).unwrap(), expected);
+        }
+        assert!(compression(&"application/vnd.oci.empty.v1+json".into()).is_err());
+    }
+}

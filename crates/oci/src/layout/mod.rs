@@ -1,0 +1,4 @@
+//! Image layouts.
+
+pub mod reader;
+pub mod writer;

@@ -1,0 +1,88 @@
+//! Images of an OCI image layout: a folder of blobs, and an `index.json` that names them.
+
+use anyhow::Result;
+use camino::{Utf8Path, Utf8PathBuf};
+use oci_spec::image::{Descriptor, ImageIndex};
+
+use crate::blob::{Blobs, read, sha256};
+use crate::platform::Platform;
+use crate::platform::pick;
+use crate::reference::LATEST;
+use failure::{corrupt, usage};
+use sha256::check_file;
+
+/// The annotation that names an image or a pack.
+pub const NAME: &str = "org.opencontainers.image.ref.name";
+
+/// A layout.
+#[derive(Debug)]
+pub struct Layout {
+    folder: Utf8PathBuf,
+    index: ImageIndex,
+}
+
+impl Layout {
+    /// The layout in `folder`.
+    pub fn open(folder: &Utf8Path) -> Result<Self> {
+        let index = folder.join("index.json");
+        if !index.is_file() {
+            return Err(usage(format!(
+                "{folder} is no OCI layout, it has no index.json; `cargo xtask base-image` makes one below its --out"
+            )));
+        }
+        Ok(Self {
+            folder: folder.to_owned(),
+            index: read(&index, "index of images")?,
+        })
+    }
+
+    /// Everything that the index names.
+    pub fn manifests(&self) -> &[Descriptor] {
+        self.index.manifests()
+    }
+
+    /// The image with this tag; without one the only image, or `latest`.
+    pub fn find(&self, tag: Option<&str>, platform: &Platform) -> Result<&Descriptor> {
+        let manifests = self.index.manifests();
+        if let (None, [only]) = (tag, manifests.as_slice()) {
+            return Ok(only);
+        }
+        let tag = tag.unwrap_or(LATEST);
+        let named: Vec<&Descriptor> = manifests
+            .iter()
+            .filter(|manifest| name(manifest) == Some(tag))
+            .collect();
+        match named.as_slice() {
+            [] => {
+                let there: Vec<&str> = manifests.iter().filter_map(name).collect();
+                Err(usage(format!(
+                    "there is no tag {tag} in {}; there are {}",
+                    self.folder,
+                    there.join(", ")
+                )))
+            }
+            [only] => Ok(only),
+            several => pick(several, platform),
+        }
+    }
+}
+
+impl Blobs for Layout {
+    fn fetch(&self, blob: &Descriptor) -> Result<Utf8PathBuf> {
+        let digest = sha256(blob)?;
+        let file = self.folder.join("blobs/sha256").join(digest.to_string());
+        check_file(&file, blob.size(), &digest).map_err(|reason| {
+            corrupt(format!(
+                "{} is damaged: {reason}; make it anew",
+                self.folder
+            ))
+        })?;
+        Ok(file)
+    }
+}
+
+/// The name of an image in a layout.
+pub fn name(manifest: &Descriptor) -> Option<&str> {
+    let annotations = manifest.annotations().as_ref()?;
+    annotations.get(NAME).map(String::as_str)
+}

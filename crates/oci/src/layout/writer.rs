@@ -1,0 +1,90 @@
+//! Writes an OCI image layout: blobs, and the index that names manifests.
+
+use std::collections::HashMap;
+
+use anyhow::{Context as _, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+use oci_spec::image::{Descriptor, ImageIndexBuilder, ImageManifest, MediaType, Platform};
+use serde::Serialize;
+use sha256::Sha256Hash;
+
+use crate::blob::{descriptor, layer_descriptor, link_or_copy};
+use crate::layer::Layer;
+use crate::layout::reader::NAME;
+
+/// A layout that is being written; [`LayoutWriter::finish`] makes it one.
+#[derive(Debug)]
+pub struct LayoutWriter {
+    folder: Utf8PathBuf,
+    blobs: Utf8PathBuf,
+    manifests: Vec<Descriptor>,
+}
+
+impl LayoutWriter {
+    /// A layout in `folder`, which may be absent.
+    pub fn create(folder: &Utf8Path) -> Result<Self> {
+        let blobs = folder.join("blobs/sha256");
+        fs_err::create_dir_all(&blobs)?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            blobs,
+            manifests: Vec::new(),
+        })
+    }
+
+    /// Adds a layer, by a link where the file system has one.
+    pub fn link(&mut self, layer: &Layer, blob: &Utf8Path) -> Result<Descriptor> {
+        let target = self.blobs.join(layer.digest.to_string());
+        if !target.exists() {
+            link_or_copy(blob, &target)?;
+        }
+        layer_descriptor(layer)
+    }
+
+    /// Adds a small blob.
+    pub fn bytes(&mut self, media_type: MediaType, bytes: &[u8]) -> Result<Descriptor> {
+        let digest = Sha256Hash::of(bytes);
+        fs_err::write(self.blobs.join(digest.to_string()), bytes)?;
+        descriptor(media_type, digest, bytes.len() as u64)
+    }
+
+    /// Adds a value as JSON.
+    pub fn json(&mut self, media_type: MediaType, value: &impl Serialize) -> Result<Descriptor> {
+        let json = serde_json::to_vec(value).context("failed to serialize a part of the image")?;
+        self.bytes(media_type, &json)
+    }
+
+    /// Adds a manifest that the index names `name`.
+    pub fn manifest(
+        &mut self,
+        name: &str,
+        manifest: &ImageManifest,
+        platform: Option<Platform>,
+    ) -> Result<Descriptor> {
+        let mut descriptor = self.json(MediaType::ImageManifest, manifest)?;
+        descriptor.set_platform(platform);
+        descriptor.set_artifact_type(manifest.artifact_type().clone());
+        descriptor.set_annotations(Some(HashMap::from([(NAME.to_owned(), name.to_owned())])));
+        self.manifests.push(descriptor.clone());
+        Ok(descriptor)
+    }
+
+    /// Writes the index.
+    pub fn finish(self) -> Result<()> {
+        let index = ImageIndexBuilder::default()
+            .schema_version(2u32)
+            .media_type(MediaType::ImageIndex)
+            .manifests(self.manifests)
+            .build()
+            .context("failed to describe the layout")?;
+        fs_err::write(
+            self.folder.join("index.json"),
+            serde_json::to_vec_pretty(&index)?,
+        )?;
+        fs_err::write(
+            self.folder.join("oci-layout"),
+            r#"{"imageLayoutVersion":"1.0.0"}"#,
+        )?;
+        Ok(())
+    }
+}

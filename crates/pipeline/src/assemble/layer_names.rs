@@ -1,0 +1,155 @@
+//! What the layers of an image hold, as its history names them: for people, and for commands that take an image apart.
+
+use std::fmt::{self, Display, Formatter};
+
+use anyhow::Result;
+use camino::{Utf8Path, Utf8PathBuf};
+use oci_spec::image::ImageConfiguration;
+
+use crate::names::COMMON;
+use failure::usage;
+
+/// What a layer holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Holds {
+    /// The base system.
+    Base,
+    /// Go, the tools and the verifier.
+    Tools,
+    /// Module cache and build cache of a pack.
+    Caches(String),
+    /// Executables of a pack.
+    Executables(String),
+}
+
+const BASE: &str = "base system";
+const TOOLS: &str = "Go, Pulumi, OpenTofu, verifier";
+const SHARED: &str = "caches that all providers share";
+const CACHES: &str = ": caches";
+const EXECUTABLES: &str = ": executables";
+
+impl Holds {
+    /// Reads what [`Display`] writes; `None` for layers that are not ours.
+    pub fn parse(name: &str) -> Option<Self> {
+        Some(match name {
+            BASE => Self::Base,
+            TOOLS => Self::Tools,
+            SHARED => Self::Caches(COMMON.to_owned()),
+            _ => match (name.strip_suffix(CACHES), name.strip_suffix(EXECUTABLES)) {
+                (Some(pack), _) if is_a_name(pack) => Self::Caches(pack.to_owned()),
+                (_, Some(pack)) if is_a_name(pack) => Self::Executables(pack.to_owned()),
+                _ => return None,
+            },
+        })
+    }
+
+    /// Where the layer's archive is in the context of `Dockerfile.merged`.
+    pub fn archive(&self) -> Utf8PathBuf {
+        let of_pack = |pack: &String, part: &str| Utf8Path::new("packs").join(pack).join(part);
+        match self {
+            Self::Base => "base.tar".into(),
+            Self::Tools => "tools.tar".into(),
+            Self::Caches(pack) => of_pack(pack, "caches.tar"),
+            Self::Executables(pack) => of_pack(pack, "executables.tar"),
+        }
+    }
+}
+
+/// What each layer of an image holds, by its history.
+pub fn of(config: &ImageConfiguration) -> Result<Vec<Holds>> {
+    let layers = config.rootfs().diff_ids().len();
+    let history = config.history().iter().flatten();
+    let names: Vec<&str> = history
+        .filter(|entry| entry.empty_layer() != Some(true))
+        .filter_map(|entry| entry.created_by().as_deref())
+        .collect();
+    let parts: Option<Vec<Holds>> = names.iter().map(|name| Holds::parse(name)).collect();
+    match parts {
+        Some(parts) if parts.len() == layers && parts.starts_with(&[Holds::Base, Holds::Tools]) => {
+            Ok(parts)
+        }
+        _ => Err(usage(
+            "its history does not tell what its layers hold; name an image that `base-image` made",
+        )),
+    }
+}
+
+/// Whether `pack` is the name of one folder, and one word of a Dockerfile.
+fn is_a_name(pack: &str) -> bool {
+    let allowed = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
+    !pack.is_empty() && !pack.starts_with('.') && pack.chars().all(allowed)
+}
+
+impl Display for Holds {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Base => f.write_str(BASE),
+            Self::Tools => f.write_str(TOOLS),
+            Self::Caches(pack) if pack == COMMON => f.write_str(SHARED),
+            Self::Caches(pack) => write!(f, "{pack}{CACHES}"),
+            Self::Executables(pack) => write!(f, "{pack}{EXECUTABLES}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_read_as_what_it_was_written_for() {
+        let all = [
+            (Holds::Base, "base.tar"),
+            (Holds::Tools, "tools.tar"),
+            (Holds::Caches(COMMON.into()), "packs/common/caches.tar"),
+            (Holds::Caches("aws".into()), "packs/aws/caches.tar"),
+            (
+                Holds::Executables("aws".into()),
+                "packs/aws/executables.tar",
+            ),
+        ];
+        for (holds, archive) in all {
+            assert_eq!(Holds::parse(&holds.to_string()), Some(holds.clone()));
+            assert_eq!(holds.archive(), archive);
+        }
+    }
+
+    #[test]
+    fn what_is_no_name_of_ours_is_refused() {
+        for name in ["", "RUN make", ": caches", "../aws: caches", "a b: caches"] {
+            assert_eq!(Holds::parse(name), None, "{name}");
+        }
+    }
+
+    fn config(names: &[&str], layers: usize) -> ImageConfiguration {
+        let history: Vec<_> = names
+            .iter()
+            .map(|name| serde_json::json!({"created_by": name}))
+            .collect();
+        let config = serde_json::json!({
+            "os": "linux", "architecture": "amd64", "history": history,
+            "rootfs": {"type": "layers", "diff_ids": vec!["sha256:0"; layers]},
+        });
+        serde_json::from_value(config).unwrap()
+    }
+
+    #[test]
+    fn the_history_tells_what_the_layers_hold() {
+        let ours = [
+            "base system",
+            "Go, Pulumi, OpenTofu, verifier",
+            "caches that all providers share",
+            "civo: executables",
+        ];
+        let found = of(&config(&ours, 4)).unwrap();
+        let archives: Vec<_> = found.iter().map(Holds::archive).collect();
+        assert_eq!(
+            archives[2..],
+            ["packs/common/caches.tar", "packs/civo/executables.tar"]
+        );
+        for (names, layers) in [(&ours[..], 3), (&ours[1..], 3), (&["RUN make"][..], 1)] {
+            let said = of(&config(names, layers)).unwrap_err().to_string();
+            assert!(said.contains("base-image"), "{said}");
+        }
+    }
+}

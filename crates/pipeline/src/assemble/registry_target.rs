@@ -1,0 +1,115 @@
+//! Images and packs in a repository. A tag is written last, when everything that it leads to is there.
+
+use anyhow::{Context as _, Result};
+use oci_client::Reference;
+use oci_spec::image::{Descriptor, ImageManifest, MediaType, Platform as OciPlatform};
+use sha256::Sha256Hash;
+
+use crate::assemble::{Place, PlacedLayer, Target};
+use crate::work::Work;
+use engine::progress::Step;
+use oci::blob::{Blobs, read};
+use oci::blob::{descriptor, layer_descriptor};
+use oci::layout::reader::Layout;
+use oci::registry::{Moved, Registry};
+
+/// A repository that is written to.
+pub struct RegistryTarget<'a> {
+    registry: Registry<'a>,
+    repository: &'a Reference,
+    insecure: bool,
+    work: &'a Work,
+    step: &'a Step,
+}
+
+impl<'a> RegistryTarget<'a> {
+    /// The repository of `repository`, with whatever tag.
+    pub fn open(
+        repository: &'a Reference,
+        insecure: bool,
+        work: &'a Work,
+        step: &'a Step,
+    ) -> Result<Self> {
+        Ok(Self {
+            registry: Registry::open(repository, insecure, work.shared("blobs")?, step)?,
+            repository,
+            insecure,
+            work,
+            step,
+        })
+    }
+
+    /// The repository, for reading.
+    pub fn registry(&self) -> &Registry<'a> {
+        &self.registry
+    }
+
+    /// What went over the wire so far.
+    pub fn moved(&self) -> Moved {
+        self.registry.moved()
+    }
+
+    /// Pushes what `descriptor` of `layout` leads to, under `tag`; its digest.
+    pub fn push(&self, layout: &Layout, descriptor: &Descriptor, tag: &str) -> Result<String> {
+        let file = layout.fetch(descriptor)?;
+        let manifest: ImageManifest = read(&file, "manifest")?;
+        for blob in manifest.layers().iter().chain([manifest.config()]) {
+            self.step
+                .detail(format!("{tag}: {:.19}", blob.digest().to_string()));
+            self.registry.push_blob(blob, &layout.fetch(blob)?, None)?;
+        }
+        self.tag(&fs_err::read(file)?, descriptor.media_type(), tag)
+    }
+
+    fn tag(&self, manifest: &[u8], media_type: &MediaType, tag: &str) -> Result<String> {
+        let pushed = self.registry.push_manifest(manifest, media_type, tag)?;
+        Ok(pushed.digest().to_string())
+    }
+
+    /// Gives what is tagged `from` the tag `to`, too; `None` where there is no such tag.
+    pub fn retag(&self, from: &str, to: &str) -> Result<Option<String>> {
+        let Some((descriptor, manifest)) = self.registry.manifest(from)? else {
+            return Ok(None);
+        };
+        self.tag(&manifest, descriptor.media_type(), to).map(Some)
+    }
+}
+
+impl Target for RegistryTarget<'_> {
+    fn layer(&mut self, layer: &PlacedLayer) -> Result<Descriptor> {
+        let descriptor = layer_descriptor(&layer.layer)?;
+        match &layer.place {
+            Place::File(blob) => self.registry.push_blob(&descriptor, blob, None)?,
+            Place::Registry(place) => {
+                let fetch = || {
+                    let blobs = self.work.shared("blobs")?;
+                    Registry::open(place, self.insecure, blobs, self.step)?.fetch(&descriptor)
+                };
+                if place.registry() == self.repository.registry() {
+                    let from = place.repository();
+                    self.registry.push_from(&descriptor, from, fetch)?
+                } else {
+                    self.registry.push_blob(&descriptor, &fetch()?, None)?
+                }
+            }
+        };
+        Ok(descriptor)
+    }
+
+    fn bytes(&mut self, media_type: MediaType, bytes: &[u8]) -> Result<Descriptor> {
+        let descriptor = descriptor(media_type, Sha256Hash::of(bytes), bytes.len() as u64)?;
+        self.registry.push_bytes(&descriptor, bytes)?;
+        Ok(descriptor)
+    }
+
+    fn manifest(
+        &mut self,
+        name: &str,
+        manifest: &ImageManifest,
+        _platform: OciPlatform,
+    ) -> Result<Descriptor> {
+        let json = serde_json::to_vec(manifest).context("failed to serialize a manifest")?;
+        self.registry
+            .push_manifest(&json, &MediaType::ImageManifest, name)
+    }
+}

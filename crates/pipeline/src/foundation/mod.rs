@@ -1,0 +1,9 @@
+//! Foundation.
+
+pub mod base;
+pub mod go;
+pub mod release;
+pub mod standard_library;
+pub mod tools;
+pub mod tree;
+pub mod verifier;

@@ -1,0 +1,406 @@
+//! The tools of the image (Pulumi, OpenTofu), and the layer that holds them with Go, the verifier and the user.
+//!
+//! By default a tool is compiled from Go modules with the image's own Go, pinned by a go.mod and go.sum beside
+//! `image.toml`; `source = "release"` takes the project's archive instead, whose digest must be known beforehand.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+use camino::{Utf8Path, Utf8PathBuf};
+use gocache::image_info::{IMAGE_INFO_PATH, ImageInfo, SCHEMA};
+
+use crate::foundation::release;
+use crate::foundation::standard_library;
+use crate::foundation::tree::{SCRATCH, Tree};
+use crate::image_toml::{ImageToml, Release, Tool, ToolBuild, ToolSource};
+use crate::names::TOOLS;
+use crate::names::VERIFIER;
+use crate::owners::{Owners, relative};
+use crate::pack::store::Store;
+use crate::work::files::{files_below, link_tree};
+use crate::work::kept_layer;
+use crate::work::{Key, Work};
+use engine::progress::{Step, millis};
+use engine::sandbox::Sandbox;
+use failure::usage;
+use oci::layer::LayerBlob;
+use oci::layer::{Compression, LayerWriter};
+
+/// Folder of the executables in the image.
+const BIN: &str = "usr/local/bin";
+
+/// Makes the tools' executables.
+#[derive(Debug, Clone, Copy)]
+pub struct Maker<'a> {
+    /// Kept work.
+    pub work: &'a Work,
+    /// The tree without tools.
+    pub tree: &'a Tree,
+    /// Folder of `image.toml`.
+    pub description: &'a Utf8Path,
+    /// The module cache that all fetches share.
+    pub go_mod: &'a Utf8Path,
+    /// Whether the network is out of bounds.
+    pub offline: bool,
+}
+
+/// Where a tool comes from, and the digest of everything it is made from.
+enum Origin<'a> {
+    Compiled {
+        build: &'a ToolBuild,
+        version: &'a str,
+        key: Key,
+    },
+    Released {
+        release: &'a Release,
+        url: String,
+        sha256: &'a str,
+        key: Key,
+    },
+}
+
+impl Origin<'_> {
+    fn key(&self) -> &Key {
+        match self {
+            Self::Compiled { key, .. } | Self::Released { key, .. } => key,
+        }
+    }
+}
+
+impl Maker<'_> {
+    /// Where all tools come from; nothing is made yet.
+    fn origins(&self) -> Result<Vec<Origin<'_>>> {
+        let mut origins = Vec::new();
+        for (name, tool) in &self.tree.image.tools {
+            match tool.source {
+                ToolSource::ModuleProxy => {
+                    for build in &tool.build {
+                        origins.push(self.compiled(tool, build)?);
+                    }
+                }
+                ToolSource::Release => origins.push(self.released(name, tool)?),
+            }
+        }
+        Ok(origins)
+    }
+
+    /// Makes the executables, by name.
+    fn make(
+        &self,
+        origins: &[Origin<'_>],
+        step: &mut Step,
+    ) -> Result<BTreeMap<String, Utf8PathBuf>> {
+        let mut executables = BTreeMap::new();
+        // Much of what tools are compiled from they share.
+        let go_build = self.work.scratch("tools-go-build")?;
+        for origin in origins {
+            match origin {
+                Origin::Compiled {
+                    build,
+                    version,
+                    key,
+                } => {
+                    step.detail(build.binary.as_str());
+                    let file = self.compile(build, version, key, go_build.path(), step)?;
+                    executables.insert(build.binary.clone(), file);
+                }
+                Origin::Released {
+                    release,
+                    url,
+                    sha256,
+                    key,
+                } => {
+                    step.detail(url.as_str());
+                    let folder = self.work.keep("release", key, |kept| {
+                        if self.offline {
+                            bail!("{url} is not kept yet; run once without --offline");
+                        }
+                        release::unpack(url, sha256, &release.binaries, kept)
+                    })?;
+                    let binaries = release.binaries.iter();
+                    executables
+                        .extend(binaries.map(|binary| (binary.clone(), folder.join(binary))));
+                }
+            }
+        }
+        Ok(executables)
+    }
+
+    fn compiled<'b>(&self, tool: &'b Tool, build: &'b ToolBuild) -> Result<Origin<'b>> {
+        let folder = self.description.join(&build.folder);
+        let version = build.version.as_ref().unwrap_or(&tool.version);
+        let sums = [folder.join("go.mod"), folder.join("go.sum")];
+        let pinned = format!("{} v{version}", build.module);
+        let is_pinned = |line: &str| {
+            line.trim()
+                .trim_start_matches("require ")
+                .split(" //")
+                .next()
+                == Some(&pinned)
+        };
+        if !fs_err::read_to_string(&sums[0])?.lines().any(is_pinned) {
+            return Err(usage(format!(
+                "image.toml asks for {pinned}, {} does not; run `go get {}@v{version} && go mod tidy` there",
+                sums[0], build.module
+            )));
+        }
+        let digests = sums
+            .iter()
+            .map(|file| Ok(sha256::hash_file(file)?.0))
+            .collect::<Result<Vec<_>>>()?;
+        let environment = self.tree.image.go_env(&self.tree.platform);
+        let go = &self.tree.image.go.version;
+        let key = Key::of(&(go, environment, build, version, digests))?;
+        Ok(Origin::Compiled {
+            build,
+            version,
+            key,
+        })
+    }
+
+    fn compile(
+        &self,
+        build: &ToolBuild,
+        version: &str,
+        key: &Key,
+        go_build: &Utf8Path,
+        step: &mut Step,
+    ) -> Result<Utf8PathBuf> {
+        let folder = self.description.join(&build.folder);
+        let kept = self.work.keep("tool", key, |kept| {
+            link_tree(
+                &standard_library::make(self.work, self.tree, step)?,
+                go_build,
+            )?;
+            let scratch = self.work.scratch("tool")?;
+            let sandbox = self
+                .tree
+                .sandbox(scratch.path())
+                .read_only(&folder, "/tool")
+                .folder("/tool")
+                .writable(go_build, &self.tree.image.go.gocache);
+            self.fetch(&sandbox, build)?;
+            let output = format!("{SCRATCH}/{}", build.binary);
+            let ldflags = build.ldflags.replace("{version}", version);
+            let started = Instant::now();
+            let done = sandbox
+                .read_only(self.go_mod, &self.tree.image.go.gomodcache)
+                .run(&[
+                    "go",
+                    "build",
+                    "-o",
+                    &output,
+                    "-ldflags",
+                    &ldflags,
+                    "--",
+                    &build.package,
+                ])?;
+            step.go_ms += millis(started);
+            if !done.status.success() {
+                bail!(
+                    "{} does not build:\n{}",
+                    build.binary,
+                    last_lines(&done.stderr)
+                );
+            }
+            fs_err::rename(scratch.path().join(&build.binary), kept.join(&build.binary))?;
+            Ok(())
+        })?;
+        Ok(kept.join(&build.binary))
+    }
+
+    /// Fetches the Go modules that the build loads.
+    fn fetch(&self, sandbox: &Sandbox, build: &ToolBuild) -> Result<()> {
+        if self.offline {
+            return Ok(());
+        }
+        let done = sandbox
+            .clone()
+            .writable(self.go_mod, &self.tree.image.go.gomodcache)
+            .env([("GOPROXY", "")])
+            .with_network()
+            .run(&["go", "list", "-deps", "-f", "", "--", &build.package])?;
+        if !done.status.success() {
+            bail!(
+                "failed to fetch the Go modules of {}:\n{}",
+                build.binary,
+                last_lines(&done.stderr)
+            );
+        }
+        Ok(())
+    }
+
+    fn released<'b>(&self, name: &str, tool: &'b Tool) -> Result<Origin<'b>> {
+        let release = tool.release.as_ref().ok_or_else(|| {
+            usage(format!(
+                "image.toml: tools.{name} has the source `release` but no [tools.{name}.release]"
+            ))
+        })?;
+        let platform = &self.tree.platform;
+        let sha256 = release.sha256.get(&platform.to_string()).ok_or_else(|| {
+            usage(format!(
+                "image.toml: tools.{name}.release.sha256 has no digest for {platform}"
+            ))
+        })?;
+        let url = release
+            .url
+            .replace("{version}", &tool.version)
+            .replace("{os}", &platform.os)
+            .replace("{arch}", &platform.arch);
+        let key = Key::of(&(&url, sha256, &release.binaries))?;
+        Ok(Origin::Released {
+            release,
+            url,
+            sha256,
+            key,
+        })
+    }
+}
+
+fn last_lines(text: &str) -> String {
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.starts_with("go: downloading "))
+        .collect();
+    lines[lines.len().saturating_sub(12)..].join("\n")
+}
+
+/// Makes the layer of Go, the tools, the verifier, the user and the empty caches, unless it is kept, here or in the
+/// store; and the digest of everything it was made from.
+pub fn layer(
+    maker: &Maker<'_>,
+    verifier: &Utf8Path,
+    store: &Store,
+    step: &mut Step,
+) -> Result<(Key, LayerBlob)> {
+    let Maker { work, tree, .. } = maker;
+    let image = &tree.image;
+    let origins = maker.origins()?;
+    let passwd = fs_err::read_to_string(tree.root.join("etc/passwd"))?;
+    let group = fs_err::read_to_string(tree.root.join("etc/group"))?;
+    let info = ImageInfo {
+        schema: SCHEMA,
+        identity: image.identity(&tree.platform),
+        versions: versions(image),
+        owner_uid: Some(image.user.uid),
+        cache_entry_time: Some(image.image.cache_entry_time),
+    };
+    let key = Key::of(&(
+        image,
+        &info,
+        tree.platform.to_string(),
+        sha256::hash_file(verifier)?.0,
+        origins.iter().map(Origin::key).collect::<Vec<_>>(),
+        &passwd,
+        &group,
+    ))?;
+    let folder = work.keep("tools-layer", &key, |folder| {
+        let found = store.find(work, TOOLS, &key, step, |artifact| {
+            kept_layer::restore(TOOLS, &artifact.layers()?, folder)
+        })?;
+        if found.is_some() {
+            return Ok(());
+        }
+        let executables = maker.make(&origins, step)?;
+        let owners = Owners(image);
+        let mut layer = LayerWriter::create(
+            &folder.join(kept_layer::FILE),
+            Compression::Zstd,
+            image.layers,
+            |path: &Utf8Path| owners.folder(path),
+        )?;
+        let user = &image.user;
+        let entry = format!(
+            "{0}:x:{1}:{1}:{0}:{2}:/bin/sh\n",
+            user.name, user.uid, user.home
+        );
+        for (path, content) in [
+            (
+                "etc/group",
+                format!("{group}{}:x:{}:\n", user.name, user.uid),
+            ),
+            ("etc/passwd", format!("{passwd}{entry}")),
+        ] {
+            layer.bytes(
+                path.into(),
+                content.as_bytes(),
+                owners.file(path.into(), false),
+            )?;
+        }
+        layer.folder(relative(&user.home))?;
+        add_executables(&mut layer, &executables, verifier, owners)?;
+        add_tree(&mut layer, &tree.go, relative(&image.go.goroot), owners)?;
+        let info = serde_json::to_vec_pretty(&info)
+            .context("failed to serialize the image's description")?;
+        let path = relative(Utf8Path::new(IMAGE_INFO_PATH));
+        layer.bytes(path, &info, owners.file(path, false))?;
+        for first_byte in 0..=u8::MAX {
+            layer.folder(&relative(&image.go.gocache).join(format!("{first_byte:02x}")))?;
+        }
+        layer.folder(relative(&image.go.gomodcache))?;
+        for writable in &image.writable.folders {
+            layer.folder(relative(writable))?;
+        }
+        let layer = layer.finish()?;
+        step.written_bytes = layer.size_bytes;
+        kept_layer::write(folder, &layer)
+    })?;
+    Ok((key, kept_layer::read(&folder)?))
+}
+
+fn add_executables<F: Fn(&Utf8Path) -> oci::layer::Meta>(
+    layer: &mut LayerWriter<F>,
+    executables: &BTreeMap<String, Utf8PathBuf>,
+    verifier: &Utf8Path,
+    owners: Owners<'_>,
+) -> Result<()> {
+    let verifier = (relative(Utf8Path::new(VERIFIER)).to_owned(), verifier);
+    let tools = executables
+        .iter()
+        .map(|(name, file)| (Utf8Path::new(BIN).join(name), file.as_path()));
+    for (path, file) in tools.chain([verifier]) {
+        layer.file(&path, file, owners.file(&path, true))?;
+    }
+    Ok(())
+}
+
+fn add_tree<F: Fn(&Utf8Path) -> oci::layer::Meta>(
+    layer: &mut LayerWriter<F>,
+    from: &Utf8Path,
+    to: &Utf8Path,
+    owners: Owners<'_>,
+) -> Result<()> {
+    for file in files_below(from)? {
+        let (source, path) = (from.join(&file), to.join(&file));
+        let mode =
+            std::os::unix::fs::PermissionsExt::mode(&fs_err::metadata(&source)?.permissions());
+        layer.file(&path, &source, owners.file(&path, mode & 0o100 != 0))?;
+    }
+    Ok(())
+}
+
+/// Versions of everything in the image that has one.
+fn versions(image: &ImageToml) -> BTreeMap<String, String> {
+    let tools = image
+        .tools
+        .iter()
+        .map(|(name, tool)| (name.clone(), tool.version.clone()));
+    let builds = image
+        .tools
+        .values()
+        .filter(|tool| tool.source == ToolSource::ModuleProxy)
+        .flat_map(|tool| {
+            tool.build
+                .iter()
+                .filter_map(|build| Some((build.binary.clone(), build.version.clone()?)))
+        });
+    tools
+        .chain(builds)
+        .chain([
+            ("go".to_owned(), image.go.version.clone()),
+            ("debian".to_owned(), image.base.suite.clone()),
+            ("verifier".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+        ])
+        .collect()
+}

@@ -1,0 +1,50 @@
+//! The image's own tree: base system, Go and the tools, ready for commands to be run in it.
+//!
+//! The parts are kept apart and mounted over each other, so that a new version of one of them leaves the others as
+//! they are. The layers are made of the same folders, so what compiles is what ships.
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::image_toml::ImageToml;
+use engine::sandbox::{Root, Sandbox};
+use oci::platform::Platform;
+
+/// Where the source is mounted when caches are made.
+pub const SOURCE: &str = "/source";
+/// Where the source is mounted when they are checked: anywhere else.
+pub const ELSEWHERE: &str = "/elsewhere/checkout";
+/// Where a command finds and leaves files.
+pub const SCRATCH: &str = "/scratch";
+
+/// The parts of the tree.
+#[derive(Debug, Clone)]
+pub struct Tree {
+    /// The base system's root.
+    pub root: Utf8PathBuf,
+    /// What runs commands in it.
+    pub engine: Root,
+    /// Go's distribution.
+    pub go: Utf8PathBuf,
+    /// The image's settings.
+    pub image: ImageToml,
+    /// The image's platform.
+    pub platform: Platform,
+}
+
+impl Tree {
+    /// Commands in the tree, with the environment of the image; `scratch` is theirs to write to.
+    pub fn sandbox(&self, scratch: &Utf8Path) -> Sandbox {
+        Sandbox::of(self.engine.clone())
+            .read_only(&self.go, &self.image.go.goroot)
+            .writable(scratch, SCRATCH)
+            .env(&self.image.env)
+            .env(self.image.go_env(&self.platform))
+            // Nothing of this machine or of an earlier command: no settings file, no home, temporary files on disk.
+            .env([
+                ("GOENV", "off"),
+                ("HOME", "/tmp"),
+                ("TMPDIR", SCRATCH),
+                ("GOPROXY", "off"),
+            ])
+    }
+}

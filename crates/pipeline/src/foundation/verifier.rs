@@ -1,0 +1,43 @@
+//! Builds the verifier for the image: linked statically, so that it runs on any base system, and without any path of
+//! this machine in it, so that two machines build the same file.
+
+use anyhow::{Context as _, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+
+use engine::host;
+
+/// Builds the verifier and returns the executable.
+pub fn make(workspace: &Utf8Path, offline: bool) -> Result<Utf8PathBuf> {
+    let version = host::output(host::command("rustc").arg("-vV"))?;
+    let target = version
+        .lines()
+        .find_map(|line| line.strip_prefix("host: "))
+        .context("`rustc -vV` names no host")?;
+    let home = std::env::var("CARGO_HOME").ok().map(Utf8PathBuf::from);
+    let home = home.or_else(|| Some(Utf8PathBuf::from(std::env::var("HOME").ok()?).join(".cargo")));
+    let mut flags = vec![
+        "-Ctarget-feature=+crt-static".to_owned(),
+        format!("--remap-path-prefix={workspace}=/iac-runner"),
+    ];
+    flags.extend(home.map(|home| format!("--remap-path-prefix={home}=/cargo")));
+    let folder = workspace.join("target/image");
+    host::run(
+        host::cargo()
+            .args([
+                "build",
+                "--quiet",
+                "--release",
+                "--locked",
+                "--package",
+                "verifier",
+                "--target",
+                target,
+            ])
+            .args(offline.then_some("--offline"))
+            .current_dir(workspace)
+            .env("CARGO_TARGET_DIR", &folder)
+            .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}")),
+    )
+    .context("failed to build the verifier")?;
+    Ok(folder.join(target).join("release/verifier"))
+}

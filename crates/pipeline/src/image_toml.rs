@@ -1,0 +1,353 @@
+//! `image.toml`: every version, path, flag and setting of the image, read once and checked.
+//!
+//! The rest of the program takes these values from here; none of them is repeated in code. What follows from them
+//! (the environment of the image, the identity of its caches) is derived here, by pure functions.
+
+use oci::layer::Layers;
+use oci::platform::Platform;
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context as _, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+use gocache::Identity;
+use serde::{Deserialize, Serialize};
+
+use failure::usage;
+
+/// The content of `image.toml`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageToml {
+    /// What the image says of itself.
+    pub image: Image,
+    /// The base system.
+    pub base: Base,
+    /// The user of the `-nonroot` twins.
+    pub user: User,
+    /// The Go toolchain and the identity of the caches.
+    pub go: Go,
+    /// What is compiled once for all providers.
+    pub common: Common,
+    /// Environment beside what `go` and `user` yield.
+    pub env: BTreeMap<String, String>,
+    /// Folders beside the caches that `runner` and group 0 may write to.
+    pub writable: Writable,
+    /// How layers are compressed.
+    pub layers: Layers,
+    /// Tools by name.
+    pub tools: BTreeMap<String, Tool>,
+}
+
+/// `[image]`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Image {
+    /// `org.opencontainers.image.title`.
+    pub title: String,
+    /// `org.opencontainers.image.description`.
+    pub description: String,
+    /// `org.opencontainers.image.licenses`, an SPDX expression.
+    pub licenses: String,
+    /// Unix time of every file but the entries of the build cache, in seconds.
+    pub epoch: u64,
+    /// Unix time of the entries of the build cache, in seconds.
+    pub cache_entry_time: u64,
+}
+
+/// `[base]`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Base {
+    /// Debian suite.
+    pub suite: String,
+    /// Package source other than the suite's own; it is the image's, too.
+    pub mirror: Option<String>,
+    /// Packages beside the minimal system.
+    pub packages: Vec<String>,
+    /// Paths that dpkg does not unpack.
+    pub exclude: Vec<String>,
+    /// Paths that dpkg unpacks all the same.
+    pub include: Vec<String>,
+}
+
+/// `[user]`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct User {
+    /// Name in `/etc/passwd`.
+    pub name: String,
+    /// User ID, and the ID of the user's own group.
+    pub uid: u32,
+    /// Home folder.
+    pub home: Utf8PathBuf,
+}
+
+/// `[go]`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Go {
+    /// Version without the leading `go`.
+    pub version: String,
+    /// Where the toolchain is in the image.
+    pub goroot: Utf8PathBuf,
+    /// The module cache in the image.
+    pub gomodcache: Utf8PathBuf,
+    /// The build cache in the image.
+    pub gocache: Utf8PathBuf,
+    /// Level of amd64.
+    pub goamd64: String,
+    /// Level of arm64.
+    pub goarm64: String,
+    /// Flags of every build, before those that `dwarf` and `symbols` add.
+    pub flags: Vec<String>,
+    /// Whether packages are compiled with DWARF.
+    pub dwarf: bool,
+    /// Whether executables keep their symbol tables.
+    pub symbols: bool,
+    /// Whether Go modules keep data for their tests, and Go its own tests.
+    pub test_data: bool,
+}
+
+/// `[common]`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Common {
+    /// Import paths, and `std`.
+    pub packages: Vec<String>,
+}
+
+/// `[writable]`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Writable {
+    /// Absolute paths.
+    pub folders: Vec<Utf8PathBuf>,
+}
+
+/// `[tools.<name>]`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tool {
+    /// Version of the tool, without a leading `v`.
+    pub version: String,
+    /// Where its executables come from.
+    pub source: ToolSource,
+    /// Executables built from the Go module proxy.
+    #[serde(default)]
+    pub build: Vec<ToolBuild>,
+    /// The project's release archive.
+    pub release: Option<Release>,
+}
+
+/// Where the executables of a tool come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ToolSource {
+    /// Compiled from Go modules.
+    ModuleProxy,
+    /// Unpacked from the project's release archive.
+    Release,
+}
+
+/// One executable, built from the Go module proxy.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ToolBuild {
+    /// Name of the executable.
+    pub binary: String,
+    /// Folder of the go.mod that pins it, relative to `image.toml`.
+    pub folder: Utf8PathBuf,
+    /// Go module that holds the package.
+    pub module: String,
+    /// Import path of its main package.
+    pub package: String,
+    /// Version of `module` where it is not the tool's, without a leading `v`.
+    pub version: Option<String>,
+    /// Flags of the linker; `{version}` stands for the version.
+    pub ldflags: String,
+}
+
+/// A release archive (`.tar.gz`) of a tool.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Release {
+    /// Address of the archive; `{version}`, `{os}` and `{arch}` are replaced.
+    pub url: String,
+    /// Executables to take from the archive, by file name, wherever in it they are.
+    pub binaries: Vec<String>,
+    /// SHA-256 of the archive in hex, by platform (`linux/amd64`).
+    pub sha256: BTreeMap<String, String>,
+}
+
+/// How the names of variables begin that belong to the identity.
+const IDENTITY: [&str; 2] = ["GO", "CGO_"];
+
+impl ImageToml {
+    /// Reads `path`; an error names the file, what is wrong and where.
+    pub fn read(path: &Utf8Path) -> Result<Self> {
+        let text = fs_err::read_to_string(path)?;
+        Self::parse(&text).with_context(|| format!("{path} is not a valid description of an image"))
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        let parsed: Self = toml::from_str(text).map_err(|error| usage(error.to_string()))?;
+        for path in [
+            &parsed.go.goroot,
+            &parsed.go.gomodcache,
+            &parsed.go.gocache,
+            &parsed.user.home,
+        ]
+        .into_iter()
+        .chain(&parsed.writable.folders)
+        {
+            if !path.is_absolute() {
+                return Err(usage(format!(
+                    "`{path}` must be an absolute path of the image"
+                )));
+            }
+        }
+        if let Some(name) = parsed
+            .env
+            .keys()
+            .find(|name| IDENTITY.iter().any(|prefix| name.starts_with(prefix)))
+        {
+            return Err(usage(format!(
+                "env.{name}: settings of the go command stand in [go]"
+            )));
+        }
+        if parsed.image.cache_entry_time >= i32::MAX as u64 {
+            return Err(usage(
+                "image.cache_entry_time must lie before 2038-01-19T03:14:07Z".to_owned(),
+            ));
+        }
+        Ok(parsed)
+    }
+
+    /// `GOFLAGS` of every build in the image.
+    pub fn goflags(&self) -> String {
+        let mut flags = self.go.flags.clone();
+        if !self.go.dwarf {
+            flags.push("-gcflags=all=-dwarf=false".to_owned());
+        }
+        if !self.go.symbols {
+            flags.push("-ldflags=-s".to_owned());
+        }
+        flags.join(" ")
+    }
+
+    /// The variables of the identity, as both the builds and the image set them.
+    pub fn go_env(&self, platform: &Platform) -> BTreeMap<String, String> {
+        let level = match platform.arch.as_str() {
+            "amd64" => Some(("GOAMD64", &self.go.goamd64)),
+            "arm64" => Some(("GOARM64", &self.go.goarm64)),
+            _ => None,
+        };
+        [
+            ("CGO_ENABLED", "0"),
+            ("GOCACHE", self.go.gocache.as_str()),
+            ("GOFLAGS", &self.goflags()),
+            ("GOMODCACHE", self.go.gomodcache.as_str()),
+            ("GOROOT", self.go.goroot.as_str()),
+            ("GOTOOLCHAIN", "local"),
+        ]
+        .into_iter()
+        .chain(level.map(|(name, value)| (name, value.as_str())))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+    }
+
+    /// The time of every entry of the build cache.
+    pub fn cache_entry_time(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(self.image.cache_entry_time)
+    }
+
+    /// The identity of the caches.
+    pub fn identity(&self, platform: &Platform) -> Identity {
+        let env = self.go_env(platform);
+        let level = ["GOAMD64", "GOARM64"]
+            .into_iter()
+            .find_map(|name| env.get(name).map(|value| format!("{name}={value}")));
+        Identity {
+            go_version: format!("go{}", self.go.version),
+            goos: platform.os.clone(),
+            goarch: platform.arch.clone(),
+            goarch_level: level.unwrap_or_default(),
+            cgo_enabled: env["CGO_ENABLED"].clone(),
+            goflags: self.goflags(),
+            goexperiment: String::new(),
+            goroot: self.go.goroot.to_string(),
+            gomodcache: self.go.gomodcache.to_string(),
+            gocache: self.go.gocache.to_string(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shipped() -> String {
+        let path =
+            Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("../base-images/iac-runner/image.toml");
+        fs_err::read_to_string(path).unwrap()
+    }
+
+    #[test]
+    fn dwarf_and_symbols_are_switches_of_goflags() {
+        let mut image = ImageToml::parse(&shipped()).unwrap();
+        assert_eq!(
+            image.goflags(),
+            "-trimpath -buildvcs=false -gcflags=all=-dwarf=false -ldflags=-s"
+        );
+        image.go.dwarf = true;
+        image.go.symbols = true;
+        assert_eq!(image.goflags(), "-trimpath -buildvcs=false");
+    }
+
+    #[test]
+    fn the_platform_decides_the_level() {
+        let image = ImageToml::parse(&shipped()).unwrap();
+        let arm = Platform {
+            os: "linux".into(),
+            arch: "arm64".into(),
+        };
+        assert_eq!(image.identity(&arm).goarch_level, "GOARM64=v8.0");
+        assert!(!image.go_env(&arm).contains_key("GOAMD64"));
+    }
+
+    #[test]
+    fn an_unknown_key_and_a_relative_path_are_refused() {
+        let unknown = shipped().replace("suite =", "suit =");
+        assert!(
+            ImageToml::parse(&unknown)
+                .unwrap_err()
+                .to_string()
+                .contains("suit")
+        );
+        let relative = shipped().replace("\"/var/cache/go-mod\"", "\"var/cache/go-mod\"");
+        assert!(
+            ImageToml::parse(&relative)
+                .unwrap_err()
+                .to_string()
+                .contains("absolute")
+        );
+        let go = shipped().replace("[env]", "[env]\nGOEXPERIMENT = \"x\"");
+        assert!(
+            ImageToml::parse(&go)
+                .unwrap_err()
+                .to_string()
+                .contains("GOEXPERIMENT")
+        );
+        let late = shipped().replace(
+            "cache_entry_time = 2114380800",
+            "cache_entry_time = 2147483647",
+        );
+        assert!(
+            ImageToml::parse(&late)
+                .unwrap_err()
+                .to_string()
+                .contains("2038")
+        );
+    }
+}

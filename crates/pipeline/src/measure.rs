@@ -1,0 +1,189 @@
+//! Runs the image's own verifier in the image: unpacked from its own layers, read-only, without network, as the
+//! image's user, with the source at a path at which nothing was built.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result, bail};
+use camino::Utf8Path;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::foundation::tree::ELSEWHERE;
+use crate::image_toml::ImageToml;
+use crate::names::VERIFIER;
+use crate::work;
+use crate::work::{Key, Work};
+use engine::progress::Step;
+use engine::sandbox::{Root, Sandbox, User};
+use oci::image::Image;
+use oci::layer::LayerBlob;
+use oci::platform::Platform;
+use oci::unpack::unpack_layers;
+
+/// The verifier's report: as it wrote it, since it may know fields that this program does not, and as data.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// The whole report.
+    pub json: Value,
+    /// What is known of it.
+    pub data: report::Report,
+}
+
+/// What decides whether an earlier report still holds.
+#[derive(Debug, Serialize)]
+pub struct Inputs<'a> {
+    /// Digests of the image's layers.
+    pub layers: Vec<sha256::Sha256Hash>,
+    /// The environment of the image.
+    pub env: BTreeMap<String, String>,
+    /// What the packs were made from.
+    pub packs: Vec<&'a Key>,
+    /// The modules that are measured, by path: those that are in a pack.
+    pub modules: Vec<&'a Utf8Path>,
+}
+
+/// The image that is measured.
+#[derive(Debug)]
+pub struct Measured<'a> {
+    /// Its layers.
+    pub layers: &'a [LayerBlob],
+    /// What runs commands in it; where nothing does yet, it is unpacked.
+    pub loaded: Option<Root>,
+}
+
+/// Measures modules in an image; a report of the same inputs is kept.
+pub fn run(
+    work: &Work,
+    (image, platform): (&ImageToml, &Platform),
+    measured: Measured<'_>,
+    source: &Utf8Path,
+    inputs: &Inputs<'_>,
+    step: &Step,
+) -> Result<Report> {
+    let key = Key::of(inputs)?;
+    let folder = work.keep("report", &key, |folder| {
+        let unpacked = work.scratch("verify")?;
+        let root = if let Some(root) = measured.loaded {
+            root
+        } else {
+            step.detail("unpacking");
+            unpack_layers(measured.layers, unpacked.path())?;
+            Root::Folder(unpacked.path().to_owned())
+        };
+        step.detail("measuring");
+        let mut flags = vec!["--preview", "sample"];
+        for module in &inputs.modules {
+            flags.extend(["--module", module.as_str()]);
+        }
+        let sandbox = in_image(root, image, platform).read_only(source, ELSEWHERE);
+        fs_err::write(folder.join(REPORT), measure(&sandbox, &flags)?)?;
+        Ok(())
+    })?;
+    let read = || Report::parse(&fs_err::read_to_string(folder.join(REPORT))?);
+    read().map_err(|error| work::discard(&folder, &format!("{error:#}")))
+}
+
+const REPORT: &str = "report.json";
+
+/// Runs the verifier in the image behind `sandbox`, where the source is [`ELSEWHERE`]; its report as JSON.
+pub fn measure(sandbox: &Sandbox, flags: &[&str]) -> Result<String> {
+    let mut arguments = vec![VERIFIER, "run", "--source", ELSEWHERE, "--json", "-"];
+    arguments.extend(flags);
+    let done = sandbox.run(&arguments)?;
+    if !done.status.success() {
+        bail!(
+            "the verifier failed in the image ({}):\n{}",
+            done.status,
+            done.stderr.trim()
+        );
+    }
+    Ok(done.stdout)
+}
+
+/// Commands in an unpacked image as root, in a container that may be written to, with the source [`ELSEWHERE`].
+pub fn as_root(root: &Utf8Path, image: &Image, source: &Utf8Path) -> Sandbox {
+    Sandbox::new(root)
+        .env([("HOME", "/root")])
+        .env(image.env())
+        .writable_root()
+        .read_only(source, ELSEWHERE)
+}
+
+/// Commands in an unpacked image as a pod with a read-only root runs them.
+pub fn in_image(root: Root, image: &ImageToml, platform: &Platform) -> Sandbox {
+    Sandbox::of(root)
+        .env(crate::assemble::env(image, platform, true))
+        .env([("HOME", "/tmp")])
+        .user(User::Id(image.user.uid))
+}
+
+impl Report {
+    /// Reads the JSON that the verifier wrote.
+    pub fn parse(text: &str) -> Result<Self> {
+        let json: Value = serde_json::from_str(text).context("the verifier's report is no JSON")?;
+        let data: report::Report = serde_json::from_value(json.clone())
+            .context("the verifier's report lacks something")?;
+        if data.schema != report::SCHEMA {
+            bail!(
+                "the verifier's report has the schema {}, and only {} is known here",
+                data.schema,
+                report::SCHEMA
+            );
+        }
+        Ok(Self { json, data })
+    }
+
+    /// Enters what was measured, which the verifier inside cannot know.
+    pub fn of_image(mut self, image: report::Image) -> Result<Self> {
+        self.json["image"] =
+            serde_json::to_value(&image).context("failed to enter the image into the report")?;
+        self.data.image = Some(image);
+        Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As an older verifier wrote it, and with a field of a newer one.
+    const REPORT: &str = r#"{
+        "schema": 1,
+        "identity": {"go_version": "go1.27.4", "goos": "linux", "goarch": "amd64", "goarch_level": "GOAMD64=v1",
+            "cgo_enabled": "0", "goflags": "", "goexperiment": "", "goroot": "/r", "gomodcache": "/m", "gocache": "/c"},
+        "modules": [{"provider": "civo", "component": "one", "path": "apis/x", "phases": {
+            "first": {"wall_ms": [2.5], "packages": {"hits": 3, "total": 4}, "links": {"hits": 1, "total": 1},
+                "compiled": ["a"], "new": 7},
+            "preview": {"wall_ms": [9.0], "ran": true, "network_errors": []}}}],
+        "failures": [],
+        "summary": {"first_ms": {"p50": 2.5, "p95": 2.5, "max": 2.5}, "packages": {"hits": 3, "total": 4},
+            "links": {"hits": 1, "total": 1}},
+        "verifier": {"version": "0.1.0"}
+    }"#;
+
+    #[test]
+    fn the_image_is_entered_and_the_rest_stays_as_it_was() {
+        let image = report::Image {
+            name: "latest".into(),
+            digest: "sha256:1".into(),
+            compressed_bytes: 1,
+            uncompressed_bytes: 2,
+        };
+        let report = Report::parse(REPORT)
+            .unwrap()
+            .of_image(image.clone())
+            .unwrap();
+        assert_eq!(report.data.image, Some(image));
+        let mut json = report.json;
+        assert_eq!(json["image"]["uncompressed_bytes"], 2);
+        json.as_object_mut().unwrap().remove("image");
+        assert_eq!(json, serde_json::from_str::<Value>(REPORT).unwrap());
+    }
+
+    #[test]
+    fn another_schema_is_refused() {
+        let newer = REPORT.replace("\"schema\": 1", "\"schema\": 2");
+        let error = Report::parse(&newer).unwrap_err().to_string();
+        assert!(error.contains("schema 2"), "{error}");
+    }
+}

@@ -1,0 +1,14 @@
+//! Names that packs, images and commands have in common.
+
+/// The pack of the base system, the lowest layer of every image.
+pub const BASE: &str = "base";
+/// The pack of Go, the tools and the verifier, and what the name of the image ends with that holds nothing else.
+pub const TOOLS: &str = "tools";
+/// The pack of what all providers share.
+pub const COMMON: &str = "common";
+/// The whole image's name in a layout, and what the names of its variants start with.
+pub use oci::reference::LATEST;
+/// Ends the name of a variant that runs as the image's user.
+pub const NONROOT: &str = "-nonroot";
+/// The verifier's place in the image.
+pub const VERIFIER: &str = "/usr/local/bin/verifier";

@@ -1,0 +1,159 @@
+//! Mode, owner and time of everything in the image, in one table.
+//!
+//! The caches belong to the image's user and to group 0, so that root, that user and any user ID that a cluster
+//! assigns (they come with group 0) can add to them; nothing is writable for the world. Extracted Go modules are
+//! read-only, as the go command leaves them.
+
+use camino::Utf8Path;
+
+use crate::image_toml::ImageToml;
+use oci::layer::Meta;
+
+/// The table, for one image.
+#[derive(Debug, Clone, Copy)]
+pub struct Owners<'a>(pub &'a ImageToml);
+
+impl Owners<'_> {
+    /// A folder of the image; `path` is relative to its root.
+    pub fn folder(self, path: &Utf8Path) -> Meta {
+        if self.in_extracted_module(path) {
+            self.runners(0o555)
+        } else if self.is_runners(path) {
+            self.runners(0o775)
+        } else {
+            self.roots(0o755)
+        }
+    }
+
+    /// A file of the image.
+    pub fn file(self, path: &Utf8Path, executable: bool) -> Meta {
+        if path.starts_with(relative(&self.0.go.gocache)) {
+            Meta {
+                mtime: self.0.image.cache_entry_time,
+                ..self.runners(0o664)
+            }
+        } else if self.in_extracted_module(path) {
+            self.runners(0o444)
+        } else if self.is_runners(path) {
+            self.runners(0o664)
+        } else {
+            self.roots(if executable { 0o755 } else { 0o644 })
+        }
+    }
+
+    fn roots(self, mode: u32) -> Meta {
+        Meta {
+            mode,
+            uid: 0,
+            gid: 0,
+            mtime: self.0.image.epoch,
+        }
+    }
+
+    fn runners(self, mode: u32) -> Meta {
+        Meta {
+            uid: self.0.user.uid,
+            ..self.roots(mode)
+        }
+    }
+
+    fn is_runners(self, path: &Utf8Path) -> bool {
+        let go = &self.0.go;
+        [&go.gomodcache, &go.gocache, &self.0.user.home]
+            .into_iter()
+            .chain(&self.0.writable.folders)
+            .any(|folder| path.starts_with(relative(folder)))
+    }
+
+    /// Whether `path` is the folder of an extracted Go module or below one.
+    fn in_extracted_module(self, path: &Utf8Path) -> bool {
+        let Ok(below) = path.strip_prefix(relative(&self.0.go.gomodcache)) else {
+            return false;
+        };
+        !below.starts_with("cache") && below.components().any(|part| part.as_str().contains('@'))
+    }
+}
+
+/// An absolute path of the image, relative to its root.
+pub fn relative(path: &Utf8Path) -> &Utf8Path {
+    path.strip_prefix("/").unwrap_or(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image() -> ImageToml {
+        ImageToml::read(
+            &Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("../base-images/iac-runner/image.toml"),
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn the_caches_are_open_to_group_0_and_closed_to_the_world() {
+        let image = image();
+        let owners = Owners(&image);
+        let entry = owners.file("var/cache/go-build/ab/abc-d".into(), false);
+        assert_eq!(
+            (entry.mode, entry.uid, entry.gid, entry.mtime),
+            (0o664, 65532, 0, image.image.cache_entry_time)
+        );
+        let folder = owners.folder("var/cache/go-build/ab".into());
+        assert_eq!(
+            (folder.mode, folder.uid, folder.gid, folder.mtime),
+            (0o775, 65532, 0, image.image.epoch)
+        );
+        let download = owners.file(
+            "var/cache/go-mod/cache/download/x/@v/v1.0.0.mod".into(),
+            false,
+        );
+        assert_eq!(download.mode, 0o664);
+    }
+
+    #[test]
+    fn extracted_modules_are_read_only_and_their_parents_are_not() {
+        let image = image();
+        let owners = Owners(&image);
+        assert_eq!(
+            owners
+                .folder("var/cache/go-mod/github.com/pulumi".into())
+                .mode,
+            0o775
+        );
+        assert_eq!(
+            owners
+                .folder("var/cache/go-mod/github.com/x@v1.0.0".into())
+                .mode,
+            0o555
+        );
+        assert_eq!(
+            owners
+                .folder("var/cache/go-mod/github.com/x@v1.0.0/sub".into())
+                .mode,
+            0o555
+        );
+        assert_eq!(
+            owners
+                .file("var/cache/go-mod/github.com/x@v1.0.0/a.go".into(), false)
+                .mode,
+            0o444
+        );
+    }
+
+    #[test]
+    fn the_rest_is_roots() {
+        let image = image();
+        let owners = Owners(&image);
+        assert_eq!(
+            owners.file("usr/local/bin/tofu".into(), true),
+            Meta {
+                mode: 0o755,
+                uid: 0,
+                gid: 0,
+                mtime: image.image.epoch
+            }
+        );
+        assert_eq!(owners.folder("var/cache".into()).uid, 0);
+    }
+}

@@ -1,0 +1,118 @@
+//! Packs that a user names: folders, archives, and tags of a registry.
+
+use anyhow::Result;
+use camino::Utf8Path;
+use oci_client::Reference as RegistryReference;
+
+use crate::pack::Pack;
+use crate::pack::archive;
+use crate::pack::artifact::Artifact;
+use crate::work::{Scratch, Work};
+use engine::progress::Step;
+use failure::usage;
+use oci::layout::reader::Layout;
+use oci::reference::names_a_host;
+use oci::registry::{Moved, Registry};
+
+/// Packs from anywhere.
+pub struct GivenPacks<'a> {
+    /// Where blobs that are pulled are kept.
+    pub work: &'a Work,
+    /// Whether plain HTTP is spoken with registries.
+    pub insecure: bool,
+    /// Tells how far it is.
+    pub step: &'a Step,
+    unpacked: Vec<Scratch>,
+    /// Archives that were unpacked.
+    number: usize,
+    received_bytes: u64,
+}
+
+impl<'a> GivenPacks<'a> {
+    /// For one command.
+    pub fn new(work: &'a Work, insecure: bool, step: &'a Step) -> Self {
+        Self {
+            work,
+            insecure,
+            step,
+            unpacked: Vec::new(),
+            number: 0,
+            received_bytes: 0,
+        }
+    }
+
+    /// Bytes that came from registries so far.
+    pub fn received_bytes(&self) -> u64 {
+        self.received_bytes
+    }
+
+    /// Hands each pack that `name` leads to, to `take`, with its place if that is a registry. What was taken out of
+    /// archives stays until this value goes.
+    pub fn each(
+        &mut self,
+        name: &str,
+        mut take: impl FnMut(&Artifact<'_>, Option<&RegistryReference>) -> Result<()>,
+    ) -> Result<()> {
+        let path = Utf8Path::new(name);
+        if !path.exists() && names_a_host(name) {
+            return self.pulled(name, take);
+        }
+        let scratch = self.work.scratch(&format!("given-{}", self.number))?;
+        self.number += 1;
+        let layout = Layout::open(&archive::unpacked(path, scratch.path())?)?;
+        self.unpacked.push(scratch);
+        if layout.manifests().is_empty() {
+            return Err(usage(format!("{name} holds no pack")));
+        }
+        for descriptor in layout.manifests() {
+            take(&Artifact::read(&layout, descriptor, name)?, None)?;
+        }
+        Ok(())
+    }
+
+    /// The packs of caches among those that `names` lead to, with their blobs on this machine for as long as this
+    /// value lasts; `base` and `tools` hold no caches.
+    pub fn caches(&mut self, names: &[String]) -> Result<Vec<Pack>> {
+        let mut packs = Vec::new();
+        let mut folders = Vec::new();
+        let work = self.work;
+        for name in names {
+            self.each(name, |artifact, _| {
+                if artifact.config.pack.is_none() {
+                    return Ok(());
+                }
+                let scratch = work.scratch(&format!("restored-{}", folders.len()))?;
+                let manifest = artifact.pack()?;
+                Pack::restore(scratch.path(), &manifest, &artifact.layers()?)?;
+                packs.push(Pack {
+                    folder: scratch.path().to_owned(),
+                    manifest,
+                });
+                folders.push(scratch);
+                Ok(())
+            })?;
+        }
+        self.unpacked.extend(folders);
+        Ok(packs)
+    }
+
+    fn pulled(
+        &mut self,
+        name: &str,
+        mut take: impl FnMut(&Artifact<'_>, Option<&RegistryReference>) -> Result<()>,
+    ) -> Result<()> {
+        let reference: RegistryReference = name
+            .parse()
+            .map_err(|error| usage(format!("{name} is no reference to a pack: {error}")))?;
+        let blobs = self.work.shared("blobs")?;
+        let registry = Registry::open(&reference, self.insecure, blobs, self.step)?;
+        let descriptor = registry.find()?;
+        take(
+            &Artifact::read(&registry, &descriptor, name)?,
+            Some(&reference),
+        )?;
+        let Moved { received_bytes, .. } = registry.moved();
+        self.received_bytes += received_bytes;
+        Ok(())
+    }
+}

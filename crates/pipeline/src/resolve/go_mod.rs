@@ -1,0 +1,197 @@
+//! A go.mod of the source with the modules that it holds, and the files that decide what it requires.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Result;
+use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
+use modules::Module;
+use sha256::Sha256Hash;
+
+/// The modules that one go.mod holds.
+#[derive(Debug, Clone)]
+pub struct GoMod {
+    /// The go.mod, relative to the source.
+    pub path: Utf8PathBuf,
+    /// The go.work above it, relative to the source.
+    pub go_work: Option<Utf8PathBuf>,
+    /// Its modules, sorted by path.
+    pub modules: Vec<Module>,
+}
+
+impl GoMod {
+    /// Folder of the go.mod, relative to the source.
+    pub fn folder(&self) -> &Utf8Path {
+        self.path.parent().unwrap_or(Utf8Path::new(""))
+    }
+
+    /// Its providers.
+    pub fn providers(&self) -> BTreeSet<&str> {
+        self.modules
+            .iter()
+            .map(|module| module.provider.as_str())
+            .collect()
+    }
+
+    /// Go's names for its modules: `./` and the folder below the go.mod.
+    pub fn patterns<'a>(
+        &'a self,
+        modules: impl Iterator<Item = &'a Module> + 'a,
+    ) -> impl Iterator<Item = String> + 'a {
+        modules.map(|module| {
+            let below = module
+                .path
+                .strip_prefix(self.folder())
+                .expect("a go.mod stands above its modules");
+            format!("./{below}")
+        })
+    }
+
+    /// The files that decide which Go modules it requires, relative to the source: its own go.mod, go.work, the go.mod of
+    /// each folder that one of them names, all with their sums.
+    pub fn module_files(&self, source: &Utf8Path) -> Result<BTreeSet<Utf8PathBuf>> {
+        let mut files = BTreeSet::new();
+        let mut new: Vec<Utf8PathBuf> = self.go_work.iter().chain([&self.path]).cloned().collect();
+        while let Some(file) = new.pop() {
+            if !source.join(&file).is_file() || !files.insert(file.clone()) {
+                continue;
+            }
+            let text = fs_err::read_to_string(source.join(&file))?;
+            let folders = named_folders(&text);
+            new.extend(folders.map(|folder| normal(&file.with_file_name(folder).join("go.mod"))));
+        }
+        let sums: Vec<_> = files.iter().map(|file| sums_of(file)).collect();
+        files.extend(sums.into_iter().filter(|file| source.join(file).is_file()));
+        Ok(files)
+    }
+
+    /// Digests of those files.
+    pub fn digest(&self, source: &Utf8Path) -> Result<Vec<(Utf8PathBuf, Sha256Hash)>> {
+        let files = self.module_files(source)?.into_iter();
+        files
+            .map(|file| {
+                let digest = sha256::hash_file(&source.join(&file))?.0;
+                Ok((file, digest))
+            })
+            .collect()
+    }
+}
+
+/// The path without `.` and `..`; one that leads out of the source keeps its first `..`.
+fn normal(path: &Utf8Path) -> Utf8PathBuf {
+    let mut normal = Utf8PathBuf::new();
+    for component in path.components() {
+        match component {
+            Utf8Component::CurDir => {}
+            Utf8Component::ParentDir if normal.file_name().is_some() => {
+                normal.pop();
+            }
+            other => normal.push(other),
+        }
+    }
+    normal
+}
+
+/// Folders that a go.mod replaces Go modules with, or that a go.work uses: the words that begin with a dot.
+fn named_folders(text: &str) -> impl Iterator<Item = &str> {
+    text.lines()
+        .flat_map(|line| {
+            line.split("//")
+                .next()
+                .unwrap_or_default()
+                .split_whitespace()
+        })
+        .map(|word| word.trim_matches(['"', '`']))
+        .filter(|word| *word == "." || word.starts_with("./") || word.starts_with("../"))
+}
+
+/// The file of hashes beside a go.mod or go.work.
+fn sums_of(file: &Utf8Path) -> Utf8PathBuf {
+    if file.extension() == Some("work") {
+        file.with_file_name("go.work.sum")
+    } else {
+        file.with_file_name("go.sum")
+    }
+}
+
+/// Groups modules by their go.mod.
+pub fn by_go_mod(source: &Utf8Path, modules: &[Module]) -> Vec<GoMod> {
+    let mut grouped: BTreeMap<&Utf8Path, Vec<Module>> = BTreeMap::new();
+    for module in modules {
+        grouped
+            .entry(&module.go_mod)
+            .or_default()
+            .push(module.clone());
+    }
+    let go_work = |go_mod: &Utf8Path| {
+        go_mod
+            .ancestors()
+            .skip(1)
+            .map(|folder| folder.join("go.work"))
+            .find(|work| source.join(work).is_file())
+    };
+    grouped
+        .into_iter()
+        .map(|(path, modules)| GoMod {
+            path: path.to_owned(),
+            go_work: go_work(path),
+            modules,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_digest_covers_what_is_replaced_and_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = Utf8Path::from_path(folder.path()).unwrap();
+        let write = |path: &str, text: &str| {
+            fs_err::create_dir_all(source.join(path).parent().unwrap()).unwrap();
+            fs_err::write(source.join(path), text).unwrap();
+        };
+        write(
+            "go.work",
+            "use (\n\t./apis/aws\n\t\"./used\" // a comment with ./other\n)\n",
+        );
+        write(
+            "apis/aws/go.mod",
+            "module m\n\nreplace example.com/p => ../../pkg\n\nreplace example.com/q => ../../../outside\n",
+        );
+        for path in [
+            "used/go.mod",
+            "used/go.sum",
+            "pkg/go.mod",
+            "pkg/go.sum",
+            "other/go.mod",
+        ] {
+            write(path, "module x\n");
+        }
+        let go_mod = GoMod {
+            path: "apis/aws/go.mod".into(),
+            go_work: Some("go.work".into()),
+            modules: Vec::new(),
+        };
+        let files: Vec<String> = go_mod
+            .digest(source)
+            .unwrap()
+            .into_iter()
+            .map(|(path, _)| path.into_string())
+            .collect();
+        let expected = [
+            "apis/aws/go.mod",
+            "go.work",
+            "pkg/go.mod",
+            "pkg/go.sum",
+            "used/go.mod",
+            "used/go.sum",
+        ];
+        assert_eq!(files, expected);
+        let before = go_mod.digest(source).unwrap();
+        write("other/go.mod", "module changed\n");
+        assert_eq!(before, go_mod.digest(source).unwrap());
+        write("pkg/go.mod", "module changed\n");
+        assert_ne!(before, go_mod.digest(source).unwrap());
+    }
+}

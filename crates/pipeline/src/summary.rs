@@ -1,0 +1,315 @@
+//! The account of a `base-image` run: what was built, how large and how fast it is, and where the time went.
+
+use std::collections::BTreeMap;
+
+use camino::Utf8PathBuf;
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use gocache::Ratio;
+use gocache::image_info::SCHEMA;
+use report::stats::Percentiles;
+use report::{MeasuredModule, Report};
+use serde::Serialize;
+
+use crate::assemble::Variant;
+use crate::build::ProviderPack;
+use crate::pack::{Pack, Timings};
+use engine::progress::{Kind, Stage, human_bytes};
+
+/// The whole account.
+#[derive(Debug, Serialize)]
+pub struct Summary {
+    /// Version of this format.
+    pub schema: u32,
+    /// Packs, `common` first.
+    pub packs: Vec<PackLine>,
+    /// All modules together.
+    pub total: FirstBuilds,
+    /// Images in the layout.
+    pub variants: Vec<Variant>,
+    /// Steps of this run.
+    pub stages: Vec<Stage>,
+    /// Wall time of this run outside of the go command's compiling and linking, against that inside.
+    pub overhead: Option<f64>,
+    /// Peak resident memory of this process in bytes.
+    pub peak_memory_bytes: u64,
+    /// Modules that are missing because they do not build.
+    pub broken: Vec<String>,
+}
+
+/// A pack.
+#[derive(Debug, Serialize)]
+pub struct PackLine {
+    /// The provider, or `common`.
+    pub name: String,
+    /// Modules in it.
+    pub modules: usize,
+    /// How long each module's own build took, by path, in milliseconds.
+    pub modules_ms: BTreeMap<Utf8PathBuf, u64>,
+    /// Layers as tar, in bytes.
+    pub uncompressed_bytes: u64,
+    /// Layers as shipped, in bytes.
+    pub compressed_bytes: u64,
+    /// How long it took when it was made.
+    pub timings: Timings,
+    /// Links that the go command did not take from the cache.
+    pub links_not_cached: usize,
+    /// What the verifier measured.
+    pub first: Option<FirstBuilds>,
+}
+
+/// First builds of some modules.
+#[derive(Debug, Serialize)]
+pub struct FirstBuilds {
+    /// Median in milliseconds.
+    pub p50_ms: f64,
+    /// 95th percentile (nearest rank) in milliseconds.
+    pub p95_ms: f64,
+    /// Slowest in milliseconds.
+    pub max_ms: f64,
+    /// Packages from the cache.
+    pub packages: Ratio,
+    /// Links from the cache.
+    pub links: Ratio,
+}
+
+impl Summary {
+    /// Puts it together.
+    pub fn new(
+        common: &Pack,
+        packs: &[ProviderPack],
+        variants: Vec<Variant>,
+        report: &Report,
+        stages: &[Stage],
+    ) -> Self {
+        let mut lines = vec![PackLine::new(common, None)];
+        lines.extend(packs.iter().map(|pack| {
+            let first = FirstBuilds::new(report, Some(&pack.part.provider));
+            PackLine::new(&pack.pack, Some(first))
+        }));
+        Self {
+            schema: SCHEMA,
+            packs: lines,
+            total: FirstBuilds::new(report, None),
+            variants,
+            overhead: overhead(stages),
+            stages: stages.to_vec(),
+            peak_memory_bytes: peak_memory_bytes(),
+            broken: packs
+                .iter()
+                .flat_map(|pack| pack.broken.iter().cloned())
+                .collect(),
+        }
+    }
+
+    /// As a person reads it.
+    pub fn text(&self) -> String {
+        let mut packs = table(&[
+            "pack",
+            "modules",
+            "size",
+            "compressed",
+            "warm",
+            "first p50",
+            "p95",
+            "max",
+            "packages",
+            "links",
+        ]);
+        for line in &self.packs {
+            let mut row = vec![
+                line.name.clone(),
+                line.modules.to_string(),
+                human_bytes(line.uncompressed_bytes),
+                human_bytes(line.compressed_bytes),
+                seconds(line.timings.build_ms as f64),
+            ];
+            row.extend(first_cells(line.first.as_ref()));
+            packs.add_row(row);
+        }
+        let modules: usize = self.packs.iter().map(|line| line.modules).sum();
+        let mut total = vec![
+            "total".to_owned(),
+            modules.to_string(),
+            String::new(),
+            String::new(),
+            String::new(),
+        ];
+        total.extend(first_cells(Some(&self.total)));
+        packs.add_row(total);
+
+        let variants = variants(&self.variants);
+        let mut stages = table(&["step", "wall", "of that go", "cpu", "written"]);
+        for stage in &self.stages {
+            let written = if stage.written_bytes == 0 {
+                String::new()
+            } else {
+                human_bytes(stage.written_bytes)
+            };
+            stages.add_row([
+                stage.name.clone(),
+                seconds(stage.wall_ms as f64),
+                if stage.go_ms == 0 {
+                    String::new()
+                } else {
+                    seconds(stage.go_ms as f64)
+                },
+                seconds(stage.cpu_ms as f64),
+                written,
+            ]);
+        }
+        let memory = human_bytes(self.peak_memory_bytes);
+        let overhead = self.overhead.map_or_else(String::new, |overhead| {
+            format!(
+                ", {:.0} % of time on top of the go command's own work",
+                overhead * 100.0
+            )
+        });
+        let broken = self
+            .broken
+            .iter()
+            .fold(String::new(), |text, broken| text + "\nmissing: " + broken);
+        format!("{packs}\n\n{variants}\n\n{stages}\n\npeak memory {memory}{overhead}{broken}")
+    }
+}
+
+impl PackLine {
+    fn new(pack: &Pack, first: Option<FirstBuilds>) -> Self {
+        let layers = pack.layers();
+        Self {
+            name: pack.manifest.name.clone(),
+            modules: pack.manifest.modules.len(),
+            modules_ms: pack
+                .manifest
+                .modules
+                .iter()
+                .map(|module| (module.path.clone(), module.build_ms))
+                .collect(),
+            uncompressed_bytes: layers
+                .iter()
+                .map(|layer| layer.layer.uncompressed_bytes)
+                .sum(),
+            compressed_bytes: layers.iter().map(|layer| layer.layer.size_bytes).sum(),
+            timings: pack.manifest.timings,
+            links_not_cached: pack.manifest.links_not_cached.len(),
+            first,
+        }
+    }
+}
+
+impl FirstBuilds {
+    /// Those of `provider`, or of all modules for `None`.
+    pub fn new(report: &Report, provider: Option<&str>) -> Self {
+        let modules = report.modules.iter();
+        let builds: Vec<_> = modules
+            .filter(|module| provider.is_none_or(|name| module.provider == name))
+            .filter_map(MeasuredModule::first)
+            .collect();
+        let times: Vec<f64> = builds
+            .iter()
+            .flat_map(|build| build.wall_ms.iter().copied())
+            .collect();
+        let Percentiles { p50, p95, max } = Percentiles::of(&times).unwrap_or(Percentiles {
+            p50: 0.0,
+            p95: 0.0,
+            max: 0.0,
+        });
+        let (mut packages, mut links) = (Ratio::default(), Ratio::default());
+        for build in builds {
+            packages += build.packages.unwrap_or_default();
+            links += build.links.unwrap_or_default();
+        }
+        Self {
+            p50_ms: p50,
+            p95_ms: p95,
+            max_ms: max,
+            packages,
+            links,
+        }
+    }
+}
+
+/// Time on this machine outside of the go command's compiling and linking, against that inside; `None` where this run
+/// compiled nothing.
+fn overhead(stages: &[Stage]) -> Option<f64> {
+    let go_ms: u64 = stages.iter().map(|stage| stage.go_ms).sum();
+    let local = stages.iter().filter(|stage| stage.kind == Kind::Local);
+    let other_ms: u64 = local
+        .map(|stage| stage.wall_ms.saturating_sub(stage.go_ms))
+        .sum();
+    (go_ms > 0).then(|| other_ms as f64 / go_ms as f64)
+}
+
+fn peak_memory_bytes() -> u64 {
+    let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF);
+    usage.map_or(0, |usage| {
+        u64::try_from(usage.max_rss()).unwrap_or(0) * 1024
+    })
+}
+
+fn first_cells(first: Option<&FirstBuilds>) -> Vec<String> {
+    let Some(first) = first else {
+        return vec![String::new(); 5];
+    };
+    let ratio = |ratio: Ratio| format!("{}/{}", ratio.hits, ratio.total);
+    let times = [first.p50_ms, first.p95_ms, first.max_ms].map(seconds);
+    times
+        .into_iter()
+        .chain([ratio(first.packages), ratio(first.links)])
+        .collect()
+}
+
+/// Milliseconds as seconds.
+pub fn seconds(ms: f64) -> String {
+    format!("{:.2} s", ms / 1000.0)
+}
+
+/// Images with their sizes.
+pub fn variants(variants: &[Variant]) -> Table {
+    let mut text = table(&["image", "size", "compressed", "digest"]);
+    for variant in variants {
+        text.add_row([
+            variant.name.clone(),
+            human_bytes(variant.uncompressed_bytes),
+            human_bytes(variant.compressed_bytes),
+            variant.digest.chars().take(19).collect(),
+        ]);
+    }
+    text
+}
+
+/// An empty table whose columns but the first are numbers.
+pub fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_preset(presets::ASCII_MARKDOWN)
+        .set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(header.to_vec());
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn overhead_is_local_time_outside_of_go() {
+        let stage = |kind, wall_ms, go_ms| Stage {
+            name: String::new(),
+            kind,
+            wall_ms,
+            go_ms,
+            cpu_ms: 0,
+            written_bytes: 0,
+        };
+        let stages = [
+            stage(Kind::Network, 100, 60),
+            stage(Kind::Local, 50, 40),
+            stage(Kind::Local, 10, 0),
+        ];
+        assert_eq!(overhead(&stages), Some(0.2));
+        assert_eq!(overhead(&stages[2..]), None);
+    }
+}

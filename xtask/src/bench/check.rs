@@ -1,0 +1,269 @@
+//! `cargo xtask bench check`: does `verifier check` find every flipped bit in a real image, and is it silent otherwise?
+//!
+//! The image is unpacked from its layers, and its own verifier looks at all of it each time, as a user's would. A flip
+//! counts as found when the check ends with exit code 4 and names that file, and no other, as corrupt.
+
+use crate::flags::ImageLayout;
+use pipeline::names::LATEST;
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+use camino::{Utf8Path, Utf8PathBuf};
+use comfy_table::{CellAlignment, Table, presets};
+use gocache::bit_flip::{FilesByKind, Flip, files_by_kind};
+use gocache::image_info::{IMAGE_INFO_PATH, ImageInfo, PACKS_PATH};
+use serde::{Deserialize, Serialize};
+
+use engine::host;
+use engine::progress::{Kind, Progress, millis};
+use failure::{gate, usage};
+use oci::image::Image;
+use oci::layout::reader::Layout;
+use oci::platform::Platform;
+use pipeline::names::VERIFIER;
+use pipeline::owners::relative;
+use pipeline::work::Work;
+
+/// Exit code of a check that found corruption.
+const CORRUPT: i32 = 4;
+
+/// What came of it.
+#[derive(Debug, Default, Serialize)]
+struct Results {
+    /// Files and bytes that each check looks at.
+    files: u64,
+    size_bytes: u64,
+    /// Checks of the image as it is.
+    clean_runs: u64,
+    /// Those that found anything.
+    false_alarms: u64,
+    /// By what the file is.
+    flips: BTreeMap<&'static str, Flips>,
+    /// Bits that were not found, or not named alone.
+    missed: Vec<Missed>,
+    /// Median of all checks.
+    check_median_ms: u64,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Flips {
+    total: u64,
+    found: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Missed {
+    path: Utf8PathBuf,
+    offset: u64,
+    mask: u8,
+    found: Vec<Utf8PathBuf>,
+}
+
+/// What `verifier check --json` prints, as far as it is needed.
+#[derive(Debug, Deserialize)]
+struct Report {
+    files: u64,
+    size_bytes: u64,
+    findings: Vec<Finding>,
+    #[serde(skip)]
+    exit_code: Option<i32>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Finding {
+    path: Utf8PathBuf,
+}
+
+/// Flags of the command.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    pub layout: ImageLayout,
+    /// Image in the layout
+    #[arg(long, value_name = "NAME", default_value = LATEST)]
+    pub name: String,
+    /// Bits that are flipped, one at a time, in every kind of file by turns
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub flips: u64,
+    /// Checks of the image as it is
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub clean: u64,
+    /// Decides which bits
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Unpacks, checks, flips and prints.
+pub fn run(flags: &Args) -> Result<()> {
+    if !host::is_root() {
+        return Err(usage(
+            "only root can unpack an image with its owners; run the same command as root",
+        ));
+    }
+    let mut progress = Progress::default();
+    let work = Work::open()?;
+    let scratch = work.scratch("check")?;
+    let root = scratch.path();
+    let check = Check { root };
+    let files = progress.step("unpack", Kind::Local, |_| {
+        unpack_image(&flags.layout.image, &flags.name, root)?;
+        check.files()
+    })?;
+    let mut results = Results::default();
+    let mut times_ms = Vec::new();
+    progress.step("check the sound image", Kind::Local, |step| {
+        for number in 0..flags.clean {
+            step.detail(format!("{number} of {}", flags.clean));
+            let (is_sound, _) = check.run(&mut times_ms)?;
+            results.false_alarms += u64::from(!is_sound);
+        }
+        results.clean_runs = flags.clean;
+        Ok(())
+    })?;
+    progress.step("flip bits", Kind::Local, |step| {
+        for number in 0..flags.flips {
+            step.detail(format!("{number} of {}", flags.flips));
+            let flip = Flip::choose(&files, flags.seed, number)?.with_context(|| {
+                format!("{} holds no files to flip bits of", flags.layout.image)
+            })?;
+            flip.apply()?;
+            let outcome = check.run(&mut times_ms);
+            flip.apply()?;
+            results.add(flip, outcome?.1);
+        }
+        Ok(())
+    })?;
+    let (is_sound, report) = check.run(&mut times_ms)?;
+    if !is_sound && results.false_alarms == 0 {
+        bail!("the image is not as it was after the last bit was flipped back");
+    }
+    (results.files, results.size_bytes) = (report.files, report.size_bytes);
+    times_ms.sort_unstable();
+    results.check_median_ms = times_ms[times_ms.len() / 2];
+    if flags.json {
+        println!("{}", serde_json::to_string_pretty(&results)?);
+    } else {
+        println!("{}", results.text());
+    }
+    if results.false_alarms > 0 || !results.missed.is_empty() {
+        return Err(gate(format!(
+            "{} flipped bits were missed, {} checks of the sound image raised an alarm",
+            results.missed.len(),
+            results.false_alarms
+        )));
+    }
+    Ok(())
+}
+
+/// An unpacked image and its verifier.
+struct Check<'a> {
+    root: &'a Utf8Path,
+}
+
+impl Check<'_> {
+    /// Checks everything; whether all is well, and the report.
+    fn run(&self, times_ms: &mut Vec<u64>) -> Result<(bool, Report)> {
+        let verifier = self.root.join(relative(VERIFIER.into()));
+        let started = Instant::now();
+        let done = host::command(verifier.as_str())
+            .args(["check", "--json", "--root", self.root.as_str()])
+            .output()
+            .with_context(|| format!("failed to execute {verifier}"))?;
+        times_ms.push(millis(started));
+        let mut report: Report = serde_json::from_slice(&done.stdout).with_context(|| {
+            format!(
+                "{verifier} check printed no report: {}",
+                String::from_utf8_lossy(&done.stderr)
+            )
+        })?;
+        report.exit_code = done.status.code();
+        Ok((done.status.success() && report.findings.is_empty(), report))
+    }
+
+    /// The files of the caches, and the lists that the packs are compared with.
+    fn files(&self) -> Result<FilesByKind> {
+        let in_root = |path: &str| self.root.join(relative(path.into()));
+        let info = fs_err::read(in_root(IMAGE_INFO_PATH))?;
+        let info: ImageInfo =
+            serde_json::from_slice(&info).context("failed to read the image's description")?;
+        let (gocache, gomodcache) = (&info.identity.gocache, &info.identity.gomodcache);
+        let mut files = files_by_kind(&in_root(gocache), &in_root(gomodcache))?;
+        let mut lists = Vec::new();
+        for entry in fs_err::read_dir(in_root(PACKS_PATH))? {
+            let path = Utf8PathBuf::from_path_buf(entry?.path());
+            lists.extend(path.ok().filter(|path| path.extension() == Some("sha256")));
+        }
+        lists.sort();
+        files.insert("list of a pack", lists);
+        Ok(files)
+    }
+}
+
+/// Unpacks the image `name` of a layout.
+fn unpack_image(layout: &Utf8Path, name: &str, root: &Utf8Path) -> Result<()> {
+    let platform = Platform::host();
+    let layout = Layout::open(layout)?;
+    let image = Image::fetch(&layout, layout.find(Some(name), &platform)?, &platform)?;
+    image.unpack(root).map(drop)
+}
+
+impl Results {
+    fn add(&mut self, flip: Flip, report: Report) {
+        let found = report.findings.into_iter().map(|finding| finding.path);
+        let found: Vec<_> = found.collect();
+        let flips = self.flips.entry(flip.kind).or_default();
+        flips.total += 1;
+        if report.exit_code == Some(CORRUPT) && found == [flip.path.clone()] {
+            flips.found += 1;
+        } else {
+            self.missed.push(Missed {
+                path: flip.path,
+                offset: flip.offset,
+                mask: flip.mask,
+                found,
+            });
+        }
+    }
+
+    fn text(&self) -> String {
+        let mut table = Table::new();
+        table.load_preset(presets::ASCII_MARKDOWN).set_header([
+            "file",
+            "bits flipped",
+            "found and named",
+        ]);
+        let mut all = Flips::default();
+        for (kind, flips) in &self.flips {
+            all.total += flips.total;
+            all.found += flips.found;
+            table.add_row([
+                (*kind).to_owned(),
+                flips.total.to_string(),
+                flips.found.to_string(),
+            ]);
+        }
+        table.add_row([
+            "all".to_owned(),
+            all.total.to_string(),
+            all.found.to_string(),
+        ]);
+        for column in table.column_iter_mut().skip(1) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        let missed = self.missed.iter();
+        let missed: Vec<_> = missed.map(|flip| format!("missed: {flip:?}\n")).collect();
+        let missed = missed.concat();
+        format!(
+            "{table}\n{missed}{} of {} checks of the sound image raised an alarm; a check of its {} files ({:.0} MB) takes {} ms (median)",
+            self.false_alarms,
+            self.clean_runs,
+            self.files,
+            self.size_bytes as f64 / 1e6,
+            self.check_median_ms
+        )
+    }
+}

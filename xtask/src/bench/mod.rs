@@ -1,0 +1,57 @@
+//! Benchmarks: each measures something beside something else in the same run.
+
+pub mod check;
+pub mod gate;
+pub mod merge;
+pub mod naive;
+pub mod order;
+pub mod ready;
+pub mod sizes;
+pub mod throughput;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+/// Flags of `bench`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What to measure [default: throughput]
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+/// What can be measured.
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Hashing, sealing and packing: bytes per second, on entries made for the purpose
+    Throughput(throughput::Args),
+    /// How often the gate is wrong: false alarms, and slowdowns, lost entries and wrong flags that it misses
+    Gate(gate::Args),
+    /// The usual recipe (module by module, other paths, default flags, `cp -rn`) against ours, in one run
+    Naive(naive::Args),
+    /// From a registry to the first build on a node that has nothing: every variant of an image, and another image
+    Ready(ready::Args),
+    /// Merging packs against unpacked caches merged with `cp -rn`, in one run
+    Merge(merge::Args),
+    /// What an image is made of, and what would make it larger or smaller
+    Sizes(sizes::Args),
+    /// Whether the order of files in the caches matters to a first build from a cold disk
+    Order(order::Args),
+    /// Whether `verifier check` finds every flipped bit in an image, and is silent when there is none
+    Check(check::Args),
+}
+
+/// Runs the benchmark.
+pub fn run(args: &Args) -> Result<()> {
+    match &args.what {
+        None => throughput::run(&throughput::Args::default()),
+        Some(What::Throughput(args)) => throughput::run(args),
+        Some(What::Merge(args)) => merge::run(args),
+        Some(What::Naive(args)) => naive::run(args),
+        Some(What::Ready(args)) => ready::run(args),
+        Some(What::Order(args)) => order::run(args),
+        Some(What::Sizes(args)) => sizes::run(args),
+        Some(What::Check(args)) => check::run(args),
+        Some(What::Gate(args)) => gate::run(args),
+    }
+}

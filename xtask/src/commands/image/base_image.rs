@@ -1,0 +1,257 @@
+//! `cargo xtask base-image`: from a source to a verified image in all its variants.
+
+use crate::flags::BASE_IMAGE;
+use crate::flags::Build;
+use anyhow::{Context as _, Result, bail};
+use camino::Utf8Path;
+use camino::Utf8PathBuf;
+
+use crate::source;
+use engine::Engine;
+use engine::progress::{Kind, Progress};
+use engine::sandbox::Root;
+use failure::gate;
+use oci::docker;
+use oci::docker::Loadable;
+use oci::layer;
+use oci::layer::LayerBlob;
+use oci::layer::{Compression, Layer};
+use oci::layout::writer::LayoutWriter;
+use pipeline::assemble;
+use pipeline::assemble::variants;
+use pipeline::assemble::variants::PlacedPack;
+use pipeline::assemble::{Place, PlacedLayer};
+use pipeline::build;
+use pipeline::build::{CommonPack, Foundation, ProviderPack};
+use pipeline::foundation::tree::Tree;
+use pipeline::measure;
+use pipeline::names::{LATEST, NONROOT};
+use pipeline::pack::artifact::Made;
+use pipeline::summary::Summary;
+use pipeline::work::Key;
+use pipeline::work::kept_layer;
+use pipeline::work::out::{MARKER, Out};
+
+/// The variant whose layers and environment are measured.
+const MEASURED: &str = "latest-nonroot";
+
+/// What Docker calls the image.
+const IN_DOCKER: &str = "iac-runner-base";
+
+/// Flags of the command.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    pub build: Build,
+    /// Provider to warm; repeat for several [default: all of the source]
+    #[arg(long = "provider", value_name = "P")]
+    pub providers: Vec<String>,
+    /// Where the image, its report and the summary go
+    #[arg(long, value_name = "DIR", default_value = BASE_IMAGE)]
+    pub out: Utf8PathBuf,
+    /// How layers are compressed
+    #[arg(long, value_enum, default_value = "zstd")]
+    pub compression: Compression,
+    /// Print the summary as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Builds the image and prints its summary.
+pub fn run(flags: &Args) -> Result<()> {
+    let out = Out::at(&flags.out)?;
+    let source = flags.build.source.folder()?;
+    let settings = flags.build.settings(source.clone());
+    let modules = source::discover(&source)?.modules;
+    let providers = source::select(&modules, &flags.providers)?;
+
+    let mut progress = Progress::default();
+    let foundation = build::foundation(settings, &mut progress)?;
+    let tools = foundation.tools(&mut progress)?;
+    let (common, packs) = foundation.packs(&modules, &providers, &mut progress)?;
+
+    if packs
+        .iter()
+        .all(|pack| pack.pack.manifest.modules.is_empty())
+    {
+        bail!(
+            "no module builds:\n{}",
+            packs
+                .iter()
+                .flat_map(|pack| pack.broken.clone())
+                .collect::<Vec<_>>()
+                .join("\n")
+        );
+    }
+    let variants = progress.step("assemble", Kind::Local, |_| {
+        let made = made(&foundation, tools, &common, &packs, flags.compression)?;
+        variants::of(&made, LATEST)
+    })?;
+    let written = progress.step("write the layout", Kind::Local, |_| {
+        let mut layout = LayoutWriter::create(&out.begin()?.join("oci"))?;
+        let Tree {
+            image, platform, ..
+        } = &foundation.tree;
+        let written = assemble::write(&mut layout, image, platform, &variants)?;
+        layout.finish()?;
+        Ok(written)
+    })?;
+    let report = measure(&foundation, &variants[0], &packs, &source, &mut progress)?;
+    let measured = written.iter().find(|variant| variant.name == MEASURED);
+    let measured = measured.context("the layout holds the image that was measured")?;
+    let report = report.of_image(measured.into())?;
+
+    let summary = Summary::new(
+        &common.pack,
+        &packs,
+        written,
+        &report.data,
+        progress.stages(),
+    );
+    let partial = out.begun();
+    fs_err::write(
+        partial.join("report.json"),
+        serde_json::to_vec_pretty(&report.json)?,
+    )?;
+    fs_err::write(partial.join(MARKER), serde_json::to_vec_pretty(&summary)?)?;
+    out.complete()?;
+    if flags.build.engine == Engine::Docker {
+        eprintln!(
+            "Docker has the image as {IN_DOCKER}:latest, and its twin as {IN_DOCKER}:{MEASURED}"
+        );
+    }
+    let place = out.place();
+    if flags.json {
+        println!("{}", serde_json::to_string_pretty(&summary)?);
+    } else {
+        println!(
+            "{}\n\n{place}/oci: {} images, place of the report: {place}/report.json",
+            summary.text(),
+            summary.variants.len()
+        );
+    }
+    if !summary.total.packages.is_full() {
+        return Err(gate(format!(
+            "some first builds compiled packages; see {place}/report.json"
+        )));
+    }
+    if !summary.broken.is_empty() {
+        bail!(
+            "{} modules do not build and are missing from the image",
+            summary.broken.len()
+        );
+    }
+    Ok(())
+}
+
+/// Runs the verifier in the image, where the engine has it.
+fn measure(
+    foundation: &Foundation,
+    image: &(String, Vec<PlacedLayer>),
+    packs: &[ProviderPack],
+    source: &Utf8Path,
+    progress: &mut Progress,
+) -> Result<measure::Report> {
+    let tree = &foundation.tree;
+    let layers = local(&image.1)?;
+    let loaded = match &tree.engine {
+        Root::Docker(_) => Some(progress.step("image into Docker", Kind::Local, |_| {
+            load(foundation, image, &layers)
+        })?),
+        Root::Folder(_) | Root::Here => None,
+    };
+    progress.step("verify", Kind::Local, |step| {
+        let inputs = measure::Inputs {
+            layers: layers.iter().map(|kept| kept.layer.diff_id).collect(),
+            env: assemble::env(&tree.image, &tree.platform, true),
+            packs: packs.iter().map(|pack| &pack.key).collect(),
+            modules: packs
+                .iter()
+                .flat_map(|pack| &pack.pack.manifest.modules)
+                .map(|module| module.path.as_path())
+                .collect(),
+        };
+        let image = measure::Measured {
+            layers: &layers,
+            loaded,
+        };
+        let settings = (&tree.image, &tree.platform);
+        measure::run(&foundation.work, settings, image, source, &inputs, step)
+    })
+}
+
+/// Hands Docker the image and its twin; what runs commands in the twin.
+fn load(
+    foundation: &Foundation,
+    (name, placed): &(String, Vec<PlacedLayer>),
+    layers: &[LayerBlob],
+) -> Result<Root> {
+    let tree = &foundation.tree;
+    let loadable = |nonroot: bool| -> Result<Loadable<'_>> {
+        let twin = if nonroot { NONROOT } else { "" };
+        Ok(Loadable {
+            name: format!("{IN_DOCKER}:{name}{twin}"),
+            config: assemble::config(&tree.image, &tree.platform, placed, nonroot)?,
+            layers: layers.iter().collect(),
+        })
+    };
+    docker::load(&[loadable(false)?, loadable(true)?])?;
+    Ok(Root::Docker(format!("{IN_DOCKER}:{MEASURED}")))
+}
+
+/// All packs of the image, their layers under the wanted compression; packs are made with zstd.
+fn made(
+    foundation: &Foundation,
+    tools: Made,
+    common: &CommonPack,
+    packs: &[ProviderPack],
+    compression: Compression,
+) -> Result<Vec<PlacedPack>> {
+    let platform = &foundation.tree.platform;
+    let mut made = vec![
+        foundation.base()?,
+        tools,
+        Made::common(common.key.clone(), platform, &common.pack),
+    ];
+    made.extend(packs.iter().map(|pack| {
+        let (part, key) = (pack.part.clone(), pack.key.clone());
+        Made::provider(part, key, common.key.clone(), platform, &pack.pack)
+    }));
+    for pack in &mut made {
+        for (named, blob) in pack.config.layers.iter_mut().zip(&mut pack.blobs) {
+            if named.layer.compression != compression {
+                let kept = transcoded(foundation, &named.layer, blob, compression)?;
+                (named.layer, *blob) = (kept.layer, kept.blob);
+            }
+        }
+    }
+    Ok(made.into_iter().map(PlacedPack::from).collect())
+}
+
+fn transcoded(
+    foundation: &Foundation,
+    layer: &Layer,
+    blob: &Utf8Path,
+    compression: Compression,
+) -> Result<LayerBlob> {
+    let settings = foundation.tree.image.layers;
+    let key = Key::of(&(layer.diff_id, compression, settings))?;
+    let folder = foundation.work.keep("transcoded", &key, |folder| {
+        let file = folder.join(kept_layer::FILE);
+        let written = layer::transcode(blob, layer, &file, compression, settings)?;
+        kept_layer::write(folder, &written)
+    })?;
+    kept_layer::read(&folder)
+}
+
+/// Layers that are all on this machine.
+fn local(layers: &[PlacedLayer]) -> Result<Vec<LayerBlob>> {
+    let layers = layers.iter().map(|placed| match &placed.place {
+        Place::File(blob) => Ok(LayerBlob {
+            blob: blob.clone(),
+            layer: placed.layer.clone(),
+        }),
+        Place::Registry(reference) => bail!("{} is in {reference}", placed.title),
+    });
+    layers.collect()
+}

@@ -1,0 +1,55 @@
+//! `cargo xtask in-container`: makes the image's files with the container around this process as the tree in which
+//! everything is built. The standalone `Dockerfile` runs it, because a `docker build` may not make a container itself.
+//!
+//! It is the same pipeline as everywhere, up to the packs, which are then unpacked: what is hashed, sealed and checked
+//! for an image in a layout is so here.
+
+use crate::source::Source;
+use anyhow::{Context as _, Result};
+use camino::Utf8PathBuf;
+
+use crate::source;
+use engine::Engine;
+use engine::progress::{Kind, Progress};
+use failure::usage;
+use oci::unpack::unpack_layers;
+use pipeline::build;
+use pipeline::build::Settings;
+use pipeline::pack::Pack;
+
+/// Flags of the command.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    pub source: Source,
+    /// Provider to warm; repeat for several [default: all of the source]
+    #[arg(long = "provider", value_name = "P")]
+    pub providers: Vec<String>,
+    /// Folder that is made, and gets the files
+    #[arg(long, value_name = "DIR")]
+    pub out: Utf8PathBuf,
+}
+
+/// Makes the files of tools and caches below `--out`.
+pub fn run(flags: &Args) -> Result<()> {
+    let mut settings = Settings::new(flags.source.folder()?);
+    settings.engine = Engine::Here;
+    let modules = source::discover(&settings.source)?.modules;
+    let providers = source::select(&modules, &flags.providers)?;
+    fs_err::create_dir(&flags.out).map_err(|error| {
+        usage(format!(
+            "--out {} cannot be made: {error}; name a folder that is not there",
+            flags.out
+        ))
+    })?;
+    let mut progress = Progress::default();
+    let foundation = build::foundation(settings, &mut progress)?;
+    let tools = foundation.tools(&mut progress)?;
+    let (common, packs) = foundation.packs(&modules, &providers, &mut progress)?;
+    progress.step("unpack", Kind::Local, |_| {
+        let packs = std::iter::once(&common.pack).chain(packs.iter().map(|pack| &pack.pack));
+        let layers: Vec<_> = tools.layers().chain(packs.flat_map(Pack::layers)).collect();
+        unpack_layers(&layers, &flags.out)
+            .with_context(|| format!("failed to put the image's files into {}", flags.out))
+    })
+}

@@ -1,0 +1,412 @@
+//! `cargo xtask verify`: runs an image's own verifier in the image, wherever the image is and whoever made it.
+//!
+//! As a strict cluster would: no network, a read-only root file system, no rights, and the source at a path at which
+//! nothing was built, with the environment that the image itself sets. What the verifier says goes straight to the
+//! terminal, and its exit code is that of the command.
+
+use crate::source::Source;
+use std::collections::BTreeMap;
+use std::process::{ExitCode, Stdio};
+
+use anyhow::{Result, bail};
+use camino::{Utf8Path, Utf8PathBuf};
+use gocache::image_info::{PACKS_PATH, PackInfo};
+use nix::unistd::{AccessFlags, access};
+
+use crate::source;
+use engine::host;
+use engine::progress::{Kind, Progress, Step};
+use engine::sandbox::{Sandbox, User};
+use failure::usage;
+use oci::docker::save;
+use oci::image::Image;
+use oci::in_root;
+use oci::layout::reader;
+use oci::layout::reader::Layout;
+use oci::platform::Platform;
+use oci::reference::Reference;
+use oci::registry::Registry;
+use pipeline::assemble;
+use pipeline::foundation::tree::ELSEWHERE;
+use pipeline::foundation::verifier;
+use pipeline::measure::Report;
+use pipeline::names::{COMMON, VERIFIER};
+use pipeline::pack::part::Part;
+use pipeline::work::out;
+use pipeline::work::{Scratch, Work};
+
+/// What bubblewrap gives up root's rights with.
+const SETPRIV: &str = "/usr/bin/setpriv";
+/// How root drops the page cache.
+const DROP_CACHES: &str = "/proc/sys/vm/drop_caches";
+
+/// Flags of the command.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The image: DIR/oci[:TAG] in an OCI layout, HOST/REPOSITORY:TAG in a registry, docker:NAME in the local Docker
+    /// [default: the layout of `base-image`]
+    #[arg(long, value_name = "IMAGE")]
+    pub image: Option<String>,
+    /// The image's tag in a layout [default: the only one, or `latest`]
+    #[arg(long, value_name = "NAME")]
+    pub tag: Option<String>,
+    #[command(flatten)]
+    pub source: Source,
+    /// Provider to measure; repeat for several [default: those that the image has packs of]
+    #[arg(long = "provider", value_name = "P")]
+    pub providers: Vec<String>,
+    /// As whom: root, a user of the image, or a user ID; as root the page cache can be dropped
+    #[arg(long, value_name = "USER", default_value = "65532")]
+    pub user: String,
+    /// Let the verifier and what it runs write to the image's root file system
+    #[arg(long)]
+    pub writable: bool,
+    /// Write the report as JSON, with what the image is; `-` is standard output
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<Utf8PathBuf>,
+    /// Speak plain HTTP with the registry
+    #[arg(long)]
+    pub insecure: bool,
+    /// What the verifier does, and its flags; in the image the source is the current folder [default: run]
+    #[arg(last = true, value_name = "VERIFIER'S ARGUMENTS")]
+    pub verifier: Vec<String>,
+}
+
+/// Verifies, and exits as the verifier did.
+pub fn run(flags: &Args) -> Result<ExitCode> {
+    let mut arguments = Arguments::parse(&flags.verifier);
+    arguments.check(flags)?;
+    let reference = reference(flags)?;
+    let source = flags.source.folder()?;
+    host::require_programs(&[host::SANDBOX])?;
+    let work = Work::open()?;
+    let mut progress = Progress::default();
+
+    let platform = Platform::host();
+    let fetched = progress.step(format!("fetch {reference}"), Kind::Network, |step| {
+        let fetched = Fetched::fetch(&reference, &work, &platform, flags.insecure, step)?;
+        fetched.image.check_platform(&platform)?;
+        Ok(fetched)
+    })?;
+    let root = work.scratch("image")?;
+    let root = root.path();
+    let uncompressed_bytes =
+        progress.step("unpack", Kind::Local, |_| fetched.image.unpack(root))?;
+
+    arguments.add_source();
+    if flags.providers.is_empty() && arguments.is_run() {
+        arguments.add_providers(&warm_providers(root, &source)?);
+    }
+    arguments.add_providers(&flags.providers);
+    let sandbox = sandbox(root, &fetched.image, flags)?.read_only(&source, ELSEWHERE);
+    let sandbox = if in_image(root, VERIFIER)?.exists() {
+        sandbox
+    } else {
+        eprintln!("the image holds no verifier; this repository's is used");
+        sandbox.read_only(
+            &verifier::make(&pipeline::workspace::workspace(), false)?,
+            VERIFIER,
+        )
+    };
+    let Some(file) = &flags.json else {
+        let done = sandbox.run_through(&arguments.words(), Stdio::inherit())?;
+        return exit_code(done.status);
+    };
+    arguments.0.extend(["--json".to_owned(), "-".to_owned()]);
+    let done = sandbox.run_through(&arguments.words(), Stdio::piped())?;
+    let code = exit_code(done.status)?;
+    if done.stdout.is_empty() {
+        // It has said why.
+        return Ok(code);
+    }
+    let report = Report::parse(&String::from_utf8_lossy(&done.stdout))?;
+    let report = report.of_image(report::Image {
+        name: fetched.name,
+        digest: fetched.image.digest,
+        compressed_bytes: fetched
+            .image
+            .layers
+            .iter()
+            .map(|layer| layer.size_bytes)
+            .sum(),
+        uncompressed_bytes,
+    })?;
+    let json = format!("{}\n", serde_json::to_string_pretty(&report.json)?);
+    if file == "-" {
+        print!("{json}");
+    } else {
+        out::write_file(file, json.as_bytes())?;
+    }
+    Ok(code)
+}
+
+/// The image that the flags name.
+fn reference(flags: &Args) -> Result<Reference> {
+    let image = flags
+        .image
+        .as_deref()
+        .unwrap_or(crate::flags::BASE_IMAGE_LAYOUT);
+    let mut reference = Reference::parse(image, Utf8Path::is_dir)?;
+    if let Some(wanted) = &flags.tag {
+        match &mut reference {
+            Reference::Layout { tag, .. } if tag.is_none() => *tag = Some(wanted.clone()),
+            _ => {
+                return Err(usage(format!(
+                    "--tag {wanted} is for a layout named without a tag; --image {image} says by itself which image it \
+                     means"
+                )));
+            }
+        }
+    }
+    Ok(reference)
+}
+
+/// An image on this machine.
+struct Fetched {
+    /// Its tag or reference.
+    name: String,
+    image: Image,
+    /// Holds the blobs, if nothing else does.
+    _archive: Option<Scratch>,
+}
+
+impl Fetched {
+    fn fetch(
+        reference: &Reference,
+        work: &Work,
+        platform: &Platform,
+        insecure: bool,
+        step: &Step,
+    ) -> Result<Self> {
+        let (name, image, archive) = match reference {
+            Reference::Layout { folder, tag } => {
+                let layout = Layout::open(folder)?;
+                let found = layout.find(tag.as_deref(), platform)?;
+                let name = reader::name(found).unwrap_or(folder.as_str()).to_owned();
+                (name, Image::fetch(&layout, found, platform)?, None)
+            }
+            Reference::Registry(reference) => {
+                let registry = Registry::open(reference, insecure, work.shared("blobs")?, step)?;
+                let image = Image::fetch(&registry, &registry.find()?, platform)?;
+                (reference.to_string(), image, None)
+            }
+            Reference::Docker(name) => {
+                let archive = work.scratch("docker")?;
+                let image = save::fetch(name, archive.path(), platform)?;
+                (name.clone(), image, Some(archive))
+            }
+        };
+        Ok(Self {
+            name,
+            image,
+            _archive: archive,
+        })
+    }
+}
+
+/// The command line of the verifier.
+#[derive(Debug, PartialEq)]
+struct Arguments(Vec<String>);
+
+impl Arguments {
+    /// What was given after `--`; flags alone are those of `run`.
+    fn parse(given: &[String]) -> Self {
+        let mut words = given.to_vec();
+        if words.first().is_none_or(|word| word.starts_with('-')) {
+            words.insert(0, "run".to_owned());
+        }
+        Self(words)
+    }
+
+    fn is_run(&self) -> bool {
+        self.0[0] == "run"
+    }
+
+    fn check(&self, flags: &Args) -> Result<()> {
+        let set = [
+            (flags.json.is_some(), "--json"),
+            (!flags.providers.is_empty(), "--provider"),
+        ];
+        match set.iter().find(|(is_set, _)| *is_set) {
+            Some((_, flag)) if !self.is_run() => Err(usage(format!(
+                "{flag} is for the verifier's `run`; give `{}` flags of its own after --",
+                self.0[0]
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Names the source to the subcommands that take one, unless that was done.
+    fn add_source(&mut self) {
+        let takes_it = self.is_run() || ["explain", "check"].contains(&self.0[0].as_str());
+        if takes_it && !self.0.iter().any(|word| word.starts_with("--source")) {
+            self.0.extend(["--source".to_owned(), ELSEWHERE.to_owned()]);
+        }
+    }
+
+    fn add_providers(&mut self, providers: &[String]) {
+        for provider in providers {
+            self.0.extend(["--provider".to_owned(), provider.clone()]);
+        }
+    }
+
+    fn words(&self) -> Vec<&str> {
+        let words = self.0.iter().map(String::as_str);
+        std::iter::once(VERIFIER).chain(words).collect()
+    }
+}
+
+/// The providers of the source whose packs the image holds; none where the image tells of no packs.
+fn warm_providers(root: &Utf8Path, source: &Utf8Path) -> Result<Vec<String>> {
+    let packs = PackInfo::read_all(&in_image(root, PACKS_PATH)?)?;
+    let names = packs.iter().map(|pack| Part::provider_of(&pack.name));
+    let mut providers: Vec<String> = names.map(str::to_owned).collect();
+    providers.retain(|provider| provider != COMMON);
+    providers.dedup();
+    if providers.is_empty() {
+        return Ok(providers);
+    }
+    let all = source::select(&source::discover(source)?.modules, &[])?;
+    providers.retain(|provider| all.contains(provider));
+    if providers.is_empty() {
+        return Err(usage(format!(
+            "the image holds packs of none of the providers of {source}: {}; name one with --provider to measure it cold",
+            all.join(", ")
+        )));
+    }
+    Ok(providers)
+}
+
+/// Commands in the unpacked image, as a container runtime would run them.
+fn sandbox(root: &Utf8Path, image: &Image, flags: &Args) -> Result<Sandbox> {
+    let passwd = in_image(root, "/etc/passwd")?;
+    let passwd = if passwd.is_file() {
+        fs_err::read_to_string(passwd)?
+    } else {
+        String::new()
+    };
+    let account = Account::find(&passwd, &flags.user)?;
+    let mut env = BTreeMap::from([("HOME", account.home.as_str())]);
+    env.extend(image.env());
+    let gocache = env.get("GOCACHE").copied();
+    let mut sandbox = Sandbox::new(root)
+        .env(env.clone())
+        .user(account.user)
+        .folder(ELSEWHERE);
+    if flags.writable {
+        sandbox = sandbox.writable_root();
+    } else if let (Some(gocache), None) = (gocache, env.get("GOCACHEPROG")) {
+        eprintln!(
+            "GOCACHE cannot be written to here, which the go command takes for an error; GOCACHEPROG is set as in a \
+             `-nonroot` image (--writable leaves the environment as it is)"
+        );
+        sandbox = sandbox.env([("GOCACHEPROG", assemble::cacheprog(gocache.into()))]);
+    }
+    match account.user {
+        User::Root if access(DROP_CACHES, AccessFlags::W_OK).is_ok() => {
+            sandbox = sandbox.writable(DROP_CACHES.into(), DROP_CACHES);
+        }
+        User::Id(_) if host::is_root() && !in_image(root, SETPRIV)?.exists() => {
+            return Err(usage(format!(
+                "the image has no {SETPRIV}, by which root gives up its rights; use --user root"
+            )));
+        }
+        _ => {}
+    }
+    Ok(sandbox)
+}
+
+/// A user as a container runtime sees it.
+#[derive(Debug, PartialEq)]
+struct Account {
+    user: User,
+    home: String,
+}
+
+impl Account {
+    /// The user with this name or ID in `passwd`; an ID need not be there.
+    fn find(passwd: &str, wanted: &str) -> Result<Self> {
+        let mut lines = passwd
+            .lines()
+            .map(|line| line.split(':').collect::<Vec<_>>());
+        let line = lines.find(|line| line.len() > 5 && (line[0] == wanted || line[2] == wanted));
+        let id = match &line {
+            Some(line) => line[2],
+            None if wanted == "root" => "0",
+            None => wanted,
+        };
+        let id: u32 = id.parse().map_err(|_| {
+            usage(format!(
+                "--user {wanted}: the image has no user of this name; give a user ID"
+            ))
+        })?;
+        Ok(Self {
+            user: if id == 0 { User::Root } else { User::Id(id) },
+            home: line.map_or("/", |line| line[5]).to_owned(),
+        })
+    }
+}
+
+/// Where `path` of the unpacked image is.
+fn in_image(root: &Utf8Path, path: &str) -> Result<Utf8PathBuf> {
+    let place = in_root::resolve(root.as_std_path(), path.as_ref())?;
+    Ok(Utf8PathBuf::try_from(place)?)
+}
+
+fn exit_code(status: std::process::ExitStatus) -> Result<ExitCode> {
+    match status.code().map(u8::try_from) {
+        Some(Ok(code)) => Ok(ExitCode::from(code)),
+        _ => bail!("the verifier was ended ({status})"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arguments(given: &str) -> Arguments {
+        let given: Vec<String> = given.split_whitespace().map(str::to_owned).collect();
+        let mut arguments = Arguments::parse(&given);
+        arguments.add_source();
+        arguments
+    }
+
+    #[test]
+    fn the_verifier_runs_on_the_mounted_source() {
+        for (given, expected) in [
+            ("", "run --source /elsewhere/checkout"),
+            ("--runs 3", "run --runs 3 --source /elsewhere/checkout"),
+            ("run --source /x", "run --source /x"),
+            ("run --source=/x", "run --source=/x"),
+            (
+                "explain civo/one",
+                "explain civo/one --source /elsewhere/checkout",
+            ),
+            ("check", "check --source /elsewhere/checkout"),
+            ("info", "info"),
+        ] {
+            assert_eq!(arguments(given).0.join(" "), expected, "{given}");
+        }
+    }
+
+    #[test]
+    fn users_are_those_of_the_image() {
+        let passwd =
+            "root:x:0:0:root:/root:/bin/sh\nrunner:x:65532:0::/home/runner:/bin/sh\nbroken\n";
+        for (wanted, user, home) in [
+            ("root", User::Root, "/root"),
+            ("0", User::Root, "/root"),
+            ("runner", User::Id(65532), "/home/runner"),
+            ("65532", User::Id(65532), "/home/runner"),
+            ("1234", User::Id(1234), "/"),
+        ] {
+            let home = home.to_owned();
+            assert_eq!(
+                Account::find(passwd, wanted).unwrap(),
+                Account { user, home }
+            );
+        }
+        assert!(Account::find(passwd, "nobody").is_err());
+        assert_eq!(Account::find("", "root").unwrap().user, User::Root);
+    }
+}

@@ -1,0 +1,179 @@
+//! `cargo xtask assemble`: from packs to images, in a folder, or in a registry, where nothing but manifests is sent.
+
+use anyhow::Result;
+use camino::Utf8PathBuf;
+use oci_client::Reference;
+use serde::Serialize;
+
+use engine::progress::{Kind, Progress, human_bytes};
+use failure::usage;
+use oci::layout::writer::LayoutWriter;
+use oci::platform::Platform;
+use oci::reference;
+use pipeline::assemble;
+use pipeline::assemble::registry_target::RegistryTarget;
+use pipeline::assemble::variants;
+use pipeline::assemble::variants::PlacedPack;
+use pipeline::assemble::{Place, Variant};
+use pipeline::image_toml::ImageToml;
+use pipeline::names::LATEST;
+use pipeline::pack::artifact::Artifact;
+use pipeline::pack::given::GivenPacks;
+use pipeline::pack::store::Store;
+use pipeline::summary;
+use pipeline::work::Work;
+use pipeline::work::out::Out;
+
+/// What was made, for scripts.
+#[derive(Debug, Serialize)]
+struct Assembled {
+    variants: Vec<Variant>,
+    /// Content that went to registries and came from them.
+    moved_bytes: u64,
+}
+
+/// Flags of the command.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Packs: folders or archives that `warm` wrote, or HOST/REPO:TAG of packs that it pushed
+    #[arg(value_name = "PACK", required_unless_present = "from")]
+    pub packs: Vec<String>,
+    /// Take all packs of a run: those with --run in a repository, or all archives of a folder
+    #[arg(long, value_name = "HOST/REPO|DIR")]
+    pub from: Option<String>,
+    /// The run, as `warm --run` named it
+    #[arg(long, value_name = "NAME", requires = "from")]
+    pub run: Option<String>,
+    /// Write an OCI image layout
+    #[arg(long, value_name = "DIR", required_unless_present = "push")]
+    pub out: Option<Utf8PathBuf>,
+    /// Make the images in a registry: the whole image under this tag, the others under TAG-<provider> and so on
+    #[arg(long, value_name = "HOST/REPO:TAG")]
+    pub push: Option<String>,
+    /// Description of the image
+    #[arg(long, value_name = "FILE")]
+    pub image: Option<Utf8PathBuf>,
+    /// Speak plain HTTP with the registry
+    #[arg(long)]
+    pub insecure: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Makes the images, and says which.
+pub fn run(flags: &Args) -> Result<()> {
+    let image = flags.image.clone();
+    let image = ImageToml::read(&image.unwrap_or_else(pipeline::workspace::image_toml))?;
+    let platform = Platform::host();
+    let out = flags.out.as_deref().map(Out::layout).transpose()?;
+    let push = flags.push.as_deref().map(tagged).transpose()?;
+    let work = Work::open()?;
+    let mut progress = Progress::default();
+    let assembled = progress.step("assemble", Kind::Local, |step| {
+        let mut given = GivenPacks::new(&work, flags.insecure, step);
+        let mut packs = Vec::new();
+        let store = Store::parse(flags.from.as_deref(), flags.insecure)?;
+        let of_run = match &store {
+            Store::Nowhere => Vec::new(),
+            _ => store.packs_of(flags.run.as_deref(), &work, step)?,
+        };
+        for name in flags.packs.iter().chain(&of_run) {
+            given.each(name, |artifact, place| {
+                let place =
+                    place.filter(|place| out.is_none() && is_reachable(place, push.as_ref()));
+                packs.push(placed(artifact, place)?);
+                Ok(())
+            })?;
+        }
+        check_image(&packs, &image, &platform)?;
+        let mut written = Vec::new();
+        if let Some(out) = &out {
+            let mut layout = LayoutWriter::create(out.begin()?)?;
+            let variants = variants::of(&packs, LATEST)?;
+            written = assemble::write(&mut layout, &image, &platform, &variants)?;
+            layout.finish()?;
+            out.complete()?;
+        }
+        let mut moved_bytes = given.received_bytes();
+        if let Some((repository, tag)) = &push {
+            let mut target = RegistryTarget::open(repository, flags.insecure, &work, step)?;
+            let mut variants = variants::of(&packs, tag)?;
+            // The tag that people wait for comes last.
+            variants.rotate_left(1);
+            written = assemble::write(&mut target, &image, &platform, &variants)?;
+            let moved = target.moved();
+            moved_bytes += moved.sent_bytes + moved.received_bytes;
+        }
+        Ok(Assembled {
+            variants: written,
+            moved_bytes,
+        })
+    })?;
+    if flags.json {
+        println!("{}", serde_json::to_string_pretty(&assembled)?);
+    } else {
+        let moved = human_bytes(assembled.moved_bytes);
+        println!(
+            "{}\n\nmoved {moved} over the network",
+            summary::variants(&assembled.variants)
+        );
+    }
+    Ok(())
+}
+
+/// A repository, and a tag in it.
+pub fn tagged(text: &str) -> Result<(Reference, String)> {
+    let named = || {
+        let (repository, tag) = text.rsplit_once(':')?;
+        (!tag.contains('/')).then_some((repository, tag))
+    };
+    let (repository, tag) = named().ok_or_else(|| {
+        usage(format!(
+            "{text} names no tag of a registry; write HOST/REPOSITORY:TAG"
+        ))
+    })?;
+    let repository = reference::repository(repository)?;
+    // The client knows what a tag may be.
+    let whole: Reference = text
+        .parse()
+        .map_err(|error| usage(format!("{text} is no reference: {error}")))?;
+    let tag = whole.tag().unwrap_or(tag).to_owned();
+    Ok((repository, tag))
+}
+
+/// Whether the registry that is pushed to can take a blob from `place` by itself.
+fn is_reachable(place: &Reference, push: Option<&(Reference, String)>) -> bool {
+    push.is_some_and(|(repository, _)| repository.registry() == place.registry())
+}
+
+fn placed(artifact: &Artifact<'_>, place: Option<&Reference>) -> Result<PlacedPack> {
+    let config = artifact.config.clone();
+    let places = if let Some(place) = place {
+        vec![Place::Registry(place.clone()); config.layers.len()]
+    } else {
+        let layers = artifact.layers()?.into_iter();
+        layers.map(|kept| Place::File(kept.blob)).collect()
+    };
+    Ok(PlacedPack { config, places })
+}
+
+/// Fails unless `image.toml` describes the image that these packs were made for: its environment is that of the image.
+fn check_image(packs: &[PlacedPack], image: &ImageToml, platform: &Platform) -> Result<()> {
+    let ours = image.identity(platform);
+    for pack in packs {
+        let Some(manifest) = &pack.config.pack else {
+            continue;
+        };
+        let differences = manifest.identity.differences(&ours);
+        if !differences.is_empty() {
+            let differences: Vec<String> = differences.iter().map(ToString::to_string).collect();
+            return Err(usage(format!(
+                "the pack {} was made with another image.toml than this one: {}; nothing would hit",
+                pack.config.name,
+                differences.join("; ")
+            )));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,94 @@
+//! `cargo xtask matrix`: the jobs of a workflow, as JSON for `fromJSON`.
+
+use crate::source::Source;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::Deserialize;
+
+use crate::source;
+use failure::usage;
+use pipeline::names::COMMON;
+use pipeline::pack::Timings;
+use pipeline::pack::matrix;
+use pipeline::pack::matrix::{ProviderTime, Times};
+use pipeline::work::out;
+
+/// Flags of the command.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    pub source: Source,
+    /// Provider; repeat for several [default: all of the source]
+    #[arg(long = "provider", value_name = "P")]
+    pub providers: Vec<String>,
+    /// Divide providers that would take longer than this
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub minutes: Option<u16>,
+    /// Recorded times [default: those of the catalog]
+    #[arg(long, value_name = "FILE")]
+    pub times: Option<Utf8PathBuf>,
+    /// Record the times of this `summary.json` in the file of --times, and print nothing
+    #[arg(long, value_name = "SUMMARY", requires = "times")]
+    pub record: Option<Utf8PathBuf>,
+}
+
+/// Prints the matrix, or records times for later ones.
+pub fn run(flags: &Args) -> Result<()> {
+    if let Some(summary) = &flags.record {
+        let file = flags.times.as_deref();
+        let file = file.context("--record writes to the file of --times")?;
+        return record(summary, file);
+    }
+    let source = flags.source.folder()?;
+    let modules = source::discover(&source)?.modules;
+    let providers = source::select(&modules, &flags.providers)?;
+    let times = Times::read(flags.times.as_deref())?;
+    let limit = flags
+        .minutes
+        .map(|it| Duration::from_secs(60 * u64::from(it)));
+    let include = matrix::jobs(&modules, &providers, &times, limit)?;
+    println!("{}", serde_json::json!({ "include": include }));
+    Ok(())
+}
+
+/// What of a `summary.json` tells how long packs took.
+#[derive(Deserialize)]
+struct Recorded {
+    packs: Vec<RecordedPack>,
+}
+
+#[derive(Deserialize)]
+struct RecordedPack {
+    name: String,
+    timings: Timings,
+    #[serde(default)]
+    modules_ms: BTreeMap<Utf8PathBuf, u64>,
+}
+
+fn record(summary: &Utf8Path, file: &Utf8Path) -> Result<()> {
+    let recorded: Recorded = serde_json::from_slice(&fs_err::read(summary)?).map_err(|error| {
+        usage(format!(
+            "{summary} is no summary of `cargo xtask base-image`: {error}"
+        ))
+    })?;
+    let of_provider = |pack: RecordedPack| {
+        let time = ProviderTime {
+            total_ms: pack.timings.total_ms(),
+            modules_ms: pack.modules_ms,
+        };
+        (pack.name, time)
+    };
+    let packs = recorded.packs.into_iter();
+    let times = Times {
+        providers: packs
+            .filter(|pack| pack.name != COMMON)
+            .map(of_provider)
+            .collect(),
+    };
+    let mut json = serde_json::to_string_pretty(&times)?;
+    json.push('\n');
+    out::write_file(file, json.as_bytes())
+}

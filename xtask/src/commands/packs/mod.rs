@@ -1,0 +1,8 @@
+//! packs.
+
+pub mod assemble;
+pub mod matrix;
+pub mod merge;
+pub mod push;
+pub mod simulate;
+pub mod warm;

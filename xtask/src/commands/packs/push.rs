@@ -1,0 +1,197 @@
+//! `cargo xtask push`: a layout to a registry, or a release of what a registry has.
+//!
+//! Pushing again what is there sends nothing and changes nothing. The whole image gets its tag after all others, and
+//! `latest` comes last of all.
+
+use anyhow::Result;
+use camino::Utf8Path;
+use semver::Version;
+
+use crate::commands::packs::assemble::tagged;
+use engine::progress::{Kind, Progress, human_bytes};
+use failure::usage;
+use oci::layout::reader;
+use oci::layout::reader::Layout;
+use oci::reference::names_a_host;
+use pipeline::assemble::registry_target::RegistryTarget;
+use pipeline::names::LATEST;
+use pipeline::work::Work;
+
+/// Flags of the command.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What to push: an OCI layout (DIR/oci), or images that are in the same registry (HOST/REPO:TAG)
+    #[arg(value_name = "DIR|HOST/REPO:TAG")]
+    pub from: String,
+    /// The tag of the whole image; the other variants get TAG-<provider> and so on
+    #[arg(value_name = "HOST/REPO:TAG")]
+    pub to: String,
+    /// Move `latest` and its variants, too, if the tag is the highest stable version of the repository
+    #[arg(long)]
+    pub latest: bool,
+    /// Speak plain HTTP with the registry
+    #[arg(long)]
+    pub insecure: bool,
+}
+
+/// Pushes, and says what.
+pub fn run(flags: &Args) -> Result<()> {
+    let (repository, tag) = tagged(&flags.to)?;
+    let work = Work::open()?;
+    let mut progress = Progress::default();
+    let from_registry = !Utf8Path::new(&flags.from).exists() && names_a_host(&flags.from);
+    let (pushed, moved) = progress.step("push", Kind::Network, |step| {
+        let target = RegistryTarget::open(&repository, flags.insecure, &work, step)?;
+        let mut pushed = if from_registry {
+            let (place, from) = tagged(&flags.from)?;
+            if place != repository {
+                return Err(usage(format!(
+                    "{} and {} are different repositories; a release gives another tag to what its repository has",
+                    flags.from, flags.to
+                )));
+            }
+            release(&target, &from, &tag)?
+        } else {
+            push_layout(&target, flags.from.as_str().into(), &tag)?
+        };
+        if flags.latest {
+            match highest(&target.registry().tags()?, &tag) {
+                Highest::This => pushed.extend(retag(&target, &pushed, &tag, LATEST)?),
+                Highest::Other(other) => eprintln!("latest stays where it is: {other} is higher than {tag}"),
+                Highest::NotStable => eprintln!("latest stays where it is: {tag} is no stable version"),
+            }
+        }
+        Ok((pushed, target.moved()))
+    })?;
+    for (name, digest) in &pushed {
+        println!(
+            "{}/{}:{name} {digest}",
+            repository.registry(),
+            repository.repository()
+        );
+    }
+    println!("{} sent", human_bytes(moved.sent_bytes));
+    Ok(())
+}
+
+/// Tags with the digests that they have now.
+type Pushed = Vec<(String, String)>;
+
+/// Pushes every image of a layout of ours; `latest` becomes `tag`.
+fn push_layout(target: &RegistryTarget<'_>, folder: &Utf8Path, tag: &str) -> Result<Pushed> {
+    let layout = Layout::open(folder)?;
+    let mut images = Vec::new();
+    for descriptor in layout.manifests() {
+        let name = reader::name(descriptor).unwrap_or_default();
+        let variant = variant(name, LATEST).ok_or_else(|| {
+            usage(format!(
+                "{folder} holds an image called {name:?}, and not only latest and its variants; push it with another tool"
+            ))
+        })?;
+        images.push((format!("{tag}{variant}"), descriptor));
+    }
+    images.sort_by_key(|(name, _)| name == tag);
+    images
+        .into_iter()
+        .map(|(name, descriptor)| {
+            let digest = target.push(&layout, descriptor, &name)?;
+            Ok((name, digest))
+        })
+        .collect()
+}
+
+/// Gives the images that are tagged `from`, `from-<provider>` and so on the tags of `to`.
+fn release(target: &RegistryTarget<'_>, from: &str, to: &str) -> Result<Pushed> {
+    let tags = target.registry().tags()?;
+    if !tags.iter().any(|tag| tag == from) {
+        return Err(usage(format!("the repository has no tag {from}")));
+    }
+    let found: Pushed = tags
+        .into_iter()
+        .filter(|tag| variant(tag, from).is_some())
+        .map(|tag| (tag, String::new()))
+        .collect();
+    retag(target, &found, from, to)
+}
+
+/// Gives what is tagged `from…` the tag `to…`, the whole image last.
+fn retag(target: &RegistryTarget<'_>, images: &Pushed, from: &str, to: &str) -> Result<Pushed> {
+    let mut names: Vec<&str> = images.iter().map(|(name, _)| name.as_str()).collect();
+    names.sort_by_key(|name| *name == from);
+    let mut tagged = Vec::new();
+    for name in names {
+        let new = format!("{to}{}", variant(name, from).unwrap_or_default());
+        let digest = target
+            .retag(name, &new)?
+            .ok_or_else(|| usage(format!("the tag {name} was removed meanwhile")))?;
+        tagged.push((new, digest));
+    }
+    Ok(tagged)
+}
+
+/// What follows the tag of the whole image in the name of a variant; `None` for another image.
+fn variant<'n>(name: &'n str, whole: &str) -> Option<&'n str> {
+    let rest = name.strip_prefix(whole)?;
+    (rest.is_empty() || rest.starts_with('-')).then_some(rest)
+}
+
+#[derive(Debug, PartialEq)]
+enum Highest {
+    This,
+    Other(String),
+    NotStable,
+}
+
+/// Whether `tag` is the highest stable version of all `tags`.
+fn highest(tags: &[String], tag: &str) -> Highest {
+    let Some(this) = stable(tag) else {
+        return Highest::NotStable;
+    };
+    let versions = tags.iter().filter_map(|tag| Some((stable(tag)?, tag)));
+    match versions.max().filter(|(version, _)| *version > this) {
+        None => Highest::This,
+        Some((_, other)) => Highest::Other(other.clone()),
+    }
+}
+
+/// The version that a tag names, unless it is a pre-release, or a variant.
+fn stable(tag: &str) -> Option<Version> {
+    let version: Version = tag.strip_prefix('v')?.parse().ok()?;
+    (version.pre.is_empty() && version.build.is_empty()).then_some(version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latest_moves_for_the_highest_stable_version_only() {
+        let tags: Vec<String> = [
+            "v1.9.0",
+            "v1.10.0",
+            "v1.10.0-aws",
+            "v2.0.0-rc.1",
+            "latest",
+            "x",
+        ]
+        .map(str::to_owned)
+        .into();
+        assert_eq!(highest(&tags, "v1.10.0"), Highest::This);
+        assert_eq!(highest(&tags, "v1.11.0"), Highest::This);
+        assert_eq!(highest(&tags, "v1.9.1"), Highest::Other("v1.10.0".into()));
+        for unstable in ["v2.0.0-rc.1", "candidate", "1.2.3", "v1.2"] {
+            assert_eq!(highest(&tags, unstable), Highest::NotStable, "{unstable}");
+        }
+    }
+
+    #[test]
+    fn variants_follow_the_tag_of_the_whole_image() {
+        assert_eq!(variant("latest", "latest"), Some(""));
+        assert_eq!(
+            variant("latest-aws-nonroot", "latest"),
+            Some("-aws-nonroot")
+        );
+        assert_eq!(variant("latest1", "latest"), None);
+        assert_eq!(variant("v1", "latest"), None);
+    }
+}

@@ -1,0 +1,291 @@
+//! `cargo xtask warm`: one job of the matrix, from a source to packs.
+
+use crate::flags::Build;
+use anyhow::{Context as _, Result, bail};
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+
+use crate::source;
+use engine::progress::{Kind, Progress, Step, human_bytes};
+use failure::usage;
+use oci::layer::Layer;
+use oci::layout::reader::Layout;
+use oci::layout::writer::LayoutWriter;
+use pipeline::assemble::registry_target::RegistryTarget;
+use pipeline::build;
+use pipeline::names::COMMON;
+use pipeline::names::{BASE, TOOLS};
+use pipeline::pack::archive;
+use pipeline::pack::artifact::Made;
+use pipeline::pack::matrix;
+use pipeline::pack::matrix::Times;
+use pipeline::pack::part::{Part, Share};
+use pipeline::pack::store::{Store, run_tag};
+use pipeline::work::Work;
+use pipeline::work::out::Out;
+
+/// Packs that are no provider's, in the order in which they build on each other.
+const SHARED: [&str; 3] = [BASE, TOOLS, COMMON];
+
+/// What was made, for scripts.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Warmed {
+    /// The packs.
+    pub packs: Vec<WarmedPack>,
+    /// Content that went to registries and came from them.
+    pub moved_bytes: u64,
+}
+
+/// A pack that was made, or found.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct WarmedPack {
+    /// Its name.
+    pub name: String,
+    /// The tag under which it is kept.
+    pub tag: String,
+    /// Modules in it.
+    pub modules: usize,
+    /// Its layers as shipped.
+    pub compressed_bytes: u64,
+    /// Its layers as tar.
+    pub uncompressed_bytes: u64,
+}
+
+/// Flags of the command.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    pub build: Build,
+    /// Provider to warm, or `base`, `tools` or `common`, which all images share; repeat for several
+    #[arg(long = "provider", value_name = "P", required = true)]
+    pub providers: Vec<String>,
+    /// Which part of the provider, as `matrix` divides it
+    #[arg(long, value_name = "N/OF")]
+    pub part: Option<Share>,
+    /// Recorded times, by which a provider is divided [default: those of the catalog]
+    #[arg(long, value_name = "FILE")]
+    pub times: Option<Utf8PathBuf>,
+    /// Where the packs go: an OCI layout, or one archive of it
+    #[arg(long, value_name = "DIR|FILE.tar", required_unless_present = "push")]
+    pub out: Option<Utf8PathBuf>,
+    /// Take packs from here instead of making them anew, where their inputs are the same: a repository, or a folder
+    #[arg(long, value_name = "HOST/REPO|DIR")]
+    pub from: Option<String>,
+    /// Put the packs here: into a repository, or as archives into a folder
+    #[arg(long, value_name = "HOST/REPO|DIR")]
+    pub push: Option<String>,
+    /// Name the pushed packs by this run, too, so that `assemble --run` finds them
+    #[arg(long, value_name = "NAME", requires = "push")]
+    pub run: Option<String>,
+    /// Speak plain HTTP with the registry
+    #[arg(long)]
+    pub insecure: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Makes the packs that the flags name, and says what they are.
+pub fn run(flags: &Args) -> Result<()> {
+    let out = flags.out.as_deref().map(Destination::at).transpose()?;
+    let source = flags.build.source.folder()?;
+    let mut settings = flags.build.settings(source.clone());
+    settings.store = Store::parse(flags.from.as_deref(), flags.insecure)?;
+    let push = Store::parse(flags.push.as_deref(), flags.insecure)?;
+    let wanted = Wanted::parse(&flags.providers, flags.part)?;
+    let modules = source::discover(&source)?.modules;
+    let providers = source::select(&modules, &wanted.providers)?;
+    let times = Times::read(flags.times.as_deref())?;
+
+    let mut progress = Progress::default();
+    let foundation = build::foundation(settings, &mut progress)?;
+    let mut packs = Vec::new();
+    if wanted.shared.contains(&BASE) {
+        packs.push(foundation.base()?);
+    }
+    if wanted.shared.contains(&TOOLS) {
+        packs.push(foundation.tools(&mut progress)?);
+    }
+    let mut broken = Vec::new();
+    if wanted.shared.contains(&COMMON) || !wanted.providers.is_empty() {
+        let common = foundation.common(&modules, &mut progress)?;
+        let platform = &foundation.tree.platform;
+        if wanted.shared.contains(&COMMON) {
+            packs.push(Made::common(common.key.clone(), platform, &common.pack));
+        }
+        for provider in providers.iter().filter(|_| !wanted.providers.is_empty()) {
+            let part = Part {
+                provider: provider.clone(),
+                share: wanted.share,
+            };
+            let own = matrix::modules_of(&part, &modules, &times)?;
+            let made = foundation.provider(part.clone(), &own, &common, &mut progress)?;
+            broken.extend(made.broken);
+            let common = common.key.clone();
+            packs.push(Made::provider(part, made.key, common, platform, &made.pack));
+        }
+    }
+    if let Some(out) = &out {
+        progress.step("write", Kind::Local, |_| out.write(&packs))?;
+    }
+    let mut moved_bytes = foundation.store().received_bytes();
+    moved_bytes += progress.step("push", Kind::Network, |step| {
+        put(&foundation.work, &push, flags.run.as_deref(), &packs, step)
+    })?;
+    let warmed = Warmed {
+        packs: packs.iter().map(WarmedPack::from).collect(),
+        moved_bytes,
+    };
+    if flags.json {
+        println!("{}", serde_json::to_string_pretty(&warmed)?);
+    } else {
+        println!("{}", warmed.table());
+    }
+    if !broken.is_empty() {
+        bail!(
+            "{} modules do not build and are missing from the packs:\n{}",
+            broken.len(),
+            broken.join("\n")
+        );
+    }
+    Ok(())
+}
+
+/// What `--provider` and `--part` ask for.
+struct Wanted {
+    shared: Vec<&'static str>,
+    providers: Vec<String>,
+    share: Share,
+}
+
+impl Wanted {
+    fn parse(names: &[String], part: Option<Share>) -> Result<Self> {
+        let is_shared = |name: &String| SHARED.contains(&name.as_str());
+        let providers: Vec<String> = names.iter().filter(|it| !is_shared(it)).cloned().collect();
+        if part.is_some() && (providers.len() != 1 || names.len() != 1) {
+            return Err(usage(
+                "--part divides one provider; name one with --provider",
+            ));
+        }
+        Ok(Self {
+            shared: SHARED
+                .into_iter()
+                .filter(|shared| names.iter().any(|name| name == shared))
+                .collect(),
+            providers,
+            share: part.unwrap_or(Share::WHOLE),
+        })
+    }
+}
+
+/// Where packs go: a layout in a folder, or in one archive.
+struct Destination {
+    folder: Out,
+    archive: Option<Utf8PathBuf>,
+}
+
+impl Destination {
+    fn at(place: &Utf8Path) -> Result<Self> {
+        let place = Utf8PathBuf::try_from(std::path::absolute(place)?)?;
+        let place = place.as_path();
+        if !archive::is_archive(place) {
+            let folder = Out::of(place, "a pack", &["oci-layout", "index.json"])?;
+            return Ok(Self {
+                folder,
+                archive: None,
+            });
+        }
+        if place.is_dir() {
+            return Err(usage(format!(
+                "--out {place} is a folder; name a file that ends in .tar, or a folder that does not"
+            )));
+        }
+        let name = place.file_name().context("an archive has a name")?;
+        Ok(Self {
+            folder: Out::of(
+                &place.with_file_name(format!(".{name}.layout")),
+                "a pack",
+                &[],
+            )?,
+            archive: Some(place.to_owned()),
+        })
+    }
+
+    fn write(&self, packs: &[Made]) -> Result<()> {
+        let folder = self.folder.begin()?;
+        write_layout(folder, packs)?;
+        match &self.archive {
+            None => self.folder.complete(),
+            Some(archive) => archive::archive(folder, archive),
+        }
+    }
+}
+
+/// Puts packs where other jobs find them; bytes that went to a registry and came from it.
+fn put(work: &Work, store: &Store, run: Option<&str>, packs: &[Made], step: &Step) -> Result<u64> {
+    match store {
+        Store::Nowhere => Ok(0),
+        Store::Folder(folder) => {
+            for pack in packs {
+                let archive = folder.join(format!("{}.tar", pack.config.name));
+                Destination::at(&archive)?.write(std::slice::from_ref(pack))?;
+            }
+            Ok(0)
+        }
+        Store::Repository {
+            repository,
+            insecure,
+            ..
+        } => {
+            let scratch = work.scratch("push")?;
+            write_layout(scratch.path(), packs)?;
+            let layout = Layout::open(scratch.path())?;
+            let target = RegistryTarget::open(repository, *insecure, work, step)?;
+            for (pack, descriptor) in packs.iter().zip(layout.manifests()) {
+                target.push(&layout, descriptor, &pack.config.tag())?;
+                if let Some(run) = run {
+                    target.push(&layout, descriptor, &run_tag(run, &pack.config.name))?;
+                }
+            }
+            let moved = target.moved();
+            Ok(moved.sent_bytes + moved.received_bytes)
+        }
+    }
+}
+
+fn write_layout(folder: &Utf8Path, packs: &[Made]) -> Result<()> {
+    let mut layout = LayoutWriter::create(folder)?;
+    for pack in packs {
+        pack.write(&mut layout)?;
+    }
+    layout.finish()
+}
+
+impl From<&Made> for WarmedPack {
+    fn from(Made { config, .. }: &Made) -> Self {
+        let sum = |bytes: fn(&Layer) -> u64| config.layers.iter().map(|it| bytes(&it.layer)).sum();
+        Self {
+            name: config.name.clone(),
+            tag: config.tag(),
+            modules: config.pack.as_ref().map_or(0, |pack| pack.modules.len()),
+            compressed_bytes: sum(|layer| layer.size_bytes),
+            uncompressed_bytes: sum(|layer| layer.uncompressed_bytes),
+        }
+    }
+}
+
+impl Warmed {
+    fn table(&self) -> comfy_table::Table {
+        let mut table = pipeline::summary::table(&["pack", "modules", "size", "compressed", "tag"]);
+        for pack in &self.packs {
+            table.add_row([
+                pack.name.clone(),
+                pack.modules.to_string(),
+                human_bytes(pack.uncompressed_bytes),
+                human_bytes(pack.compressed_bytes),
+                pack.tag.clone(),
+            ]);
+        }
+        table
+    }
+}

@@ -1,0 +1,3 @@
+//! project.
+
+pub mod test;

@@ -1,0 +1,70 @@
+//! `cargo xtask gate`: holds a report against the committed baseline, or makes it the next one.
+
+use anyhow::Result;
+use camino::Utf8Path;
+use camino::Utf8PathBuf;
+use report::Report;
+use report::gate::{self, Baseline};
+use report::history::{self, HistoryLine};
+
+/// Flags of the command.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The baseline
+    #[arg(long, value_name = "FILE")]
+    pub baseline: Utf8PathBuf,
+    /// The verifier's report
+    #[arg(value_name = "REPORT")]
+    pub report: Utf8PathBuf,
+    /// Make the report the baseline, and say what changes by that
+    #[arg(long)]
+    pub update: bool,
+    /// Add the report to this history, if it is accepted
+    #[arg(long, value_name = "FILE")]
+    pub history: Option<Utf8PathBuf>,
+}
+
+/// Says what differs; whatever is worse ends in exit code 3, unless the report is to be the baseline.
+pub fn run(flags: &Args) -> Result<()> {
+    let report = report::file::read(&flags.report)?;
+    if flags.update {
+        update(&flags.baseline, &report, &flags.report)?;
+    } else {
+        let comparison = gate::compare(&Baseline::read(&flags.baseline)?, &report);
+        print!("{}", comparison.text());
+        if !comparison.is_met() {
+            return Err(failure::gate(format!(
+                "{} does not meet {}; if that is meant, make it the baseline with --update",
+                flags.report, flags.baseline
+            )));
+        }
+    }
+    if let Some(history) = &flags.history {
+        let is_new = history::append(history, &HistoryLine::of(&report))?;
+        let what = if is_new {
+            "a line more"
+        } else {
+            "this report already"
+        };
+        println!("{history} has {what}");
+    }
+    Ok(())
+}
+
+fn update(baseline: &Utf8Path, report: &Report, report_file: &Utf8Path) -> Result<()> {
+    if report.modules.is_empty() || !report.failures.is_empty() {
+        return Err(failure::usage(format!(
+            "{report_file} is no baseline to be: {} modules were measured and {} failed; name a report in which every module was built",
+            report.modules.len(),
+            report.failures.len(),
+        )));
+    }
+    let text = Baseline::of(report).to_json();
+    if baseline.exists() {
+        let comparison = gate::compare(&Baseline::read(baseline)?, report);
+        print!("{}", comparison.changes_text());
+    }
+    report::file::write(baseline, &text)?;
+    println!("{baseline} is now that of {} modules", report.modules.len());
+    Ok(())
+}

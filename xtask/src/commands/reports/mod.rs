@@ -1,0 +1,5 @@
+//! reports.
+
+pub mod gate;
+pub mod report;
+pub mod report_schema;

@@ -1,0 +1,62 @@
+//! Flags that several commands have.
+
+use camino::Utf8PathBuf;
+use clap::Args;
+use engine::Engine;
+use pipeline::build::Settings;
+
+use crate::source::Source;
+
+/// Where the image goes that is built without `--out`.
+pub const BASE_IMAGE: &str = "target/base-image";
+/// Its layout.
+pub const BASE_IMAGE_LAYOUT: &str = "target/base-image/oci";
+
+/// An image that is built already.
+#[derive(Debug, Args)]
+pub struct ImageLayout {
+    /// OCI image layout
+    #[arg(long, value_name = "DIR/oci", default_value = BASE_IMAGE_LAYOUT)]
+    pub image: Utf8PathBuf,
+}
+
+/// How packs are made.
+#[derive(Debug, Args)]
+pub struct Build {
+    #[command(flatten)]
+    pub source: Source,
+    /// Description of the image
+    #[arg(long, value_name = "FILE")]
+    pub image: Option<Utf8PathBuf>,
+    /// Modules that are built at the same time [default: one for each CPU]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
+    /// Use what was fetched before, and no network
+    #[arg(long)]
+    pub offline: bool,
+    /// Leave out modules that do not build instead of stopping at them; the exit code is 1 all the same
+    #[arg(long)]
+    pub keep_going: bool,
+    /// Level of zstd for the layers: a higher one makes them smaller and takes longer [default: that of the image]
+    #[arg(long, value_name = "LEVEL", env = "IAC_RUNNER_ZSTD_LEVEL", value_parser = clap::value_parser!(i32).range(1..=22))]
+    pub zstd_level: Option<i32>,
+    /// What runs commands in the image's tree
+    #[arg(long, value_enum, default_value = "native")]
+    pub engine: Engine,
+}
+
+impl Build {
+    /// Settings for `source` that these flags ask for.
+    pub fn settings(&self, source: Utf8PathBuf) -> Settings {
+        let defaults = Settings::new(source);
+        Settings {
+            image: self.image.clone().unwrap_or(defaults.image),
+            jobs: self.jobs.map_or(defaults.jobs, usize::from),
+            offline: self.offline,
+            keep_going: self.keep_going,
+            zstd_level: self.zstd_level,
+            engine: self.engine,
+            ..defaults
+        }
+    }
+}

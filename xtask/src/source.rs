@@ -1,0 +1,84 @@
+//! The source that a command is given, with its modules.
+
+use clap::Args;
+use pipeline::workspace::workspace;
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use camino::{Utf8Path, Utf8PathBuf};
+use modules::{Discovery, Module};
+
+use failure::usage;
+use pipeline::names::COMMON;
+use pipeline::names::NONROOT;
+use pipeline::names::{BASE, TOOLS};
+
+/// Where the modules are.
+#[derive(Debug, Args)]
+pub struct Source {
+    /// Go monorepo whose modules the image warms [default: the catalog of this repository]
+    #[arg(long, value_name = "DIR")]
+    pub source: Option<Utf8PathBuf>,
+}
+
+impl Source {
+    /// The folder, as an absolute path.
+    pub fn folder(&self) -> Result<Utf8PathBuf> {
+        let source = self
+            .source
+            .clone()
+            .unwrap_or_else(|| workspace().join("catalog"));
+        source.canonicalize_utf8().map_err(|error| {
+            usage(format!(
+                "the source {source} cannot be read: {error}; name a folder with --source"
+            ))
+        })
+    }
+}
+
+/// The modules of `source`; what was skipped, and why, goes to standard error.
+pub fn discover(source: &Utf8Path) -> Result<Discovery> {
+    let found = modules::discover(source)?;
+    for skipped in &found.skipped {
+        eprintln!("skipped {}: {}", skipped.path, skipped.reason);
+    }
+    if found.modules.is_empty() {
+        return Err(usage(format!(
+            "{source} holds no modules: no folder apis/**/provider/<provider>/**/iac/pulumi with a Go main package"
+        )));
+    }
+    Ok(found)
+}
+
+/// The providers that were asked for, or all of `modules`; sorted.
+pub fn select(modules: &[Module], wanted: &[String]) -> Result<Vec<String>> {
+    let known: BTreeSet<&str> = modules
+        .iter()
+        .map(|module| module.provider.as_str())
+        .collect();
+    let list = known.iter().copied().collect::<Vec<_>>().join(", ");
+    if let Some(name) = known.iter().find(|name| is_reserved(name)) {
+        return Err(usage(format!(
+            "the provider `{name}` has a name that a variant or a pack of ours has; rename its folder"
+        )));
+    }
+    for provider in wanted {
+        if !known.contains(provider.as_str()) {
+            return Err(usage(format!(
+                "there is no provider `{provider}` in the source; there are: {list}"
+            )));
+        }
+    }
+    let wanted: BTreeSet<&str> = wanted.iter().map(String::as_str).collect();
+    Ok(known
+        .into_iter()
+        .filter(|provider| wanted.is_empty() || wanted.contains(provider))
+        .map(str::to_owned)
+        .collect())
+}
+
+/// Whether a provider of this name would collide with `latest-tools`, with a `-nonroot` twin, or with a pack that is no
+/// provider's.
+fn is_reserved(provider: &str) -> bool {
+    matches!(provider, BASE | TOOLS | "nonroot" | COMMON) || provider.ends_with(NONROOT)
+}
