@@ -16,6 +16,7 @@ mod module_cache;
 mod shipped;
 mod tree;
 
+use failure::Kind;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -30,7 +31,7 @@ use self::cache::Cache;
 use self::finding::{Finding, Severity};
 use self::go_mod_verify::GoModVerify;
 use self::shipped::{Remarks, Shipped};
-use crate::{exit, go, output};
+use crate::{go, output};
 
 /// Findings that are shown; the rest is counted.
 const SHOWN: usize = 1_000;
@@ -242,9 +243,9 @@ impl Report {
 
     fn exit_code(&self) -> u8 {
         if self.corrupt > 0 {
-            exit::CORRUPT
+            Kind::Corrupt.exit_code()
         } else if self.not_as_shipped > 0 {
-            exit::FAILED
+            Kind::Failed.exit_code()
         } else {
             0
         }

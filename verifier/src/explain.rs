@@ -10,6 +10,7 @@
 mod settings;
 mod text;
 
+use failure::{Kind, usage};
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
@@ -24,7 +25,6 @@ use modules::Module;
 use serde::Serialize;
 
 use self::settings::{Origins, Setting};
-use crate::exit::{self, BadInput};
 use crate::process::Environment;
 use crate::run::pristine::{Pristine, Surroundings};
 use crate::run::selection;
@@ -118,7 +118,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         output::print(&text::render(&answer))?;
     }
     Ok(if answer.has_defect() {
-        ExitCode::from(exit::TARGET_MISSED)
+        ExitCode::from(Kind::Missed.exit_code())
     } else {
         ExitCode::SUCCESS
     })
@@ -220,11 +220,10 @@ fn selected(args: &Args) -> anyhow::Result<Module> {
                 .chain(&last)
                 .map(|it| it.path.as_str())
                 .collect();
-            bail!(BadInput(format!(
-                "{:?} is the name of several modules; name one by its path: {}",
-                args.module,
-                paths.join(", ")
-            )))
+            Err(usage(
+                format!("{:?} is the name of several modules", args.module),
+                format!("name one by its path: {}", paths.join(", ")),
+            ))
         }
     }
 }

@@ -1,12 +1,13 @@
 //! `verifier gate`: holds a report against a baseline. Renewing a baseline is for the repository it stands in, so that is
 //! left to `cargo xtask gate`.
 
+use failure::Kind;
 use std::process::ExitCode;
 
 use camino::Utf8PathBuf;
 use report::gate::{self, Baseline};
 
-use crate::{exit, output};
+use crate::output;
 
 /// Hold a report against a baseline; the exit code is 3 if anything is worse
 #[derive(Debug, clap::Args)]
@@ -27,6 +28,6 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(if comparison.is_met() {
         ExitCode::SUCCESS
     } else {
-        ExitCode::from(exit::TARGET_MISSED)
+        ExitCode::from(Kind::Missed.exit_code())
     })
 }

@@ -1,5 +1,6 @@
 //! The go command: its settings, and what it takes to build and to list a program.
 
+use failure::usage;
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, bail};
@@ -7,7 +8,6 @@ use camino::Utf8Path;
 use gocache::{ActionGraph, Identity};
 use report::Phase;
 
-use crate::exit::BadInput;
 use crate::process::{self, Environment, Finished, rounded};
 
 /// Lines of a failed build that are shown.
@@ -39,7 +39,7 @@ impl Settings {
         let names = Identity::GO_ENV_NAMES.iter().chain(&FOLDERS).chain(&OTHERS);
         let arguments: Vec<_> = ["env", "-json"].iter().chain(names).collect();
         let finished = process::run("go", &arguments, folder, environment)
-            .map_err(|error| BadInput(format!("{error:#}")))?;
+            .map_err(|error| usage(format!("{error:#}"), "put the image's Go on PATH"))?;
         if !finished.status.success() {
             bail!(
                 "`go env -json` failed in {folder}:\n{}",

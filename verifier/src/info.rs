@@ -3,6 +3,7 @@
 //! A setting that differs is no error, for it may be meant (a GOCACHE of one's own); but it explains why builds
 //! compile what the image holds, so each is named.
 
+use failure::usage;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
@@ -14,7 +15,6 @@ use gocache::{Difference, Identity};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::exit::BadInput;
 use crate::{go, output};
 
 /// Show what the image holds and whether the go command here fits it
@@ -89,10 +89,10 @@ pub fn in_root(root: &Utf8Path, path: &str) -> Utf8PathBuf {
 pub fn read(root: &Utf8Path) -> anyhow::Result<(ImageInfo, Vec<PackInfo>)> {
     let image_file = in_root(root, IMAGE_INFO_PATH);
     if !image_file.exists() {
-        bail!(BadInput(format!(
-            "this is no IaC Runner image: {image_file} does not exist; run it inside the image, or name an unpacked \
-             one with --root"
-        )));
+        return Err(usage(
+            format!("this is no IaC Runner image: {image_file} does not exist"),
+            "run it inside the image, or name an unpacked one with --root",
+        ));
     }
     let image: ImageInfo = read_json(&image_file)?;
     check_schema(image.schema, SCHEMA, &image_file)?;

@@ -5,7 +5,6 @@
 
 mod cacheprog;
 mod check;
-mod exit;
 mod explain;
 mod gate;
 mod go;
@@ -37,6 +36,13 @@ enum Command {
     Cacheprog(cacheprog::Args),
 }
 
+/// The libraries whose errors have kinds of their own.
+const LIBRARIES: [failure::Classify; 3] = [
+    gocache::Error::classify,
+    modules::Error::classify,
+    report::Error::classify,
+];
+
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => run::run(&args),
@@ -48,7 +54,7 @@ fn main() -> ExitCode {
         Command::Cacheprog(args) => cacheprog::run(&args),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
-        ExitCode::from(exit::code_of(&error))
+        eprintln!("error: {}", failure::text(&error));
+        ExitCode::from(failure::kind(&error, &LIBRARIES).exit_code())
     })
 }

@@ -20,6 +20,7 @@ pub mod selection;
 mod table;
 mod targets;
 
+use failure::Kind;
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -36,7 +37,7 @@ use self::pristine::Pristine;
 use self::probe::Probe;
 use self::sample::{Estimate, Which};
 use self::targets::Targets;
-use crate::{exit, go, info, output};
+use crate::{go, info, output};
 
 /// Build every module as its first user would, and measure it
 #[derive(Debug, clap::Args)]
@@ -242,9 +243,9 @@ fn show(args: &Args, report: &Report) -> anyhow::Result<ExitCode> {
         let _ = writeln!(stderr, "{line}");
     }
     Ok(if !report.failures.is_empty() {
-        ExitCode::from(exit::FAILED)
+        ExitCode::from(Kind::Failed.exit_code())
     } else if !missed.is_empty() {
-        ExitCode::from(exit::TARGET_MISSED)
+        ExitCode::from(Kind::Missed.exit_code())
     } else {
         ExitCode::SUCCESS
     })

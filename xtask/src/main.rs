@@ -12,13 +12,20 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+/// The libraries whose errors have kinds of their own.
+const LIBRARIES: [failure::Classify; 3] = [
+    gocache::Error::classify,
+    modules::Error::classify,
+    report::Error::classify,
+];
+
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     match pipeline::work::out::clean_up_on_interrupt().and_then(|()| cli.command.run()) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
-            failure::exit_code(&error)
+            eprintln!("error: {}", failure::text(&error));
+            ExitCode::from(failure::kind(&error, &LIBRARIES).exit_code())
         }
     }
 }

@@ -29,9 +29,10 @@ impl Source {
             .clone()
             .unwrap_or_else(|| workspace().join("catalog"));
         source.canonicalize_utf8().map_err(|error| {
-            usage(format!(
-                "the source {source} cannot be read: {error}; name a folder with --source"
-            ))
+            usage(
+                format!("the source {source} cannot be read: {error}"),
+                "name a folder with --source",
+            )
         })
     }
 }
@@ -43,9 +44,12 @@ pub fn discover(source: &Utf8Path) -> Result<Discovery> {
         eprintln!("skipped {}: {}", skipped.path, skipped.reason);
     }
     if found.modules.is_empty() {
-        return Err(usage(format!(
-            "{source} holds no modules: no folder apis/**/provider/<provider>/**/iac/pulumi with a Go main package"
-        )));
+        return Err(usage(
+            format!(
+                "{source} holds no modules: no folder apis/**/provider/<provider>/**/iac/pulumi with a Go main package"
+            ),
+            "name the root folder of the monorepo with --source",
+        ));
     }
     Ok(found)
 }
@@ -58,15 +62,17 @@ pub fn select(modules: &[Module], wanted: &[String]) -> Result<Vec<String>> {
         .collect();
     let list = known.iter().copied().collect::<Vec<_>>().join(", ");
     if let Some(name) = known.iter().find(|name| is_reserved(name)) {
-        return Err(usage(format!(
-            "the provider `{name}` has a name that a variant or a pack of ours has; rename its folder"
-        )));
+        return Err(usage(
+            format!("the provider `{name}` has a name that a variant or a pack of ours has"),
+            "rename its folder",
+        ));
     }
     for provider in wanted {
         if !known.contains(provider.as_str()) {
-            return Err(usage(format!(
-                "there is no provider `{provider}` in the source; there are: {list}"
-            )));
+            return Err(usage(
+                format!("there is no provider `{provider}` in the source"),
+                format!("there are: {list}"),
+            ));
         }
     }
     let wanted: BTreeSet<&str> = wanted.iter().map(String::as_str).collect();

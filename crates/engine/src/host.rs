@@ -153,10 +153,10 @@ pub fn require_programs(programs: &[(&str, &'static str)]) -> Result<()> {
     let install = format!("apt-get update && apt-get install -y {}", missing.join(" "));
     if !is_root() || find("apt-get").is_none() {
         let sudo = if is_root() { "" } else { "sudo sh -c " };
-        return Err(usage(format!(
-            "{} missing on this machine; install with: {sudo}'{install}'",
-            missing.join(" and ")
-        )));
+        return Err(usage(
+            format!("{} missing on this machine", missing.join(" and ")),
+            format!("install with: {sudo}'{install}'"),
+        ));
     }
     eprintln!("installing {} with apt-get", missing.join(" and "));
     run(command("apt-get").arg("update")).context("failed to install what the build needs")?;

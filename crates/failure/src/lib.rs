@@ -1,93 +1,146 @@
-//! What a failure means for the caller: the exit codes that scripts rely on.
+//! What a failure means for the caller: its kind, which decides the exit code, what is wrong, and what to do about it.
 //!
-//! Every error that is not one of these is an ordinary failure (exit 1). A [`Failure`] anywhere in the chain of an
-//! `anyhow` error decides; the message of the chain is what the user reads.
+//! Scripts rely on the exit codes, so there is one table of them, for both binaries. Libraries whose errors are types of
+//! their own say of each which kind it is ([`Classify`]); an error that nobody knows is an ordinary failure. The first
+//! cause in the chain of an `anyhow` error that has a kind decides.
+//!
+//! The hint stands apart from the message: a message is a fragment that may stand in the middle of a chain of contexts,
+//! a hint is what the user does next, and is shown last.
 
-use std::process::ExitCode;
+use std::error::Error as StdError;
+use std::fmt::Write as _;
 
-/// A failure with an exit code of its own.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    /// The command line or the source is at fault; exit 2.
-    #[error("{0}")]
-    Usage(String),
-    /// A target was missed; exit 3.
-    #[error("{0}")]
-    Gate(String),
-    /// Data that was right once is not any more; exit 4.
-    #[error("{0}")]
-    Corrupt(String),
+use anyhow::Error;
+
+/// Kinds of failures, which scripts tell apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Something could not be done.
+    Failed,
+    /// The command line or the input is at fault.
+    Usage,
+    /// All was measured, and a target was missed.
+    Missed,
+    /// Data that was right once is not any more.
+    Corrupt,
 }
 
-/// An error that the user can mend by other input.
-pub fn usage(message: impl Into<String>) -> anyhow::Error {
-    Failure::Usage(message.into()).into()
+/// What `--help` says of the exit codes.
+pub const EXIT_CODES: &str =
+    "Exit codes: 0 fine, 1 failed, 2 bad usage or input, 3 a target was missed, 4 corrupt data";
+
+impl Kind {
+    /// The exit code of the process.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Missed => 3,
+            Self::Corrupt => 4,
+        }
+    }
+}
+
+/// A failure of a known kind.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// Decides the exit code.
+    pub kind: Kind,
+    /// What is wrong, as a fragment.
+    pub message: String,
+    /// What to do about it, as an imperative.
+    pub hint: Option<String>,
+}
+
+fn failure(kind: Kind, message: String, hint: Option<String>) -> Error {
+    Failure {
+        kind,
+        message,
+        hint,
+    }
+    .into()
+}
+
+/// An error that the user mends by other input, and how.
+pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> Error {
+    failure(Kind::Usage, message.into(), Some(hint.into()))
+}
+
+/// An error about data that is damaged, and what to do about it.
+pub fn corrupt(message: impl Into<String>, hint: impl Into<String>) -> Error {
+    failure(Kind::Corrupt, message.into(), Some(hint.into()))
+}
+
+/// An error about something that could not be done, and what may help.
+pub fn failed(message: impl Into<String>, hint: impl Into<String>) -> Error {
+    failure(Kind::Failed, message.into(), Some(hint.into()))
 }
 
 /// An error about a target that was missed.
-pub fn gate(message: impl Into<String>) -> anyhow::Error {
-    Failure::Gate(message.into()).into()
+pub fn missed(message: impl Into<String>) -> Error {
+    failure(Kind::Missed, message.into(), None)
 }
 
-/// An error about data that is damaged.
-pub fn corrupt(message: impl Into<String>) -> anyhow::Error {
-    Failure::Corrupt(message.into()).into()
+/// Which kind an error of a library is, if the library knows it.
+pub type Classify = fn(&(dyn StdError + 'static)) -> Option<Kind>;
+
+/// The kind of `error`, whose causes may be [`Failure`]s or errors that `libraries` know.
+pub fn kind(error: &Error, libraries: &[Classify]) -> Kind {
+    let of_cause = |cause: &(dyn StdError + 'static)| {
+        let own = cause.downcast_ref::<Failure>().map(|failure| failure.kind);
+        own.or_else(|| libraries.iter().find_map(|classify| classify(cause)))
+    };
+    error.chain().find_map(of_cause).unwrap_or(Kind::Failed)
 }
 
-/// The exit code for `error`.
-pub fn exit_code(error: &anyhow::Error) -> ExitCode {
-    let failure = error
+/// What the user reads of `error`: the chain of its messages and, on lines of their own, what to do.
+pub fn text(error: &Error) -> String {
+    let mut text = format!("{error:#}");
+    let hints = error
         .chain()
-        .find_map(|cause| cause.downcast_ref::<Failure>());
-    if let Some(failure) = failure {
-        return ExitCode::from(match failure {
-            Failure::Usage(_) => 2,
-            Failure::Gate(_) => 3,
-            Failure::Corrupt(_) => 4,
-        });
+        .filter_map(|cause| cause.downcast_ref::<Failure>()?.hint.as_deref());
+    for hint in hints {
+        write!(text, "\nhint: {hint}").expect("a string takes all that is written to it");
     }
-    if error.chain().any(|cause| {
-        cause
-            .downcast_ref::<modules::Error>()
-            .is_some_and(modules::Error::is_user_input)
-            || cause
-                .downcast_ref::<report::Error>()
-                .is_some_and(report::Error::is_user_input)
-    }) {
-        return ExitCode::from(2);
-    }
-    let corrupt_cache = error.chain().any(|cause| {
-        cause
-            .downcast_ref::<gocache::Error>()
-            .is_some_and(gocache::Error::is_corrupt)
-            || cause
-                .downcast_ref::<report::Error>()
-                .is_some_and(report::Error::is_corrupt)
-    });
-    ExitCode::from(if corrupt_cache { 4 } else { 1 })
+    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use anyhow::Context as _;
 
     #[test]
-    fn the_failure_in_the_chain_decides() {
-        let wrapped = Err::<(), _>(usage("no such provider"))
-            .context("discover")
-            .unwrap_err();
+    fn the_first_cause_that_has_a_kind_decides() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("an error of a library")]
+        struct OfLibrary;
+        let classify: Classify = |cause| cause.is::<OfLibrary>().then_some(Kind::Corrupt);
+        for (error, expected) in [
+            (usage("no such provider", "name another"), Kind::Usage),
+            (corrupt("x", "y").context("z"), Kind::Corrupt),
+            (missed("x"), Kind::Missed),
+            (failed("x", "y"), Kind::Failed),
+            (anyhow::anyhow!("x"), Kind::Failed),
+            (Error::from(OfLibrary).context("z"), Kind::Corrupt),
+        ] {
+            assert_eq!(kind(&error, &[classify]), expected, "{error:#}");
+        }
+        assert_eq!(kind(&OfLibrary.into(), &[]), Kind::Failed);
+    }
+
+    #[test]
+    fn each_kind_has_an_exit_code_of_its_own() {
+        let kinds = [Kind::Failed, Kind::Usage, Kind::Missed, Kind::Corrupt];
+        assert_eq!(kinds.map(Kind::exit_code), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn the_hint_comes_last() {
+        let error = usage("there is no provider x", "name one of a, b").context("failed to warm");
         assert_eq!(
-            format!("{:?}", exit_code(&wrapped)),
-            format!("{:?}", ExitCode::from(2))
-        );
-        assert_eq!(
-            format!("{:?}", exit_code(&corrupt("x"))),
-            format!("{:?}", ExitCode::from(4))
-        );
-        assert_eq!(
-            format!("{:?}", exit_code(&anyhow::anyhow!("x"))),
-            format!("{:?}", ExitCode::from(1))
+            text(&error),
+            "failed to warm: there is no provider x\nhint: name one of a, b"
         );
     }
 }

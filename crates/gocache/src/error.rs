@@ -4,6 +4,7 @@
 //! I/O errors come from `fs_err`, so each names its path.
 
 use camino::Utf8PathBuf;
+use failure::Kind;
 
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -32,9 +33,17 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether a cache holds wrong data, as opposed to data that could not be read at all.
-    pub fn is_corrupt(&self) -> bool {
-        matches!(self, Self::Corrupt { .. })
+    /// What it means for the exit code; `None` for an ordinary failure.
+    pub fn kind(&self) -> Option<Kind> {
+        match self {
+            Self::Corrupt { .. } => Some(Kind::Corrupt),
+            Self::Io(_) | Self::Malformed { .. } => None,
+        }
+    }
+
+    /// The kind of `cause`, if it is an error of this crate.
+    pub fn classify(cause: &(dyn std::error::Error + 'static)) -> Option<Kind> {
+        cause.downcast_ref::<Self>()?.kind()
     }
 
     pub(crate) fn corrupt(path: impl Into<Utf8PathBuf>, reason: impl Into<String>) -> Self {

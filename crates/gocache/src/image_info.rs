@@ -139,7 +139,7 @@ mod tests {
         fs_err::write(folder.join("aws.json"), "0").unwrap();
         let error = PackInfo::read_all(folder).unwrap_err();
         assert!(
-            error.is_corrupt() && error.to_string().contains("aws.json"),
+            error.kind() == Some(failure::Kind::Corrupt) && error.to_string().contains("aws.json"),
             "{error}"
         );
     }

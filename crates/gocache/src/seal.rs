@@ -211,7 +211,7 @@ mod tests {
 
     fn refusal(store: &Store) -> String {
         let error = store.seal(time()).unwrap_err();
-        assert!(error.is_corrupt(), "{error}");
+        assert_eq!(error.kind(), Some(failure::Kind::Corrupt), "{error}");
         error.to_string()
     }
 
@@ -320,11 +320,17 @@ mod tests {
         let path = store.output_path(&entry.output);
         fs_err::rename(&path, store.root().join("moved")).unwrap();
         fs_err::os::unix::fs::symlink(store.root().join("moved"), &path).unwrap();
-        assert!(store.seal(time()).unwrap_err().is_corrupt());
+        assert_eq!(
+            store.seal(time()).unwrap_err().kind(),
+            Some(failure::Kind::Corrupt)
+        );
         fs_err::remove_file(&path).unwrap();
         fs_err::create_dir(&path).unwrap();
         fs_err::write(path.join("exe"), b"bytes").unwrap();
-        assert!(store.seal(time()).unwrap_err().is_corrupt());
+        assert_eq!(
+            store.seal(time()).unwrap_err().kind(),
+            Some(failure::Kind::Corrupt)
+        );
     }
 
     #[test]

@@ -425,9 +425,15 @@ mod tests {
             .to_bytes(),
         )
         .unwrap();
-        assert!(store.get(&action("x")).unwrap_err().is_corrupt());
+        assert_eq!(
+            store.get(&action("x")).unwrap_err().kind(),
+            Some(failure::Kind::Corrupt)
+        );
         fs_err::write(&path, b"").unwrap();
-        assert!(store.get(&action("x")).unwrap_err().is_corrupt());
+        assert_eq!(
+            store.get(&action("x")).unwrap_err().kind(),
+            Some(failure::Kind::Corrupt)
+        );
     }
 
     #[test]

@@ -279,7 +279,7 @@ mod tests {
 
         fn refusal(&self) -> String {
             let error = discover(self.root()).unwrap_err();
-            assert!(error.is_user_input());
+            assert_eq!(error.kind(), Some(failure::Kind::Usage));
             error.to_string()
         }
 
@@ -358,7 +358,7 @@ mod tests {
             .file("go.mod", "module m\n")
             .main(&format!("repo/{LAMBDA}"));
         let error = discover(&source.root().join("repo")).unwrap_err();
-        assert!(error.is_user_input());
+        assert_eq!(error.kind(), Some(failure::Kind::Usage));
         let message = error.to_string();
         assert!(
             message.contains(LAMBDA) && message.contains("go mod init"),
@@ -524,7 +524,7 @@ mod tests {
         let source = Source::new().file("file", "");
         for (name, reason) in [("gone", "does not exist"), ("file", "is no folder")] {
             let error = discover(&source.root().join(name)).unwrap_err();
-            assert!(error.is_user_input());
+            assert_eq!(error.kind(), Some(failure::Kind::Usage));
             assert!(error.to_string().contains(reason), "{error}");
         }
     }

@@ -1,6 +1,7 @@
 //! Why a source cannot be used. Nearly all of it is for the user to mend, so each message says how.
 
 use camino::Utf8PathBuf;
+use failure::Kind;
 
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -48,9 +49,17 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the user has to change the source or the command line, as opposed to a failure of the machine.
-    pub fn is_user_input(&self) -> bool {
-        !matches!(self, Self::Io(_))
+    /// What it means for the exit code; `None` for an ordinary failure.
+    pub fn kind(&self) -> Option<Kind> {
+        match self {
+            Self::Io(_) => None,
+            _ => Some(Kind::Usage),
+        }
+    }
+
+    /// The kind of `cause`, if it is an error of this crate.
+    pub fn classify(cause: &(dyn std::error::Error + 'static)) -> Option<Kind> {
+        cause.downcast_ref::<Self>()?.kind()
     }
 }
 

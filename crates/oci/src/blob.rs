@@ -21,10 +21,13 @@ pub fn sha256(descriptor: &Descriptor) -> Result<Sha256Hash> {
     digest
         .and_then(|digest| digest.parse().ok())
         .ok_or_else(|| {
-            usage(format!(
-                "{} is no SHA-256 digest, and no other kind can be checked",
-                descriptor.digest()
-            ))
+            usage(
+                format!(
+                    "{} is no SHA-256 digest, and no other kind can be checked",
+                    descriptor.digest()
+                ),
+                "make the image anew with a tool that uses SHA-256",
+            )
         })
 }
 

@@ -89,9 +89,10 @@ impl Image {
         if is_for(platform, &os.to_string(), &arch.to_string()) {
             Ok(())
         } else {
-            Err(usage(format!(
-                "the image is for {os}/{arch}, and this machine is {platform}; name an image for {platform}"
-            )))
+            Err(usage(
+                format!("the image is for {os}/{arch}, and this machine is {platform}"),
+                format!("name an image for {platform}"),
+            ))
         }
     }
 
@@ -114,9 +115,10 @@ fn compression(layer: &MediaType) -> Result<Option<Compression>> {
         "application/vnd.oci.image.layer.v1.tar+zstd"
         | "application/vnd.docker.image.rootfs.diff.tar.zstd" => Some(Compression::Zstd),
         other => {
-            return Err(usage(format!(
-                "a layer is of the type {other}, which cannot be unpacked; a layer is a tar, as it is, in gzip or in zstd"
-            )));
+            return Err(usage(
+                format!("a layer is of the type {other}, which cannot be unpacked"),
+                "a layer is a tar, as it is, in gzip or in zstd",
+            ));
         }
     })
 }

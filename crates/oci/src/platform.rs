@@ -56,10 +56,13 @@ pub fn pick<'a>(manifests: &[&'a Descriptor], platform: &Platform) -> Result<&'a
         let there: Vec<String> = platforms()
             .map(|(_, os, arch)| format!("{os}/{arch}"))
             .collect();
-        usage(format!(
-            "there is no image for {platform}, only for {}",
-            there.join(", ")
-        ))
+        usage(
+            format!(
+                "there is no image for {platform}, only for {}",
+                there.join(", ")
+            ),
+            format!("name an image for {platform}"),
+        )
     })
 }
 

@@ -35,7 +35,7 @@ impl Reference {
     pub fn parse(text: &str, is_folder: impl Fn(&Utf8Path) -> bool) -> Result<Self> {
         if let Some(name) = text.strip_prefix("docker:") {
             if name.is_empty() {
-                return Err(usage("--image docker: names no image; write docker:NAME"));
+                return Err(usage("--image docker: names no image", "write docker:NAME"));
             }
             return Ok(Self::Docker(name.to_owned()));
         }
@@ -55,15 +55,16 @@ impl Reference {
         if names_a_host(text) {
             return match text.parse() {
                 Ok(reference) => Ok(Self::Registry(reference)),
-                Err(error) => Err(usage(format!(
-                    "--image {text} is no reference to a registry: {error}; write HOST/REPOSITORY:TAG"
-                ))),
+                Err(error) => Err(usage(
+                    format!("--image {text} is no reference to a registry: {error}"),
+                    "write HOST/REPOSITORY:TAG",
+                )),
             };
         }
-        Err(usage(format!(
-            "there is no folder {text}; --image takes the folder of an OCI layout (DIR/oci:TAG), a reference that \
-             names its registry (HOST/REPOSITORY:TAG), or docker:NAME"
-        )))
+        Err(usage(
+            format!("there is no folder {text}"),
+            "--image takes the folder of an OCI layout (DIR/oci:TAG), a reference that names its registry (HOST/REPOSITORY:TAG), or docker:NAME",
+        ))
     }
 }
 
@@ -79,15 +80,17 @@ pub fn names_a_host(text: &str) -> bool {
 /// A repository, named with its registry and without a tag.
 pub fn repository(text: &str) -> Result<RegistryReference> {
     let reference: RegistryReference = text.parse().map_err(|error| {
-        usage(format!(
-            "{text} is no repository of a registry: {error}; write HOST/REPOSITORY"
-        ))
+        usage(
+            format!("{text} is no repository of a registry: {error}"),
+            "write HOST/REPOSITORY",
+        )
     })?;
     let whole = format!("{}/{}", reference.registry(), reference.repository());
     if whole != text {
-        return Err(usage(format!(
-            "{text} is a repository with a tag; write {whole} without it"
-        )));
+        return Err(usage(
+            format!("{text} is a repository with a tag"),
+            format!("write {whole} without it"),
+        ));
     }
     Ok(reference)
 }

@@ -45,7 +45,7 @@ fn without_damaged(common: &Pack, error: anyhow::Error) -> anyhow::Error {
     let is_damage = |cause: &(dyn std::error::Error + 'static)| {
         cause
             .downcast_ref::<gocache::Error>()
-            .is_some_and(gocache::Error::is_corrupt)
+            .is_some_and(|error| error.kind() == Some(failure::Kind::Corrupt))
     };
     if error.chain().any(is_damage) {
         work::discard(&common.folder, &format!("{error:#}"))

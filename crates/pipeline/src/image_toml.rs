@@ -191,7 +191,8 @@ impl ImageToml {
     }
 
     fn parse(text: &str) -> Result<Self> {
-        let parsed: Self = toml::from_str(text).map_err(|error| usage(error.to_string()))?;
+        let parsed: Self =
+            toml::from_str(text).map_err(|error| usage(error.to_string(), "correct it there"))?;
         for path in [
             &parsed.go.goroot,
             &parsed.go.gomodcache,
@@ -202,9 +203,10 @@ impl ImageToml {
         .chain(&parsed.writable.folders)
         {
             if !path.is_absolute() {
-                return Err(usage(format!(
-                    "`{path}` must be an absolute path of the image"
-                )));
+                return Err(usage(
+                    format!("`{path}` is no absolute path of the image"),
+                    "write a path that begins with /",
+                ));
             }
         }
         if let Some(name) = parsed
@@ -212,13 +214,15 @@ impl ImageToml {
             .keys()
             .find(|name| IDENTITY.iter().any(|prefix| name.starts_with(prefix)))
         {
-            return Err(usage(format!(
-                "env.{name}: settings of the go command stand in [go]"
-            )));
+            return Err(usage(
+                format!("env.{name} is a setting of the go command"),
+                "set it in [go]",
+            ));
         }
         if parsed.image.cache_entry_time >= i32::MAX as u64 {
             return Err(usage(
-                "image.cache_entry_time must lie before 2038-01-19T03:14:07Z".to_owned(),
+                "image.cache_entry_time does not fit into 32 bits",
+                "name a time before 2038-01-19T03:14:07Z",
             ));
         }
         Ok(parsed)

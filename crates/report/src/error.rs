@@ -1,6 +1,7 @@
 //! What can go wrong with a file that a caller names, in the kinds that the binaries give exit codes.
 
 use camino::{Utf8Path, Utf8PathBuf};
+use failure::Kind;
 
 /// An error of this crate. Each names its file.
 #[derive(Debug, thiserror::Error)]
@@ -29,14 +30,18 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the user mends it by naming another file.
-    pub fn is_user_input(&self) -> bool {
-        matches!(self, Self::Input { .. })
+    /// What it means for the exit code; `None` for an ordinary failure.
+    pub fn kind(&self) -> Option<Kind> {
+        match self {
+            Self::Input { .. } => Some(Kind::Usage),
+            Self::Damaged { .. } => Some(Kind::Corrupt),
+            Self::Io(_) => None,
+        }
     }
 
-    /// Whether data is damaged.
-    pub fn is_corrupt(&self) -> bool {
-        matches!(self, Self::Damaged { .. })
+    /// The kind of `cause`, if it is an error of this crate.
+    pub fn classify(cause: &(dyn std::error::Error + 'static)) -> Option<Kind> {
+        cause.downcast_ref::<Self>()?.kind()
     }
 
     pub(crate) fn input(path: &Utf8Path, reason: impl Into<String>) -> Self {

@@ -109,7 +109,7 @@ mod tests {
         let refused = |sign: &str| {
             let error = read(&file).unwrap_err();
             let said = error.to_string();
-            assert!(error.is_user_input());
+            assert_eq!(error.kind(), Some(failure::Kind::Usage));
             assert!(said.contains("x.json") && said.contains(sign), "{said}");
         };
         refused("No such file");

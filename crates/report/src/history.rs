@@ -184,20 +184,23 @@ mod tests {
         ] {
             fs_err::write(&file, &damaged).unwrap();
             let error = append(&file, line).unwrap_err();
-            assert!(error.is_corrupt());
+            assert_eq!(error.kind(), Some(failure::Kind::Corrupt));
             let said = error.to_string();
             assert!(
                 said.contains("history.jsonl") && said.contains(sign),
                 "{said}"
             );
             assert_eq!(fs_err::read_to_string(&file).unwrap(), damaged);
-            assert!(read(&file).unwrap_err().is_corrupt());
+            assert_eq!(
+                read(&file).unwrap_err().kind(),
+                Some(failure::Kind::Corrupt)
+            );
         }
     }
 
     #[test]
     fn a_history_that_is_not_there_is_bad_input() {
         let (_guard, file) = history();
-        assert!(read(&file).unwrap_err().is_user_input());
+        assert_eq!(read(&file).unwrap_err().kind(), Some(failure::Kind::Usage));
     }
 }

@@ -32,7 +32,7 @@ pub fn answered(ids: &BTreeSet<Sha256Hash>, gocache: &Utf8Path) -> anyhow::Resul
         ratio.total += 1;
         match store.get(id) {
             Ok(entry) => ratio.hits += u64::from(entry.is_some()),
-            Err(error) if error.is_corrupt() => {}
+            Err(error) if error.kind() == Some(failure::Kind::Corrupt) => {}
             Err(error) => return Err(error.into()),
         }
     }

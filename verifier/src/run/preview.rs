@@ -7,24 +7,26 @@
 //! `pulumi:pulumi:Stack` that every program has; the engine's event log tells, whereas the display shows a row of
 //! that name for errors before that as well.
 
+use anyhow::Result;
 use anyhow::bail;
 use camino::Utf8Path;
+use failure::usage;
 use report::Phase;
 use serde_json::Value;
 
 use super::pristine::Surroundings;
-use crate::exit::BadInput;
 use crate::process::{self, Environment, Finished, rounded};
 
 const MESSAGE_LINES: usize = 12;
 
 /// Fails unless Pulumi and its language host for Go are there.
-pub fn check_tools() -> Result<(), BadInput> {
+pub fn check_tools() -> Result<()> {
     for program in ["pulumi", "pulumi-language-go"] {
         if !process::is_on_path(program) {
-            return Err(BadInput(format!(
-                "--preview needs {program}, which is not on PATH"
-            )));
+            return Err(usage(
+                format!("--preview needs {program}, which is not on PATH"),
+                "run it inside the image, or leave out --preview",
+            ));
         }
     }
     Ok(())

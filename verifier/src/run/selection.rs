@@ -1,12 +1,12 @@
 //! Which modules are measured, by the names on the command line.
 
+use anyhow::Result;
+use failure::usage;
 use std::collections::BTreeSet;
 
 use camino::Utf8Path;
 use modules::{Discovery, Module};
 use report::name;
-
-use crate::exit::BadInput;
 
 /// Names listed in an error; more would hide it.
 const LISTED: usize = 30;
@@ -18,7 +18,7 @@ pub fn select(
     discovery: Discovery,
     providers: &[String],
     names: &[String],
-) -> Result<Vec<Module>, BadInput> {
+) -> Result<Vec<Module>> {
     let Discovery { modules, skipped } = discovery;
     if modules.is_empty() {
         let reasons = skipped.iter().take(LISTED);
@@ -30,7 +30,7 @@ pub fn select(
              a Go main package{}",
             reasons.concat()
         );
-        return Err(BadInput(message));
+        return Err(usage(message, "name a source that holds modules"));
     }
     let existing: BTreeSet<&str> = modules
         .iter()
@@ -40,10 +40,10 @@ pub fn select(
         .iter()
         .find(|provider| !existing.contains(provider.as_str()))
     {
-        return Err(BadInput(format!(
-            "there is no provider {unknown:?} in {source}; there are {}",
-            list(existing)
-        )));
+        return Err(usage(
+            format!("there is no provider {unknown:?} in {source}"),
+            format!("there are {}", list(existing)),
+        ));
     }
     let is_named = |module: &Module, wanted: &String| {
         let wanted = wanted.trim_end_matches('/');
@@ -57,10 +57,10 @@ pub fn select(
             .iter()
             .map(|module| name(&module.provider, &module.component))
             .collect();
-        return Err(BadInput(format!(
-            "there is no module {unknown:?} in {source}; there are {}",
-            strings(existing)
-        )));
+        return Err(usage(
+            format!("there is no module {unknown:?} in {source}"),
+            format!("there are {}", strings(existing)),
+        ));
     }
     let is_selected = |module: &Module| {
         (providers.is_empty() || providers.contains(&module.provider))
@@ -68,8 +68,9 @@ pub fn select(
     };
     let selected: Vec<_> = modules.into_iter().filter(is_selected).collect();
     if selected.is_empty() {
-        return Err(BadInput(
-            "no module fits both --provider and --module".into(),
+        return Err(usage(
+            "no module fits both --provider and --module",
+            "leave out one of them",
         ));
     }
     Ok(selected)

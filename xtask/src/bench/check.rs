@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use engine::host;
 use engine::progress::{Kind, Progress, millis};
-use failure::{gate, usage};
+use failure::{missed, usage};
 use oci::image::Image;
 use oci::layout::reader::Layout;
 use oci::platform::Platform;
@@ -101,7 +101,8 @@ pub struct Args {
 pub fn run(flags: &Args) -> Result<()> {
     if !host::is_root() {
         return Err(usage(
-            "only root can unpack an image with its owners; run the same command as root",
+            "only root can unpack an image with its owners",
+            "run the same command as root",
         ));
     }
     let mut progress = Progress::default();
@@ -150,7 +151,7 @@ pub fn run(flags: &Args) -> Result<()> {
         println!("{}", results.text());
     }
     if results.false_alarms > 0 || !results.missed.is_empty() {
-        return Err(gate(format!(
+        return Err(missed(format!(
             "{} flipped bits were missed, {} checks of the sound image raised an alarm",
             results.missed.len(),
             results.false_alarms

@@ -109,7 +109,9 @@ pub fn run(flags: &Args) -> Result<()> {
     println!("{table}");
     let is_missed = injected.iter().any(|line| line.not_met < line.gates);
     if is_missed || none.not_met * 100 > none.gates {
-        return Err(failure::gate("the gate is wrong too often on this machine"));
+        return Err(failure::missed(
+            "the gate is wrong too often on this machine",
+        ));
     }
     Ok(())
 }
@@ -147,10 +149,13 @@ impl Bench {
             .read_only(source, ELSEWHERE);
         let modules = warm_modules(root)?;
         if modules.is_empty() {
-            return Err(failure::usage(format!(
-                "no module is warm in the image {VARIANT} of {}; name an image with packs",
-                flags.layout.image
-            )));
+            return Err(failure::usage(
+                format!(
+                    "no module is warm in the image {VARIANT} of {}",
+                    flags.layout.image
+                ),
+                "name an image with packs",
+            ));
         }
         let as_many = FIRST_BUILDS.div_ceil(modules.len()).max(MIN_RUNS);
         let wrapper = tempfile::tempdir().context("failed to make a temporary folder")?;

@@ -118,7 +118,8 @@ pub struct Args {
 pub fn run(flags: &Args) -> Result<()> {
     if !host::is_root() {
         return Err(usage(
-            "only root can empty the page cache; run the same command as root",
+            "only root can empty the page cache",
+            "run the same command as root",
         ));
     }
     let source = flags.source.folder()?;

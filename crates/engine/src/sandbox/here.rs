@@ -44,9 +44,10 @@ fn put(mount: &Mount) -> Result<()> {
             }
         }
         Ok(_) => {
-            return Err(usage(format!(
-                "{target} is there already, and {source} has to be; run this in a container in which nothing is"
-            )));
+            return Err(usage(
+                format!("{target} is there already, and {source} has to be"),
+                "run this in a container in which nothing is",
+            ));
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {
             if let Some(folder) = target.parent() {

@@ -44,9 +44,10 @@ async fn connect_to(name: &str) -> Result<Docker> {
         Ok(_) => Ok(docker),
         Err(bollard::errors::Error::DockerResponseServerError {
             status_code: 404, ..
-        }) => Err(usage(format!(
-            "Docker has no image {name}; `docker images` lists those it has"
-        ))),
+        }) => Err(usage(
+            format!("Docker has no image {name}"),
+            "`docker images` lists those it has",
+        )),
         Err(error) => Err(Error::from(error).context(docker::REACH)),
     }
 }
@@ -79,10 +80,10 @@ fn open(archive: &Utf8Path, platform: &Platform) -> Result<Image> {
     }
     let images: Vec<Saved> = read(&archive.join("manifest.json"), "list of images")?;
     let [saved] = images.as_slice() else {
-        return Err(usage(format!(
-            "the name stands for {} images; name one of them with its tag",
-            images.len()
-        )));
+        return Err(usage(
+            format!("the name stands for {} images", images.len()),
+            "name one of them with its tag",
+        ));
     };
     // Named by its digest, which is the image ID.
     let id = saved.config.file_stem().unwrap_or_default();
@@ -93,11 +94,14 @@ fn open(archive: &Utf8Path, platform: &Platform) -> Result<Image> {
     let config: ImageConfiguration = read(&file, "configuration of an image")?;
     let diff_ids = config.rootfs().diff_ids();
     if diff_ids.len() != saved.layers.len() {
-        return Err(corrupt(format!(
-            "the configuration names {} layers, and there are {}",
-            diff_ids.len(),
-            saved.layers.len()
-        )));
+        return Err(corrupt(
+            format!(
+                "the configuration names {} layers, and there are {}",
+                diff_ids.len(),
+                saved.layers.len()
+            ),
+            "pull or build the image anew",
+        ));
     }
     let layers = saved.layers.iter().zip(diff_ids).map(|(path, diff_id)| {
         let digest = diff_id.strip_prefix("sha256:").unwrap_or(diff_id);
@@ -123,7 +127,8 @@ fn checked(archive: &Utf8Path, path: &Utf8Path, digest: &Sha256Hash) -> Result<U
     let file = in_root::resolve(archive.as_std_path(), path.as_std_path())?;
     let file = Utf8PathBuf::try_from(file).context("the archive holds a name that is not UTF-8")?;
     let size_bytes = fs_err::metadata(&file)?.len();
-    check_file(&file, size_bytes, digest).map_err(corrupt)?;
+    check_file(&file, size_bytes, digest)
+        .map_err(|reason| corrupt(reason, "pull or build the image anew"))?;
     Ok(file)
 }
 

@@ -408,9 +408,10 @@ pub fn transcode(
     io::copy(&mut reader, &mut writer).with_context(|| format!("failed to copy {blob} to {to}"))?;
     let written = writer.finish()?;
     if written.diff_id != layer.diff_id {
-        return Err(failure::corrupt(format!(
-            "{blob} does not unpack to what it was made from"
-        )));
+        return Err(failure::corrupt(
+            format!("{blob} does not unpack to what it was made from"),
+            "remove it and run the same command again",
+        ));
     }
     Ok(written)
 }

@@ -26,9 +26,10 @@ impl Layout {
     pub fn open(folder: &Utf8Path) -> Result<Self> {
         let index = folder.join("index.json");
         if !index.is_file() {
-            return Err(usage(format!(
-                "{folder} is no OCI layout, it has no index.json; `cargo xtask base-image` makes one below its --out"
-            )));
+            return Err(usage(
+                format!("{folder} is no OCI layout, it has no index.json"),
+                "`cargo xtask base-image` makes one below its --out",
+            ));
         }
         Ok(Self {
             folder: folder.to_owned(),
@@ -55,11 +56,10 @@ impl Layout {
         match named.as_slice() {
             [] => {
                 let there: Vec<&str> = manifests.iter().filter_map(name).collect();
-                Err(usage(format!(
-                    "there is no tag {tag} in {}; there are {}",
-                    self.folder,
-                    there.join(", ")
-                )))
+                Err(usage(
+                    format!("there is no tag {tag} in {}", self.folder),
+                    format!("there are {}", there.join(", ")),
+                ))
             }
             [only] => Ok(only),
             several => pick(several, platform),
@@ -72,10 +72,10 @@ impl Blobs for Layout {
         let digest = sha256(blob)?;
         let file = self.folder.join("blobs/sha256").join(digest.to_string());
         check_file(&file, blob.size(), &digest).map_err(|reason| {
-            corrupt(format!(
-                "{} is damaged: {reason}; make it anew",
-                self.folder
-            ))
+            corrupt(
+                format!("{} is damaged: {reason}", self.folder),
+                "make it anew",
+            )
         })?;
         Ok(file)
     }

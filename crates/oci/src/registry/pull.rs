@@ -143,10 +143,10 @@ impl Registry<'_> {
             }
             Err(error) if is_cut(&error) => return Ok(Some(error.into())),
             Err(error) if is_missing(&error) => {
-                return Err(corrupt(format!(
-                    "the registry lacks {digest}, a part of {}; push the image again",
-                    self.reference
-                )));
+                return Err(corrupt(
+                    format!("the registry lacks {digest}, a part of {}", self.reference),
+                    "push the image again",
+                ));
             }
             Err(error) => return Err(self.explained(error)),
         };
@@ -173,7 +173,7 @@ impl Registry<'_> {
         let host = reference.registry();
         match error {
             OciDistributionError::DigestError(error) => {
-                corrupt(format!("{reference} is damaged in the registry: {error}"))
+                corrupt(format!("{reference} is damaged in the registry: {error}"), "push the image again")
             }
             OciDistributionError::RequestError(_) => Error::from(error).context(format!(
                 "failed to reach the registry {host}; check its name, the network, and that it runs (one that speaks \
@@ -190,13 +190,16 @@ impl Registry<'_> {
     fn no_manifest(&self, reference: &Reference) -> Error {
         let tags = self.tags();
         let repository = reference.repository();
-        usage(match tags {
-            Ok(tags) if !tags.is_empty() => format!(
-                "there is no {reference}; the tags of {repository} are {}",
-                tags.join(", ")
+        match tags {
+            Ok(tags) if !tags.is_empty() => usage(
+                format!("there is no {reference}"),
+                format!("the tags of {repository} are {}", tags.join(", ")),
             ),
-            _ => format!("there is no {reference}, and no other tag of {repository}"),
-        })
+            _ => usage(
+                format!("there is no {reference}, and no other tag of {repository}"),
+                "push an image there first, or check the name",
+            ),
+        }
     }
 }
 
@@ -220,11 +223,14 @@ impl Blobs for Registry<'_> {
             self.pull(blob, &partial)?;
             if check_file(&partial, blob.size(), &digest).is_err() {
                 fs_err::remove_file(&partial)?;
-                return Err(corrupt(format!(
-                    "what the registry {} sent for {} is damaged; push the image again",
-                    self.reference.registry(),
-                    blob.digest()
-                )));
+                return Err(corrupt(
+                    format!(
+                        "what the registry {} sent for {} is damaged",
+                        self.reference.registry(),
+                        blob.digest()
+                    ),
+                    "push the image again",
+                ));
             }
             fs_err::rename(partial, &place)?;
         }

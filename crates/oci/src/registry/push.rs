@@ -54,12 +54,15 @@ impl Registry<'_> {
                 // Some proxies answer 0 to whoever asks for no content.
                 match length.filter(|length| *length != 0 && *length != blob.size()) {
                     None => Ok(true),
-                    Some(length) => Err(corrupt(format!(
-                        "{} has {length} instead of {} bytes in the registry {}; delete it there, then push again",
-                        blob.digest(),
-                        blob.size(),
-                        self.reference.registry()
-                    ))),
+                    Some(length) => Err(corrupt(
+                        format!(
+                            "{} has {length} instead of {} bytes in the registry {}",
+                            blob.digest(),
+                            blob.size(),
+                            self.reference.registry()
+                        ),
+                        "delete it there, then push again",
+                    )),
                 }
             }
             _ => Err(self
@@ -159,10 +162,13 @@ impl Registry<'_> {
         });
         match named.filter(|named| named.starts_with("sha256:")) {
             Some(named) if named == digest => Ok(()),
-            Some(named) => Err(corrupt(format!(
-                "the registry {} stored {named} instead of {digest}; push again",
-                self.reference.registry()
-            ))),
+            Some(named) => Err(corrupt(
+                format!(
+                    "the registry {} stored {named} instead of {digest}",
+                    self.reference.registry()
+                ),
+                "push again",
+            )),
             // It does not say; then it must have it.
             None if self.has_blob(blob)? => Ok(()),
             None => bail!(
@@ -183,9 +189,10 @@ impl Registry<'_> {
         let descriptor = describe(content, media_type)?;
         let digest = descriptor.digest().to_string();
         if name.starts_with("sha256:") && name != digest {
-            return Err(corrupt(format!(
-                "the manifest that goes by {name} has the digest {digest}; make it anew"
-            )));
+            return Err(corrupt(
+                format!("the manifest that goes by {name} has the digest {digest}"),
+                "make it anew",
+            ));
         }
         let url = self.manifest_url(name)?;
         let ask = Ask::new(Method::PUT, url, Access::Push)
@@ -204,10 +211,13 @@ impl Registry<'_> {
             },
         };
         if stored != digest {
-            return Err(corrupt(format!(
-                "the registry {} stored {stored} as {name} instead of {digest}; push again",
-                self.reference.registry()
-            )));
+            return Err(corrupt(
+                format!(
+                    "the registry {} stored {stored} as {name} instead of {digest}",
+                    self.reference.registry()
+                ),
+                "push again",
+            ));
         }
         Ok(descriptor)
     }
@@ -232,11 +242,13 @@ impl Registry<'_> {
         let asked = Some(name).filter(|name| name.starts_with("sha256:"));
         for meant in [asked, answer.header(DIGEST)].into_iter().flatten() {
             if meant != digest {
-                return Err(corrupt(format!(
-                    "the registry {} sent {digest} as the manifest {repository}:{name} instead of {meant}; ask again, \
-                     and if that does not help, push it again",
-                    self.reference.registry()
-                )));
+                return Err(corrupt(
+                    format!(
+                        "the registry {} sent {digest} as the manifest {repository}:{name} instead of {meant}",
+                        self.reference.registry()
+                    ),
+                    "ask again, and if that does not help, push it again",
+                ));
             }
         }
         Ok(Some((descriptor, answer.body)))
@@ -244,10 +256,10 @@ impl Registry<'_> {
 
     fn manifest_url(&self, name: &str) -> Result<Url> {
         if !is_tag(name) && !name.starts_with("sha256:") {
-            return Err(usage(format!(
-                "{name} is no tag; a tag has at most 128 letters, digits, dots, hyphens and underscores, and begins with \
-                 a letter, a digit or an underscore"
-            )));
+            return Err(usage(
+                format!("{name} is no tag"),
+                "a tag has at most 128 letters, digits, dots, hyphens and underscores, and begins with a letter, a digit or an underscore",
+            ));
         }
         self.http.url(&format!("manifests/{name}"))
     }
@@ -323,7 +335,10 @@ fn is_tag(name: &str) -> bool {
 
 fn describe(content: &[u8], media_type: &MediaType) -> Result<Descriptor> {
     if media_type.as_ref().is_empty() {
-        return Err(usage("a manifest needs a media type"));
+        return Err(usage(
+            "a manifest needs a media type",
+            "make the layout anew",
+        ));
     }
     let digest = Sha256Hash::of(content).to_string();
     let digest: Sha256Digest = digest.parse().context("a digest is 64 hex digits")?;

@@ -258,11 +258,14 @@ impl Registry<'_> {
                     return Ok(End::Lost(self.refused(blob, &answer)));
                 }
                 Ok(answer) if is_other_content(&answer) => {
-                    return Err(corrupt(format!(
-                        "{} reached the registry {} damaged, and was not stored; push again",
-                        blob.digest(),
-                        self.reference.registry()
-                    )));
+                    return Err(corrupt(
+                        format!(
+                            "{} reached the registry {} damaged, and was not stored",
+                            blob.digest(),
+                            self.reference.registry()
+                        ),
+                        "push again",
+                    ));
                 }
                 Ok(answer) => return Err(self.refused(blob, &answer)),
                 Err(Unanswered::Failed(error)) => return Err(error),
@@ -326,12 +329,15 @@ fn read_chunk(
 }
 
 fn changed(source: &Source<'_>, blob: &Descriptor) -> Error {
-    corrupt(format!(
-        "{} is not {} of {} bytes any more, and was not pushed; make it anew",
-        source.name,
-        blob.digest(),
-        blob.size()
-    ))
+    corrupt(
+        format!(
+            "{} is not {} of {} bytes any more, and was not pushed",
+            source.name,
+            blob.digest(),
+            blob.size()
+        ),
+        "make it anew",
+    )
 }
 
 #[cfg(test)]

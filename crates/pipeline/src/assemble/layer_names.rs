@@ -69,7 +69,8 @@ pub fn of(config: &ImageConfiguration) -> Result<Vec<Holds>> {
             Ok(parts)
         }
         _ => Err(usage(
-            "its history does not tell what its layers hold; name an image that `base-image` made",
+            "its history does not tell what its layers hold",
+            "name an image that `base-image` made",
         )),
     }
 }

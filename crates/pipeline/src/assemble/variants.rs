@@ -49,9 +49,10 @@ pub fn of(packs: &[PlacedPack], version: &str) -> Result<Variants> {
     let shared = |name: &str| {
         let found = packs.iter().find(|pack| pack.config.name == name);
         found.ok_or_else(|| {
-            usage(format!(
-                "the pack {name} is missing, and every image needs it; make it with `cargo xtask warm --provider {name}`"
-            ))
+            usage(
+                format!("the pack {name} is missing, and every image needs it"),
+                format!("make it with `cargo xtask warm --provider {name}`"),
+            )
         })
     };
     let mut tools = Vec::new();

@@ -65,7 +65,8 @@ const UNKNOWN: [&str; 4] = [
 fn fetch(version: &str, cache: &Utf8Path) -> Result<Utf8PathBuf> {
     if host::find("go").is_none() {
         return Err(usage(
-            "the go command is missing on this machine; any Go from 1.21 on will do",
+            "the go command is missing on this machine",
+            "any Go from 1.21 on will do",
         ));
     }
     let printed = host::output(
@@ -88,19 +89,19 @@ fn fetch(version: &str, cache: &Utf8Path) -> Result<Utf8PathBuf> {
             if found.lines().next() == Some(&format!("go{version}")) {
                 return Ok(goroot);
             }
-            Err(usage(format!(
-                "asked for Go {version}, got {}; name a full version in image.toml",
-                found.trim()
-            )))
+            Err(usage(
+                format!("asked for Go {version}, got {}", found.trim()),
+                "name a full version in image.toml",
+            ))
         }
         Ok(_) => Err(usage(
             "the machine's go command is older than 1.21 and cannot fetch toolchains",
+            "install a newer one",
         )),
-        Err(error) if UNKNOWN.iter().any(|sign| error.to_string().contains(sign)) => {
-            Err(usage(format!(
-                "there is no Go {version} to be had; correct [go] version in image.toml\n{error}"
-            )))
-        }
+        Err(error) if UNKNOWN.iter().any(|sign| error.to_string().contains(sign)) => Err(usage(
+            format!("there is no Go {version} to be had"),
+            format!("correct [go] version in image.toml\n{error}"),
+        )),
         Err(error) => Err(error).with_context(|| format!("failed to fetch Go {version}")),
     }
 }

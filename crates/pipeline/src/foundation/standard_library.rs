@@ -41,7 +41,9 @@ pub fn make(work: &Work, tree: &Tree, step: &mut Step) -> Result<Utf8PathBuf> {
     let go_build = folder.join("go-build");
     match Store::at(&go_build).seal(image.cache_entry_time()) {
         Ok(_) => Ok(go_build),
-        Err(error) if error.is_corrupt() => Err(work::discard(&folder, &error.to_string())),
+        Err(error) if error.kind() == Some(failure::Kind::Corrupt) => {
+            Err(work::discard(&folder, &error.to_string()))
+        }
         Err(error) => Err(error.into()),
     }
 }

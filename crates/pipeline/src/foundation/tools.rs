@@ -140,10 +140,13 @@ impl Maker<'_> {
                 == Some(&pinned)
         };
         if !fs_err::read_to_string(&sums[0])?.lines().any(is_pinned) {
-            return Err(usage(format!(
-                "image.toml asks for {pinned}, {} does not; run `go get {}@v{version} && go mod tidy` there",
-                sums[0], build.module
-            )));
+            return Err(usage(
+                format!("image.toml asks for {pinned}, {} does not", sums[0]),
+                format!(
+                    "run `go get {}@v{version} && go mod tidy` there",
+                    build.module
+                ),
+            ));
         }
         let digests = sums
             .iter()
@@ -233,15 +236,14 @@ impl Maker<'_> {
 
     fn released<'b>(&self, name: &str, tool: &'b Tool) -> Result<Origin<'b>> {
         let release = tool.release.as_ref().ok_or_else(|| {
-            usage(format!(
-                "image.toml: tools.{name} has the source `release` but no [tools.{name}.release]"
-            ))
+            usage(format!("image.toml: tools.{name} has the source `release` but no [tools.{name}.release]"), "add it, with url, binaries and sha256")
         })?;
         let platform = &self.tree.platform;
         let sha256 = release.sha256.get(&platform.to_string()).ok_or_else(|| {
-            usage(format!(
-                "image.toml: tools.{name}.release.sha256 has no digest for {platform}"
-            ))
+            usage(
+                format!("image.toml: tools.{name}.release.sha256 has no digest for {platform}"),
+                "add the digest that the project publishes",
+            )
         })?;
         let url = release
             .url

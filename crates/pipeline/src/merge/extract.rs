@@ -112,10 +112,13 @@ fn finish_folders(folders: &Folders, into: &Utf8Path) -> Result<()> {
 }
 
 fn damaged(pack: &PackPlan<'_>, what: &str) -> anyhow::Error {
-    corrupt(format!(
-        "pack {} in {} is damaged: {what}; make the pack anew",
-        pack.pack.manifest.name, pack.pack.folder
-    ))
+    corrupt(
+        format!(
+            "pack {} in {} is damaged: {what}",
+            pack.pack.manifest.name, pack.pack.folder
+        ),
+        "make the pack anew",
+    )
 }
 
 struct Extractor<'a> {

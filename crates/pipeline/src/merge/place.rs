@@ -40,7 +40,7 @@ impl Place {
     pub fn lock(place: &Utf8Path) -> Result<Self> {
         let name = place
             .file_name()
-            .ok_or_else(|| usage(format!("--out {place} names no folder")))?;
+            .ok_or_else(|| usage(format!("--out {place} names no folder"), "name a folder"))?;
         let above = place
             .parent()
             .filter(|above| !above.as_str().is_empty())
@@ -93,9 +93,10 @@ impl Place {
         if is_ours {
             return Ok(());
         }
-        Err(usage(format!(
-            "--out {place} exists and is not a merged cache; name another folder or remove it"
-        )))
+        Err(usage(
+            format!("--out {place} exists and is not a merged cache"),
+            "name another folder or remove it",
+        ))
     }
 
     fn is_there(&self) -> bool {

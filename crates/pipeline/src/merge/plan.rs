@@ -87,10 +87,13 @@ impl<'a> Plan<'a> {
             .iter()
             .find(|folder| holders.contains_key(folder.as_str()))
         {
-            return Err(corrupt(format!(
-                "{both} is a file in pack {}, and a folder in another; make the packs anew",
-                plans[holders[both.as_str()][0].0].name()
-            )));
+            return Err(corrupt(
+                format!(
+                    "{both} is a file in pack {}, and a folder in another",
+                    plans[holders[both.as_str()][0].0].name()
+                ),
+                "make the packs anew",
+            ));
         }
         let names: Vec<&str> = plans.iter().map(PackPlan::name).collect();
         let (mut shared, mut conflicts) = (0, Vec::new());
@@ -157,10 +160,13 @@ impl<'a> PackPlan<'a> {
         let mut files = HashMap::with_capacity(pack.manifest.files.len());
         for file in &pack.manifest.files {
             let damaged = |what: &str| {
-                corrupt(format!(
-                    "pack {} in {} lists {}, {what}; make the pack anew",
-                    pack.manifest.name, pack.folder, file.path
-                ))
+                corrupt(
+                    format!(
+                        "pack {} in {} lists {}, {what}",
+                        pack.manifest.name, pack.folder, file.path
+                    ),
+                    "make the pack anew",
+                )
             };
             let planned = Planned {
                 file,
@@ -256,10 +262,13 @@ fn conflict(path: &str, holders: &Holders<'_>, names: &[&str]) -> Result<Conflic
             packs,
         });
     }
-    Err(corrupt(format!(
-        "{path} has different content in the packs {}, although only one can be right; make them anew",
-        packs.join(", ")
-    )))
+    Err(corrupt(
+        format!(
+            "{path} has different content in the packs {}, although only one can be right",
+            packs.join(", ")
+        ),
+        "make them anew",
+    ))
 }
 
 /// Whether a file of the tree may have two contents that are both right.
@@ -275,10 +284,13 @@ fn check_names(sorted: &[&Pack]) -> Result<()> {
         .windows(2)
         .find(|pair| pair[0].manifest.name == pair[1].manifest.name);
     match twice {
-        Some([one, other]) => Err(usage(format!(
-            "{} and {} are both packs of {}; name one of them",
-            one.folder, other.folder, one.manifest.name
-        ))),
+        Some([one, other]) => Err(usage(
+            format!(
+                "{} and {} are both packs of {}",
+                one.folder, other.folder, one.manifest.name
+            ),
+            "name one of them",
+        )),
         _ => Ok(()),
     }
 }
@@ -304,9 +316,12 @@ fn check_identities(sorted: &[&Pack]) -> Result<()> {
     if misfits.is_empty() {
         return Ok(());
     }
-    Err(usage(format!(
-        "these packs were not made with the same settings as {}: {}; merge only packs of one identity",
-        first.manifest.name,
-        misfits.join("; ")
-    )))
+    Err(usage(
+        format!(
+            "these packs were not made with the same settings as {}: {}",
+            first.manifest.name,
+            misfits.join("; ")
+        ),
+        "merge only packs of one identity",
+    ))
 }

@@ -9,7 +9,6 @@ use gocache::{Checksums, InputsRecord};
 use crate::image_toml::ImageToml;
 use crate::pack;
 use crate::pack::{Content, PackedFile, Timings};
-use failure::exit_code;
 use oci::layer;
 use oci::platform::Platform;
 
@@ -95,12 +94,8 @@ impl Fixture {
     /// The message of the failed merge of `packs`, which must have left nothing.
     fn refusal(&self, packs: &[Pack], exit: u8) -> String {
         let error = merge(packs, &self.out()).unwrap_err();
-        let code = std::process::ExitCode::from(exit);
-        assert_eq!(
-            format!("{:?}", exit_code(&error)),
-            format!("{code:?}"),
-            "{error:#}"
-        );
+        let kind = failure::kind(&error, &[gocache::Error::classify]);
+        assert_eq!(kind.exit_code(), exit, "{error:#}");
         if self.folder.join("out").is_dir() {
             assert_eq!(self.beside(), [""; 0]);
         }

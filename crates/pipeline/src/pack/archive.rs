@@ -43,9 +43,10 @@ pub fn all_in(folder: &Utf8Path) -> Result<Vec<Utf8PathBuf>> {
 pub fn index(file: &Utf8Path) -> Result<ImageIndex> {
     let parse = |json: &[u8]| {
         serde_json::from_slice(json).map_err(|error| {
-            corrupt(format!(
-                "{file} has a damaged index.json: {error}; make it anew"
-            ))
+            corrupt(
+                format!("{file} has a damaged index.json: {error}"),
+                "make it anew",
+            )
         })
     };
     if file.is_dir() {
@@ -55,9 +56,10 @@ pub fn index(file: &Utf8Path) -> Result<ImageIndex> {
     // The index stands behind the blobs, so an archive that was cut off has none.
     json.ok().flatten().map_or_else(
         || {
-            Err(corrupt(format!(
-                "{file} is no archive of packs, or not whole; make it anew with `cargo xtask warm`"
-            )))
+            Err(corrupt(
+                format!("{file} is no archive of packs, or not whole"),
+                "make it anew with `cargo xtask warm`",
+            ))
         },
         |json| parse(&json),
     )
@@ -81,9 +83,10 @@ pub fn unpacked(file: &Utf8Path, scratch: &Utf8Path) -> Result<Utf8PathBuf> {
         return Ok(file.to_owned());
     }
     if !file.is_file() {
-        return Err(usage(format!(
-            "there is no pack {file}; name a folder or an archive that `cargo xtask warm --out` wrote"
-        )));
+        return Err(usage(
+            format!("there is no pack {file}"),
+            "name a folder or an archive that `cargo xtask warm --out` wrote",
+        ));
     }
     index(file)?;
     unpack::unpack(file, None, scratch)?;

@@ -221,17 +221,23 @@ impl<'a> Artifact<'a> {
     pub fn read(blobs: &'a dyn Blobs, descriptor: &Descriptor, place: &str) -> Result<Self> {
         let manifest: ImageManifest = read(&blobs.fetch(descriptor)?, "manifest")?;
         if manifest.config().media_type() != &MediaType::from(CONFIG_TYPE) {
-            return Err(usage(format!(
-                "{place} is no pack, its config is of the type {}; `cargo xtask warm` makes packs",
-                manifest.config().media_type()
-            )));
+            return Err(usage(
+                format!(
+                    "{place} is no pack, its config is of the type {}",
+                    manifest.config().media_type()
+                ),
+                "`cargo xtask warm` makes packs",
+            ));
         }
         let config: Config = read(&blobs.fetch(manifest.config())?, "description of a pack")?;
         if config.schema != SCHEMA {
-            return Err(usage(format!(
-                "{place} has the format {} of packs, and this program knows only {SCHEMA}; make it with the same version",
-                config.schema
-            )));
+            return Err(usage(
+                format!(
+                    "{place} has the format {} of packs, and this program knows only {SCHEMA}",
+                    config.schema
+                ),
+                "make it with the same version",
+            ));
         }
         let layers = manifest.layers();
         let are_described = config.layers.len() + usize::from(config.pack.is_some())
@@ -241,9 +247,10 @@ impl<'a> Artifact<'a> {
                     && layer.size() == named.layer.size_bytes
             });
         if !are_described {
-            return Err(corrupt(format!(
-                "{place} does not hold the layers that it describes; make it anew"
-            )));
+            return Err(corrupt(
+                format!("{place} does not hold the layers that it describes"),
+                "make it anew",
+            ));
         }
         Ok(Self {
             config,
@@ -277,14 +284,21 @@ impl<'a> Artifact<'a> {
         let file = self.blobs.fetch(files)?;
         let json = zstd::decode_all(fs_err::File::open(&file)?)
             .with_context(|| format!("{file} is no zstd"))?;
-        let files: Vec<PackedFile> = serde_json::from_slice(&json)
-            .map_err(|error| corrupt(format!("{file} is no list of a pack's files: {error}")))?;
+        let files: Vec<PackedFile> = serde_json::from_slice(&json).map_err(|error| {
+            corrupt(
+                format!("{file} is no list of a pack's files: {error}"),
+                "make the pack anew",
+            )
+        })?;
         let unsafe_path = files.iter().find(|file| !is_inside(&file.path));
         if let Some(file) = unsafe_path {
-            return Err(corrupt(format!(
-                "the pack {name} lists {:?}, which is no path in an image",
-                file.path
-            )));
+            return Err(corrupt(
+                format!(
+                    "the pack {name} lists {:?}, which is no path in an image",
+                    file.path
+                ),
+                "make the pack anew",
+            ));
         }
         pack.files = files;
         Ok(pack)
@@ -303,18 +317,21 @@ pub fn check_fit(packs: &[&Config]) -> Result<()> {
     let mut names = BTreeSet::new();
     for pack in packs {
         if !names.insert(&pack.name) {
-            return Err(usage(format!(
-                "the pack {} was given twice; name each pack once",
-                pack.name
-            )));
+            return Err(usage(
+                format!("the pack {} was given twice", pack.name),
+                "name each pack once",
+            ));
         }
     }
     for pack in packs {
         if pack.platform != packs[0].platform {
-            return Err(usage(format!(
-                "the pack {} is for {}, and {} is for {}; an image is for one platform",
-                pack.name, pack.platform, packs[0].name, packs[0].platform
-            )));
+            return Err(usage(
+                format!(
+                    "the pack {} is for {}, and {} is for {}",
+                    pack.name, pack.platform, packs[0].name, packs[0].platform
+                ),
+                "an image is for one platform",
+            ));
         }
     }
     check_identity(packs.iter().filter_map(|config| config.pack.as_ref()))?;
@@ -328,12 +345,15 @@ pub fn check_fit(packs: &[&Config]) -> Result<()> {
         if let (Some(found), Some(wanted)) = (found, &pack.made_on)
             && found.key != *wanted
         {
-            return Err(usage(format!(
-                "the pack {} was made on {}, and not on the given {}; warm it again with that one",
-                pack.name,
-                tag(below, wanted),
-                found.tag()
-            )));
+            return Err(usage(
+                format!(
+                    "the pack {} was made on {}, and not on the given {}",
+                    pack.name,
+                    tag(below, wanted),
+                    found.tag()
+                ),
+                "warm it again with that one",
+            ));
         }
     }
     let parts: Vec<&Part> = packs.iter().filter_map(|pack| pack.part.as_ref()).collect();
@@ -350,13 +370,15 @@ pub fn check_identity<'a>(packs: impl IntoIterator<Item = &'a Manifest>) -> Resu
         let differences = pack.identity.differences(&first.identity);
         if !differences.is_empty() {
             let differences: Vec<String> = differences.iter().map(ToString::to_string).collect();
-            return Err(usage(format!(
-                "the packs {} and {} have different identities, nothing of one would hit with the other: {}; warm both \
-                 with the same image.toml",
-                first.name,
-                pack.name,
-                differences.join("; ")
-            )));
+            return Err(usage(
+                format!(
+                    "the packs {} and {} have different identities, nothing of one would hit with the other: {}",
+                    first.name,
+                    pack.name,
+                    differences.join("; ")
+                ),
+                "warm both with the same image.toml",
+            ));
         }
     }
     Ok(())

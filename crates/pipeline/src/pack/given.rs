@@ -62,7 +62,10 @@ impl<'a> GivenPacks<'a> {
         let layout = Layout::open(&archive::unpacked(path, scratch.path())?)?;
         self.unpacked.push(scratch);
         if layout.manifests().is_empty() {
-            return Err(usage(format!("{name} holds no pack")));
+            return Err(usage(
+                format!("{name} holds no pack"),
+                "name what `cargo xtask warm` wrote",
+            ));
         }
         for descriptor in layout.manifests() {
             take(&Artifact::read(&layout, descriptor, name)?, None)?;
@@ -101,9 +104,12 @@ impl<'a> GivenPacks<'a> {
         name: &str,
         mut take: impl FnMut(&Artifact<'_>, Option<&RegistryReference>) -> Result<()>,
     ) -> Result<()> {
-        let reference: RegistryReference = name
-            .parse()
-            .map_err(|error| usage(format!("{name} is no reference to a pack: {error}")))?;
+        let reference: RegistryReference = name.parse().map_err(|error| {
+            usage(
+                format!("{name} is no reference to a pack: {error}"),
+                "write HOST/REPOSITORY:TAG",
+            )
+        })?;
         let blobs = self.work.shared("blobs")?;
         let registry = Registry::open(&reference, self.insecure, blobs, self.step)?;
         let descriptor = registry.find()?;

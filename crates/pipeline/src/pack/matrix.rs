@@ -44,9 +44,10 @@ impl Times {
             None => return Ok(Self::default()),
         };
         serde_json::from_slice(&fs_err::read(file)?).map_err(|error| {
-            usage(format!(
-                "{file} holds no times: {error}; make it with `cargo xtask matrix --record SUMMARY --times {file}`"
-            ))
+            usage(
+                format!("{file} holds no times: {error}"),
+                format!("make it with `cargo xtask matrix --record SUMMARY --times {file}`"),
+            )
         })
     }
 }
@@ -107,11 +108,14 @@ pub fn modules_of(part: &Part, modules: &[Module], times: &Times) -> Result<Vec<
         .collect();
     let Share { number, of } = part.share;
     if of > own.len() {
-        return Err(usage(format!(
-            "the provider {} has {} modules, which cannot be divided into {of} parts",
-            part.provider,
-            own.len()
-        )));
+        return Err(usage(
+            format!(
+                "the provider {} has {} modules, which cannot be divided into {of} parts",
+                part.provider,
+                own.len()
+            ),
+            "divide it into fewer",
+        ));
     }
     let time = times.providers.get(&part.provider);
     let weight = |module: &&Module| time.map_or(0, |time| time.module(&module.path));

@@ -392,10 +392,10 @@ fn add_entries(
     for entry in entries {
         let packed = add(image, layer, &image.go.gocache, &entry.path, go_build)?;
         if packed.sha256 != entry.sha256 {
-            return Err(corrupt(format!(
-                "{} changed while it was packed",
-                go_build.join(&entry.path)
-            )));
+            return Err(corrupt(
+                format!("{} changed while it was packed", go_build.join(&entry.path)),
+                "run the same command again, and nothing else on its files",
+            ));
         }
         files.push(packed);
     }

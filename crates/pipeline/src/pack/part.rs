@@ -114,10 +114,13 @@ impl Part {
             let expected = (1..=of).map(|number| Share { number, of });
             if !expected.eq(shares.iter().copied()) {
                 let given: Vec<String> = shares.iter().map(ToString::to_string).collect();
-                return Err(usage(format!(
-                    "of the provider {provider} there are the parts {}; all parts of one division are needed, each once",
-                    given.join(", ")
-                )));
+                return Err(usage(
+                    format!(
+                        "of the provider {provider} there are the parts {}",
+                        given.join(", ")
+                    ),
+                    "all parts of one division are needed, each once",
+                ));
             }
         }
         Ok(())

@@ -56,10 +56,10 @@ impl Store {
                 received_bytes: Arc::default(),
             });
         }
-        Err(usage(format!(
-            "there is no folder {text}; packs are taken from a folder, or from a repository named with its registry \
-             (HOST/REPOSITORY)"
-        )))
+        Err(usage(
+            format!("there is no folder {text}"),
+            "packs are taken from a folder, or from a repository named with its registry (HOST/REPOSITORY)",
+        ))
     }
 
     /// Hands the pack `name` that was made from these inputs to `take`; `None` where there is none.
@@ -79,10 +79,10 @@ impl Store {
         let take = |artifact: &Artifact<'_>| {
             let config = &artifact.config;
             if config.name != name || config.key != *key {
-                return Err(corrupt(format!(
-                    "{self} calls {wanted} what is {}; remove it there",
-                    config.tag()
-                )));
+                return Err(corrupt(
+                    format!("{self} calls {wanted} what is {}", config.tag()),
+                    "remove it there",
+                ));
             }
             eprintln!("{name}: taken from {self}");
             take(artifact)
@@ -137,9 +137,10 @@ impl Store {
                 ..
             } => {
                 let run = run.ok_or_else(|| {
-                    usage(format!(
-                        "{self} holds the packs of all runs; say with --run which are meant"
-                    ))
+                    usage(
+                        format!("{self} holds the packs of all runs"),
+                        "say with --run which are meant",
+                    )
                 })?;
                 let registry = Registry::open(repository, *insecure, work.shared("blobs")?, step)?;
                 let prefix = run_tag(run, "");
@@ -149,9 +150,10 @@ impl Store {
             }
         };
         if names.is_empty() {
-            return Err(usage(format!(
-                "{self} holds no packs of this run; `cargo xtask warm --push` puts them there"
-            )));
+            return Err(usage(
+                format!("{self} holds no packs of this run"),
+                "`cargo xtask warm --push` puts them there",
+            ));
         }
         Ok(names)
     }

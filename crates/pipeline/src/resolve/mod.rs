@@ -26,7 +26,7 @@ use crate::work;
 use crate::work::files::files_below;
 use crate::work::{Key, Work};
 use engine::sandbox::{Done, Sandbox};
-use failure::usage;
+use failure::{failed, usage};
 
 /// A Go module that a go.mod requires, with the hash that the download was checked against.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -326,7 +326,10 @@ impl Resolver<'_> {
     ) -> Result<()> {
         let first = package.error.iter().chain(&package.deps_errors).next();
         let reason = match first {
-            Some(error) => self.hinted(go_mod, &error.err),
+            Some(error) => match self.hint(go_mod, &error.err) {
+                Some(hint) => format!("{}\nhint: {hint}", error.err),
+                None => error.err.clone(),
+            },
             None if matches!(what, What::Modules(_)) && package.name != "main" => {
                 format!(
                     "is package {}, not main, for {}",
@@ -348,10 +351,13 @@ impl Resolver<'_> {
 
     fn own_files(&self, package: &ListedPackage) -> Result<Vec<(String, Sha256Hash)>> {
         let folder = package.dir.strip_prefix(SOURCE).map_err(|_| {
-            usage(format!(
-                "{} is outside of the source, in {}",
-                package.import_path, package.dir
-            ))
+            usage(
+                format!(
+                    "{} is outside of the source, in {}",
+                    package.import_path, package.dir
+                ),
+                "name a source that holds all of it with --source",
+            )
         })?;
         let mut files: Vec<&str> = package.own_files().map(String::as_str).collect();
         // A profile beside a main package changes every action of its program.
@@ -401,11 +407,15 @@ impl Resolver<'_> {
             } else {
                 "check the network, GOPROXY and the proxy variables"
             };
-            return anyhow::anyhow!(
-                "{message}\nhint: the Go modules could not be fetched; {way_out}"
+            return failed(
+                message,
+                format!("the Go modules could not be fetched; {way_out}"),
             );
         }
-        usage(self.hinted(go_mod, &message))
+        let hint = self.hint(go_mod, &message);
+        let hint = hint
+            .unwrap_or_else(|| format!("make `go build ./...` work beside {} first", go_mod.path));
+        usage(message, hint)
     }
 
     fn is_network(message: &str) -> bool {
@@ -421,7 +431,8 @@ impl Resolver<'_> {
         SIGNS.iter().any(|sign| message.contains(sign))
     }
 
-    fn hinted(&self, go_mod: &GoMod, message: &str) -> String {
+    /// What mends what the go command says in `message`, where that is known.
+    fn hint(&self, go_mod: &GoMod, message: &str) -> Option<String> {
         const UNTIDY: [&str; 6] = [
             "missing go.sum entry",
             "updates to go.mod needed",
@@ -437,11 +448,15 @@ impl Resolver<'_> {
         };
         let go = &self.tree.image.go.version;
         if message.contains("requires go >=") || message.contains("requires go1.") {
-            format!("{message}\nhint: the image has Go {go}; raise [go] version in image.toml")
+            Some(format!(
+                "the image has Go {go}; raise [go] version in image.toml"
+            ))
         } else if UNTIDY.iter().any(|sign| message.contains(sign)) {
-            format!("{message}\nhint: run `go mod tidy` in {folder} and commit go.mod and go.sum")
+            Some(format!(
+                "run `go mod tidy` in {folder} and commit go.mod and go.sum"
+            ))
         } else {
-            message.to_owned()
+            None
         }
     }
 }

@@ -343,11 +343,14 @@ impl Warmer<'_> {
                 .run(&arguments)?;
             // Where there are modules, their own builds say which of them a broken package breaks.
             if !done.status.success() && job.modules.is_empty() {
-                return Err(usage(format!(
-                    "{}: what the providers share does not build:\n{}",
-                    folder,
-                    first_lines(&done.stderr)
-                )));
+                return Err(usage(
+                    format!(
+                        "{folder}: what the providers share does not build:
+{}",
+                        first_lines(&done.stderr)
+                    ),
+                    "make it build with `go build ./...` first",
+                ));
             }
         }
         let store = Store::at(&caches.go_build);
@@ -463,15 +466,19 @@ impl Warmer<'_> {
                 }
             });
             if let Err(failed) = removed {
-                return corrupt(format!(
-                    "{error}; remove {} yourself ({failed:#})",
-                    self.go_mod.join(module.folder())
-                ));
+                return corrupt(
+                    format!("{error}"),
+                    format!(
+                        "remove {} yourself ({failed:#})",
+                        self.go_mod.join(module.folder())
+                    ),
+                );
             }
         }
-        corrupt(format!(
-            "{error}; they were removed, run the same command again to fetch them anew"
-        ))
+        corrupt(
+            format!("{error}"),
+            "they were removed, run the same command again to fetch them anew",
+        )
     }
 }
 

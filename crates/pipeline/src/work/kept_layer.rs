@@ -23,10 +23,10 @@ pub fn write(folder: &Utf8Path, layer: &Layer) -> Result<()> {
 /// Puts the only one of `layers`, which the pack `name` has, into `folder`, as [`write`] would have described it.
 pub fn restore(name: &str, layers: &[LayerBlob], folder: &Utf8Path) -> Result<()> {
     let [kept] = layers else {
-        return Err(corrupt(format!(
-            "the pack {name} has {} layers instead of one; make it anew",
-            layers.len()
-        )));
+        return Err(corrupt(
+            format!("the pack {name} has {} layers instead of one", layers.len()),
+            "make it anew",
+        ));
     };
     link_or_copy(&kept.blob, &folder.join(FILE))?;
     write(folder, &kept.layer)

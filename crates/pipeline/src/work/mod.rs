@@ -186,7 +186,10 @@ pub fn discard(folder: &Utf8Path, reason: &str) -> anyhow::Error {
         Ok(()) => "it was removed; run the same command again to make it anew".to_owned(),
         Err(error) => format!("remove it and run the same command again ({error:#})"),
     };
-    corrupt(format!("{folder} is damaged: {reason}; {removed}"))
+    corrupt(
+        format!("{folder} is damaged: {reason}"),
+        format!("{removed}"),
+    )
 }
 
 /// A folder that lasts as long as this value.

@@ -69,13 +69,14 @@ impl Out {
         let place = Utf8PathBuf::try_from(std::path::absolute(place)?)?;
         let name = place
             .file_name()
-            .ok_or_else(|| usage(format!("--out {place} names no folder")))?;
+            .ok_or_else(|| usage(format!("--out {place} names no folder"), "name a folder"))?;
         let is_ours = markers.iter().all(|marker| place.join(marker).is_file());
         let is_empty = place.is_dir() && fs_err::read_dir(&place)?.next().is_none();
         if place.symlink_metadata().is_ok() && !is_ours && !is_empty {
-            return Err(usage(format!(
-                "--out {place} exists and is not {what} of ours; name another folder or remove it"
-            )));
+            return Err(usage(
+                format!("--out {place} exists and is not {what} of ours"),
+                "name another folder or remove it",
+            ));
         }
         let partial = place.with_file_name(format!(".{name}.partial"));
         Ok(Self {

@@ -219,7 +219,7 @@ mod tests {
         file::write(&path, &Baseline::of(&report).to_json()).unwrap();
         assert_eq!(Baseline::read(&path).unwrap(), Baseline::of(&report));
         let refused = |error: Error, sign: &str| {
-            assert!(error.is_user_input());
+            assert_eq!(error.kind(), Some(failure::Kind::Usage));
             let said = error.to_string();
             assert!(said.contains("x.json") && said.contains(sign), "{said}");
         };

@@ -22,7 +22,8 @@ pub(super) fn wanted<'a>(
     }
     if changes.is_empty() {
         return Err(usage(
-            "no change has such a name; without --change all are tried",
+            "no change has such a name",
+            "without --change all are tried",
         ));
     }
     Ok(changes)

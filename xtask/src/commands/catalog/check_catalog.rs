@@ -35,7 +35,10 @@ pub fn run(flags: &Args) -> Result<()> {
     let source = flags.source.folder()?;
     let go_mods = go_mods(&source)?;
     if go_mods.is_empty() {
-        return Err(usage(format!("there is no go.mod in {source}")));
+        return Err(usage(
+            format!("there is no go.mod in {source}"),
+            "name a catalog with --source",
+        ));
     }
     let mut failed = Vec::new();
     let differences = differences(&requirements(&source, &go_mods)?);

@@ -70,20 +70,22 @@ fn folder(catalog: &Utf8Path, provider: &str, component: &str) -> Result<Utf8Pat
         if !name.starts_with(|first: char| first.is_ascii_lowercase())
             || !name.chars().all(is_lower)
         {
-            return Err(usage(format!(
-                "{name:?} is no name of a provider or component; write lowercase letters and digits, starting with a letter"
-            )));
+            return Err(usage(
+                format!("{name:?} is no name of a provider or component"),
+                "write lowercase letters and digits, starting with a letter",
+            ));
         }
     }
     let of_provider = catalog.join("apis/provider").join(provider);
     if !of_provider.join("go.mod").is_file() {
-        return Err(usage(format!(
-            "{of_provider} has no go.mod; make one like that of another provider first"
-        )));
+        return Err(usage(
+            format!("{of_provider} has no go.mod"),
+            "make one like that of another provider first",
+        ));
     }
     let folder = of_provider.join(component);
     if folder.exists() {
-        return Err(usage(format!("{folder} exists; name another component")));
+        return Err(usage(format!("{folder} exists"), "name another component"));
     }
     Ok(folder.join("v1/iac/pulumi"))
 }

@@ -10,7 +10,7 @@ use crate::source;
 use engine::Engine;
 use engine::progress::{Kind, Progress};
 use engine::sandbox::Root;
-use failure::gate;
+use failure::missed;
 use oci::docker;
 use oci::docker::Loadable;
 use oci::layer;
@@ -131,7 +131,7 @@ pub fn run(flags: &Args) -> Result<()> {
         );
     }
     if !summary.total.packages.is_full() {
-        return Err(gate(format!(
+        return Err(missed(format!(
             "some first builds compiled packages; see {place}/report.json"
         )));
     }

@@ -45,9 +45,10 @@ pub fn run(flags: &Args) -> Result<()> {
     let descriptor = layout.find(flags.tag.as_deref(), &platform)?;
     let name = reader::name(descriptor).unwrap_or_default().to_owned();
     if name.ends_with(NONROOT) {
-        return Err(usage(format!(
-            "{name} is a twin, which the Dockerfile makes of its image; name the image with --tag"
-        )));
+        return Err(usage(
+            format!("{name} is a twin, which the Dockerfile makes of its image"),
+            "name the image with --tag",
+        ));
     }
     let image = Image::fetch(&layout, descriptor, &platform)?;
     let twin = layout.find(Some(&format!("{name}{NONROOT}")), &platform)?;

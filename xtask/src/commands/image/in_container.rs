@@ -37,10 +37,10 @@ pub fn run(flags: &Args) -> Result<()> {
     let modules = source::discover(&settings.source)?.modules;
     let providers = source::select(&modules, &flags.providers)?;
     fs_err::create_dir(&flags.out).map_err(|error| {
-        usage(format!(
-            "--out {} cannot be made: {error}; name a folder that is not there",
-            flags.out
-        ))
+        usage(
+            format!("--out {} cannot be made: {error}", flags.out),
+            "name a folder that is not there",
+        )
     })?;
     let mut progress = Progress::default();
     let foundation = build::foundation(settings, &mut progress)?;

@@ -151,10 +151,10 @@ fn reference(flags: &Args) -> Result<Reference> {
         match &mut reference {
             Reference::Layout { tag, .. } if tag.is_none() => *tag = Some(wanted.clone()),
             _ => {
-                return Err(usage(format!(
-                    "--tag {wanted} is for a layout named without a tag; --image {image} says by itself which image it \
-                     means"
-                )));
+                return Err(usage(
+                    format!("--tag {wanted} is for a layout named without a tag"),
+                    format!("--image {image} says by itself which image it means"),
+                ));
             }
         }
     }
@@ -228,10 +228,10 @@ impl Arguments {
             (!flags.providers.is_empty(), "--provider"),
         ];
         match set.iter().find(|(is_set, _)| *is_set) {
-            Some((_, flag)) if !self.is_run() => Err(usage(format!(
-                "{flag} is for the verifier's `run`; give `{}` flags of its own after --",
-                self.0[0]
-            ))),
+            Some((_, flag)) if !self.is_run() => Err(usage(
+                format!("{flag} is for the verifier's `run`"),
+                format!("give `{}` flags of its own after --", self.0[0]),
+            )),
             _ => Ok(()),
         }
     }
@@ -269,10 +269,13 @@ fn warm_providers(root: &Utf8Path, source: &Utf8Path) -> Result<Vec<String>> {
     let all = source::select(&source::discover(source)?.modules, &[])?;
     providers.retain(|provider| all.contains(provider));
     if providers.is_empty() {
-        return Err(usage(format!(
-            "the image holds packs of none of the providers of {source}: {}; name one with --provider to measure it cold",
-            all.join(", ")
-        )));
+        return Err(usage(
+            format!(
+                "the image holds packs of none of the providers of {source}: {}",
+                all.join(", ")
+            ),
+            "name one with --provider to measure it cold",
+        ));
     }
     Ok(providers)
 }
@@ -307,9 +310,10 @@ fn sandbox(root: &Utf8Path, image: &Image, flags: &Args) -> Result<Sandbox> {
             sandbox = sandbox.writable(DROP_CACHES.into(), DROP_CACHES);
         }
         User::Id(_) if host::is_root() && !in_image(root, SETPRIV)?.exists() => {
-            return Err(usage(format!(
-                "the image has no {SETPRIV}, by which root gives up its rights; use --user root"
-            )));
+            return Err(usage(
+                format!("the image has no {SETPRIV}, by which root gives up its rights"),
+                "use --user root",
+            ));
         }
         _ => {}
     }
@@ -336,9 +340,10 @@ impl Account {
             None => wanted,
         };
         let id: u32 = id.parse().map_err(|_| {
-            usage(format!(
-                "--user {wanted}: the image has no user of this name; give a user ID"
-            ))
+            usage(
+                format!("--user {wanted}: the image has no user of this name"),
+                "give a user ID",
+            )
         })?;
         Ok(Self {
             user: if id == 0 { User::Root } else { User::Id(id) },

@@ -129,15 +129,19 @@ pub fn tagged(text: &str) -> Result<(Reference, String)> {
         (!tag.contains('/')).then_some((repository, tag))
     };
     let (repository, tag) = named().ok_or_else(|| {
-        usage(format!(
-            "{text} names no tag of a registry; write HOST/REPOSITORY:TAG"
-        ))
+        usage(
+            format!("{text} names no tag of a registry"),
+            "write HOST/REPOSITORY:TAG",
+        )
     })?;
     let repository = reference::repository(repository)?;
     // The client knows what a tag may be.
-    let whole: Reference = text
-        .parse()
-        .map_err(|error| usage(format!("{text} is no reference: {error}")))?;
+    let whole: Reference = text.parse().map_err(|error| {
+        usage(
+            format!("{text} is no reference: {error}"),
+            "write HOST/REPOSITORY:TAG",
+        )
+    })?;
     let tag = whole.tag().unwrap_or(tag).to_owned();
     Ok((repository, tag))
 }
@@ -168,11 +172,14 @@ fn check_image(packs: &[PlacedPack], image: &ImageToml, platform: &Platform) -> 
         let differences = manifest.identity.differences(&ours);
         if !differences.is_empty() {
             let differences: Vec<String> = differences.iter().map(ToString::to_string).collect();
-            return Err(usage(format!(
-                "the pack {} was made with another image.toml than this one: {}; nothing would hit",
-                pack.config.name,
-                differences.join("; ")
-            )));
+            return Err(usage(
+                format!(
+                    "the pack {} was made with another image.toml than this one: {}",
+                    pack.config.name,
+                    differences.join("; ")
+                ),
+                "nothing would hit",
+            ));
         }
     }
     Ok(())

@@ -70,9 +70,10 @@ struct RecordedPack {
 
 fn record(summary: &Utf8Path, file: &Utf8Path) -> Result<()> {
     let recorded: Recorded = serde_json::from_slice(&fs_err::read(summary)?).map_err(|error| {
-        usage(format!(
-            "{summary} is no summary of `cargo xtask base-image`: {error}"
-        ))
+        usage(
+            format!("{summary} is no summary of `cargo xtask base-image`: {error}"),
+            "name the summary.json below its --out",
+        )
     })?;
     let of_provider = |pack: RecordedPack| {
         let time = ProviderTime {

@@ -45,10 +45,10 @@ pub fn run(flags: &Args) -> Result<()> {
         let mut pushed = if from_registry {
             let (place, from) = tagged(&flags.from)?;
             if place != repository {
-                return Err(usage(format!(
-                    "{} and {} are different repositories; a release gives another tag to what its repository has",
-                    flags.from, flags.to
-                )));
+                return Err(usage(
+                    format!("{} and {} are different repositories", flags.from, flags.to),
+                    "a release gives another tag to what its repository has",
+                ));
             }
             release(&target, &from, &tag)?
         } else {
@@ -57,8 +57,12 @@ pub fn run(flags: &Args) -> Result<()> {
         if flags.latest {
             match highest(&target.registry().tags()?, &tag) {
                 Highest::This => pushed.extend(retag(&target, &pushed, &tag, LATEST)?),
-                Highest::Other(other) => eprintln!("latest stays where it is: {other} is higher than {tag}"),
-                Highest::NotStable => eprintln!("latest stays where it is: {tag} is no stable version"),
+                Highest::Other(other) => {
+                    eprintln!("latest stays where it is: {other} is higher than {tag}")
+                }
+                Highest::NotStable => {
+                    eprintln!("latest stays where it is: {tag} is no stable version")
+                }
             }
         }
         Ok((pushed, target.moved()))
@@ -84,9 +88,12 @@ fn push_layout(target: &RegistryTarget<'_>, folder: &Utf8Path, tag: &str) -> Res
     for descriptor in layout.manifests() {
         let name = reader::name(descriptor).unwrap_or_default();
         let variant = variant(name, LATEST).ok_or_else(|| {
-            usage(format!(
-                "{folder} holds an image called {name:?}, and not only latest and its variants; push it with another tool"
-            ))
+            usage(
+                format!(
+                    "{folder} holds an image called {name:?}, and not only latest and its variants"
+                ),
+                "push it with another tool",
+            )
         })?;
         images.push((format!("{tag}{variant}"), descriptor));
     }
@@ -104,7 +111,10 @@ fn push_layout(target: &RegistryTarget<'_>, folder: &Utf8Path, tag: &str) -> Res
 fn release(target: &RegistryTarget<'_>, from: &str, to: &str) -> Result<Pushed> {
     let tags = target.registry().tags()?;
     if !tags.iter().any(|tag| tag == from) {
-        return Err(usage(format!("the repository has no tag {from}")));
+        return Err(usage(
+            format!("the repository has no tag {from}"),
+            "push an image under it first",
+        ));
     }
     let found: Pushed = tags
         .into_iter()
@@ -121,9 +131,12 @@ fn retag(target: &RegistryTarget<'_>, images: &Pushed, from: &str, to: &str) -> 
     let mut tagged = Vec::new();
     for name in names {
         let new = format!("{to}{}", variant(name, from).unwrap_or_default());
-        let digest = target
-            .retag(name, &new)?
-            .ok_or_else(|| usage(format!("the tag {name} was removed meanwhile")))?;
+        let digest = target.retag(name, &new)?.ok_or_else(|| {
+            usage(
+                format!("the tag {name} was removed meanwhile"),
+                "push the images again",
+            )
+        })?;
         tagged.push((new, digest));
     }
     Ok(tagged)

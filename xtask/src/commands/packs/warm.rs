@@ -164,7 +164,8 @@ impl Wanted {
         let providers: Vec<String> = names.iter().filter(|it| !is_shared(it)).cloned().collect();
         if part.is_some() && (providers.len() != 1 || names.len() != 1) {
             return Err(usage(
-                "--part divides one provider; name one with --provider",
+                "--part divides one provider",
+                "name one with --provider",
             ));
         }
         Ok(Self {
@@ -196,9 +197,10 @@ impl Destination {
             });
         }
         if place.is_dir() {
-            return Err(usage(format!(
-                "--out {place} is a folder; name a file that ends in .tar, or a folder that does not"
-            )));
+            return Err(usage(
+                format!("--out {place} is a folder"),
+                "name a file that ends in .tar, or a folder that does not",
+            ));
         }
         let name = place.file_name().context("an archive has a name")?;
         Ok(Self {

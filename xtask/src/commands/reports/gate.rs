@@ -33,7 +33,7 @@ pub fn run(flags: &Args) -> Result<()> {
         let comparison = gate::compare(&Baseline::read(&flags.baseline)?, &report);
         print!("{}", comparison.text());
         if !comparison.is_met() {
-            return Err(failure::gate(format!(
+            return Err(failure::missed(format!(
                 "{} does not meet {}; if that is meant, make it the baseline with --update",
                 flags.report, flags.baseline
             )));
@@ -53,11 +53,14 @@ pub fn run(flags: &Args) -> Result<()> {
 
 fn update(baseline: &Utf8Path, report: &Report, report_file: &Utf8Path) -> Result<()> {
     if report.modules.is_empty() || !report.failures.is_empty() {
-        return Err(failure::usage(format!(
-            "{report_file} is no baseline to be: {} modules were measured and {} failed; name a report in which every module was built",
-            report.modules.len(),
-            report.failures.len(),
-        )));
+        return Err(failure::usage(
+            format!(
+                "{report_file} is no baseline to be: {} modules were measured and {} failed",
+                report.modules.len(),
+                report.failures.len()
+            ),
+            "name a report in which every module was built",
+        ));
     }
     let text = Baseline::of(report).to_json();
     if baseline.exists() {
