@@ -1,0 +1,152 @@
+//! Debian's registry on a free port of this machine, with everything it writes below one folder.
+
+use std::net::{TcpListener, TcpStream};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use duct::cmd;
+use serde_json::json;
+
+use crate::{Daemon, Error, START_TIMEOUT};
+
+/// The program, and its Debian package.
+pub const PROGRAM: &str = "docker-registry";
+
+/// Who is let in where [`Access::Password`] is asked for.
+pub const USER: &str = "runner";
+/// The password of [`USER`].
+pub const PASSWORD: &str = "pulumi";
+/// The two as `htpasswd -B` writes them.
+const HTPASSWD: &str = "runner:$2b$04$2S/s1ZJMxftBlejU7IW5Nuxh6j3WTqF/.cEdlcyR4CbgOp3VL/Nl.\n";
+
+/// Who may pull and push.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Everybody.
+    Open,
+    /// [`USER`] with [`PASSWORD`].
+    Password,
+}
+
+/// A running registry.
+#[derive(Debug)]
+pub struct Registry {
+    _daemon: Daemon,
+    folder: Utf8PathBuf,
+    host: String,
+}
+
+impl Registry {
+    /// Starts one that keeps its configuration, its blobs and its log in `folder`, which outlives it.
+    ///
+    /// # Errors
+    /// Those of [`Daemon::start`]; [`Error::is_missing`] tells where there is no such program.
+    pub fn start(folder: &Utf8Path, access: Access) -> Result<Self, Error> {
+        let host = free_host().map_err(|source| Error::Prepare {
+            what: "a free port".to_owned(),
+            source,
+        })?;
+        let write = |name: &str, content: &str| {
+            let file = folder.join(name);
+            let written = fs_err::write(&file, content);
+            written.map(|()| file).map_err(|source| Error::Prepare {
+                what: name.to_owned(),
+                source,
+            })
+        };
+        let mut config = json!({
+            "version": 0.1,
+            "storage": {"filesystem": {"rootdirectory": folder.join("data")}},
+            "http": {"addr": host},
+        });
+        if access == Access::Password {
+            let passwords = write("passwords", HTPASSWD)?;
+            config["auth"] = json!({"htpasswd": {"realm": "registry", "path": passwords}});
+        }
+        // JSON is YAML.
+        let config = write("config.yml", &config.to_string())?;
+        let log = folder.join("log");
+        let serve = cmd!(PROGRAM, "serve", &config)
+            .stderr_to_stdout()
+            .stdout_path(&log);
+        let answers = || TcpStream::connect(&host).is_ok();
+        let daemon = Daemon::start(PROGRAM, &serve, START_TIMEOUT, answers);
+        let daemon = daemon.map_err(|error| match error {
+            Error::Ended { .. } | Error::Silent { .. } => Error::Logged {
+                log,
+                source: Box::new(error),
+            },
+            other => other,
+        })?;
+        Ok(Self {
+            _daemon: daemon,
+            folder: folder.to_owned(),
+            host,
+        })
+    }
+
+    /// `127.0.0.1:PORT`.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The file in which it writes of every request.
+    pub fn log(&self) -> Utf8PathBuf {
+        self.folder.join("log")
+    }
+
+    /// The file in which it keeps the blob `sha256:…`, once it has it.
+    pub fn blob(&self, digest: &str) -> Utf8PathBuf {
+        let hex = digest.strip_prefix("sha256:").unwrap_or(digest);
+        let two = hex.get(..2).unwrap_or(hex);
+        self.folder.join(format!(
+            "data/docker/registry/v2/blobs/sha256/{two}/{hex}/data"
+        ))
+    }
+}
+
+/// A port that nobody listens at, on loopback. Until the daemon takes it, somebody else may; it ends then, and says so.
+fn free_host() -> std::io::Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    Ok(listener.local_addr()?.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+
+    use super::*;
+
+    /// The status line of an unauthenticated request.
+    fn status(host: &str) -> String {
+        let mut stream = TcpStream::connect(host).unwrap();
+        let request = format!("GET /v2/ HTTP/1.0\r\nHost: {host}\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut response = String::new();
+        stream.read_to_string(&mut response).unwrap();
+        response.lines().next().unwrap().to_owned()
+    }
+
+    #[test]
+    fn it_asks_for_a_password_where_it_should_and_ends_with_its_guard() {
+        for (access, code) in [(Access::Open, " 200 "), (Access::Password, " 401 ")] {
+            let folder = tempfile::tempdir().unwrap();
+            let folder = Utf8Path::from_path(folder.path()).unwrap();
+            let registry = match Registry::start(folder, access) {
+                // `cargo xtask test` installs it; the tests of a crate alone may run without.
+                Err(error) if error.is_missing() && std::env::var_os("CI").is_none() => {
+                    let mut stderr = std::io::stderr();
+                    writeln!(stderr, "SKIPPED {access:?}: {error}").unwrap();
+                    return;
+                }
+                registry => registry.unwrap(),
+            };
+            let host = registry.host().to_owned();
+            let status = status(&host);
+            assert!(status.contains(code), "{access:?}: {status}");
+            let log = fs_err::read_to_string(registry.log()).unwrap();
+            assert!(log.contains("GET /v2/"), "{log}");
+            drop(registry);
+            assert!(TcpStream::connect(&host).is_err());
+        }
+    }
+}
