@@ -1,37 +1,29 @@
 //! The catalog's own commands, on a copy of a part of it.
 
+use xshell::cmd;
+
 use crate::civo::in_container_with;
-use crate::run::{command, fail, folder, succeed, workspace, xtask};
+use crate::support::run::{fail, folder, shell, succeed};
 
 #[test]
 fn a_new_component_and_the_others_pass_their_tests_in_the_image_offline() {
+    let sh = shell();
     let (_guard, root) = folder();
     let catalog = root.join("catalog");
     fs_err::create_dir_all(catalog.join("apis/provider")).unwrap();
-    let copy = |path: &str| {
-        let (from, to) = (workspace().join("catalog").join(path), catalog.join(path));
-        succeed(command("cp").args(["-r", from.as_str(), to.as_str()]));
+    for path in ["pkg", "apis/provider/civo"] {
+        succeed(cmd!(sh, "cp -r catalog/{path} {catalog}/{path}"));
+    }
+    let new = |provider: &str| {
+        cmd!(
+            sh,
+            "cargo xtask new-component {provider} volume --source {catalog}"
+        )
     };
-    copy("pkg");
-    copy("apis/provider/civo");
-    let new = |provider: &str, component: &str| {
-        xtask(&[
-            "new-component",
-            provider,
-            component,
-            "--source",
-            catalog.as_str(),
-        ])
-    };
-    let written = succeed(&mut new("civo", "volume"));
+    let written = succeed(new("civo"));
     let written = camino::Utf8Path::new(written.trim());
     assert!(written.starts_with(&catalog) && written.join("main.go").is_file());
-    let discovered = succeed(&mut xtask(&[
-        "discover",
-        "--json",
-        "--source",
-        catalog.as_str(),
-    ]));
+    let discovered = succeed(cmd!(sh, "cargo xtask discover --json --source {catalog}"));
     assert!(
         discovered.contains(r#""component": "volume""#),
         "{discovered}"
@@ -49,6 +41,6 @@ fn a_new_component_and_the_others_pass_their_tests_in_the_image_offline() {
     let is_new = |line: &&str| line.contains("civo/volume/");
     assert!(passed.iter().any(is_new), "{printed}");
 
-    assert!(fail(&mut new("civo", "volume"), 2).contains("exists"));
-    assert!(fail(&mut new("gcp", "volume"), 2).contains("has no go.mod"));
+    assert!(fail(new("civo"), 2).contains("exists"));
+    assert!(fail(new("gcp"), 2).contains("has no go.mod"));
 }

@@ -6,46 +6,47 @@ use std::sync::OnceLock;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
+use xshell::{Shell, cmd};
 
-use crate::image::Layout;
-use crate::run::{command, folder, succeed, workspace, xtask};
+use crate::support::image::Layout;
+use crate::support::kept::{FOUNDATION, Kept, Results, SOURCE};
+use crate::support::run::{folder, shell, succeed, workspace};
 
 /// The image, built once for all tests of this file, and what the command printed.
 fn built() -> &'static (Utf8PathBuf, Value) {
     static BUILT: OnceLock<(Utf8PathBuf, Value)> = OnceLock::new();
     BUILT.get_or_init(|| {
         let out = workspace().join("target/end-to-end/civo");
-        let summary = base_image(&out, &[]);
+        let summary = base_image(&shell(), &out, &[]);
         (out, summary)
     })
 }
 
-fn base_image(out: &Utf8Path, flags: &[&str]) -> Value {
-    let fixed = [
-        "base-image",
-        "--provider",
-        "civo",
-        "--json",
-        "--out",
-        out.as_str(),
-    ];
-    serde_json::from_str(&succeed(&mut xtask(&[&fixed, flags].concat()))).unwrap()
+fn base_image(sh: &Shell, out: &Utf8Path, flags: &[&str]) -> Value {
+    let build = cmd!(
+        sh,
+        "cargo xtask base-image --provider civo --json --out {out} {flags...}"
+    );
+    serde_json::from_str(&succeed(build)).unwrap()
 }
 
 /// The image `civo` unpacked by a tool that is not ours.
 fn unpacked() -> &'static Utf8PathBuf {
     static UNPACKED: OnceLock<Utf8PathBuf> = OnceLock::new();
     UNPACKED.get_or_init(|| {
+        let sh = shell();
         let (out, _) = built();
         let place = workspace().join("target/end-to-end/civo-unpacked");
         let gzip = workspace().join("target/end-to-end/civo-gzip");
-        base_image(&gzip, &["--compression", "gzip"]);
+        base_image(&sh, &gzip, &["--compression", "gzip"]);
         if place.exists() {
-            succeed(command("chmod").args(["-R", "u+w", place.as_str()]));
+            succeed(cmd!(sh, "chmod -R u+w {place}"));
             fs_err::remove_dir_all(&place).unwrap();
         }
-        let image = format!("{gzip}/oci:latest-civo");
-        succeed(command("umoci").args(["unpack", "--image", &image, place.as_str()]));
+        succeed(cmd!(
+            sh,
+            "umoci unpack --image {gzip}/oci:latest-civo {place}"
+        ));
         assert_ne!(
             Layout::below(&gzip).image("latest-civo").digest,
             Layout::below(out).image("latest-civo").digest
@@ -60,8 +61,9 @@ fn the_first_build_of_every_module_hits_everything() {
     let report: Value =
         serde_json::from_slice(&fs_err::read(out.join("report.json")).unwrap()).unwrap();
     let modules = report["modules"].as_array().unwrap();
-    let sources: Value =
-        serde_json::from_str(&succeed(&mut xtask(&["discover", "--json"]))).unwrap();
+    let sh = shell();
+    let sources = succeed(cmd!(sh, "cargo xtask discover --json"));
+    let sources: Value = serde_json::from_str(&sources).unwrap();
     let civo = sources
         .as_array()
         .unwrap()
@@ -138,8 +140,8 @@ fn variants_share_their_blobs_and_nonroot_twins_differ_in_their_configuration_on
 #[test]
 fn other_tools_read_the_layout() {
     let (out, _) = built();
-    let inspected =
-        succeed(command("skopeo").args(["inspect", &format!("oci:{out}/oci:latest-civo")]));
+    let sh = shell();
+    let inspected = succeed(cmd!(sh, "skopeo inspect oci:{out}/oci:latest-civo"));
     let inspected: Value = serde_json::from_str(&inspected).unwrap();
     assert_eq!(
         inspected["Digest"],
@@ -157,9 +159,16 @@ fn other_tools_read_the_layout() {
 #[test]
 fn the_same_inputs_give_the_same_image_and_nothing_is_made_again() {
     let (out, _) = built();
+    let sh = shell();
     let (_folder, other) = folder();
     let other = other.join("again");
-    base_image(&other, &["--offline"]);
+    let kept = Kept::linked(&[&FOUNDATION[..], &SOURCE].concat());
+    let _kept = sh.push_env("XDG_CACHE_HOME", kept.cache_home());
+    let summary = base_image(&sh, &other, &["--offline"]);
+    assert_eq!(kept.made(), Results::new());
+    for stage in summary["stages"].as_array().unwrap() {
+        assert_eq!(stage["go_ms"], 0, "{stage}");
+    }
     let digests = |out: &Utf8Path| {
         let layout = Layout::below(out);
         layout
@@ -209,75 +218,29 @@ fn in_container(user: u32, group: u32, script: &str) -> String {
 /// Runs `script` in the unpacked image as `user`, with `source` in `/elsewhere` and a copy of the caches that it may
 /// change, without network.
 pub fn in_container_with(source: &Utf8Path, user: u32, group: u32, script: &str) -> String {
+    let sh = shell();
     let (_folder, scratch) = folder();
     let root = unpacked();
-    succeed(command("cp").args([
-        "-a",
-        &format!("{root}/var/cache/go-build"),
-        scratch.as_str(),
-    ]));
-    let environment =
-        Layout::below(&built().0).image("latest-civo").config["config"]["Env"].clone();
-    let environment: Vec<&str> = environment
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|value| value.as_str().unwrap())
-        .collect();
+    succeed(cmd!(sh, "cp -a {root}/var/cache/go-build {scratch}"));
+    let image = Layout::below(&built().0).image("latest-civo");
+    let environment = image.config["config"]["Env"].as_array().unwrap().clone();
     for point in ["elsewhere", "proc", "dev"] {
         fs_err::create_dir_all(root.join(point)).unwrap();
     }
-    let mut bwrap = command("bwrap");
-    bwrap
-        .args([
-            "--die-with-parent",
-            "--unshare-net",
-            "--unshare-pid",
-            "--unshare-ipc",
-            "--clearenv",
-        ])
-        .args([
-            "--ro-bind",
-            root.as_str(),
-            "/",
-            "--dev",
-            "/dev",
-            "--proc",
-            "/proc",
-            "--perms",
-            "1777",
-            "--tmpfs",
-            "/tmp",
-        ])
-        .args([
-            "--bind",
-            scratch.join("go-build").as_str(),
-            "/var/cache/go-build",
-        ])
-        .args(["--ro-bind", source.as_str(), "/elsewhere"])
-        .args([
-            "--cap-add",
-            "CAP_SETUID",
-            "--cap-add",
-            "CAP_SETGID",
-            "--setenv",
-            "HOME",
-            "/tmp",
-        ]);
-    for variable in environment {
-        let (name, value) = variable.split_once('=').unwrap();
-        bwrap.args(["--setenv", name, value]);
-    }
-    bwrap.args([
-        "setpriv",
-        &format!("--reuid={user}"),
-        &format!("--regid={group}"),
-        "--clear-groups",
-        "sh",
-        "-euc",
-        script,
-    ]);
-    succeed(&mut bwrap)
+    let variables = environment.iter().flat_map(|variable| {
+        let (name, value) = variable.as_str().unwrap().split_once('=').unwrap();
+        ["--setenv", name, value]
+    });
+    let (user, group) = (user.to_string(), group.to_string());
+    let bwrap = cmd!(
+        sh,
+        "bwrap --die-with-parent --unshare-net --unshare-pid --unshare-ipc --clearenv
+            --ro-bind {root} / --dev /dev --proc /proc --perms 1777 --tmpfs /tmp
+            --bind {scratch}/go-build /var/cache/go-build --ro-bind {source} /elsewhere
+            --cap-add CAP_SETUID --cap-add CAP_SETGID --setenv HOME /tmp {variables...}
+            setpriv --reuid={user} --regid={group} --clear-groups sh -euc {script}"
+    );
+    succeed(bwrap)
 }
 
 /// Builds the module twice with a change of its own package in between; prints what was compiled each time.

@@ -1,24 +1,16 @@
 //! Images as people build them with Docker: the image from its parts, and their own on top of it.
 //!
-//! Needs a Docker daemon, which no test starts; where none runs each test says that it was skipped.
-
-use std::process::Command;
+//! Needs a Docker daemon, which no test starts; see `support/programs.rs` for where none runs.
 
 use camino::Utf8Path;
 use serde_json::Value;
+use xshell::cmd;
 
-use crate::image::Layout;
-use crate::run::{
-    base_image, command, fail, folder, succeed, succeeds_or_skipped, work_without_packs, workspace,
-    write, xtask,
-};
 use crate::sources::{place, small};
-
-fn docker(arguments: &[&str]) -> Command {
-    let mut command = command("docker");
-    command.args(arguments);
-    command
-}
+use crate::support::image::Layout;
+use crate::support::kept::{FOUNDATION, Kept};
+use crate::support::programs::is_there_or_skipped;
+use crate::support::run::{ended, fail, folder, shell, succeed, workspace, write};
 
 /// An image that goes when the test ends.
 struct Tagged(String);
@@ -26,40 +18,40 @@ struct Tagged(String);
 impl Tagged {
     /// Builds `context` without network, up to `target`.
     fn build(name: &str, context: &Utf8Path, target: &[&str]) -> Self {
+        let sh = shell();
         let name = format!("iac-runner-end-to-end:{name}");
-        let fixed = ["build", "--quiet", "--network", "none", "--tag", &name];
-        succeed(docker(&fixed).args(target).arg(context));
+        succeed(cmd!(
+            sh,
+            "docker build --quiet --network none --tag {name} {target...} {context}"
+        ));
         Self(name)
     }
 
     /// Runs `arguments` in a container without network in which `source` is at another path.
     fn run(&self, source: &Utf8Path, flags: &[&str], arguments: &[&str]) -> String {
-        let volume = format!("{source}:/elsewhere:ro");
-        let fixed = ["run", "--rm", "--network", "none", "--volume", &volume];
-        succeed(docker(&fixed).args(flags).arg(&self.0).args(arguments))
+        let sh = shell();
+        let name = &self.0;
+        let run = cmd!(
+            sh,
+            "docker run --rm --network none --volume {source}:/elsewhere:ro"
+        );
+        succeed(run.args(flags).arg(name).args(arguments))
     }
 }
 
 impl Drop for Tagged {
     fn drop(&mut self) {
         // What was built on it may be in use still, where a test failed.
-        drop(docker(&["rmi", "--force", &self.0]).output());
+        let (sh, name) = (shell(), &self.0);
+        drop(ended(cmd!(sh, "docker rmi --force {name}")));
     }
 }
 
 /// Runs the verifier in `image`, where the first build of `civo/one` has to hit everything.
 fn hits_everything(image: &Tagged, source: &Utf8Path, flags: &[&str]) {
-    let arguments = [
-        "verifier",
-        "run",
-        "--source",
-        "/elsewhere",
-        "--json",
-        "-",
-        "--provider",
-        "civo",
-    ];
-    let report = image.run(source, flags, &arguments);
+    let verifier = "verifier run --source /elsewhere --json - --provider civo";
+    let verifier: Vec<&str> = verifier.split(' ').collect();
+    let report = image.run(source, flags, &verifier);
     let report: Value = serde_json::from_str(&report).unwrap();
     let modules = report["modules"].as_array().unwrap();
     assert_eq!(modules.len(), 1);
@@ -90,36 +82,26 @@ fn downstream(name: &str, base: &Tagged, source: &Utf8Path, executable: &str) {
 
 #[test]
 fn the_image_from_its_parts_is_warm_and_so_is_what_is_built_on_it() {
-    if !succeeds_or_skipped(
-        "docker",
-        "info",
-        "the_image_from_its_parts_is_warm_and_so_is_what_is_built_on_it",
-    ) {
+    let sh = shell();
+    if !is_there_or_skipped(cmd!(sh, "docker info")) {
         return;
     }
     let (_folder, root) = folder();
     let (source, out, context) = (root.join("source"), root.join("out"), root.join("context"));
     small(&source);
     // Docker 20.10 reads no zstd.
-    succeed(&mut base_image(
-        &source,
-        &out,
-        &["--compression", "gzip", "--provider", "civo"],
-    ));
-    let layout = out.join("oci");
+    let build = cmd!(sh, "cargo xtask base-image --source {source} --out {out}");
+    succeed(build.args(["--compression", "gzip", "--provider", "civo"]));
     let take_apart = |tag: &str| {
-        let fixed = [
-            "docker-context",
-            "--image",
-            layout.as_str(),
-            "--out",
-            context.as_str(),
-        ];
-        xtask(&[&fixed[..], &["--tag", tag]].concat())
+        let command = cmd!(
+            sh,
+            "cargo xtask docker-context --image {out}/oci --out {context}"
+        );
+        command.args(["--tag", tag])
     };
-    let said = fail(&mut take_apart("latest-civo-nonroot"), 2);
+    let said = fail(take_apart("latest-civo-nonroot"), 2);
     assert!(said.contains("twin"), "{said}");
-    succeed(&mut take_apart("latest-civo"));
+    succeed(take_apart("latest-civo"));
     let dockerfile = fs_err::read_to_string(context.join("Dockerfile")).unwrap();
     let adds: Vec<&str> = dockerfile
         .lines()
@@ -145,21 +127,24 @@ fn the_image_from_its_parts_is_warm_and_so_is_what_is_built_on_it() {
 
 #[test]
 fn the_engine_makes_no_difference_to_the_image() {
-    if !succeeds_or_skipped(
-        "docker",
-        "info",
-        "the_engine_makes_no_difference_to_the_image",
-    ) {
+    let sh = shell();
+    if !is_there_or_skipped(cmd!(sh, "docker info")) {
         return;
     }
     let (_folder, root) = folder();
     let source = root.join("source");
     small(&source);
     let (native, in_docker) = (root.join("native"), root.join("docker"));
-    succeed(&mut base_image(&source, &native, &[]));
-    let work = work_without_packs();
-    let mut build = base_image(&source, &in_docker, &["--engine", "docker"]);
-    succeed(build.env("XDG_CACHE_HOME", work.path()));
+    succeed(cmd!(
+        sh,
+        "cargo xtask base-image --source {source} --out {native}"
+    ));
+    let work = Kept::linked(&FOUNDATION);
+    let build = cmd!(
+        sh,
+        "cargo xtask base-image --source {source} --out {in_docker} --engine docker"
+    );
+    succeed(build.env("XDG_CACHE_HOME", work.cache_home()));
     for name in ["latest", "latest-civo-nonroot"] {
         let digest = |out: &Utf8Path| Layout::below(out).image(name).digest;
         assert_eq!(digest(&native), digest(&in_docker), "{name}");
@@ -168,36 +153,46 @@ fn the_engine_makes_no_difference_to_the_image() {
     for image in &images {
         hits_everything(image, &source, &[]);
     }
-    let containers = succeed(&mut docker(&["ps", "--all", "--format", "{{.Image}}"]));
+    let images = "{{.Image}}";
+    let containers = succeed(cmd!(sh, "docker ps --all --format {images}"));
     assert!(!containers.contains("iac-runner-tree"), "{containers}");
 }
 
 #[test]
 fn without_a_daemon_the_engine_says_how_to_reach_one() {
+    let sh = shell();
     let (_folder, root) = folder();
     let source = root.join("source");
     small(&source);
-    let mut build = base_image(&source, &root.join("out"), &["--engine", "docker"]);
-    build.env("DOCKER_HOST", format!("unix://{root}/no.sock"));
-    build.env("XDG_CACHE_HOME", root.join("work"));
-    let said = fail(&mut build, 1);
-    assert!(
-        said.contains("`docker info`") && said.contains("DOCKER_HOST"),
-        "{said}"
+    let _host = sh.push_env("DOCKER_HOST", format!("unix://{root}/no.sock"));
+    let _kept = sh.push_env("XDG_CACHE_HOME", root.join("work"));
+    let build = cmd!(
+        sh,
+        "cargo xtask base-image --source {source} --out {root}/out --engine docker"
     );
+    let said = fail(build, 1);
+    for sign in ["`docker info`", "DOCKER_HOST"] {
+        assert!(said.contains(sign), "{said}");
+    }
     assert!(!root.join("out").exists());
 }
 
 #[test]
 fn a_folder_of_somebody_else_is_no_place_for_a_context() {
+    let sh = shell();
     let (_folder, place) = folder();
     write(&place, "Dockerfile", "FROM scratch\n");
-    let said = fail(&mut xtask(&["docker-context", "--out", place.as_str()]), 2);
+    let said = fail(cmd!(sh, "cargo xtask docker-context --out {place}"), 2);
     assert!(said.contains("not a build context of ours"), "{said}");
     let absent = workspace().join("target/end-to-end/no-such-layout");
-    let flags = ["docker-context", "--image", absent.as_str(), "--out"];
     let out = place.join("context");
-    let said = fail(xtask(&flags).arg(&out), 2);
+    let said = fail(
+        cmd!(
+            sh,
+            "cargo xtask docker-context --image {absent} --out {out}"
+        ),
+        2,
+    );
     assert!(
         said.contains("cargo xtask base-image") && !out.exists(),
         "{said}"

@@ -2,8 +2,9 @@
 
 use camino::Utf8Path;
 use serde_json::{Value, json};
+use xshell::{Cmd, Shell, cmd};
 
-use crate::run::{fail, folder, succeed, write, xtask};
+use crate::support::run::{fail, folder, shell, succeed, write};
 
 /// A report of two modules.
 fn report() -> Value {
@@ -30,43 +31,45 @@ fn report() -> Value {
     })
 }
 
-fn gate(root: &Utf8Path, report: &Value, flags: &[&str]) -> std::process::Command {
+fn gate<'s>(sh: &'s Shell, root: &Utf8Path, report: &Value, flags: &[&str]) -> Cmd<'s> {
     write(root, "report.json", &report.to_string());
     let (baseline, report) = (root.join("baseline.json"), root.join("report.json"));
-    let mut command = xtask(&["gate", "--baseline", baseline.as_str(), report.as_str()]);
-    command.args(flags);
-    command
+    cmd!(
+        sh,
+        "cargo xtask gate --baseline {baseline} {report} {flags...}"
+    )
 }
 
 #[test]
 fn a_baseline_is_made_held_against_and_renewed() {
+    let sh = shell();
     let (_guard, root) = folder();
     let baseline = || fs_err::read_to_string(root.join("baseline.json")).unwrap();
-    let said = fail(&mut gate(&root, &report(), &[]), 2);
+    let said = fail(gate(&sh, &root, &report(), &[]), 2);
     assert!(
         said.contains("baseline.json") && said.contains("--update"),
         "{said}"
     );
 
-    succeed(&mut gate(&root, &report(), &["--update"]));
+    succeed(gate(&sh, &root, &report(), &["--update"]));
     let first = baseline();
-    let said = succeed(&mut gate(&root, &report(), &[]));
+    let said = succeed(gate(&sh, &root, &report(), &[]));
     assert!(said.contains("gate met; 2 modules"), "{said}");
-    succeed(&mut gate(&root, &report(), &["--update"]));
+    succeed(gate(&sh, &root, &report(), &["--update"]));
     assert_eq!(baseline(), first);
 
     let history = root.join("history.jsonl");
     let accepted = || fs_err::read_to_string(&history).unwrap().lines().count();
     let flags = ["--history", history.as_str()];
     for _ in 0..2 {
-        succeed(&mut gate(&root, &report(), &flags));
+        succeed(gate(&sh, &root, &report(), &flags));
         assert_eq!(accepted(), 1);
     }
 
     let mut worse = report();
     worse["modules"][1]["phases"]["first"]["packages"]["hits"] = json!(599);
     worse["identity"]["goflags"] = json!("");
-    let said = fail(&mut gate(&root, &worse, &flags), 3);
+    let said = fail(gate(&sh, &root, &worse, &flags), 3);
     assert_eq!(accepted(), 1);
     for sign in [
         r#"identity: GOFLAGS is "", not "-trimpath""#,
@@ -77,18 +80,19 @@ fn a_baseline_is_made_held_against_and_renewed() {
     }
     assert_eq!(baseline(), first);
 
-    let said = succeed(&mut gate(&root, &worse, &["--update"]));
+    let said = succeed(gate(&sh, &root, &worse, &["--update"]));
     assert!(said.contains("1 of 600 packages"), "{said}");
     assert_ne!(baseline(), first);
-    succeed(&mut gate(&root, &worse, &[]));
+    succeed(gate(&sh, &root, &worse, &[]));
     let mut better = report();
     better["identity"] = worse["identity"].clone();
-    let said = succeed(&mut gate(&root, &better, &[]));
+    let said = succeed(gate(&sh, &root, &better, &[]));
     assert!(said.contains("better"), "{said}");
 }
 
 #[test]
 fn what_cannot_be_a_baseline_is_refused() {
+    let sh = shell();
     let (_guard, root) = folder();
     let mut failed = report();
     failed["failures"] = json!([
@@ -101,7 +105,7 @@ fn what_cannot_be_a_baseline_is_refused() {
         (newer, "schema 2"),
         (json!([]), "is not a report"),
     ] {
-        let said = fail(&mut gate(&root, &report, &["--update"]), 2);
+        let said = fail(gate(&sh, &root, &report, &["--update"]), 2);
         assert!(
             said.contains("report.json") && said.contains(sign),
             "{said}"

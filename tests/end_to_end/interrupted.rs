@@ -1,17 +1,20 @@
 //! Commands that are killed at random moments: what they leave is whole or absent, and the next run finishes.
 
 use std::os::unix::process::CommandExt as _;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use daemon::registry::Access;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::Value;
+use xshell::{Cmd, Shell, cmd};
 
-use crate::registry::Registry;
-use crate::run::{base_image, command, folder, succeed, xtask};
 use crate::sources::small;
+use crate::support::image::Layout;
+use crate::support::registry::Registry;
+use crate::support::run::{as_user, ended, folder, shell, succeed};
 
 /// How many commands are killed, all together, if the variable of this name does not say otherwise.
 const KILLS: (&str, usize) = ("IAC_RUNNER_KILLS", 6);
@@ -22,8 +25,9 @@ const SEED: u64 = 20_260_101;
 
 /// What all rounds start from, and what each of them must come to.
 struct Rounds {
+    sh: Shell,
     source: Utf8PathBuf,
-    /// Archives of all packs.
+    /// Archives of all packs but the one that is made first.
     packs: Utf8PathBuf,
     /// Kept work of its own: it is killed, too.
     cache: Utf8PathBuf,
@@ -39,25 +43,31 @@ struct Rounds {
 
 impl Rounds {
     fn new() -> Self {
+        let sh = shell();
         let (guard, root) = folder();
         let source = root.join("source");
         small(&source);
         let packs = root.join("packs");
         fs_err::create_dir(&packs).unwrap();
-        for names in [&["base", "tools", "common"][..], &["aws"], &["civo"]] {
-            let mut warm = xtask(&["warm", "--source", source.as_str()]);
-            warm.args(["--push", packs.as_str()]);
-            for name in names {
-                warm.args(["--provider", name]);
-            }
-            succeed(&mut warm);
+        for names in [&["base", "tools", "common"][..], &["aws"]] {
+            let names = names.iter().flat_map(|name| ["--provider", name]);
+            succeed(cmd!(
+                sh,
+                "cargo xtask warm --source {source} --push {packs} {names...}"
+            ));
         }
-        succeed(&mut base_image(&source, &root.join("image"), &[]));
+        succeed(cmd!(
+            sh,
+            "cargo xtask base-image --source {source} --out {root}/image"
+        ));
         let kills = std::env::var(KILLS.0).map_or(KILLS.1, |kills| kills.parse().unwrap());
+        let cache = root.join("cache");
+        sh.set_var("XDG_CACHE_HOME", &cache);
         let rounds = Self {
+            sh,
             source,
             packs,
-            cache: root.join("cache"),
+            cache,
             results: root.join("results"),
             expected: root.join("expected"),
             layout: root.join("image/oci"),
@@ -67,12 +77,6 @@ impl Rounds {
         };
         fs_err::create_dir(&rounds.expected).unwrap();
         rounds
-    }
-
-    fn xtask(&self, arguments: &[&str]) -> Command {
-        let mut command = xtask(arguments);
-        command.env("XDG_CACHE_HOME", &self.cache);
-        command
     }
 
     fn archives(&self, names: &[&str]) -> Vec<String> {
@@ -88,37 +92,42 @@ impl Rounds {
         fs_err::create_dir(&self.results).unwrap();
     }
 
-    /// Kills its share of all the commands: those that `make` makes, each after `reset`. `check` looks at what a killed one
-    /// left, or a finished one: it is told which.
+    /// Kills its share of all the commands: those that `make` makes, each after `reset`. `check` looks at what a killed
+    /// one left, or a finished one: it is told which.
     fn kill<R>(
         &mut self,
         reset: impl Fn(&Self) -> R,
-        make: impl Fn(&Self, &R) -> Command,
+        make: impl for<'s> Fn(&'s Self, &R) -> Cmd<'s>,
         check: impl Fn(&Self, &R, Left),
     ) {
         let round = reset(self);
         let started = Instant::now();
-        succeed(&mut make(self, &round));
+        succeed(make(self, &round));
         let whole = started.elapsed();
         check(self, &round, Left::Finished);
         for _ in 0..self.kills.div_ceil(COMMANDS) {
             let round = reset(self);
             let moment = whole.mul_f64(self.random.random_range(0.0..1.0));
-            kill_after(&mut make(self, &round), moment);
+            kill_after(make(self, &round), moment);
             self.assert_nothing_runs();
             check(self, &round, Left::Killed);
-            succeed(&mut make(self, &round));
+            succeed(make(self, &round));
             check(self, &round, Left::Finished);
         }
     }
 
-    /// Kills its share of commands that push to a registry, each to an empty one, where `tags` are what is there at the end.
-    fn kill_in_registry(&mut self, tags: &[String], make: impl Fn(&Self, &str) -> Command) {
+    /// Kills its share of commands that push to a registry, each to an empty one, where `tags` are what is there at the
+    /// end.
+    fn kill_in_registry(
+        &mut self,
+        tags: &[String],
+        make: impl for<'s> Fn(&'s Self, &str) -> Cmd<'s>,
+    ) {
         self.kill(
-            |_| Registry::start(false),
+            |_| Registry::start(Access::Open),
             |rounds, registry| make(rounds, &format!("{}/iac/runner:v1.0.0", registry.host)),
-            |_, registry, left| {
-                let there: Vec<String> = complete_tags(registry)
+            |rounds, registry, left| {
+                let there: Vec<String> = complete_tags(&rounds.sh, registry)
                     .into_iter()
                     .map(|(tag, _)| tag)
                     .collect();
@@ -152,17 +161,31 @@ impl Rounds {
         assert!(running.is_empty(), "still running: {running:?}");
     }
 
-    /// Compares a result with the one that an undisturbed run made, which is the first that comes here. That of a killed
-    /// command may be absent, and may have unfinished work beside it.
+    /// Two results are the same; where they are packs, but for how long it took to make them.
+    fn assert_same(&self, one: &Utf8Path, other: &Utf8Path) {
+        let packs = |archive: &Utf8Path| {
+            let (_guard, layout) = folder();
+            succeed(cmd!(self.sh, "tar -xf {archive} -C {layout}"));
+            Layout::at(&layout).packs()
+        };
+        if one.extension() == Some("tar") {
+            assert_eq!(packs(one), packs(other));
+        } else {
+            succeed(cmd!(self.sh, "diff -r {one} {other}"));
+        }
+    }
+
+    /// Compares a result with the one that an undisturbed run made, which is the first that comes here. That of a
+    /// killed command may be absent, and may have unfinished work beside it.
     fn compare(&self, name: &str, left: Left) {
         let (result, expected) = (self.results.join(name), self.expected.join(name));
         if left == Left::Killed && !result.exists() {
             return;
         }
         if expected.exists() {
-            succeed(command("diff").args(["-r", expected.as_str(), result.as_str()]));
+            self.assert_same(&expected, &result);
         } else {
-            succeed(command("cp").args(["-a", result.as_str(), expected.as_str()]));
+            succeed(cmd!(self.sh, "cp -a {result} {expected}"));
         }
         if left == Left::Finished {
             let names = fs_err::read_dir(&self.results).unwrap();
@@ -180,17 +203,18 @@ enum Left {
 }
 
 /// Starts a command and kills it, with all that it started, unless it has ended by then.
-fn kill_after(command_line: &mut Command, moment: Duration) {
-    let mut child = command_line
+fn kill_after(command_line: Cmd<'_>, moment: Duration) {
+    let sh = shell();
+    let mut child = as_user(command_line)
         .process_group(0)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
     std::thread::sleep(moment);
-    let group = format!("-{}", child.id());
+    let group = child.id().to_string();
     // Not yet waited for, so its number is still its own.
-    succeed(command("kill").args(["-KILL", "--", &group]));
+    succeed(cmd!(sh, "kill -KILL -- -{group}"));
     child.wait().unwrap();
 }
 
@@ -212,13 +236,10 @@ fn processes_with_mounts_of(name: &str) -> Vec<String> {
 }
 
 /// The digests of a registry's tags, each of which must name an image that is all there.
-fn complete_tags(registry: &Registry) -> Vec<(String, String)> {
-    let repository = format!("{}/iac/runner", registry.host);
-    let listed = command("skopeo")
-        .args(["list-tags", "--tls-verify=false"])
-        .arg(format!("docker://{repository}"))
-        .output()
-        .unwrap();
+fn complete_tags(sh: &Shell, registry: &Registry) -> Vec<(String, String)> {
+    let repository = format!("docker://{}/iac/runner", registry.host);
+    let listed = ended(cmd!(sh, "skopeo list-tags --tls-verify=false {repository}"));
+    let listed = listed.get_output();
     if !listed.status.success() {
         // Before anything is pushed there is no repository.
         assert!(String::from_utf8_lossy(&listed.stderr).contains("404"));
@@ -230,11 +251,10 @@ fn complete_tags(registry: &Registry) -> Vec<(String, String)> {
     tags.sort();
     tags.into_iter()
         .map(|tag| {
-            let raw = succeed(
-                command("skopeo")
-                    .args(["inspect", "--raw", "--tls-verify=false"])
-                    .arg(format!("docker://{repository}:{tag}")),
-            );
+            let raw = succeed(cmd!(
+                sh,
+                "skopeo inspect --raw --tls-verify=false {repository}:{tag}"
+            ));
             let manifest: Value = serde_json::from_str(&raw).unwrap();
             let layers = manifest["layers"].as_array().unwrap().iter();
             for blob in layers.chain([&manifest["config"]]) {
@@ -261,26 +281,22 @@ fn a_killed_command_leaves_nothing_half_done() {
             }
         },
         |rounds, ()| {
-            let mut warm = rounds.xtask(&["warm", "--provider", "civo"]);
-            warm.args(["--source", rounds.source.as_str()])
-                .args(["--from", rounds.packs.as_str()])
-                .args(["--push", rounds.results.as_str()]);
-            warm
+            let (sh, source, packs, results) =
+                (&rounds.sh, &rounds.source, &rounds.packs, &rounds.results);
+            let warm = cmd!(sh, "cargo xtask warm --provider civo --source {source}");
+            warm.args(["--from", packs.as_str(), "--push", results.as_str()])
         },
         |rounds, (), left| rounds.compare("civo.tar", left),
     );
-    succeed(command("cmp").args([
-        rounds.expected.join("civo.tar"),
-        rounds.packs.join("civo.tar"),
-    ]));
+    let [made, packs] = [&rounds.expected, &rounds.packs].map(|folder| folder.join("civo.tar"));
+    fs_err::rename(made, packs).unwrap();
 
     rounds.kill(
         Rounds::empty,
         |rounds, ()| {
-            let mut merge = rounds.xtask(&["merge", "--out"]);
-            merge.arg(rounds.results.join("merged"));
-            merge.args(rounds.archives(&["common", "aws", "civo"]));
-            merge
+            let (sh, results) = (&rounds.sh, &rounds.results);
+            let merge = cmd!(sh, "cargo xtask merge --out {results}/merged");
+            merge.args(rounds.archives(&["common", "aws", "civo"]))
         },
         |rounds, (), left| rounds.compare("merged", left),
     );
@@ -289,51 +305,37 @@ fn a_killed_command_leaves_nothing_half_done() {
     rounds.kill(
         Rounds::empty,
         |rounds, ()| {
-            let mut assemble = rounds.xtask(&["assemble", "--out"]);
-            assemble.arg(rounds.results.join("oci"));
-            assemble.args(rounds.archives(&all));
-            assemble
+            let (sh, results) = (&rounds.sh, &rounds.results);
+            let assemble = cmd!(sh, "cargo xtask assemble --out {results}/oci");
+            assemble.args(rounds.archives(&all))
         },
         |rounds, (), left| rounds.compare("oci", left),
     );
-    succeed(command("diff").args([
-        "-r",
-        rounds.layout.as_str(),
-        rounds.expected.join("oci").as_str(),
-    ]));
+    rounds.assert_same(&rounds.layout, &rounds.expected.join("oci"));
 
-    let mut tags: Vec<String> = [
-        "",
-        "-nonroot",
-        "-tools",
-        "-tools-nonroot",
-        "-aws",
-        "-aws-nonroot",
-        "-civo",
-        "-civo-nonroot",
-    ]
-    .map(|variant| format!("v1.0.0{variant}"))
-    .into();
+    let variants = ["", "-tools", "-aws", "-civo"];
+    let twins = variants.map(|variant| format!("{variant}-nonroot"));
+    let variants = variants.map(str::to_owned).into_iter().chain(twins);
+    let mut tags: Vec<String> = variants.map(|it| format!("v1.0.0{it}")).collect();
     tags.sort();
     rounds.kill_in_registry(&tags, |rounds, to| {
-        let mut assemble = rounds.xtask(&["assemble", "--push", to]);
-        assemble.args(rounds.archives(&all));
-        assemble
+        let sh = &rounds.sh;
+        cmd!(sh, "cargo xtask assemble --push {to}").args(rounds.archives(&all))
     });
     let mut with_latest = tags.clone();
     with_latest.extend(tags.iter().map(|tag| tag.replacen("v1.0.0", "latest", 1)));
     with_latest.sort();
     rounds.kill_in_registry(&with_latest, |rounds, to| {
-        rounds.xtask(&["push", rounds.layout.as_str(), to, "--latest"])
+        let (sh, layout) = (&rounds.sh, &rounds.layout);
+        cmd!(sh, "cargo xtask push {layout} {to} --latest")
     });
 
     rounds.kill(
         |_| (),
         |rounds, ()| {
-            let image = format!("{}:latest-civo-nonroot", rounds.layout);
-            let mut verify = rounds.xtask(&["verify", "--image", &image]);
-            verify.args(["--source", rounds.source.as_str()]);
-            verify
+            let (sh, layout, source) = (&rounds.sh, &rounds.layout, &rounds.source);
+            let verify = cmd!(sh, "cargo xtask verify --source {source}");
+            verify.args(["--image", &format!("{layout}:latest-civo-nonroot")])
         },
         |_, (), _| (),
     );

@@ -1,17 +1,19 @@
 //! Packs that are made apart, travel as archives or through a registry, and become the image that `base-image` makes.
 
-use std::process::Command;
-
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
+use daemon::registry::Access;
 use serde_json::Value;
+use xshell::{Cmd, Shell, cmd};
 
-use crate::image::Layout;
-use crate::registry::Registry;
-use crate::run::{base_image, fail, folder, succeed, write, xtask};
 use crate::sources::{place, program, small};
+use crate::support::image::Layout;
+use crate::support::registry::Registry;
+use crate::support::run::{fail, folder, shell, succeed, succeed_with_both, write};
+use crate::support::shown::{shown, shown_json};
 
 /// A source, and what jobs work in.
 struct Jobs {
+    sh: Shell,
     source: Utf8PathBuf,
     root: Utf8PathBuf,
     _guard: tempfile::TempDir,
@@ -23,31 +25,51 @@ impl Jobs {
         let source = root.join("source");
         small(&source);
         Self {
+            sh: shell(),
             source,
             root,
             _guard: guard,
         }
     }
 
-    fn warm(&self, providers: &[&str], flags: &[&str]) -> Command {
-        let mut command = xtask(&["warm", "--source", self.source.as_str()]);
-        for provider in providers {
-            command.args(["--provider", provider]);
-        }
-        command.args(flags);
-        command
+    fn warm(&self, providers: &[&str], flags: &[&str]) -> Cmd<'_> {
+        let source = &self.source;
+        let providers = providers.iter().flat_map(|name| ["--provider", name]);
+        cmd!(
+            self.sh,
+            "cargo xtask warm --source {source} {providers...} {flags...}"
+        )
     }
 
     /// Digests of the images that `base-image` makes, by name.
     fn expected(&self) -> Vec<(String, String)> {
-        let out = self.root.join("expected");
-        succeed(&mut base_image(&self.source, &out, &[]));
+        let (source, out) = (&self.source, self.root.join("expected"));
+        succeed(cmd!(
+            self.sh,
+            "cargo xtask base-image --source {source} --out {out}"
+        ));
         let layout = Layout::below(&out);
-        let names = layout.names();
-        names
-            .into_iter()
-            .map(|name| (name.clone(), layout.image(&name).digest))
-            .collect()
+        let named = |name: &String| (name.clone(), layout.image(name).digest);
+        let mut digests: Vec<_> = layout.names().iter().map(named).collect();
+        digests.sort();
+        digests
+    }
+
+    /// Verifies `image`, where every first build has to hit everything; how many modules it has.
+    fn first_builds(&self, image: &str) -> usize {
+        let source = &self.source;
+        let verify = cmd!(
+            self.sh,
+            "cargo xtask verify --source {source} --image {image} --json -"
+        );
+        let report: Value = serde_json::from_str(&succeed(verify)).unwrap();
+        let modules = report["modules"].as_array().unwrap();
+        for module in modules {
+            let first = &module["phases"]["first"];
+            assert_eq!(first["packages"]["hits"], first["packages"]["total"]);
+            assert_eq!(first["links"]["hits"], 1);
+        }
+        modules.len()
     }
 }
 
@@ -71,11 +93,11 @@ fn digests(assembled: &str, whole: &str) -> Vec<(String, String)> {
 #[test]
 fn packs_travel_as_archives_to_the_same_image() {
     let jobs = Jobs::new();
-    let mut expected = jobs.expected();
-    expected.sort();
-    let packs = jobs.root.join("packs");
+    let sh = &jobs.sh;
+    let expected = jobs.expected();
+    let (packs, out) = (jobs.root.join("packs"), jobs.root.join("oci"));
     fs_err::create_dir(&packs).unwrap();
-    succeed(&mut jobs.warm(&["base", "tools", "common"], &["--push", packs.as_str()]));
+    succeed(jobs.warm(&["base", "tools", "common"], &["--push", packs.as_str()]));
     for provider in ["aws", "civo"] {
         let flags = [
             "--part",
@@ -85,75 +107,60 @@ fn packs_travel_as_archives_to_the_same_image() {
             "--push",
             packs.as_str(),
         ];
-        succeed(&mut jobs.warm(&[provider], &flags));
+        succeed(jobs.warm(&[provider], &flags));
     }
-    let out = jobs.root.join("oci");
-    let assembled = succeed(&mut xtask(&[
-        "assemble",
-        "--from",
-        packs.as_str(),
-        "--out",
-        out.as_str(),
-        "--json",
-    ]));
+    let assembled = succeed(cmd!(
+        sh,
+        "cargo xtask assemble --from {packs} --out {out} --json"
+    ));
     assert_eq!(digests(&assembled, "latest"), expected);
 
+    let pack = |name: &str| packs.join(format!("{name}.tar"));
     let merged = jobs.root.join("merged");
-    let archives: Vec<String> = ["common", "civo", "aws"]
-        .map(|name| packs.join(format!("{name}.tar")).into_string())
-        .into();
     let merge = || {
-        let mut command = xtask(&["merge", "--out", merged.as_str()]);
-        command.args(&archives);
-        command
+        let archives = ["common", "civo", "aws"].map(pack);
+        cmd!(sh, "cargo xtask merge --out {merged} {archives...}")
     };
-    assert!(succeed(&mut merge()).contains("are complete"));
-    assert!(succeed(&mut merge()).contains("nothing to do"));
+    assert!(succeed(merge()).contains("are complete"));
+    assert!(succeed(merge()).contains("nothing to do"));
     for cache in ["go-mod", "go-build"] {
         assert!(merged.join(cache).is_dir());
     }
 
     // What is missing, given twice, or no pack, is refused by name.
-    let assemble = |packs: &[&Utf8Path]| {
-        let mut command = xtask(&["assemble", "--out"]);
-        command.arg(jobs.root.join("refused")).args(packs);
-        command
+    let out = jobs.root.join("refused");
+    let refuses = |names: &[&str], code: i32, sign: &str| {
+        let archives = names.iter().map(|name| pack(name));
+        let said = fail(
+            cmd!(sh, "cargo xtask assemble --out {out} {archives...}"),
+            code,
+        );
+        assert!(said.contains(sign), "{said}");
+        assert!(!out.exists());
     };
-    let pack = |name: &str| packs.join(format!("{name}.tar"));
-    let [base, tools, common, aws] = ["base", "tools", "common", "aws"].map(pack);
-    let refused = fail(&mut assemble(&[&base, &tools, &aws]), 2);
-    assert!(refused.contains("the pack common is missing"), "{refused}");
-    let refused = fail(&mut assemble(&[&base, &tools, &common, &aws, &aws]), 2);
-    assert!(
-        refused.contains("the pack aws was given twice"),
-        "{refused}"
-    );
-    let half = packs.join("half.tar");
-    fs_err::write(&half, &fs_err::read(&aws).unwrap()[..4096]).unwrap();
-    let refused = fail(&mut assemble(&[&base, &tools, &common, &half]), 4);
-    assert!(refused.contains("half.tar"), "{refused}");
-    assert!(!jobs.root.join("refused").exists());
+    refuses(&["base", "tools", "aws"], 2, "the pack common is missing");
+    let twice = ["base", "tools", "common", "aws", "aws"];
+    refuses(&twice, 2, "the pack aws was given twice");
+    let half = &fs_err::read(pack("aws")).unwrap()[..4096];
+    fs_err::write(pack("half"), half).unwrap();
+    refuses(&["base", "tools", "common", "half"], 4, "half.tar");
 }
 
 #[test]
 fn through_a_registry_only_manifests_move() {
     let jobs = Jobs::new();
-    let mut expected = jobs.expected();
-    expected.sort();
-    let registry = Registry::start(false);
+    let sh = &jobs.sh;
+    let expected = jobs.expected();
+    let registry = Registry::start(Access::Open);
     let packs = format!("{}/iac/packs", registry.host);
     let through = ["--from", &packs, "--push", &packs, "--run", "7", "--json"];
-    succeed(&mut jobs.warm(&["base", "tools", "common"], &through));
+    succeed(jobs.warm(&["base", "tools", "common"], &through));
 
     // On another machine nothing is made that is there.
     let elsewhere = jobs.root.join("elsewhere");
     let provider = |name: &str| {
-        let mut command = jobs.warm(&[name], &through);
-        command.env("XDG_CACHE_HOME", &elsewhere);
-        let done = command.output().unwrap();
-        let said = String::from_utf8_lossy(&done.stderr).into_owned();
-        assert!(done.status.success(), "{said}");
-        said
+        let warm = jobs.warm(&[name], &through);
+        succeed_with_both(warm.env("XDG_CACHE_HOME", &elsewhere)).1
     };
     let said = provider("civo");
     assert!(
@@ -161,7 +168,7 @@ fn through_a_registry_only_manifests_move() {
         "{said}"
     );
     assert!(!said.contains("civo: taken from"), "{said}");
-    succeed(&mut jobs.warm(&["aws"], &through));
+    succeed(jobs.warm(&["aws"], &through));
     fs_err::remove_dir_all(elsewhere.join("iac-runner/pack")).unwrap();
     assert!(provider("civo").contains("civo: taken from"));
     // A change of its source makes it anew.
@@ -174,9 +181,8 @@ fn through_a_registry_only_manifests_move() {
 
     let image = format!("{}/iac/image", registry.host);
     let candidate = format!("{image}:candidate-7");
-    let assembled = succeed(&mut xtask(&[
-        "assemble", "--from", &packs, "--run", "7", "--push", &candidate, "--json",
-    ]));
+    let assemble = || cmd!(sh, "cargo xtask assemble --from {packs} --push {candidate}");
+    let assembled = succeed(assemble().args(["--run", "7", "--json"]));
     assert_eq!(digests(&assembled, "candidate-7"), expected);
     let assembled: Value = serde_json::from_str(&assembled).unwrap();
     assert!(
@@ -185,8 +191,10 @@ fn through_a_registry_only_manifests_move() {
     );
 
     let release = |version: &str| {
-        let to = format!("{image}:{version}");
-        succeed(&mut xtask(&["push", &candidate, &to, "--latest"]))
+        succeed(cmd!(
+            sh,
+            "cargo xtask push {candidate} {image}:{version} --latest"
+        ))
     };
     let latest = format!("{image}:latest ");
     assert!(release("v1.1.0").contains(&latest));
@@ -195,28 +203,12 @@ fn through_a_registry_only_manifests_move() {
     for version in ["v1.0.9", "v2.0.0-rc.1"] {
         assert!(!release(version).contains(&latest), "{version}");
     }
-    let report = succeed(&mut xtask(&[
-        "verify",
-        "--source",
-        jobs.source.as_str(),
-        "--image",
-        &format!("{image}:v1.1.0-civo"),
-        "--json",
-        "-",
-    ]));
-    let report: Value = serde_json::from_str(&report).unwrap();
-    let first = &report["modules"][0]["phases"]["first"];
-    assert_eq!(first["packages"]["hits"], first["packages"]["total"]);
-    assert_eq!(first["links"]["hits"], 1);
+    assert_eq!(jobs.first_builds(&format!("{image}:v1.1.0-civo")), 1);
 
-    let refused = fail(
-        &mut xtask(&["assemble", "--from", &packs, "--push", &candidate]),
-        2,
-    );
+    let refused = fail(assemble(), 2);
     assert!(refused.contains("--run"), "{refused}");
-    let absent = format!("{image}:absent");
     let refused = fail(
-        &mut xtask(&["push", &absent, &format!("{image}:v3.0.0")]),
+        cmd!(sh, "cargo xtask push {image}:absent {image}:v3.0.0"),
         2,
     );
     assert!(refused.contains("no tag absent"), "{refused}");
@@ -225,56 +217,55 @@ fn through_a_registry_only_manifests_move() {
 #[test]
 fn the_parts_of_a_provider_come_together() {
     let jobs = Jobs::new();
+    let sh = &jobs.sh;
     let second = format!("{}/main.go", place("aws", "two"));
-    write(
-        &jobs.source,
-        &second,
-        &program("example.com/small/pkg/shared"),
-    );
-    let packs = jobs.root.join("packs");
+    let main = program("example.com/small/pkg/shared");
+    write(&jobs.source, &second, &main);
+    let (packs, layout) = (jobs.root.join("packs"), jobs.root.join("oci"));
     fs_err::create_dir(&packs).unwrap();
     let push = ["--push", packs.as_str()];
-    succeed(&mut jobs.warm(&["base", "tools", "common"], &push));
+    succeed(jobs.warm(&["base", "tools", "common"], &push));
     let from = ["--from", packs.as_str(), "--push", packs.as_str()];
-    for part in ["1/2", "2/2"] {
-        succeed(jobs.warm(&["aws"], &from).args(["--part", part]));
-    }
-    let refused = fail(jobs.warm(&["aws"], &from).args(["--part", "1/3"]), 2);
+    let part = |part: &str| jobs.warm(&["aws"], &from).args(["--part", part]);
+    succeed(part("1/2"));
+    succeed(part("2/2"));
+    let refused = fail(part("1/3"), 2);
     assert!(
         refused.contains("cannot be divided into 3 parts"),
         "{refused}"
     );
 
-    let layout = jobs.root.join("oci");
-    let assemble = |names: &[&str], code: i32| {
-        let mut command = xtask(&["assemble", "--out", layout.as_str()]);
-        command.args(names.iter().map(|name| packs.join(format!("{name}.tar"))));
-        if code == 0 {
-            succeed(&mut command)
-        } else {
-            fail(&mut command, code)
-        }
+    let assemble = |parts: &[&str]| {
+        let names = [&["base", "tools", "common"], parts].concat();
+        let archives = names.iter().map(|name| packs.join(format!("{name}.tar")));
+        cmd!(sh, "cargo xtask assemble --out {layout} {archives...}")
     };
-    let shared = ["base", "tools", "common"];
-    let refused = assemble(&[&shared[..], &["aws.2of2"]].concat(), 2);
+    let refused = fail(assemble(&["aws.2of2"]), 2);
     assert!(refused.contains("there are the parts 2/2"), "{refused}");
     assert!(!layout.exists());
-    assemble(&[&shared[..], &["aws.1of2", "aws.2of2"]].concat(), 0);
-    let image = format!("{layout}:latest-aws-nonroot");
-    let mut verify = xtask(&[
-        "verify",
-        "--source",
-        jobs.source.as_str(),
-        "--image",
-        &image,
-    ]);
-    let report = succeed(verify.args(["--json", "-"]));
-    let report: Value = serde_json::from_str(&report).unwrap();
-    let modules = report["modules"].as_array().unwrap();
-    assert_eq!(modules.len(), 2);
-    for module in modules {
-        let first = &module["phases"]["first"];
-        assert_eq!(first["packages"]["hits"], first["packages"]["total"]);
-        assert_eq!(first["links"]["hits"], 1);
-    }
+    succeed(assemble(&["aws.1of2", "aws.2of2"]));
+    assert_eq!(
+        jobs.first_builds(&format!("{layout}:latest-aws-nonroot")),
+        2
+    );
+}
+
+/// What a workflow reads of a source, and what a person does.
+#[test]
+fn the_matrix_and_the_list_of_modules_are_as_they_were() {
+    let jobs = Jobs::new();
+    let (sh, source) = (&jobs.sh, &jobs.source);
+    write(
+        source,
+        &format!("{}/main.go", place("aws", "two")),
+        &program("fmt"),
+    );
+    let matrix = succeed(cmd!(sh, "cargo xtask matrix --source {source}"));
+    shown_json("matrix", &serde_json::from_str(&matrix).unwrap());
+    let modules = succeed(cmd!(sh, "cargo xtask discover --source {source} --json"));
+    shown("discover_json", &modules);
+    shown(
+        "discover",
+        &succeed(cmd!(sh, "cargo xtask discover --source {source}")),
+    );
 }

@@ -1,12 +1,12 @@
 //! Sources of every shape: one go.mod for all, one for each provider, one for each module, a go.work on top. Their
 //! modules import the standard library and one small Go module, so that the shapes are what is tested.
 
-use std::path::Path;
-
 use camino::{Utf8Path, Utf8PathBuf};
-use serde_json::Value;
+use serde_json::{Value, json};
+use xshell::{Shell, cmd};
 
-use crate::run::{base_image, folder, succeed, work_without_packs, write};
+use crate::support::kept::{FOUNDATION, Kept, Results};
+use crate::support::run::{folder, shell, succeed, write};
 use crate::verify::Built;
 
 /// A module's folder.
@@ -33,15 +33,13 @@ pub fn small(root: &Utf8Path) {
 }
 
 /// Builds the image of `source` and makes sure that every first build takes everything from the cache.
-fn hits_everything(source: &Utf8Path, modules: usize) -> Value {
-    hits_everything_with(&[], source, modules)
-}
-
-fn hits_everything_with(env: &[(&str, &Path)], source: &Utf8Path, modules: usize) -> Value {
+fn hits_everything(sh: &Shell, source: &Utf8Path, modules: usize) -> Value {
     let (_folder, out) = folder();
-    let mut build = base_image(source, &out.join("out"), &["--json"]);
-    let summary = succeed(build.envs(env.iter().copied()));
-    let summary: Value = serde_json::from_str(&summary).unwrap();
+    let build = cmd!(
+        sh,
+        "cargo xtask base-image --source {source} --out {out}/out --json"
+    );
+    let summary: Value = serde_json::from_str(&succeed(build)).unwrap();
     let total = &summary["total"];
     assert_eq!(total["links"]["total"].as_u64(), Some(modules as u64));
     for what in ["packages", "links"] {
@@ -51,6 +49,15 @@ fn hits_everything_with(env: &[(&str, &Path)], source: &Utf8Path, modules: usize
         );
     }
     summary
+}
+
+/// A shell whose commands have kept work of their own, in which is all that no source has a part in: what is made there
+/// waits for nobody.
+fn apart_from_others() -> (Kept, Shell) {
+    Built::get();
+    let (kept, sh) = (Kept::linked(&FOUNDATION), shell());
+    sh.set_var("XDG_CACHE_HOME", kept.cache_home());
+    (kept, sh)
 }
 
 fn pack<'a>(summary: &'a Value, name: &str) -> &'a Value {
@@ -81,10 +88,8 @@ fn one_go_mod_for_over_a_hundred_modules() {
             );
         }
     }
-    // It takes long. Others need not wait for it, once there is all that it starts from.
-    Built::get();
-    let work = work_without_packs();
-    let summary = hits_everything_with(&[("XDG_CACHE_HOME", work.path())], &source, 108);
+    let (_kept, sh) = apart_from_others();
+    let summary = hits_everything(&sh, &source, 108);
     assert_eq!(pack(&summary, "own-cloud")["modules"], 36);
 }
 
@@ -110,7 +115,7 @@ fn a_go_work_on_top() {
             &program("example.com/pkg/shared"),
         );
     }
-    hits_everything(&source, 2);
+    hits_everything(&shell(), &source, 2);
 }
 
 const SUM_1_5: &str =
@@ -123,9 +128,9 @@ github.com/google/uuid v1.6.0/go.mod h1:TIyPZe4MgqvfeYDBFedMoGGpEw/LqOeaOT+nhxU+
 ";
 
 /// One go.mod for each module, each with the same version of the same Go module.
-fn apart(source: &Utf8Path) -> Vec<Utf8PathBuf> {
+fn apart(source: &Utf8Path, providers: &[&str]) -> Vec<Utf8PathBuf> {
     let mut folders = Vec::new();
-    for provider in ["aws", "civo"] {
+    for provider in providers {
         let folder = Utf8PathBuf::from(place(provider, "one"));
         let go_mod = format!(
             "module example.com/{provider}\n\ngo 1.25\n\nrequire github.com/google/uuid v1.5.0\n"
@@ -155,74 +160,76 @@ fn bump(source: &Utf8Path, folder: &Utf8Path) {
 
 #[test]
 fn one_go_mod_for_each_module_and_a_bump_builds_one_pack() {
+    let (kept, sh) = apart_from_others();
     let (_folder, source) = folder();
-    let folders = apart(&source);
-    let before = hits_everything(&source, 2);
-    let again = hits_everything(&source, 2);
-    for name in ["aws", "civo"] {
-        assert_eq!(
-            pack(&before, name)["timings"],
-            pack(&again, name)["timings"],
-            "{name} was made again"
-        );
-    }
+    // Two are left that require the old version, so it stays in what all share.
+    let folders = apart(&source, &["aws", "civo", "gcp"]);
+    hits_everything(&sh, &source, 3);
+    let before = kept.made();
+    assert_eq!(kept.made_since(&Results::new(), "pack"), 3);
+    hits_everything(&sh, &source, 3);
+    assert_eq!(kept.made(), before);
 
     bump(&source, &folders[1]);
-    let bumped = hits_everything(&source, 2);
-    assert_ne!(
-        pack(&before, "civo")["timings"],
-        pack(&bumped, "civo")["timings"]
-    );
+    hits_everything(&sh, &source, 3);
+    assert_eq!(kept.made_since(&before, "common"), 0);
+    assert_eq!(kept.made_since(&before, "pack"), 1);
 }
 
 #[test]
 fn a_bump_of_one_provider_leaves_the_others_packs_alone() {
+    let (kept, sh) = apart_from_others();
     let (_folder, source) = folder();
-    let folders = apart(&source);
+    let folders = apart(&source, &["aws", "civo"]);
     // What only one provider requires is not shared, so bumping it changes that provider alone.
     for file in ["go.mod", "go.sum", "main.go"] {
         fs_err::remove_file(source.join(&folders[0]).join(file)).unwrap();
     }
-    write(
-        &source,
-        folders[0].join("go.mod").as_str(),
-        "module example.com/aws\n\ngo 1.25\n",
-    );
-    write(
-        &source,
-        folders[0].join("main.go").as_str(),
-        &program("fmt"),
-    );
-    let before = hits_everything(&source, 2);
+    let go_mod = "module example.com/aws\n\ngo 1.25\n";
+    write(&source, folders[0].join("go.mod").as_str(), go_mod);
+    let main = folders[0].join("main.go");
+    write(&source, main.as_str(), &program("fmt"));
+    hits_everything(&sh, &source, 2);
+    let before = kept.made();
     bump(&source, &folders[1]);
-    let bumped = hits_everything(&source, 2);
-    for name in ["common", "aws"] {
-        assert_eq!(
-            pack(&before, name)["timings"],
-            pack(&bumped, name)["timings"],
-            "{name} was made again"
-        );
-    }
-    assert_ne!(
-        pack(&before, "civo")["timings"],
-        pack(&bumped, "civo")["timings"]
-    );
+    hits_everything(&sh, &source, 2);
+    assert_eq!(kept.made_since(&before, "common"), 0);
+    assert_eq!(kept.made_since(&before, "pack"), 1);
 }
 
 #[test]
-fn the_edited_package_is_all_that_misses_in_an_older_image() {
-    let (_folder, source) = folder();
+fn the_edited_package_and_its_importer_are_all_that_misses_in_an_older_image() {
+    let (kept, sh) = apart_from_others();
+    let ((_folder, source), (_other, out)) = (folder(), folder());
     small(&source);
-    let before = hits_everything(&source, 2);
-    write(
-        &source,
-        "pkg/shared/shared.go",
-        "package shared\n\nconst Changed = true\n",
+    let out = out.join("out");
+    succeed(cmd!(
+        sh,
+        "cargo xtask base-image --source {source} --out {out}"
+    ));
+    let before = kept.made();
+    let edited = "package shared\n\nconst Changed = true\n";
+    write(&source, "pkg/shared/shared.go", edited);
+    let verify = cmd!(
+        sh,
+        "cargo xtask verify --source {source} --image {out}/oci --json -"
     );
-    let after = hits_everything(&source, 2);
-    assert_ne!(
-        pack(&before, "aws")["timings"],
-        pack(&after, "aws")["timings"],
-        "a stale pack was used"
-    );
+    let report: Value = serde_json::from_str(&succeed(verify)).unwrap();
+    let modules = report["modules"].as_array().unwrap();
+    assert_eq!(modules.len(), 2);
+    for module in modules {
+        let first = &module["phases"]["first"];
+        let count = |what: &str, which: &str| first[what][which].as_u64().unwrap();
+        let path = module["path"].as_str().unwrap();
+        let importer = format!("example.com/small/{path}");
+        assert_eq!(
+            first["compiled"],
+            json!([importer, "example.com/small/pkg/shared"])
+        );
+        assert_eq!(count("packages", "total") - count("packages", "hits"), 2);
+        assert_eq!((count("links", "hits"), count("links", "total")), (0, 1));
+    }
+
+    hits_everything(&sh, &source, 2);
+    assert_eq!(kept.made_since(&before, "pack"), 2, "a stale pack was used");
 }

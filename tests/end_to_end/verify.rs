@@ -1,23 +1,26 @@
 //! `cargo xtask verify`: the same image from a layout, a registry and Docker, whole and damaged.
 
-use std::process::Command;
 use std::sync::OnceLock;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use daemon::registry::{self, Access};
 use gocache::Sha256Hash;
 use serde_json::{Value, json};
+use xshell::{Cmd, Shell, cmd};
 
-use crate::image::Layout;
-use crate::registry::Registry;
-use crate::run::{
-    base_image, command, fail, folder, succeed, succeeds_or_skipped, workspace, write, xtask,
-};
 use crate::sources::small;
+use crate::support::image::Layout;
+use crate::support::programs::is_there_or_skipped;
+use crate::support::registry::Registry;
+use crate::support::run::{fail, folder, shell, succeed, succeed_with_both, workspace, write};
+use crate::support::shown::{shown_json, shown_tables};
 
 /// The image of a small source, built once for all tests of this file.
 pub struct Built {
     source: Utf8PathBuf,
     out: Utf8PathBuf,
+    /// What the command printed.
+    printed: String,
 }
 
 impl Built {
@@ -27,8 +30,14 @@ impl Built {
             let root = workspace().join("target/end-to-end/verify");
             let (source, out) = (root.join("source"), root.join("out"));
             small(&source);
-            succeed(&mut base_image(&source, &out, &[]));
-            Self { source, out }
+            let sh = shell();
+            let build = cmd!(sh, "cargo xtask base-image --source {source} --out {out}");
+            let printed = succeed(build);
+            Self {
+                source,
+                out,
+                printed,
+            }
         })
     }
 
@@ -38,24 +47,24 @@ impl Built {
 
     /// A copy of the layout, to be changed.
     fn copy(&self) -> (tempfile::TempDir, Utf8PathBuf) {
+        let (sh, oci) = (shell(), self.oci());
         let (guard, place) = folder();
-        succeed(command("cp").args(["-r", self.oci().as_str(), place.as_str()]));
+        succeed(cmd!(sh, "cp -r {oci} {place}"));
         (guard, place.join("oci"))
     }
 
-    /// `cargo xtask verify` of `image`, with kept work of its own in `cache`.
-    fn verify(&self, image: &str, cache: &Utf8Path, flags: &[&str]) -> Command {
-        let fixed = ["verify", "--image", image, "--source", self.source.as_str()];
-        let mut command = xtask(&[&fixed, flags].concat());
-        command
-            .env("XDG_CACHE_HOME", cache)
-            .env("DOCKER_CONFIG", cache.join("docker"));
-        command
+    /// `cargo xtask verify` of `image`.
+    fn verify<'s>(&self, sh: &'s Shell, image: &str, flags: &[&str]) -> Cmd<'s> {
+        let source = &self.source;
+        cmd!(
+            sh,
+            "cargo xtask verify --image {image} --source {source} {flags...}"
+        )
     }
 
     /// Verifies `image`, where every first build has to hit everything, and returns the report.
-    fn report(&self, image: &str, cache: &Utf8Path) -> Value {
-        let json = succeed(&mut self.verify(image, cache, &["--json", "-"]));
+    fn report(&self, sh: &Shell, image: &str) -> Value {
+        let json = succeed(self.verify(sh, image, &["--json", "-"]));
         let report: Value = serde_json::from_str(&json).unwrap();
         for module in report["modules"].as_array().unwrap() {
             let first = &module["phases"]["first"];
@@ -66,6 +75,15 @@ impl Built {
         }
         report
     }
+}
+
+/// A shell whose commands have kept work and Docker's configuration of their own, in a folder that goes.
+fn apart() -> (tempfile::TempDir, Utf8PathBuf, Shell) {
+    let (guard, cache) = folder();
+    let sh = shell();
+    sh.set_var("XDG_CACHE_HOME", &cache);
+    sh.set_var("DOCKER_CONFIG", cache.join("docker"));
+    (guard, cache, sh)
 }
 
 fn providers(report: &Value) -> Vec<&str> {
@@ -93,9 +111,9 @@ fn flip_a_byte(file: &Utf8Path) {
 #[test]
 fn a_layout_is_verified_as_it_is() {
     let built = Built::get();
-    let (_folder, cache) = folder();
+    let (_kept, _, sh) = apart();
     let image = format!("{}:latest-civo", built.oci());
-    let report = built.report(&image, &cache);
+    let report = built.report(&sh, &image);
     // The source has aws as well, the image has not.
     assert_eq!(providers(&report), ["civo"]);
     let shipped = Layout::below(&built.out).image("latest-civo");
@@ -117,17 +135,29 @@ fn a_layout_is_verified_as_it_is() {
 }
 
 #[test]
+fn what_base_image_prints_and_writes_is_as_it_was() {
+    let built = Built::get();
+    let peak_memory = built.printed.find("peak memory");
+    shown_tables("base_image", &built.printed[..peak_memory.unwrap()]);
+    let index = fs_err::read(built.oci().join("index.json")).unwrap();
+    shown_json("index", &serde_json::from_slice(&index).unwrap());
+    let image = Layout::below(&built.out).image("latest-civo-nonroot");
+    shown_json("manifest", &image.manifest);
+    shown_json("config", &image.config);
+}
+
+#[test]
 fn the_verifier_decides_how_it_ends() {
     let built = Built::get();
-    let (_folder, cache) = folder();
+    let (_kept, _, sh) = apart();
     let oci = built.oci();
     let said = fail(
-        &mut built.verify(oci.as_str(), &cache, &["--", "--target-ms", "0"]),
+        built.verify(&sh, oci.as_str(), &["--", "--target-ms", "0"]),
         3,
     );
     assert!(said.contains("first build"), "{said}");
     let unknown = ["--provider", "azure", "--json", "report.json"];
-    let said = fail(&mut built.verify(oci.as_str(), &cache, &unknown), 2);
+    let said = fail(built.verify(&sh, oci.as_str(), &unknown), 2);
     assert!(said.contains("azure"), "{said}");
     assert!(!workspace().join("report.json").exists());
 
@@ -141,7 +171,7 @@ fn the_verifier_decides_how_it_ends() {
         "info",
         "--json",
     ];
-    let said = succeed(&mut built.verify(oci.as_str(), &cache, &others));
+    let said = succeed(built.verify(&sh, oci.as_str(), &others));
     let info: Value = serde_json::from_str(&said).unwrap();
     assert_eq!(info["packs"], json!([]));
     assert_eq!(info["differences"], json!([]));
@@ -150,7 +180,7 @@ fn the_verifier_decides_how_it_ends() {
 #[test]
 fn a_damaged_layout_and_a_tag_that_is_not_there() {
     let built = Built::get();
-    let (_folder, cache) = folder();
+    let (_kept, _, sh) = apart();
     let (_folder, layout) = built.copy();
     let shipped = Layout::below(&built.out).image("latest-civo");
     let last = &shipped.manifest["layers"]
@@ -160,12 +190,12 @@ fn a_damaged_layout_and_a_tag_that_is_not_there() {
         .unwrap()["digest"];
     flip_a_byte(&blob(&layout, last));
     let image = format!("{layout}:latest-civo");
-    let said = fail(&mut built.verify(&image, &cache, &[]), 4);
+    let said = fail(built.verify(&sh, &image, &[]), 4);
     let hex = last.as_str().unwrap().strip_prefix("sha256:").unwrap();
     assert!(said.contains(hex), "{said}");
 
     let missing = format!("{layout}:latest-azure");
-    let said = fail(&mut built.verify(&missing, &cache, &[]), 2);
+    let said = fail(built.verify(&sh, &missing, &[]), 2);
     for there in ["latest-azure", "latest-aws", "latest-tools-nonroot"] {
         assert!(said.contains(there), "{said}");
     }
@@ -188,7 +218,8 @@ fn add_foreign(layout: &Utf8Path, base: &str) {
     let (_folder, tree) = folder();
     write(&tree, "usr/local/bin/.wh.verifier", "");
     let tar = tree.join("layer.tar");
-    succeed(command("tar").args(["-C", tree.as_str(), "-cf", tar.as_str(), "usr"]));
+    let sh = shell();
+    succeed(cmd!(sh, "tar -C {tree} -cf {tar} usr"));
     let tar = fs_err::read(tar).unwrap();
     let layer = put(layout, "application/vnd.oci.image.layer.v1.tar", &tar);
     let push = |list: &mut Value, value: &Value| list.as_array_mut().unwrap().push(value.clone());
@@ -223,15 +254,13 @@ fn add_foreign(layout: &Utf8Path, base: &str) {
 #[test]
 fn an_image_without_a_verifier_is_lent_one() {
     let built = Built::get();
-    let (_folder, cache) = folder();
+    let (_kept, _, sh) = apart();
     let (_folder, layout) = built.copy();
     add_foreign(&layout, "latest-aws");
-    let mut verify = built.verify(&format!("{layout}:foreign"), &cache, &["--json", "-"]);
-    let done = verify.output().unwrap();
-    let said = String::from_utf8_lossy(&done.stderr).into_owned();
-    assert!(done.status.success(), "{said}");
+    let verify = built.verify(&sh, &format!("{layout}:foreign"), &["--json", "-"]);
+    let (json, said) = succeed_with_both(verify);
     assert!(said.contains("holds no verifier"), "{said}");
-    let report: Value = serde_json::from_slice(&done.stdout).unwrap();
+    let report: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(providers(&report), ["aws"]);
     assert_eq!(report["summary"]["links"], json!({"hits": 1, "total": 1}));
 }
@@ -239,10 +268,10 @@ fn an_image_without_a_verifier_is_lent_one() {
 #[test]
 fn a_registry_hands_out_the_image_once_and_nothing_damaged() {
     let built = Built::get();
-    let registry = Registry::start(false);
-    let reference = registry.push(&built.oci(), "latest-civo", &[]);
-    let (_folder, cache) = folder();
-    let report = built.report(&reference, &cache);
+    let registry = Registry::start(Access::Open);
+    let (_kept, cache, sh) = apart();
+    let reference = registry.push(&sh, &built.oci(), "latest-civo", &[]);
+    let report = built.report(&sh, &reference);
     let shipped = Layout::below(&built.out).image("latest-civo");
     assert_eq!(report["image"]["digest"], shipped.digest);
     assert_eq!(report["image"]["name"], reference);
@@ -255,24 +284,24 @@ fn a_registry_hands_out_the_image_once_and_nothing_damaged() {
     let kept = cache
         .join("iac-runner/blobs")
         .join(layer.strip_prefix("sha256:").unwrap());
-    built.report(&pinned, &cache);
+    built.report(&sh, &pinned);
     assert_eq!(registry.blobs_sent(), sent);
     let content = fs_err::read(&kept).unwrap();
     fs_err::write(format!("{kept}.partial"), &content[..content.len() / 2]).unwrap();
     fs_err::remove_file(&kept).unwrap();
-    succeed(&mut built.verify(&pinned, &cache, &["--", "info"]));
+    succeed(built.verify(&sh, &pinned, &["--", "info"]));
     assert_eq!(registry.blobs_sent(), sent + 1);
     assert_eq!(fs_err::read(&kept).unwrap(), content);
-    let log = fs_err::read_to_string(registry.log()).unwrap();
+    let log = registry.log();
     assert!(log.contains("\" 206 "), "the whole layer was pulled again");
 
     let missing = format!("{}/iac/runner:latest-azure", registry.host);
-    let said = fail(&mut built.verify(&missing, &cache, &[]), 2);
+    let said = fail(built.verify(&sh, &missing, &[]), 2);
     assert!(said.contains("latest-civo"), "{said}");
 
     flip_a_byte(&registry.blob(layer));
-    let (_folder, cache) = folder();
-    let said = fail(&mut built.verify(&reference, &cache, &[]), 4);
+    let (_kept, cache, sh) = apart();
+    let said = fail(built.verify(&sh, &reference, &[]), 4);
     assert!(said.contains(layer), "{said}");
     assert!(
         !cache
@@ -281,12 +310,12 @@ fn a_registry_hands_out_the_image_once_and_nothing_damaged() {
             .exists()
     );
     flip_a_byte(&registry.blob(&shipped.digest));
-    let said = fail(&mut built.verify(&reference, &cache, &[]), 4);
+    let said = fail(built.verify(&sh, &reference, &[]), 4);
     assert!(said.contains(&shipped.digest), "{said}");
 
     let gone = registry.host.clone();
     drop(registry);
-    let said = fail(&mut built.verify(&reference, &cache, &[]), 1);
+    let said = fail(built.verify(&sh, &reference, &[]), 1);
     assert!(
         said.contains(&gone) && said.contains("check its name"),
         "{said}"
@@ -296,23 +325,21 @@ fn a_registry_hands_out_the_image_once_and_nothing_damaged() {
 #[test]
 fn credentials_are_for_their_own_registry() {
     let built = Built::get();
-    let registry = Registry::start(true);
-    let reference = registry.push(
-        &built.oci(),
-        "latest-tools",
-        &["--dest-creds", "runner:pulumi"],
-    );
-    let (_folder, cache) = folder();
-    let mut info = built.verify(&reference, &cache, &["--", "info"]);
+    let registry = Registry::start(Access::Password);
+    let (_kept, cache, sh) = apart();
+    let user = format!("{}:{}", registry::USER, registry::PASSWORD);
+    let flags = ["--dest-creds", &user];
+    let reference = registry.push(&sh, &built.oci(), "latest-tools", &flags);
+    let info = || built.verify(&sh, &reference, &["--", "info"]);
     for host in [None, Some("registry.example")] {
         if let Some(host) = host {
             write(&cache, "docker/config.json", &log_in(host));
         }
-        let said = fail(&mut info, 1);
+        let said = fail(info(), 1);
         assert!(said.contains("docker login"), "{said}");
     }
     write(&cache, "docker/config.json", &log_in(&registry.host));
-    succeed(&mut info);
+    succeed(info());
 }
 
 /// Docker's configuration after `docker login` at `host`.
@@ -321,32 +348,36 @@ fn log_in(host: &str) -> String {
     json!({"auths": {host: {"auth": "cnVubmVyOnB1bHVtaQ=="}}}).to_string()
 }
 
-/// Needs a Docker daemon, which this test does not start; where none runs it says that it was skipped.
 #[test]
 fn docker_hands_out_the_image() {
-    if !succeeds_or_skipped("docker", "info", "docker_hands_out_the_image") {
+    let (_kept, cache, sh) = apart();
+    if !is_there_or_skipped(cmd!(sh, "docker info")) {
         return;
     }
     let built = Built::get();
-    let (_folder, cache) = folder();
-    let plain = format!("dir:{cache}/plain");
+    let oci = built.oci();
     let name = "iac-runner-end-to-end:civo";
     // Docker 20.10 reads no zstd.
-    let layout = format!("oci:{}:latest-civo", built.oci());
-    succeed(command("skopeo").args(["copy", "--quiet", "--dest-decompress", &layout, &plain]));
-    succeed(command("skopeo").args(["copy", "--quiet", &plain, &format!("docker-daemon:{name}")]));
+    succeed(cmd!(
+        sh,
+        "skopeo copy --quiet --dest-decompress oci:{oci}:latest-civo dir:{cache}/plain"
+    ));
+    succeed(cmd!(
+        sh,
+        "skopeo copy --quiet dir:{cache}/plain docker-daemon:{name}"
+    ));
     // It is large, and what follows needs the space.
     fs_err::remove_dir_all(cache.join("plain")).unwrap();
-    let report = built.report(&format!("docker:{name}"), &cache);
-    succeed(command("docker").args(["rmi", name]));
+    let report = built.report(&sh, &format!("docker:{name}"));
+    succeed(cmd!(sh, "docker rmi {name}"));
     assert_eq!(providers(&report), ["civo"]);
-    let config =
-        Layout::below(&built.out).image("latest-civo").manifest["config"]["digest"].clone();
-    assert_eq!(report["image"]["digest"], config);
-
-    let said = fail(
-        &mut built.verify("docker:iac-runner-end-to-end:absent", &cache, &[]),
-        2,
+    let image = Layout::below(&built.out).image("latest-civo");
+    assert_eq!(
+        report["image"]["digest"],
+        image.manifest["config"]["digest"]
     );
+
+    let absent = "docker:iac-runner-end-to-end:absent";
+    let said = fail(built.verify(&sh, absent, &[]), 2);
     assert!(said.contains("docker images"), "{said}");
 }

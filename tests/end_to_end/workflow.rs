@@ -1,18 +1,20 @@
 //! The release workflow, job by job and step by step, as its YAML has it: for a tag against a real registry, and for
 //! a pull request with artifacts.
 //!
-//! What a hosted runner adds is stood in for: `sudo`, the artifact actions, and the values of expressions. Logging in is
-//! left out, as is every provider but one. An expression that the test does not know fails it.
+//! What a hosted runner adds is stood in for: `sudo`, the artifact actions, and the values of expressions. Logging in
+//! is left out, as is every provider but one. An expression that the test does not know fails it.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use daemon::registry::Access;
 use serde_json::Value;
+use xshell::cmd;
 
-use crate::image::Layout;
-use crate::registry::Registry;
-use crate::run::{command, folder, succeed, workspace, xtask};
+use crate::support::image::Layout;
+use crate::support::registry::Registry;
+use crate::support::run::{folder, shell, succeed, workspace};
 
 const PROVIDER: &str = "civo";
 const VERSION: &str = "v1.2.3";
@@ -78,7 +80,8 @@ impl Run {
             "github.event_name == 'pull_request' && 'packs' || format('{0}-packs', vars.IAC_RUNNER_IMAGE)" => {
                 either("packs", format!("{}-packs", self.image))
             }
-            "github.event_name == 'pull_request' && 'target/assembled' || format('{0}:candidate-{1}', vars.IAC_RUNNER_IMAGE, github.run_id)" => {
+            "github.event_name == 'pull_request' && 'target/assembled' || \
+             format('{0}:candidate-{1}', vars.IAC_RUNNER_IMAGE, github.run_id)" => {
                 either("target/assembled", format!("{}:candidate-7", self.image))
             }
             // A release may take its time, a test may not.
@@ -142,68 +145,55 @@ impl Run {
     }
 
     fn step(&self, step: &Value, folder: &Utf8Path) {
+        let sh = shell();
         if step["name"] == "Gate" {
             // The committed baseline is that of all providers.
             let (baseline, report) = (folder.join(BASELINE), folder.join(REPORT));
-            succeed(&mut xtask(&[
-                "gate",
-                "--update",
-                "--baseline",
-                baseline.as_str(),
-                report.as_str(),
-            ]));
+            succeed(cmd!(
+                sh,
+                "cargo xtask gate --update --baseline {baseline} {report}"
+            ));
         }
-        let path = format!(
-            "{}:{}",
-            self.root.join("bin"),
-            std::env::var("PATH").unwrap()
-        );
-        let mut shell = command("bash");
-        shell
-            .current_dir(folder)
-            .args([
-                "-e",
-                "-o",
-                "pipefail",
-                "-c",
-                &self.text(&step["run"], folder),
-            ])
-            .env("PATH", path)
-            .env("GITHUB_OUTPUT", folder.join("github-output"))
-            .env("GITHUB_STEP_SUMMARY", folder.join("summary.md"))
-            .env("GITHUB_REF_NAME", format!("iac-runner-base-{VERSION}"));
+        let path = std::env::var("PATH").unwrap();
+        sh.change_dir(folder);
+        sh.set_var("PATH", format!("{}:{path}", self.root.join("bin")));
+        sh.set_var("GITHUB_OUTPUT", folder.join("github-output"));
+        sh.set_var("GITHUB_STEP_SUMMARY", folder.join("summary.md"));
+        sh.set_var("GITHUB_REF_NAME", format!("iac-runner-base-{VERSION}"));
         for variables in [&self.workflow["env"], &step["env"]] {
             for (name, value) in variables.as_object().into_iter().flatten() {
-                shell.env(name, self.text(value, folder));
+                sh.set_var(name, self.text(value, folder));
             }
         }
-        succeed(&mut shell);
+        let script = self.text(&step["run"], folder);
+        succeed(cmd!(sh, "bash -e -o pipefail -c {script}"));
     }
 
     fn action(&self, action: &str, with: &Value, folder: &Utf8Path) {
+        let sh = shell();
+        sh.change_dir(folder);
         let artifacts = self.root.join("artifacts");
         let text = |name: &str| self.text(&with[name], folder);
+        // The shell knows what a pattern names.
+        let copy = |from: &str, to: &Utf8Path| {
+            let script = format!("cp -r {from} {to}");
+            succeed(cmd!(sh, "bash -c {script}"));
+        };
         match action.split('@').next().unwrap() {
-            "actions/checkout" => {
-                succeed(command("cp").args([
-                    "-r",
-                    workspace().join("base-images").as_str(),
-                    folder.as_str(),
-                ]));
-            }
+            "actions/checkout" => copy(workspace().join("base-images").as_str(), folder),
             "actions/upload-artifact" => {
                 let place = artifacts.join(text("name"));
                 fs_err::create_dir(&place).unwrap();
-                // The shell knows what a pattern names.
-                let copy = format!("cp -r {} {place}", text("path"));
-                succeed(command("bash").current_dir(folder).args(["-c", &copy]));
+                copy(&text("path"), &place);
             }
             "actions/download-artifact" => {
                 let name = with.get("name").unwrap_or(&with["pattern"]);
                 let place = folder.join(text("path"));
                 fs_err::create_dir_all(&place).unwrap();
-                let copy = format!("cp -r {artifacts}/{}/* {place}", self.text(name, folder));
-                succeed(command("bash").args(["-c", &copy]));
+                copy(
+                    &format!("{artifacts}/{}/*", self.text(name, folder)),
+                    &place,
+                );
             }
             other => panic!("the test does not know the action {other}"),
         }
@@ -241,16 +231,16 @@ impl Run {
 
 #[test]
 fn a_tag_publishes_an_image() {
-    let registry = Registry::start(false);
+    let sh = shell();
+    let registry = Registry::start(Access::Open);
     let image = format!("{}/iac/runner", registry.host);
     let mut run = Run::new("push", &image);
     run.all();
     assert!(run.summary().contains(PROVIDER));
-    let listed = succeed(
-        command("skopeo")
-            .args(["list-tags", "--tls-verify=false"])
-            .arg(format!("docker://{image}")),
-    );
+    let listed = succeed(cmd!(
+        sh,
+        "skopeo list-tags --tls-verify=false docker://{image}"
+    ));
     let listed: Value = serde_json::from_str(&listed).unwrap();
     let tags = listed["Tags"].as_array().unwrap();
     for tag in [
@@ -263,8 +253,8 @@ fn a_tag_publishes_an_image() {
     }
     // Run again, as one does after a failure of the network, it changes nothing.
     let digest = || {
-        let reference = format!("docker://{image}:latest");
-        succeed(command("skopeo").args(["inspect", "--raw", "--tls-verify=false", &reference]))
+        let latest = format!("docker://{image}:latest");
+        succeed(cmd!(sh, "skopeo inspect --raw --tls-verify=false {latest}"))
     };
     let before = digest();
     run.job("publish");

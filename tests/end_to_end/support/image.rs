@@ -18,6 +18,17 @@ pub struct Image {
     pub config: Value,
 }
 
+/// One pack of a layout.
+#[derive(Debug, PartialEq)]
+pub struct Pack {
+    /// Its name, with the key of what it was made from.
+    pub name: String,
+    /// Descriptors of its layers and of the list of its files.
+    pub layers: Value,
+    /// What it says of itself, without how long it took to make it.
+    pub config: Value,
+}
+
 impl Layout {
     /// The layout below an output folder.
     pub fn below(out: &Utf8Path) -> Self {
@@ -51,6 +62,29 @@ impl Layout {
             manifest,
             config,
         }
+    }
+
+    /// All packs, in the order of the index.
+    pub fn packs(&self) -> Vec<Pack> {
+        let pack = |name: String| {
+            let Image {
+                manifest,
+                mut config,
+                ..
+            } = self.image(&name);
+            if let Some(Value::Object(pack)) = config.get_mut("pack") {
+                pack.remove("timings").unwrap();
+                for module in pack["modules"].as_array_mut().unwrap() {
+                    module["build_ms"].take();
+                }
+            }
+            Pack {
+                name,
+                layers: manifest["layers"].clone(),
+                config,
+            }
+        };
+        self.names().into_iter().map(pack).collect()
     }
 
     /// Makes sure that every blob has the digest of its name and the size that its descriptor says.

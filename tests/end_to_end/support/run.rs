@@ -1,0 +1,72 @@
+//! Running the project's own command and the tools that look at what it made.
+//!
+//! A command line is written as it is typed, by `cmd!(sh, "…")`; each test has a shell of its own, for a shell is one
+//! thread's. What a command says is in the message when it does not end as it should.
+
+use assert_cmd::assert::Assert;
+use camino::{Utf8Path, Utf8PathBuf};
+use xshell::{Cmd, Shell};
+
+/// The folder of the workspace.
+pub fn workspace() -> Utf8PathBuf {
+    Utf8Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_owned()
+}
+
+/// A shell in the folder of the workspace, where `cargo xtask` is known.
+pub fn shell() -> Shell {
+    let sh = Shell::new().unwrap();
+    sh.change_dir(workspace());
+    sh
+}
+
+/// `cmd`, not knowing what cargo says to a test, like one of a user's shell: some crates would be compiled anew for it.
+pub fn as_user(cmd: Cmd<'_>) -> std::process::Command {
+    let said = std::env::vars().map(|(name, _)| name);
+    said.filter(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
+        .fold(cmd, Cmd::env_remove)
+        .into()
+}
+
+/// Runs `cmd` to its end, however that is.
+pub fn ended(cmd: Cmd<'_>) -> Assert {
+    assert_cmd::Command::from_std(as_user(cmd)).assert()
+}
+
+/// Runs `cmd`, which must succeed, and returns what it printed.
+pub fn succeed(cmd: Cmd<'_>) -> String {
+    succeed_with_both(cmd).0
+}
+
+/// Runs `cmd`, which must succeed, and returns what it printed and what it said on standard error.
+pub fn succeed_with_both(cmd: Cmd<'_>) -> (String, String) {
+    let done = ended(cmd).success();
+    let [stdout, stderr] = [&done.get_output().stdout, &done.get_output().stderr]
+        .map(|stream| String::from_utf8(stream.clone()).unwrap());
+    (stdout, stderr)
+}
+
+/// Runs `cmd`, which must end with `code`, and returns what it said.
+pub fn fail(cmd: Cmd<'_>, code: i32) -> String {
+    let done = ended(cmd).code(code);
+    let done = done.get_output();
+    [&done.stdout, &done.stderr]
+        .map(|stream| String::from_utf8_lossy(stream))
+        .concat()
+}
+
+/// A temporary folder, and its path.
+pub fn folder() -> (tempfile::TempDir, Utf8PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = Utf8PathBuf::from_path_buf(folder.path().to_owned()).unwrap();
+    (folder, path)
+}
+
+/// Writes `content` to `path` below `root`.
+pub fn write(root: &Utf8Path, path: &str, content: &str) {
+    let file = root.join(path);
+    fs_err::create_dir_all(file.parent().unwrap()).unwrap();
+    fs_err::write(file, content).unwrap();
+}
