@@ -11,6 +11,7 @@
 //! | `matrix.rs` | packs made apart from each other, and images of them |
 //! | `readers.rs` | layers unpacked by containerd and Podman |
 //! | `report.rs` | the verifier's report read by other tools |
+//! | `reproducible.rs` | the packs that all images share, made twice |
 //! | `sources.rs` | small sources of every shape, whose modules import only the standard library |
 //! | `verify.rs` | images where images live, verified there |
 //! | `workflow.rs` | the release workflow |
@@ -29,6 +30,7 @@ mod interrupted;
 mod matrix;
 mod readers;
 mod report;
+mod reproducible;
 mod sources;
 mod support;
 mod verify;
