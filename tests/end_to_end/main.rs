@@ -6,6 +6,7 @@
 //! | `catalog.rs` | starting a component |
 //! | `civo.rs` | one provider of the catalog through the whole flow, and its image examined |
 //! | `docker.rs` | what people build with Docker |
+//! | `files.rs` | every file here is a part of this binary |
 //! | `gate.rs` | the life of a baseline |
 //! | `interrupted.rs` | commands that are killed, and what they leave |
 //! | `matrix.rs` | packs made apart from each other, and images of them |
@@ -25,6 +26,7 @@ mod bad_input;
 mod catalog;
 mod civo;
 mod docker;
+mod files;
 mod gate;
 mod interrupted;
 mod matrix;
