@@ -4,7 +4,7 @@
 //! of that name would never be found.
 
 use std::fmt;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Write};
 use std::str::FromStr;
 
 use camino::Utf8Path;
@@ -115,6 +115,44 @@ impl<R: Read> Read for HashingReader<R> {
     }
 }
 
+/// Hashes and counts what is written through it.
+#[derive(Debug)]
+pub struct HashingWriter<W> {
+    inner: W,
+    hasher: Sha256,
+    size_bytes: u64,
+}
+
+impl<W: Write> HashingWriter<W> {
+    /// Nothing written yet.
+    pub fn new(inner: W) -> Self {
+        Self {
+            inner,
+            hasher: Sha256::new(),
+            size_bytes: 0,
+        }
+    }
+
+    /// The writer, and the hash and the number of the bytes that it took.
+    pub fn finish(self) -> (W, Sha256Hash, u64) {
+        let hash = Sha256Hash(self.hasher.finalize().into());
+        (self.inner, hash, self.size_bytes)
+    }
+}
+
+impl<W: Write> Write for HashingWriter<W> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        let count = self.inner.write(data)?;
+        self.hasher.update(&data[..count]);
+        self.size_bytes += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
 /// Reads to the end; returns hash and size in bytes.
 pub fn hash_reader(reader: impl Read) -> io::Result<(Sha256Hash, u64)> {
     let mut reader = BufReader::with_capacity(BUFFER_BYTES, HashingReader::new(reader));
@@ -171,6 +209,28 @@ mod tests {
             hash_reader(&bytes[..]).unwrap(),
             (Sha256Hash::of(&bytes), bytes.len() as u64)
         );
+    }
+
+    #[test]
+    fn hashes_only_what_a_writer_took() {
+        /// Takes three bytes at a time.
+        struct Short(Vec<u8>);
+        impl Write for Short {
+            fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+                let count = data.len().min(3);
+                self.0.extend_from_slice(&data[..count]);
+                Ok(count)
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut writer = HashingWriter::new(Short(Vec::new()));
+        writer.write_all(b"12345678").unwrap();
+        let (short, hash, size_bytes) = writer.finish();
+        assert_eq!(short.0, b"12345678");
+        assert_eq!((hash, size_bytes), (Sha256Hash::of(b"12345678"), 8));
     }
 
     #[test]
