@@ -1,10 +1,10 @@
 //! OCI images.
 
 pub mod blob;
+#[cfg(feature = "docker")]
 pub mod docker;
 pub mod events;
 pub mod image;
-pub mod in_root;
 pub mod layer;
 pub mod layout;
 pub mod platform;

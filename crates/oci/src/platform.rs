@@ -4,12 +4,12 @@ use anyhow::Result;
 use failure::usage;
 use oci_spec::image::Descriptor;
 
-/// Operating system and architecture, in Go's words.
+/// Operating system and architecture, in the words of the image specification.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Platform {
-    /// `GOOS`.
+    /// `linux`, for example.
     pub os: String,
-    /// `GOARCH`.
+    /// `amd64`, for example.
     pub arch: String,
 }
 

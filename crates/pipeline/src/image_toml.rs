@@ -3,7 +3,7 @@
 //! The rest of the program takes these values from here; none of them is repeated in code. What follows from them
 //! (the environment of the image, the identity of its caches) is derived here, by pure functions.
 
-use oci::layer::Layers;
+use oci::layer::CompressionSettings;
 use oci::platform::Platform;
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -34,7 +34,7 @@ pub struct ImageToml {
     /// Folders beside the caches that `runner` and group 0 may write to.
     pub writable: Writable,
     /// How layers are compressed.
-    pub layers: Layers,
+    pub layers: CompressionSettings,
     /// Tools by name.
     pub tools: BTreeMap<String, Tool>,
 }

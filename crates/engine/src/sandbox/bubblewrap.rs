@@ -7,7 +7,7 @@ use camino::Utf8Path;
 
 use super::{Sandbox, User};
 use crate::host;
-use oci::in_root;
+use oci::unpack::in_root;
 
 /// Folders of every tree that bubblewrap mounts something on.
 const MOUNT_POINTS: [&str; 5] = ["dev", "proc", "run", "sys", "tmp"];

@@ -16,11 +16,10 @@ use tar::{EntryType, Header};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
-use crate::layer;
-use crate::layer::LayerBlob;
+use crate::layer::{self, LayerBlob};
 
 /// Docker before 25 writes a whole archive to its disk before it answers.
-const PATIENCE: Duration = Duration::from_secs(3600);
+const TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// What to do where no daemon answers.
 pub const REACH: &str = "failed to reach Docker; check that its daemon runs (`docker info`), or name it with DOCKER_HOST";
@@ -36,7 +35,7 @@ pub fn runtime() -> Result<Runtime> {
 /// The daemon that the environment names.
 pub async fn connect() -> Result<Docker> {
     let docker = Docker::connect_with_defaults().context(REACH)?;
-    let docker = docker.with_timeout(PATIENCE).negotiate_version().await;
+    let docker = docker.with_timeout(TIMEOUT).negotiate_version().await;
     docker.context(REACH)
 }
 

@@ -17,9 +17,9 @@ use tokio::runtime::Runtime;
 use crate::blob::read;
 use crate::docker;
 use crate::image::{Image, ImageLayer};
-use crate::in_root;
 use crate::layout::reader::Layout;
 use crate::platform::Platform;
+use crate::unpack::in_root;
 use failure::{corrupt, usage};
 use sha256::check_file;
 

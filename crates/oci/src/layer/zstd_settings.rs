@@ -1,13 +1,13 @@
 //! How zstd compresses layers.
 //!
 //! The levels are made for small memories: level 9 remembers the last few megabytes. What fills an image, executables
-//! above all, has its repetitions tens of megabytes apart, short ones, for addresses differ. Larger tables find them for
-//! a fraction of the time that a higher level takes.
+//! above all, has its repetitions tens of megabytes apart, short ones, for addresses differ. Larger tables find them
+//! for a fraction of the time that a higher level takes.
 //!
 //! The highest levels weigh all repetitions that they find against each other. Tables of that size would take them ten
 //! times as long; samples of what lies far apart, short ones there, serve them as well. Where samples are enough, the
-//! bytes are compressed in pieces by all processors; tables know nothing of the piece before theirs. How many processors
-//! there are does not show in what comes out.
+//! bytes are compressed in pieces by all processors; tables know nothing of the piece before theirs. How many
+//! processors there are does not show in what comes out.
 
 use std::io::{self, Write};
 use std::ops::RangeInclusive;
@@ -15,7 +15,7 @@ use std::ops::RangeInclusive;
 use zstd::stream::raw::CParameter;
 use zstd::stream::write::Encoder;
 
-use crate::layer::Layers;
+use super::compression::CompressionSettings;
 
 /// Settings of zstd.
 #[derive(Debug, Clone, Copy)]
@@ -42,20 +42,21 @@ pub enum Far {
 /// Levels for which the tables are worth their time.
 const WITH_TABLES: RangeInclusive<i32> = 5..=15;
 
-/// What one thread compresses at a time: large beside what a level's own tables remember, which start anew with each piece.
+/// What one thread compresses at a time: large beside what a level's own tables remember, which start anew with each
+/// piece.
 const PIECE_BYTES: u32 = 64 << 20;
 
 /// Each keeps a piece in memory.
 const MOST_THREADS: u32 = 8;
 
 impl Zstd {
-    /// Those of an image's layers.
-    pub fn of(layers: Layers) -> Self {
+    /// Those for layers.
+    pub fn of(settings: CompressionSettings) -> Self {
         Self {
-            level: layers.zstd_level,
-            window_log: layers.zstd_window_log,
-            far: if WITH_TABLES.contains(&layers.zstd_level) {
-                Far::Tables(layers.zstd_table_log)
+            level: settings.zstd_level,
+            window_log: settings.zstd_window_log,
+            far: if WITH_TABLES.contains(&settings.zstd_level) {
+                Far::Tables(settings.zstd_table_log)
             } else {
                 Far::Samples
             },
@@ -160,14 +161,14 @@ mod tests {
 
     #[test]
     fn low_and_high_levels_do_without_tables() {
-        let layers = |zstd_level| Layers {
+        let settings = |zstd_level| CompressionSettings {
             zstd_level,
             zstd_window_log: 27,
             zstd_table_log: 26,
             gzip_level: 6,
         };
-        assert_eq!(Zstd::of(layers(1)).far, Far::Samples);
-        assert_eq!(Zstd::of(layers(18)).far, Far::Samples);
-        assert_eq!(Zstd::of(layers(9)).far, Far::Tables(26));
+        assert_eq!(Zstd::of(settings(1)).far, Far::Samples);
+        assert_eq!(Zstd::of(settings(18)).far, Far::Samples);
+        assert_eq!(Zstd::of(settings(9)).far, Far::Tables(26));
     }
 }

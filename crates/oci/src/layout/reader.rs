@@ -11,7 +11,7 @@ use crate::reference::LATEST;
 use failure::{corrupt, usage};
 use sha256::check_file;
 
-/// The annotation that names an image or a pack.
+/// The annotation that names a manifest.
 pub const NAME: &str = "org.opencontainers.image.ref.name";
 
 /// A layout.
@@ -28,7 +28,7 @@ impl Layout {
         if !index.is_file() {
             return Err(usage(
                 format!("{folder} is no OCI layout, it has no index.json"),
-                "`cargo xtask base-image` makes one below its --out",
+                "name the folder of a layout, which holds one",
             ));
         }
         Ok(Self {

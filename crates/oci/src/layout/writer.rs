@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
-use oci_spec::image::{Descriptor, ImageIndexBuilder, ImageManifest, MediaType, Platform};
+use oci_spec::image::{
+    Descriptor, ImageIndexBuilder, ImageManifest, MediaType, Platform as OciPlatform,
+};
 use serde::Serialize;
 use sha256::Sha256Hash;
 
@@ -59,7 +61,7 @@ impl LayoutWriter {
         &mut self,
         name: &str,
         manifest: &ImageManifest,
-        platform: Option<Platform>,
+        platform: Option<OciPlatform>,
     ) -> Result<Descriptor> {
         let mut descriptor = self.json(MediaType::ImageManifest, manifest)?;
         descriptor.set_platform(platform);

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use super::Files;
 use crate::bench::sizes::recompress::{Entry, compressed};
 use failure::usage;
-use oci::layer::Layers;
+use oci::layer::CompressionSettings;
 use oci::layer::zstd_settings::{Far, Zstd};
 use pipeline::assemble::layer_names::Holds;
 use pipeline::names::{BASE, TOOLS};
@@ -61,7 +61,7 @@ pub(super) struct Change<'a> {
 }
 
 /// All that can be tried with the layers `all` of an image whose layers are compressed as `layers` says.
-pub(super) fn changes<'a>(all: &[Composed<'a>], layers: Layers) -> Vec<Change<'a>> {
+pub(super) fn changes<'a>(all: &[Composed<'a>], layers: CompressionSettings) -> Vec<Change<'a>> {
     let shipped = Zstd::of(layers);
     let everything = |name: String, zstd| Change {
         name,
@@ -71,7 +71,7 @@ pub(super) fn changes<'a>(all: &[Composed<'a>], layers: Layers) -> Vec<Change<'a
     };
     let levels = [1, 3, 9, 12, 15, 17, 18, 19].into_iter();
     let levels = levels.filter(|level| *level != shipped.level).map(|level| {
-        let zstd = Zstd::of(Layers {
+        let zstd = Zstd::of(CompressionSettings {
             zstd_level: level,
             ..layers
         });
@@ -189,7 +189,7 @@ mod tests {
     use super::*;
     use pipeline::names::COMMON;
 
-    const SHIPPED: Layers = Layers {
+    const SHIPPED: CompressionSettings = CompressionSettings {
         zstd_level: 9,
         zstd_window_log: 27,
         zstd_table_log: 26,

@@ -18,7 +18,7 @@ use self::changes::{Composed, changes, part_of, sizes, wanted};
 use crate::bench::sizes::recompress::{Entry, Tar, compressed};
 use engine::progress::{Kind, Progress, Step, human_bytes};
 use oci::image::{Image, ImageLayer};
-use oci::layer::Layers;
+use oci::layer::CompressionSettings;
 use oci::layer::zstd_settings::Zstd;
 use oci::layout::reader::Layout;
 use oci::platform::Platform;
@@ -226,7 +226,12 @@ impl Parts {
         composed.collect()
     }
 
-    fn tried(&self, flags: &Args, shipped: Layers, step: &Step) -> Result<(ByPart, Vec<Tried>)> {
+    fn tried(
+        &self,
+        flags: &Args,
+        shipped: CompressionSettings,
+        step: &Step,
+    ) -> Result<(ByPart, Vec<Tried>)> {
         let all = self.composed(&flags.providers);
         let changes = wanted(changes(&all, shipped), &flags.changes)?;
         step.detail("as shipped");

@@ -96,7 +96,7 @@ impl Write for Count {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use oci::layer::Layers;
+    use oci::layer::CompressionSettings;
     use oci::layer::zstd_settings::Far;
     use oci::layer::{Compression, LayerWriter, Meta};
 
@@ -116,7 +116,7 @@ mod tests {
     fn every_byte_of_a_layer_is_accounted_for() {
         let folder = tempfile::tempdir().unwrap();
         let folder = Utf8Path::from_path(folder.path()).unwrap();
-        let settings = Layers {
+        let settings = CompressionSettings {
             zstd_level: 3,
             zstd_window_log: 20,
             zstd_table_log: 16,

@@ -4,6 +4,8 @@
 //! folder. Neither hides what the layer itself brings, in whatever order they come. Every path is taken as one inside
 //! of the image, so that no layer, whoever made it, reaches out of the root.
 
+pub mod in_root;
+
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::io::{self, ErrorKind, Read};
@@ -16,9 +18,7 @@ use camino::Utf8Path;
 use tar::{Entry, EntryType, Header};
 use walkdir::WalkDir;
 
-use crate::in_root;
-use crate::layer::Compression;
-use crate::layer::{self, LayerBlob};
+use crate::layer::{self, Compression, LayerBlob};
 
 const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
