@@ -1,9 +1,35 @@
-//! OCI images.
+//! OCI images for tools that build, inspect and move them: reproducible layers, layouts, registries, the local Docker.
+//!
+//! What always holds:
+//! - The same input gives the same bytes. Neither the clock nor the number of processors shows in a layer.
+//! - No blob is used before its size and digest were checked, wherever it came from.
+//! - No path of an image, whoever made it, leads out of the folder that it is unpacked to.
+//! - Credentials go to the registry that they are for and to its token service, and to nobody else.
+//! - Nothing is printed: progress and warnings go to [`events::Events`], failures say what to do about them.
+//!
+//! Where to look:
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`blob`] | the trait [`blob::Blobs`] of all places that hand out blobs, and descriptors |
+//! | [`layer`] | layers: their tar, its compression, their digests |
+//! | [`layout`] | folders in OCI's format: read and written |
+//! | [`image`] | an image of any place, fetched by its descriptor |
+//! | [`unpack`] | layers laid over each other in a folder, and paths inside it |
+//! | [`registry`] | pulling and pushing, with retries and resumption |
+//! | [`http`] | the HTTP client of `registry`, and plain downloads |
+//! | `docker` | images in and out of the local Docker (feature `docker`) |
+//! | [`reference`] | how images are named |
+//! | [`platform`] | for which machines they are |
+//! | [`events`] | what a caller hears while bytes move |
+//!
+//! Features, none of them on by default: `docker`, and `clap` for types that are values of options.
 
 pub mod blob;
 #[cfg(feature = "docker")]
 pub mod docker;
 pub mod events;
+pub mod http;
 pub mod image;
 pub mod layer;
 pub mod layout;

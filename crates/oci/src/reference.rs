@@ -4,7 +4,7 @@ use std::fmt;
 
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
-use oci_client::Reference as RegistryReference;
+use oci_spec::distribution::Reference;
 
 use failure::usage;
 
@@ -13,7 +13,7 @@ pub const LATEST: &str = "latest";
 
 /// Where an image is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reference {
+pub enum ImageReference {
     /// In an OCI image layout, `DIR` or `DIR:TAG`.
     Layout {
         /// The layout.
@@ -22,12 +22,12 @@ pub enum Reference {
         tag: Option<String>,
     },
     /// In a registry, `HOST[:PORT]/REPOSITORY[:TAG][@DIGEST]`.
-    Registry(RegistryReference),
+    Registry(Reference),
     /// In the local Docker, `docker:NAME`.
     Docker(String),
 }
 
-impl Reference {
+impl ImageReference {
     /// Reads `text`; `is_folder` tells what there is on this machine.
     ///
     /// A registry has to be named with its host, so that a mistyped folder never becomes a request to a registry that
@@ -35,7 +35,7 @@ impl Reference {
     pub fn parse(text: &str, is_folder: impl Fn(&Utf8Path) -> bool) -> Result<Self> {
         if let Some(name) = text.strip_prefix("docker:") {
             if name.is_empty() {
-                return Err(usage("--image docker: names no image", "write docker:NAME"));
+                return Err(usage("docker: names no image", "write docker:NAME"));
             }
             return Ok(Self::Docker(name.to_owned()));
         }
@@ -56,14 +56,15 @@ impl Reference {
             return match text.parse() {
                 Ok(reference) => Ok(Self::Registry(reference)),
                 Err(error) => Err(usage(
-                    format!("--image {text} is no reference to a registry: {error}"),
+                    format!("{text} is no reference to a registry: {error}"),
                     "write HOST/REPOSITORY:TAG",
                 )),
             };
         }
         Err(usage(
             format!("there is no folder {text}"),
-            "--image takes the folder of an OCI layout (DIR/oci:TAG), a reference that names its registry (HOST/REPOSITORY:TAG), or docker:NAME",
+            "name the folder of an OCI layout (DIR/oci:TAG), a reference with its registry (HOST/REPOSITORY:TAG), or \
+             docker:NAME",
         ))
     }
 }
@@ -78,8 +79,8 @@ pub fn names_a_host(text: &str) -> bool {
 }
 
 /// A repository, named with its registry and without a tag.
-pub fn repository(text: &str) -> Result<RegistryReference> {
-    let reference: RegistryReference = text.parse().map_err(|error| {
+pub fn repository(text: &str) -> Result<Reference> {
+    let reference: Reference = text.parse().map_err(|error| {
         usage(
             format!("{text} is no repository of a registry: {error}"),
             "write HOST/REPOSITORY",
@@ -96,15 +97,15 @@ pub fn repository(text: &str) -> Result<RegistryReference> {
 }
 
 /// `tag` in the repository of `reference`.
-pub fn with_tag(reference: &RegistryReference, tag: &str) -> RegistryReference {
-    RegistryReference::with_tag(
+pub fn with_tag(reference: &Reference, tag: &str) -> Reference {
+    Reference::with_tag(
         reference.registry().to_owned(),
         reference.repository().to_owned(),
         tag.to_owned(),
     )
 }
 
-impl fmt::Display for Reference {
+impl fmt::Display for ImageReference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Layout { folder, tag: None } => write!(f, "{folder}"),
@@ -122,13 +123,13 @@ impl fmt::Display for Reference {
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<Reference> {
+    fn parse(text: &str) -> Result<ImageReference> {
         let folders = ["out/oci", "/out/oci", "my.images/oci", "localhost/oci"];
-        Reference::parse(text, |folder| folders.contains(&folder.as_str()))
+        ImageReference::parse(text, |folder| folders.contains(&folder.as_str()))
     }
 
-    fn layout(folder: &str, tag: Option<&str>) -> Reference {
-        Reference::Layout {
+    fn layout(folder: &str, tag: Option<&str>) -> ImageReference {
+        ImageReference::Layout {
             folder: folder.into(),
             tag: tag.map(str::to_owned),
         }
@@ -153,9 +154,9 @@ mod tests {
         let digest = format!("sha256:{}", "a".repeat(64));
         for (text, registry, repository, tag) in [
             (
-                "127.0.0.1:5000/iac",
+                "127.0.0.1:5000/image",
                 "127.0.0.1:5000",
-                "iac",
+                "image",
                 Some("latest"),
             ),
             ("localhost/a/b:1", "localhost", "a/b", Some("1")),
@@ -167,7 +168,7 @@ mod tests {
                 None,
             ),
         ] {
-            let Reference::Registry(reference) = parse(text).unwrap() else {
+            let ImageReference::Registry(reference) = parse(text).unwrap() else {
                 panic!("{text}");
             };
             assert_eq!(
@@ -184,19 +185,19 @@ mod tests {
     #[test]
     fn docker_has_a_prefix_and_the_rest_is_refused() {
         assert_eq!(
-            parse("docker:iac:1").unwrap(),
-            Reference::Docker("iac:1".into())
+            parse("docker:image:1").unwrap(),
+            ImageReference::Docker("image:1".into())
         );
         for text in [
             "docker:",
             "",
             "absent/oci",
             "./absent/oci:tag",
-            "iac-runner:latest",
+            "image:latest",
         ] {
             assert!(parse(text).is_err(), "{text}");
         }
         let refused = parse("registry.example/UPPER").unwrap_err();
-        assert!(refused.to_string().contains("HOST/REPOSITORY:TAG"));
+        assert!(failure::text(&refused).contains("HOST/REPOSITORY:TAG"));
     }
 }

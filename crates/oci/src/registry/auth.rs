@@ -12,22 +12,21 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use http_auth::ChallengeRef;
 use http_auth::parser::ChallengeParser;
-use oci_client::token_cache::{RegistryToken, RegistryTokenType};
 use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
 use reqwest::{RequestBuilder, Url};
 use serde::Deserialize;
 
 use super::credentials::Credentials;
-use super::is_this_machine;
+use crate::http::is_this_machine;
 
 /// How long a token is good where the token service does not say.
 const DEFAULT_EXPIRY: Duration = Duration::from_secs(60);
 /// How long before its end a token is not used any more.
 const MARGIN: Duration = Duration::from_secs(10);
 
-/// What a request wants to do.
+/// What a request wants to do in the repository.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Access {
+pub enum Scope {
     /// Read.
     Pull,
     /// Read and write.
@@ -36,9 +35,9 @@ pub enum Access {
     Mount(String),
 }
 
-impl Access {
-    /// What a token service calls it.
-    fn scopes(&self, repository: &str) -> Vec<String> {
+impl Scope {
+    /// What a token service is asked for.
+    fn parameters(&self, repository: &str) -> Vec<String> {
         let push = || format!("repository:{repository}:pull,push");
         match self {
             Self::Pull => vec![format!("repository:{repository}:pull")],
@@ -48,10 +47,10 @@ impl Access {
     }
 }
 
-/// What is shown to the registry.
+/// What goes into the `Authorization` of a request.
 #[derive(Clone, PartialEq, Eq)]
-pub enum Proof {
-    /// It asks for nothing.
+pub enum Authorization {
+    /// Nothing: the registry asks for nothing, or nothing is known that it would take.
     None,
     /// A user and a password.
     Basic(Credentials),
@@ -59,29 +58,18 @@ pub enum Proof {
     Bearer(String),
 }
 
-impl Proof {
-    /// The request with the proof.
-    pub fn show(&self, request: RequestBuilder) -> RequestBuilder {
+impl Authorization {
+    /// The request with it.
+    pub fn apply(&self, request: RequestBuilder) -> RequestBuilder {
         match self {
             Self::None => request,
             Self::Basic(Credentials { user, password }) => request.basic_auth(user, Some(password)),
             Self::Bearer(token) => request.bearer_auth(token),
         }
     }
-
-    /// What the library that pulls calls it.
-    pub fn for_pull(self) -> Option<RegistryTokenType> {
-        match self {
-            Self::None => None,
-            Self::Basic(Credentials { user, password }) => {
-                Some(RegistryTokenType::Basic(user, password))
-            }
-            Self::Bearer(token) => Some(RegistryTokenType::Bearer(RegistryToken::Token { token })),
-        }
-    }
 }
 
-/// How a registry wants to be told.
+/// How a registry wants a request to be authorized.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Challenge {
     /// By user and password.
@@ -94,7 +82,7 @@ pub enum Challenge {
 }
 
 impl Challenge {
-    /// What the answer with `headers` asks for; a token rather than a password.
+    /// What the response with `headers` asks for; a token rather than a password.
     pub fn of(headers: &HeaderMap) -> Option<Self> {
         let texts = headers.get_all(WWW_AUTHENTICATE).iter();
         let texts: Vec<&str> = texts.filter_map(|value| value.to_str().ok()).collect();
@@ -125,27 +113,27 @@ impl Challenge {
     }
 }
 
-/// What a token service answers.
+/// The response of a token service.
 #[derive(Deserialize)]
-pub struct TokenAnswer {
+pub struct TokenResponse {
     token: Option<String>,
     access_token: Option<String>,
     expires_in: Option<u64>,
 }
 
-/// Who asks, and what was agreed on with the registry so far.
-pub struct Auth {
+/// The credentials for a registry, and the authorizations that it took so far.
+pub struct Authenticator {
     repository: String,
     credentials: Option<Credentials>,
-    held: Mutex<HashMap<Access, (Proof, Option<Instant>)>>,
+    cache: Mutex<HashMap<Scope, (Authorization, Option<Instant>)>>,
 }
 
-impl Auth {
+impl Authenticator {
     pub fn new(repository: &str, credentials: Option<Credentials>) -> Self {
         Self {
             repository: repository.to_owned(),
             credentials,
-            held: Mutex::default(),
+            cache: Mutex::default(),
         }
     }
 
@@ -153,19 +141,19 @@ impl Auth {
         self.credentials.as_ref()
     }
 
-    /// What was agreed on for `access`, while it lasts.
-    pub fn held(&self, access: &Access) -> Option<Proof> {
-        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let (proof, until) = held.get(access)?;
-        until
-            .is_none_or(|until| Instant::now() < until)
-            .then(|| proof.clone())
+    /// What was taken for `scope`, while it lasts.
+    pub fn cached(&self, scope: &Scope) -> Option<Authorization> {
+        let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let (authorization, expires) = cache.get(scope)?;
+        expires
+            .is_none_or(|expires| Instant::now() < expires)
+            .then(|| authorization.clone())
     }
 
-    /// Keeps `proof` for `access` until then.
-    pub fn hold(&self, access: &Access, proof: Proof, until: Option<Instant>) {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.insert(access.clone(), (proof, until));
+    /// Keeps `authorization` for `scope` until it expires.
+    pub fn cache(&self, scope: &Scope, authorization: Authorization, expires: Option<Instant>) {
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        cache.insert(scope.clone(), (authorization, expires));
     }
 
     /// Where to ask for a token; `base` is the registry.
@@ -173,7 +161,7 @@ impl Auth {
         &self,
         realm: &str,
         service: Option<&str>,
-        access: &Access,
+        scope: &Scope,
         base: &Url,
     ) -> Result<Url> {
         let mut url = token_service(realm, base)?;
@@ -182,24 +170,25 @@ impl Auth {
             if let Some(service) = service {
                 query.append_pair("service", service);
             }
-            for scope in access.scopes(&self.repository) {
-                query.append_pair("scope", &scope);
+            for parameter in scope.parameters(&self.repository) {
+                query.append_pair("scope", &parameter);
             }
         }
         Ok(url)
     }
 
-    /// Keeps the token that a service answered.
-    pub fn hold_token(&self, access: &Access, answer: TokenAnswer) -> Result<Proof> {
-        let Some(token) = answer.token.or(answer.access_token) else {
-            bail!("its answer holds no token");
+    /// Keeps the token of a response for `scope`.
+    pub fn cache_token(&self, scope: &Scope, response: TokenResponse) -> Result<Authorization> {
+        let Some(token) = response.token.or(response.access_token) else {
+            bail!("its response holds no token");
         };
-        let lasts = answer
+        let lifetime = response
             .expires_in
             .map_or(DEFAULT_EXPIRY, Duration::from_secs);
-        let until = Instant::now() + lasts.saturating_sub(MARGIN);
-        self.hold(access, Proof::Bearer(token.clone()), Some(until));
-        Ok(Proof::Bearer(token))
+        let expires = Instant::now() + lifetime.saturating_sub(MARGIN);
+        let authorization = Authorization::Bearer(token);
+        self.cache(scope, authorization.clone(), Some(expires));
+        Ok(authorization)
     }
 }
 
@@ -279,35 +268,39 @@ mod tests {
 
     #[test]
     fn a_mount_asks_to_read_the_other_repository_too() {
-        let auth = Auth::new("iac/runner", None);
+        let authenticator = Authenticator::new("team/runner", None);
         let base = Url::parse("https://registry.example/").unwrap();
-        let access = Access::Mount("iac/packs".to_owned());
-        let url = auth.token_url("https://auth.example/token", Some("s"), &access, &base);
+        let scope = Scope::Mount("team/packs".to_owned());
+        let url = authenticator.token_url("https://auth.example/token", Some("s"), &scope, &base);
         assert_eq!(
             url.unwrap().as_str(),
-            "https://auth.example/token?service=s&scope=repository%3Aiac%2Frunner%3Apull%2Cpush\
-             &scope=repository%3Aiac%2Fpacks%3Apull"
+            "https://auth.example/token?service=s&scope=repository%3Ateam%2Frunner%3Apull%2Cpush\
+             &scope=repository%3Ateam%2Fpacks%3Apull"
         );
     }
 
     #[test]
     fn a_token_is_used_while_it_lasts_and_for_what_it_was_given() {
-        let auth = Auth::new("a", None);
-        let answer = |expires_in| TokenAnswer {
+        let authenticator = Authenticator::new("a", None);
+        let response = |expires_in| TokenResponse {
             token: None,
             access_token: Some("t".to_owned()),
             expires_in,
         };
-        auth.hold_token(&Access::Push, answer(Some(300))).unwrap();
-        assert!(auth.held(&Access::Push).is_some());
-        assert!(auth.held(&Access::Pull).is_none());
-        auth.hold_token(&Access::Push, answer(Some(1))).unwrap();
-        assert!(auth.held(&Access::Push).is_none());
-        let empty = TokenAnswer {
+        authenticator
+            .cache_token(&Scope::Push, response(Some(300)))
+            .unwrap();
+        assert!(authenticator.cached(&Scope::Push).is_some());
+        assert!(authenticator.cached(&Scope::Pull).is_none());
+        authenticator
+            .cache_token(&Scope::Push, response(Some(1)))
+            .unwrap();
+        assert!(authenticator.cached(&Scope::Push).is_none());
+        let empty = TokenResponse {
             token: None,
             access_token: None,
             expires_in: None,
         };
-        assert!(auth.hold_token(&Access::Push, empty).is_err());
+        assert!(authenticator.cache_token(&Scope::Push, empty).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! A request to a registry, and what becomes of it.
+//! A request to a registry, the response to it, and what may come instead of a response.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -9,31 +9,30 @@ use reqwest::header::{HeaderMap, HeaderName};
 use reqwest::{Method, StatusCode, Url};
 use serde_json::Value;
 
-use super::auth::Access;
-use super::patience::Cut;
+use super::auth::Scope;
+use super::retry::Transient;
 
 /// The bytes of all bodies so far.
 #[derive(Debug, Default)]
-pub struct Meter {
+pub struct ByteCounters {
     pub sent: Arc<AtomicU64>,
     pub received: AtomicU64,
 }
 
-/// A request.
-pub struct Ask {
+pub struct Request {
     pub method: Method,
     pub url: Url,
     pub headers: HeaderMap,
     pub body: Bytes,
-    pub access: Access,
+    pub scope: Scope,
 }
 
-impl Ask {
-    pub fn new(method: Method, url: Url, access: Access) -> Self {
+impl Request {
+    pub fn new(method: Method, url: Url, scope: Scope) -> Self {
         Self {
             method,
             url,
-            access,
+            scope,
             headers: HeaderMap::new(),
             body: Bytes::new(),
         }
@@ -55,32 +54,52 @@ impl Ask {
     }
 }
 
-/// What the registry answered, if it is neither overloaded nor broken.
-pub struct Answer {
+/// A response that was read whole, of a registry that is neither overloaded nor broken.
+pub struct Response {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Vec<u8>,
-    /// Where it was in the end.
+    /// Where it came from in the end, redirects followed.
     pub url: Url,
 }
 
-impl Answer {
+impl Response {
     /// The header, if it is there and is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 }
 
-/// Why there is no answer.
-pub enum Unanswered {
+/// A response whose status has come.
+pub enum Opened {
+    /// A success, whose content is still to be read.
+    Content(reqwest::Response),
+    /// Anything else, read whole.
+    Refused(Response),
+}
+
+/// Why there is no response.
+pub enum RequestError {
     /// Another try may help.
-    Cut(Cut),
+    Transient(Transient),
     /// It would not.
-    Failed(Error),
+    Fatal(Error),
+}
+
+impl From<Error> for RequestError {
+    fn from(error: Error) -> Self {
+        Self::Fatal(error)
+    }
+}
+
+impl From<std::io::Error> for RequestError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Fatal(error.into())
+    }
 }
 
 /// What the body of an error says, as the end of a sentence.
-pub fn said(body: &[u8]) -> String {
+pub fn error_detail(body: &[u8]) -> String {
     let text = match serde_json::from_slice::<Value>(body) {
         Ok(value) => {
             let errors = value["errors"].as_array().cloned().unwrap_or_default();
@@ -119,8 +138,8 @@ mod tests {
             (r#"{"other": 1}"#, ""),
             ("", ""),
         ] {
-            assert_eq!(said(body.as_bytes()), shown);
+            assert_eq!(error_detail(body.as_bytes()), shown);
         }
-        assert!(said("x".repeat(10_000).as_bytes()).len() < 210);
+        assert!(error_detail("x".repeat(10_000).as_bytes()).len() < 210);
     }
 }

@@ -5,32 +5,32 @@
 //! connection of its own, so that whatever cuts long requests gets shorter ones. A chunk is hashed when it is read from
 //! the file and sent from memory, so what is sent is what was hashed.
 
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom, Write as _};
 
 use anyhow::{Error, Result, anyhow};
 use bytes::{Buf as _, Bytes};
 use oci_spec::image::Descriptor;
 use reqwest::header::{CONNECTION, CONTENT_RANGE, CONTENT_TYPE, RANGE};
 use reqwest::{Method, StatusCode, Url};
-use sha2::{Digest as _, Sha256};
+use sha256::HashingWriter;
 
-use super::Registry;
-use super::auth::Access;
-use super::patience::Patience;
-use super::request::{Answer, Ask, Unanswered};
+use super::auth::Scope;
+use super::repository::Registry;
+use super::request::{Request, RequestError, Response};
+use super::retry::RetryPolicy;
 use crate::blob::sha256;
 use failure::corrupt;
 
 /// The size of a chunk in bytes: the most that GitHub's registry takes.
-const CHUNK: usize = 4 << 20;
+const CHUNK_BYTES: usize = 4 << 20;
 /// The smallest chunk that is tried when larger ones are cut.
-const SMALLEST: usize = 256 << 10;
+const MIN_CHUNK_BYTES: usize = 256 << 10;
 /// The largest that a registry may ask for; a chunk is held in memory.
-const LARGEST: usize = 128 << 20;
+const MAX_CHUNK_BYTES: usize = 128 << 20;
 /// How often an upload may start over.
-const STARTS: u32 = 8;
-/// How a registry says how little it takes.
-const LEAST: &str = "oci-chunk-min-length";
+const MAX_ATTEMPTS: u32 = 8;
+/// The header in which a registry says how little it takes.
+const MIN_CHUNK_HEADER: &str = "oci-chunk-min-length";
 
 /// What can be read again.
 pub trait Content: Read + Seek {}
@@ -49,99 +49,102 @@ struct Session {
     /// Where the next request goes.
     location: Url,
     /// The smallest chunk that the registry takes.
-    least: usize,
+    min_chunk_bytes: usize,
 }
 
-/// How far the uploads of a blob came, and how they are made.
-struct Course {
-    patience: Patience,
-    chunk: usize,
+/// How far the attempts to upload a blob came, and how the next one is made.
+struct Progress {
+    retry: RetryPolicy,
+    chunk_bytes: usize,
     /// Whether every chunk has a connection of its own.
-    alone: bool,
+    own_connections: bool,
     /// Most bytes that the registry had at once.
     furthest: u64,
 }
 
-impl Course {
-    /// The registry has `come` bytes.
-    fn reached(&mut self, come: u64) {
-        if come > self.furthest {
-            self.furthest = come;
-            self.patience.renew();
+impl Progress {
+    /// The registry has `received_bytes`.
+    fn reached(&mut self, received_bytes: u64) {
+        if received_bytes > self.furthest {
+            self.furthest = received_bytes;
+            self.retry.reset();
         }
     }
 }
 
 /// How an attempt ended.
-enum End {
+enum Outcome {
     Stored,
     /// The registry has lost it.
     Lost(Error),
 }
 
 impl Registry<'_> {
-    /// Uploads `source` as `blob`; `begun` is the answer that began the upload, if one did.
+    /// Uploads `source` as `blob`; `begun` is the response that began the upload, if one did.
     pub(super) fn upload(
         &self,
         blob: &Descriptor,
         mut source: Source<'_>,
-        mut begun: Option<Answer>,
+        mut begun: Option<Response>,
     ) -> Result<()> {
-        let mut course = Course {
-            patience: Patience::default(),
-            chunk: CHUNK,
-            alone: false,
+        let mut progress = Progress {
+            retry: RetryPolicy::default(),
+            chunk_bytes: CHUNK_BYTES,
+            own_connections: false,
             furthest: 0,
         };
-        let mut starts = 0;
+        let mut attempts = 0;
         loop {
             let session = match begun.take() {
-                Some(answer) => self.session(blob, &answer)?,
+                Some(response) => self.session(blob, &response)?,
                 None => self.begin(blob)?,
             };
-            match self.attempt(blob, &mut source, session, &mut course)? {
-                End::Stored => return Ok(()),
-                End::Lost(why) => {
-                    starts += 1;
-                    if starts == STARTS {
+            match self.attempt(blob, &mut source, session, &mut progress)? {
+                Outcome::Stored => return Ok(()),
+                Outcome::Lost(why) => {
+                    attempts += 1;
+                    if attempts == MAX_ATTEMPTS {
                         return Err(why.context(format!(
-                            "the upload of {} was cut {STARTS} times, at best after {} of {} bytes; push again over a \
-                             better connection",
+                            "the upload of {} was cut {MAX_ATTEMPTS} times, at best after {} of {} bytes; push again \
+                             over a better connection",
                             blob.digest(),
-                            course.furthest,
+                            progress.furthest,
                             blob.size()
                         )));
                     }
-                    course.chunk = (course.chunk / 2).max(SMALLEST);
-                    course.alone = true;
+                    progress.chunk_bytes = (progress.chunk_bytes / 2).max(MIN_CHUNK_BYTES);
+                    progress.own_connections = true;
                 }
             }
         }
     }
 
     fn begin(&self, blob: &Descriptor) -> Result<Session> {
-        let url = self.http.url("blobs/uploads/")?;
-        let answer = self.http.send(&Ask::new(Method::POST, url, Access::Push))?;
-        if answer.status != StatusCode::ACCEPTED {
-            return Err(self.refused(blob, &answer));
+        let url = self.client.url("blobs/uploads/")?;
+        let response = self
+            .client
+            .send(&Request::new(Method::POST, url, Scope::Push))?;
+        if response.status != StatusCode::ACCEPTED {
+            return Err(self.refused(blob, &response));
         }
-        self.session(blob, &answer)
+        self.session(blob, &response)
     }
 
-    fn session(&self, blob: &Descriptor, answer: &Answer) -> Result<Session> {
-        let least = answer.header(LEAST).and_then(|least| least.parse().ok());
-        let least = least.unwrap_or(0);
-        if least > LARGEST {
+    fn session(&self, blob: &Descriptor, response: &Response) -> Result<Session> {
+        let wanted = response.header(MIN_CHUNK_HEADER);
+        let wanted = wanted.and_then(|bytes| bytes.parse().ok());
+        let min_chunk_bytes = wanted.unwrap_or(0);
+        if min_chunk_bytes > MAX_CHUNK_BYTES {
             return Err(anyhow!(
-                "the registry {} takes {} only in chunks of at least {least} bytes, and more than {LARGEST} are not held in \
-                 memory; name another registry",
+                "the registry {} takes {} only in chunks of at least {min_chunk_bytes} bytes, and more than \
+                 {MAX_CHUNK_BYTES} are not held in memory; name another registry",
                 self.reference.registry(),
                 blob.digest()
             ));
         }
         Ok(Session {
-            location: self.http.location(answer)?,
-            least,
+            location: self.client.location(response)?,
+            min_chunk_bytes,
         })
     }
 
@@ -150,29 +153,29 @@ impl Registry<'_> {
         blob: &Descriptor,
         source: &mut Source<'_>,
         mut session: Session,
-        course: &mut Course,
-    ) -> Result<End> {
+        progress: &mut Progress,
+    ) -> Result<Outcome> {
         if source.content.seek(SeekFrom::End(0))? != blob.size() {
             return Err(changed(source, blob));
         }
         source.content.rewind()?;
-        let mut hasher = Sha256::new();
+        let mut hasher = HashingWriter::new(io::sink());
         let mut offset = 0;
         while offset < blob.size() {
-            let chunk = course.chunk.max(session.least);
+            let chunk = progress.chunk_bytes.max(session.min_chunk_bytes);
             let chunk = read_chunk(source, blob, offset, chunk)?;
-            hasher.update(&chunk);
+            hasher.write_all(&chunk)?;
             let end = offset + chunk.len() as u64;
-            if let Some(why) = self.send_chunk(blob, chunk, offset, &mut session, course)? {
-                return Ok(End::Lost(why));
+            if let Some(why) = self.send_chunk(blob, chunk, offset, &mut session, progress)? {
+                return Ok(Outcome::Lost(why));
             }
             offset = end;
         }
         // Nothing is stored under a digest before it is finished, so a changed file leaves nothing.
-        if hex::encode(hasher.finalize()) != sha256(blob)?.to_string() {
+        if hasher.finish().1 != sha256(blob)? {
             return Err(changed(source, blob));
         }
-        self.finish(blob, session.location, course)
+        self.finish(blob, session.location, progress)
     }
 
     /// Sends `rest`, which begins at `offset`; why the registry has lost the upload, if it has.
@@ -182,43 +185,43 @@ impl Registry<'_> {
         mut rest: Bytes,
         mut offset: u64,
         session: &mut Session,
-        course: &mut Course,
+        progress: &mut Progress,
     ) -> Result<Option<Error>> {
         while !rest.is_empty() {
             let end = offset + rest.len() as u64;
-            let mut ask = Ask::new(Method::PATCH, session.location.clone(), Access::Push)
+            let mut request = Request::new(Method::PATCH, session.location.clone(), Scope::Push)
                 .header(CONTENT_TYPE, "application/octet-stream")?
                 .header(CONTENT_RANGE, format!("{offset}-{}", end - 1))?
                 .body(rest.clone());
-            if course.alone {
-                ask = ask.header(CONNECTION, "close")?;
+            if progress.own_connections {
+                request = request.header(CONNECTION, "close")?;
             }
-            let come = match self.http.once(&ask) {
-                Ok(answer) if answer.status.is_success() => {
-                    session.location = self.http.location(&answer)?;
-                    // It may have taken less. What lies before is stale, some registries repeat the first answer.
-                    received(&answer)
-                        .filter(|come| (offset + 1..end).contains(come))
+            let received_end = match self.client.send_once(&request) {
+                Ok(response) if response.status.is_success() => {
+                    session.location = self.client.location(&response)?;
+                    // It may have taken less. What lies before is stale, some registries repeat the first response.
+                    received(&response)
+                        .filter(|received| (offset + 1..end).contains(received))
                         .unwrap_or(end)
                 }
-                Ok(answer) if is_lost(answer.status) => {
-                    return Ok(Some(self.refused(blob, &answer)));
+                Ok(response) if is_lost(response.status) => {
+                    return Ok(Some(self.refused(blob, &response)));
                 }
-                Ok(answer) => return Err(self.refused(blob, &answer)),
-                Err(Unanswered::Failed(error)) => return Err(error),
-                Err(Unanswered::Cut(cut)) => {
-                    let why = format!("{:#}", cut.why);
-                    course.alone = true;
-                    course.patience.wait(cut)?;
-                    match self.ask_how_far(session)? {
-                        Some(come) if (offset..=end).contains(&come) => come,
+                Ok(response) => return Err(self.refused(blob, &response)),
+                Err(RequestError::Fatal(error)) => return Err(error),
+                Err(RequestError::Transient(transient)) => {
+                    let why = format!("{:#}", transient.error);
+                    progress.own_connections = true;
+                    progress.retry.wait(transient)?;
+                    match self.received_bytes(session)? {
+                        Some(received) if (offset..=end).contains(&received) => received,
                         _ => return Ok(Some(anyhow!(why))),
                     }
                 }
             };
-            rest.advance(usize::try_from(come - offset)?);
-            offset = come;
-            course.reached(offset);
+            rest.advance(usize::try_from(received_end - offset)?);
+            offset = received_end;
+            progress.reached(offset);
             self.events
                 .transferred(blob.digest().as_ref(), offset, blob.size());
         }
@@ -226,38 +229,40 @@ impl Registry<'_> {
     }
 
     /// How many bytes of the upload the registry has, if it still knows it.
-    fn ask_how_far(&self, session: &mut Session) -> Result<Option<u64>> {
+    fn received_bytes(&self, session: &mut Session) -> Result<Option<u64>> {
         let url = session.location.clone();
-        let answer = self.http.send(&Ask::new(Method::GET, url, Access::Push))?;
-        if !answer.status.is_success() {
+        let response = self
+            .client
+            .send(&Request::new(Method::GET, url, Scope::Push))?;
+        if !response.status.is_success() {
             return Ok(None);
         }
-        if answer.header("location").is_some() {
-            session.location = self.http.location(&answer)?;
+        if response.header("location").is_some() {
+            session.location = self.client.location(&response)?;
         }
-        Ok(received(&answer))
+        Ok(received(&response))
     }
 
     /// Has the registry store what it was sent.
-    fn finish(&self, blob: &Descriptor, location: Url, course: &mut Course) -> Result<End> {
+    fn finish(&self, blob: &Descriptor, location: Url, progress: &mut Progress) -> Result<Outcome> {
         let mut url = location;
         url.query_pairs_mut()
             .append_pair("digest", blob.digest().as_ref());
-        let ask = Ask::new(Method::PUT, url, Access::Push)
+        let request = Request::new(Method::PUT, url, Scope::Push)
             .header(CONTENT_TYPE, "application/octet-stream")?;
         let mut tried = false;
         loop {
-            match self.http.once(&ask) {
-                Ok(answer) if answer.status == StatusCode::CREATED => {
-                    self.check_stored(blob, &answer)?;
-                    return Ok(End::Stored);
+            match self.client.send_once(&request) {
+                Ok(response) if response.status == StatusCode::CREATED => {
+                    self.check_stored(blob, &response)?;
+                    return Ok(Outcome::Stored);
                 }
-                // Only the answer to an earlier try was cut.
-                Ok(_) if tried && self.has_blob(blob)? => return Ok(End::Stored),
-                Ok(answer) if is_lost(answer.status) => {
-                    return Ok(End::Lost(self.refused(blob, &answer)));
+                // Only the response to an earlier try was lost.
+                Ok(_) if tried && self.has_blob(blob)? => return Ok(Outcome::Stored),
+                Ok(response) if is_lost(response.status) => {
+                    return Ok(Outcome::Lost(self.refused(blob, &response)));
                 }
-                Ok(answer) if is_other_content(&answer) => {
+                Ok(response) if is_other_content(&response) => {
                     return Err(corrupt(
                         format!(
                             "{} reached the registry {} damaged, and was not stored",
@@ -267,18 +272,18 @@ impl Registry<'_> {
                         "push again",
                     ));
                 }
-                Ok(answer) => return Err(self.refused(blob, &answer)),
-                Err(Unanswered::Failed(error)) => return Err(error),
-                Err(Unanswered::Cut(cut)) => course.patience.wait(cut)?,
+                Ok(response) => return Err(self.refused(blob, &response)),
+                Err(RequestError::Fatal(error)) => return Err(error),
+                Err(RequestError::Transient(transient)) => progress.retry.wait(transient)?,
             }
             tried = true;
         }
     }
 
-    fn refused(&self, blob: &Descriptor, answer: &Answer) -> Error {
+    fn refused(&self, blob: &Descriptor, response: &Response) -> Error {
         let repository = self.reference.repository();
         let what = format!("take {} for {repository}", blob.digest());
-        self.http.refused(answer, &what)
+        self.client.refused(response, &what)
     }
 }
 
@@ -288,19 +293,19 @@ fn is_lost(status: StatusCode) -> bool {
 }
 
 /// Whether the registry says that what it has is not what its digest says.
-fn is_other_content(answer: &Answer) -> bool {
-    let body = String::from_utf8_lossy(&answer.body);
-    answer.status.is_client_error()
+fn is_other_content(response: &Response) -> bool {
+    let body = String::from_utf8_lossy(&response.body);
+    response.status.is_client_error()
         && (body.contains("DIGEST_INVALID") || body.contains("SIZE_INVALID"))
 }
 
 /// How many bytes the registry says it has.
-fn received(answer: &Answer) -> Option<u64> {
-    count_of(answer.header(RANGE.as_str())?)
+fn received(response: &Response) -> Option<u64> {
+    count_of(response.header(RANGE.as_str())?)
 }
 
-/// The number of bytes in a `Range` of an upload, which names the last one. `0-0` is what registries say that have none;
-/// one that has a single byte answers that it cannot take it again.
+/// The number of bytes in a `Range` of an upload, which names the last one. `0-0` is what registries say that have
+/// none; one that has a single byte answers that it cannot take it again.
 fn count_of(range: &str) -> Option<u64> {
     let range = range.trim().trim_start_matches("bytes=");
     match range.split_once('-')? {

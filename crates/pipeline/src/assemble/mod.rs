@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
-use oci_client::Reference;
+use oci_spec::distribution::Reference;
 use oci_spec::image::{
     Arch, ConfigBuilder, Descriptor, HistoryBuilder, ImageConfigurationBuilder, ImageManifest,
     ImageManifestBuilder, MediaType, Os, Platform as OciPlatform, PlatformBuilder, RootFsBuilder,

@@ -1,7 +1,7 @@
 //! Images and packs in a repository. A tag is written last, when everything that it leads to is there.
 
 use anyhow::{Context as _, Result};
-use oci_client::Reference;
+use oci_spec::distribution::Reference;
 use oci_spec::image::{Descriptor, ImageManifest, MediaType, Platform as OciPlatform};
 use sha256::Sha256Hash;
 
@@ -11,7 +11,7 @@ use engine::progress::Step;
 use oci::blob::{Blobs, read};
 use oci::blob::{descriptor, layer_descriptor};
 use oci::layout::reader::Layout;
-use oci::registry::{Moved, Registry};
+use oci::registry::{Registry, TransferredBytes};
 
 /// A repository that is written to.
 pub struct RegistryTarget<'a> {
@@ -45,8 +45,8 @@ impl<'a> RegistryTarget<'a> {
     }
 
     /// What went over the wire so far.
-    pub fn moved(&self) -> Moved {
-        self.registry.moved()
+    pub fn moved(&self) -> TransferredBytes {
+        self.registry.transferred()
     }
 
     /// Pushes what `descriptor` of `layout` leads to, under `tag`; its digest.

@@ -2,16 +2,17 @@
 
 use anyhow::{Context as _, Result, bail};
 use camino::Utf8Path;
-use ureq::Agent;
-use ureq::tls::{RootCerts, TlsConfig};
-
 use failure::corrupt;
+use oci::http;
+
+/// More bytes than any archive has: whatever answers instead of the release does not fill the disk.
+const MAX_BYTES: u64 = 2 << 30;
 
 /// Fetches the `.tar.gz` at `url`, which must have the SHA-256 `wanted` (hex), and takes the files named `binaries` out
 /// of it, wherever in it they are.
 pub fn unpack(url: &str, wanted: &str, binaries: &[String], to: &Utf8Path) -> Result<()> {
     let archive = to.join("archive");
-    download(url, &archive)?;
+    http::download(url, MAX_BYTES, &mut fs_err::File::create(&archive)?)?;
     let (found, _) = sha256::hash_file(&archive)?;
     if found.to_string() != wanted.to_ascii_lowercase() {
         return Err(corrupt(
@@ -21,22 +22,6 @@ pub fn unpack(url: &str, wanted: &str, binaries: &[String], to: &Utf8Path) -> Re
     }
     extract(&archive, binaries, to).with_context(|| format!("failed to unpack {url}"))?;
     Ok(fs_err::remove_file(&archive)?)
-}
-
-fn download(url: &str, to: &Utf8Path) -> Result<()> {
-    // The machine's own trust store: it may sit behind a proxy with a certificate of its own.
-    let tls = TlsConfig::builder()
-        .root_certs(RootCerts::PlatformVerifier)
-        .build();
-    let agent = Agent::new_with_config(Agent::config_builder().tls_config(tls).build());
-    let mut response = agent
-        .get(url)
-        .call()
-        .with_context(|| format!("failed to fetch {url}"))?;
-    let mut file = fs_err::File::create(to)?;
-    std::io::copy(&mut response.body_mut().as_reader(), &mut file)
-        .with_context(|| format!("failed to fetch {url} to {to}"))?;
-    Ok(())
 }
 
 fn extract(archive: &Utf8Path, binaries: &[String], to: &Utf8Path) -> Result<()> {

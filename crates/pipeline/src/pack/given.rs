@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use camino::Utf8Path;
-use oci_client::Reference as RegistryReference;
+use oci_spec::distribution::Reference as RegistryReference;
 
 use crate::pack::Pack;
 use crate::pack::archive;
@@ -12,7 +12,7 @@ use engine::progress::Step;
 use failure::usage;
 use oci::layout::reader::Layout;
 use oci::reference::names_a_host;
-use oci::registry::{Moved, Registry};
+use oci::registry::{Registry, TransferredBytes};
 
 /// Packs from anywhere.
 pub struct GivenPacks<'a> {
@@ -117,7 +117,7 @@ impl<'a> GivenPacks<'a> {
             &Artifact::read(&registry, &descriptor, name)?,
             Some(&reference),
         )?;
-        let Moved { received_bytes, .. } = registry.moved();
+        let TransferredBytes { received_bytes, .. } = registry.transferred();
         self.received_bytes += received_bytes;
         Ok(())
     }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
-use oci_client::Reference;
+use oci_spec::distribution::Reference;
 
 use crate::pack::archive;
 use crate::pack::artifact::{Artifact, tag};
@@ -117,7 +117,7 @@ impl Store {
                 };
                 let artifact = Artifact::read(&registry, &descriptor, &reference.to_string())?;
                 let taken = take(&artifact)?;
-                received_bytes.fetch_add(registry.moved().received_bytes, Ordering::Relaxed);
+                received_bytes.fetch_add(registry.transferred().received_bytes, Ordering::Relaxed);
                 Ok(Some(taken))
             }
         }

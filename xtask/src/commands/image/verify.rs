@@ -23,7 +23,7 @@ use oci::image::Image;
 use oci::layout::reader;
 use oci::layout::reader::Layout;
 use oci::platform::Platform;
-use oci::reference::Reference;
+use oci::reference::ImageReference;
 use oci::registry::Registry;
 use oci::unpack::in_root;
 use pipeline::assemble;
@@ -141,15 +141,15 @@ pub fn run(flags: &Args) -> Result<ExitCode> {
 }
 
 /// The image that the flags name.
-fn reference(flags: &Args) -> Result<Reference> {
+fn reference(flags: &Args) -> Result<ImageReference> {
     let image = flags
         .image
         .as_deref()
         .unwrap_or(crate::flags::BASE_IMAGE_LAYOUT);
-    let mut reference = Reference::parse(image, Utf8Path::is_dir)?;
+    let mut reference = ImageReference::parse(image, Utf8Path::is_dir)?;
     if let Some(wanted) = &flags.tag {
         match &mut reference {
-            Reference::Layout { tag, .. } if tag.is_none() => *tag = Some(wanted.clone()),
+            ImageReference::Layout { tag, .. } if tag.is_none() => *tag = Some(wanted.clone()),
             _ => {
                 return Err(usage(
                     format!("--tag {wanted} is for a layout named without a tag"),
@@ -172,25 +172,25 @@ struct Fetched {
 
 impl Fetched {
     fn fetch(
-        reference: &Reference,
+        reference: &ImageReference,
         work: &Work,
         platform: &Platform,
         insecure: bool,
         step: &Step,
     ) -> Result<Self> {
         let (name, image, archive) = match reference {
-            Reference::Layout { folder, tag } => {
+            ImageReference::Layout { folder, tag } => {
                 let layout = Layout::open(folder)?;
                 let found = layout.find(tag.as_deref(), platform)?;
                 let name = reader::name(found).unwrap_or(folder.as_str()).to_owned();
                 (name, Image::fetch(&layout, found, platform)?, None)
             }
-            Reference::Registry(reference) => {
+            ImageReference::Registry(reference) => {
                 let registry = Registry::open(reference, insecure, work.shared("blobs")?, step)?;
                 let image = Image::fetch(&registry, &registry.find()?, platform)?;
                 (reference.to_string(), image, None)
             }
-            Reference::Docker(name) => {
+            ImageReference::Docker(name) => {
                 let archive = work.scratch("docker")?;
                 let image = save::fetch(name, archive.path(), platform)?;
                 (name.clone(), image, Some(archive))

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use camino::Utf8PathBuf;
-use oci_client::Reference;
+use oci_spec::distribution::Reference;
 use serde::Serialize;
 
 use engine::progress::{Kind, Progress, human_bytes};

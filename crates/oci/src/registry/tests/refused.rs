@@ -1,6 +1,5 @@
 //! What is refused, with a word on why and what to do.
 
-
 use anyhow::Error;
 use oci_spec::image::MediaType;
 
@@ -91,7 +90,7 @@ fn what_is_damaged_on_its_way_back_is_not_used() {
 fn a_registry_that_stored_something_else_is_not_believed() {
     let other = describe(b"other").digest().to_string();
     let registry = Proxy::alone(move |request, _| {
-        let here = ("Location", "/v2/iac/runner/blobs/uploads/1");
+        let here = ("Location", "/v2/team/runner/blobs/uploads/1");
         let stored = [("Docker-Content-Digest", other.as_str()), here];
         match () {
             () if request.is("HEAD", "") => answer("404 Not Found", &[], b""),
@@ -115,7 +114,7 @@ fn an_upload_to_another_host_is_refused() {
     let elsewhere = Proxy::alone(|_, _| answer("202 Accepted", &[], b""));
     let host = elsewhere.host.clone();
     let proxy = Proxy::before(&server.host, move |request, _| {
-        let place = format!("http://{host}/v2/iac/runner/blobs/uploads/1");
+        let place = format!("http://{host}/v2/team/runner/blobs/uploads/1");
         match request.header("authorization") {
             Some(_) if request.is("POST", "") => {
                 answer("202 Accepted", &[("Location", &place)], b"")
@@ -241,4 +240,28 @@ fn a_file_that_changed_is_not_pushed() {
             assert_eq!(server.blob(describe(changed).digest().as_ref()), None);
         }
     });
+}
+
+#[test]
+fn what_a_registry_lacks_is_named_and_what_it_has_instead() {
+    let registry = Proxy::alone(|request, _| {
+        if request.is("GET", "/tags/list") {
+            return answer("200 OK", &[], br#"{"tags": ["old", "older"]}"#);
+        }
+        let why = br#"{"errors": [{"code": "MANIFEST_UNKNOWN", "message": "unknown"}]}"#;
+        answer("404 Not Found", &[], why)
+    });
+    with(&registry.host, None, |repository, _| {
+        let missing = said(&repository.find().unwrap_err(), 2);
+        let named = format!("there is no {}/team/runner:1", registry.host);
+        assert!(missing.contains(&named), "{missing}");
+        assert!(missing.contains("are old, older"), "{missing}");
+
+        let layer = describe(b"layer");
+        let missing = said(&repository.fetch(&layer).unwrap_err(), 4);
+        assert!(missing.contains(layer.digest().as_ref()), "{missing}");
+        assert!(missing.contains("push the image again"), "{missing}");
+    });
+    // None of it is tried again.
+    assert_eq!(registry.seen().len(), 3);
 }

@@ -8,7 +8,7 @@ use super::proxy::{Act, Proxy, Request, answer};
 use super::server::Server;
 use super::{blob, content, describe, manifest, runner, with, with_repository};
 use crate::blob::Blobs as _;
-use crate::registry::Pushed;
+use crate::registry::push::Pushed;
 
 /// Bytes after which some tests cut connections; a chunk is larger.
 const CUT: usize = 3 << 19;
@@ -52,13 +52,12 @@ fn what_is_pushed_comes_back_and_is_not_sent_twice() {
         assert_eq!(registry.tags().unwrap(), ["latest", "v1"]);
         assert_eq!(registry.manifest("v2").unwrap(), None);
 
-        let moved = registry.moved();
-        assert_eq!(moved.sent_bytes, bytes + 2 + 3 * image.len() as u64);
+        let before = registry.transferred();
+        assert_eq!(before.sent_bytes, bytes + 2 + 3 * image.len() as u64);
         let fetched = registry.fetch(&layer).unwrap();
         assert_eq!(fs_err::read(fetched).unwrap(), pushed);
-        // The library that pulls is told first how to log in, by the `{}` of `/v2/`.
-        let received = registry.moved().received_bytes - moved.received_bytes;
-        assert_eq!(received, bytes + 2);
+        let received = registry.transferred().received_bytes - before.received_bytes;
+        assert_eq!(received, bytes);
         named
     });
     assert!(server.blob(&image).is_some());
@@ -71,14 +70,14 @@ fn what_another_repository_has_is_mounted() {
     };
     let pushed = content(1);
     let bytes = pushed.len() as u64;
-    with_repository(&server.host, "iac/packs", None, |registry, folder| {
+    with_repository(&server.host, "team/packs", None, |registry, folder| {
         let (file, layer) = blob(folder, &pushed);
         registry.push_blob(&layer, &file, None).unwrap();
     });
     for (repository, from, how) in [
-        ("iac/runner", "iac/packs", Pushed::Mounted),
-        ("iac/runner", "iac/packs", Pushed::Existed),
-        ("iac/other", "iac/absent", Pushed::Sent { bytes }),
+        ("team/runner", "team/packs", Pushed::Mounted),
+        ("team/runner", "team/packs", Pushed::Existed),
+        ("team/other", "team/absent", Pushed::Sent { bytes }),
     ] {
         with_repository(&server.host, repository, None, |registry, folder| {
             let (file, layer) = blob(folder, &pushed);
@@ -89,7 +88,7 @@ fn what_another_repository_has_is_mounted() {
             } else {
                 0
             };
-            assert_eq!(registry.moved().sent_bytes, sent);
+            assert_eq!(registry.transferred().sent_bytes, sent);
         });
     }
 }
@@ -110,11 +109,18 @@ fn cut_connections_cost_time_only() {
         // This registry loses what was cut: chunks of 4 and of 2 megabytes were, those of 1 were not.
         assert_eq!(proxy.count("POST", "/uploads/"), 3);
         assert_eq!(proxy.count("PATCH", "/uploads/"), 2 + 6);
-        assert!(registry.moved().sent_bytes > bytes);
+        assert!(registry.transferred().sent_bytes > bytes);
 
         let fetched = registry.fetch(&layer).unwrap();
         assert_eq!(fs_err::read(fetched).unwrap(), pushed);
-        assert!(proxy.count("GET", "/blobs/sha256") >= 4);
+        let seen = proxy.seen();
+        let pulls = seen
+            .iter()
+            .filter(|request| request.is("GET", "/blobs/sha256"));
+        let ranges: Vec<Option<&str>> = pulls.map(|request| request.header("range")).collect();
+        assert!(ranges.len() >= 4, "{ranges:?}");
+        assert_eq!(ranges[0], None);
+        assert!(ranges[1..].iter().all(Option::is_some), "{ranges:?}");
     });
 }
 
@@ -191,7 +197,7 @@ fn what_a_registry_kept_of_a_chunk_is_not_sent_again() {
     let cuts = Mutex::new(2);
     let registry = Proxy::alone(move |request, _| {
         let mut stored = stored.lock().unwrap();
-        let here = ("Location", "/v2/iac/runner/blobs/uploads/1");
+        let here = ("Location", "/v2/team/runner/blobs/uploads/1");
         if request.is("HEAD", "") {
             return answer("404 Not Found", &[], b"");
         }
@@ -300,7 +306,7 @@ fn a_token_service_gets_the_password_and_the_registry_the_token() {
         let fetched = registry.fetch(&layer).unwrap();
         assert_eq!(fs_err::read(fetched).unwrap(), pushed);
     });
-    let pull = "service=test&scope=repository%3Aiac%2Frunner%3Apull";
+    let pull = "service=test&scope=repository%3Ateam%2Frunner%3Apull";
     assert_eq!(tokens.count("GET", pull), 2);
     assert_eq!(tokens.count("GET", &format!("{pull}%2Cpush")), 1);
     assert_eq!(tokens.seen().len(), 2);
@@ -321,11 +327,11 @@ fn all_pages_of_tags_are_read() {
     let registry = Proxy::alone(|request, before| {
         let next = (
             "Link",
-            "</v2/iac/runner/tags/list?n=1000&last=b>; rel=\"next\"",
+            "</v2/team/runner/tags/list?n=1000&last=b>; rel=\"next\"",
         );
         match before {
             0 => {
-                assert!(request.is("GET", "/v2/iac/runner/tags/list?n=1000"));
+                assert!(request.is("GET", "/v2/team/runner/tags/list?n=1000"));
                 answer("200 OK", &[next], br#"{"tags": ["a", "b"]}"#)
             }
             // The link leads to itself.

@@ -1,0 +1,144 @@
+//! What all HTTP of this crate has in common: the TLS stack, which trusts what the machine trusts, proxies from the
+//! environment, and how long a server may keep silent.
+
+use std::io::Write;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use reqwest::{Client, ClientBuilder};
+use tokio::runtime::Runtime;
+
+/// How this program names itself to servers.
+pub const USER_AGENT: &str = concat!("iac-runner/", env!("CARGO_PKG_VERSION"));
+
+/// How long a server may keep silent.
+pub const READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long it may take to reach it.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A client to be; it keeps no longer silent than `read_timeout`.
+pub(crate) fn client(read_timeout: Duration) -> Result<ClientBuilder> {
+    set_up_tls()?;
+    Ok(Client::builder()
+        .user_agent(USER_AGENT)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(read_timeout))
+}
+
+/// What requests run on; each waits for its response.
+pub(crate) fn runtime() -> Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("failed to start the runtime of HTTP requests")
+}
+
+/// Writes what is at `url` to `file`; more than `max_bytes` are an error.
+pub fn download(url: &str, max_bytes: u64, file: &mut impl Write) -> Result<()> {
+    let client = client(READ_TIMEOUT)?
+        .build()
+        .context("failed to set up TLS")?;
+    let fetched = runtime()?.block_on(async {
+        let mut response = client.get(url).send().await?.error_for_status()?;
+        let mut received_bytes = 0;
+        while let Some(piece) = response.chunk().await? {
+            received_bytes += piece.len() as u64;
+            if received_bytes > max_bytes {
+                bail!("there are more than {max_bytes} bytes");
+            }
+            file.write_all(&piece)?;
+        }
+        Ok(())
+    });
+    fetched.with_context(|| format!("failed to fetch {url}"))
+}
+
+fn set_up_tls() -> Result<()> {
+    if rustls::crypto::CryptoProvider::get_default().is_none()
+        && rustls::crypto::ring::default_provider()
+            .install_default()
+            .is_err()
+        && rustls::crypto::CryptoProvider::get_default().is_none()
+    {
+        return Err(anyhow!("failed to set up TLS"));
+    }
+    Ok(())
+}
+
+/// Whether `server`, a host with or without a port, is on this machine.
+pub(crate) fn is_this_machine(server: &str) -> bool {
+    let host = match server.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => server.split(':').next().unwrap_or_default(),
+    };
+    let address = host.parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// What becomes of a download of at most six bytes from a server that sends `response` once.
+    fn download_from(response: &'static str) -> Result<Vec<u8>> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/file", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _read = stream.read(&mut [0; 4096]).unwrap();
+            stream.write_all(response.as_bytes()).unwrap();
+        });
+        let mut file = Vec::new();
+        download(&url, 6, &mut file).map(|()| file)
+    }
+
+    #[test]
+    fn a_download_is_whole_bounded_and_a_success() {
+        let whole = download_from("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nwhole\n");
+        assert_eq!(whole.unwrap(), b"whole\n");
+        for (response, reason) in [
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\ntoo big",
+                "more than 6 bytes",
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\ncut",
+                "failed to fetch http://127.0.0.1",
+            ),
+            (
+                "HTTP/1.1 404 Not Found\r\nContent-Length: 6\r\n\r\nabsent",
+                "404",
+            ),
+        ] {
+            let error = format!("{:#}", download_from(response).unwrap_err());
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+
+    #[test]
+    fn this_machine_has_loopback_addresses_and_one_name() {
+        for here in [
+            "localhost",
+            "localhost:5000",
+            "127.0.0.1:5000",
+            "127.1.2.3",
+            "[::1]:5000",
+            "[::1]",
+        ] {
+            assert!(is_this_machine(here), "{here}");
+        }
+        for elsewhere in [
+            "registry.example",
+            "10.0.0.1:5000",
+            "localhost.example:80",
+            "[::2]:80",
+            "",
+        ] {
+            assert!(!is_this_machine(elsewhere), "{elsewhere}");
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Manifests and tags of a repository: read, listed and pushed.
+//!
+//! A manifest is read whole, so its digest is checked before anybody sees it.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, Result};
+use bytes::Bytes;
+use oci_spec::image::{Descriptor, MediaType};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, LINK};
+use reqwest::{Method, StatusCode, Url};
+use serde::Deserialize;
+use sha256::Sha256Hash;
+
+use super::auth::Scope;
+use super::repository::{DIGEST_HEADER, Registry};
+use super::request::{Request, Response};
+use crate::blob::descriptor;
+use failure::{corrupt, usage};
+
+pub(super) const MANIFEST_TYPES: [&str; 4] = [
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+];
+/// As many tags are asked for at once.
+const TAGS_AT_ONCE: &str = "1000";
+
+/// A manifest or an index, its digest checked.
+pub(super) struct Manifest {
+    pub digest: Sha256Hash,
+    pub media_type: String,
+    pub content: Vec<u8>,
+}
+
+impl Registry<'_> {
+    /// Pushes a manifest or an index, which then goes by `name`, a tag or its own digest; everything that it names must
+    /// have been pushed before.
+    pub fn push_manifest(
+        &self,
+        content: &[u8],
+        media_type: &MediaType,
+        name: &str,
+    ) -> Result<Descriptor> {
+        let descriptor = describe(content, media_type)?;
+        let digest = descriptor.digest().to_string();
+        if name.starts_with("sha256:") && name != digest {
+            return Err(corrupt(
+                format!("the manifest that goes by {name} has the digest {digest}"),
+                "make it anew",
+            ));
+        }
+        let url = self.manifest_url(name)?;
+        let request = Request::new(Method::PUT, url, Scope::Push)
+            .header(CONTENT_TYPE, media_type.as_ref())?
+            .body(Bytes::copy_from_slice(content));
+        let response = self.client.send(&request)?;
+        if !response.status.is_success() {
+            let what = format!("store the manifest {}:{name}", self.reference.repository());
+            return Err(self.client.refused(&response, &what));
+        }
+        let stored = match response.header(DIGEST_HEADER) {
+            Some(stored) => stored.to_owned(),
+            None => match self.manifest(name)? {
+                Some((stored, _)) => stored.digest().to_string(),
+                None => "nothing".to_owned(),
+            },
+        };
+        if stored != digest {
+            return Err(corrupt(
+                format!(
+                    "the registry {} stored {stored} as {name} instead of {digest}",
+                    self.reference.registry()
+                ),
+                "push again",
+            ));
+        }
+        Ok(descriptor)
+    }
+
+    /// The manifest or index that goes by `name`, a tag or a digest, and its content; none if there is none.
+    pub fn manifest(&self, name: &str) -> Result<Option<(Descriptor, Vec<u8>)>> {
+        let Some(manifest) = self.get_manifest(name)? else {
+            return Ok(None);
+        };
+        let descriptor = describe(&manifest.content, &manifest.media_type.as_str().into())?;
+        Ok(Some((descriptor, manifest.content)))
+    }
+
+    pub(super) fn get_manifest(&self, name: &str) -> Result<Option<Manifest>> {
+        let url = self.manifest_url(name)?;
+        let request = Request::new(Method::GET, url, Scope::Pull);
+        let request = request.header(ACCEPT, MANIFEST_TYPES.join(", "))?;
+        let response = self.client.send(&request)?;
+        if response.status == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        let repository = self.reference.repository();
+        if !response.status.is_success() {
+            let what = format!("hand out the manifest {repository}:{name}");
+            return Err(self.client.refused(&response, &what));
+        }
+        let digest = Sha256Hash::of(&response.body);
+        let found = format!("sha256:{digest}");
+        let wanted = Some(name).filter(|name| name.starts_with("sha256:"));
+        let sent = response
+            .header(DIGEST_HEADER)
+            .filter(|sent| !sent.is_empty());
+        for meant in [wanted, sent].into_iter().flatten() {
+            if meant != found {
+                return Err(corrupt(
+                    format!(
+                        "the registry {} sent {found} as the manifest {repository}:{name} instead of {meant}",
+                        self.reference.registry()
+                    ),
+                    "ask again, and if that does not help, push it again",
+                ));
+            }
+        }
+        let media_type = response.header(CONTENT_TYPE.as_str()).unwrap_or_default();
+        let media_type = media_type.split(';').next().unwrap_or_default().trim();
+        Ok(Some(Manifest {
+            digest,
+            media_type: media_type.to_owned(),
+            content: response.body,
+        }))
+    }
+
+    fn manifest_url(&self, name: &str) -> Result<Url> {
+        if !is_tag(name) && !name.starts_with("sha256:") {
+            return Err(usage(
+                format!("{name} is no tag"),
+                "a tag has at most 128 letters, digits, dots, hyphens and underscores, and begins with a letter, a \
+                 digit or an underscore",
+            ));
+        }
+        self.client.url(&format!("manifests/{name}"))
+    }
+
+    /// The tags of the repository; one that does not exist has none.
+    pub fn tags(&self) -> Result<Vec<String>> {
+        #[derive(Deserialize)]
+        struct Page {
+            tags: Option<Vec<String>>,
+        }
+
+        let mut url = self.client.url("tags/list")?;
+        url.query_pairs_mut().append_pair("n", TAGS_AT_ONCE);
+        let mut seen = BTreeSet::new();
+        let mut tags = Vec::new();
+        // A registry that leads back to a page ends there.
+        while seen.insert(url.as_str().to_owned()) {
+            let response = self
+                .client
+                .send(&Request::new(Method::GET, url, Scope::Pull))?;
+            let repository = self.reference.repository();
+            if response.status == StatusCode::NOT_FOUND {
+                break;
+            }
+            if !response.status.is_success() {
+                let what = format!("list the tags of {repository}");
+                return Err(self.client.refused(&response, &what));
+            }
+            let page: Page = serde_json::from_slice(&response.body).with_context(|| {
+                format!(
+                    "the registry {} answers no list of tags of {repository}",
+                    self.reference.registry()
+                )
+            })?;
+            tags.extend(page.tags.unwrap_or_default());
+            let links = response.headers.get_all(LINK).iter();
+            let mut links = links.filter_map(|link| next_page(link.to_str().ok()?));
+            match links.next() {
+                Some(next) => url = self.next_page(&response, next)?,
+                None => break,
+            }
+        }
+        Ok(tags)
+    }
+
+    fn next_page(&self, response: &Response, link: &str) -> Result<Url> {
+        let next = self.client.next_url(response, link);
+        next.with_context(|| format!("failed to list all tags of {}", self.reference.repository()))
+    }
+}
+
+/// The address of the next page in a `Link` header.
+fn next_page(header: &str) -> Option<&str> {
+    let links = header.split(',').map(str::trim);
+    let mut links = links.filter_map(|link| link.strip_prefix('<')?.split_once('>'));
+    let next = links.find(|(_, parameters)| {
+        let mut parameters = parameters
+            .split(';')
+            .filter_map(|text| text.split_once('='));
+        parameters.any(|(name, value)| {
+            name.trim().eq_ignore_ascii_case("rel") && value.trim().trim_matches('"') == "next"
+        })
+    });
+    next.map(|(address, _)| address)
+}
+
+fn is_tag(name: &str) -> bool {
+    let in_words = |char: char| char.is_ascii_alphanumeric() || char == '_';
+    name.len() <= 128
+        && name.starts_with(in_words)
+        && name
+            .chars()
+            .all(|char| in_words(char) || ".-".contains(char))
+}
+
+fn describe(content: &[u8], media_type: &MediaType) -> Result<Descriptor> {
+    if media_type.as_ref().is_empty() {
+        return Err(usage(
+            "a manifest needs a media type",
+            "make the layout anew",
+        ));
+    }
+    descriptor(
+        media_type.clone(),
+        Sha256Hash::of(content),
+        content.len() as u64,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_names_its_next_page() {
+        for (header, next) in [
+            (
+                r#"</v2/a/tags/list?n=2&last=b>; rel="next""#,
+                Some("/v2/a/tags/list?n=2&last=b"),
+            ),
+            (r#"</x>; rel=first, </y>; title="t"; REL=next"#, Some("/y")),
+            (r#"</x>; rel="last""#, None),
+            ("/x; rel=next", None),
+            ("", None),
+        ] {
+            assert_eq!(next_page(header), next, "{header}");
+        }
+    }
+
+    #[test]
+    fn a_tag_is_a_word() {
+        for tag in ["latest-civo", "1.2", "_", &"a".repeat(128)] {
+            assert!(is_tag(tag), "{tag}");
+        }
+        for other in [
+            "",
+            ".",
+            "..",
+            "-a",
+            "a/b",
+            "a?b",
+            "a%2f",
+            "ä",
+            &"a".repeat(129),
+        ] {
+            assert!(!is_tag(other), "{other}");
+        }
+    }
+}
