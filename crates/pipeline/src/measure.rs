@@ -130,6 +130,8 @@ impl Report {
                 report::SCHEMA
             );
         }
+        data.check()
+            .context("the verifier's report cannot be right")?;
         Ok(Self { json, data })
     }
 

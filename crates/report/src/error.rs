@@ -3,6 +3,8 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use failure::Kind;
 
+use crate::check::Fault;
+
 /// An error of this crate. Each names its file.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -42,6 +44,14 @@ impl Error {
     /// The kind of `cause`, if it is an error of this crate.
     pub fn classify(cause: &(dyn std::error::Error + 'static)) -> Option<Kind> {
         cause.downcast_ref::<Self>()?.kind()
+    }
+
+    /// A file of which a field cannot be right.
+    pub(crate) fn fault(path: &Utf8Path, fault: &Fault) -> Self {
+        Self::input(
+            path,
+            format!("cannot be right: {fault}; mend that field, or make the file anew"),
+        )
     }
 
     pub(crate) fn input(path: &Utf8Path, reason: impl Into<String>) -> Self {

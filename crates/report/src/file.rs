@@ -9,9 +9,12 @@ use serde::de::DeserializeOwned;
 
 use crate::{Error, Report, SCHEMA};
 
-/// Reads a report. One that cannot be read, is none, or is newer than [`SCHEMA`] is bad input.
+/// Reads a report. One that cannot be read, is none, is newer than [`SCHEMA`], or holds what cannot be
+/// ([`Report::check`]) is bad input.
 pub fn read(file: &Utf8Path) -> Result<Report, Error> {
-    read_as(file, "report of the verifier", SCHEMA)
+    let report: Report = read_as(file, "report of the verifier", SCHEMA)?;
+    report.check().map_err(|fault| Error::fault(file, &fault))?;
+    Ok(report)
 }
 
 /// Reads a file that has a schema; that is looked at first, so that a newer file is called that, and not malformed.
@@ -35,13 +38,21 @@ fn parse<T: DeserializeOwned>(text: &str, what: &str, newest: u32) -> Result<T, 
         schema: u32,
     }
     let wrong = |error| format!("is not a {what}: {error}");
-    let Version { schema } = serde_json::from_str(text).map_err(wrong)?;
+    let Version { schema } = from_json(text).map_err(wrong)?;
     if schema > newest {
         return Err(format!(
             "has schema {schema}, newer than {newest}; use the version that wrote it, or a newer one"
         ));
     }
-    serde_json::from_str(text).map_err(wrong)
+    from_json(text).map_err(wrong)
+}
+
+/// A value from JSON; an error names the field.
+pub(crate) fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| error.to_string())?;
+    json.end().map_err(|error| error.to_string())?;
+    Ok(value)
 }
 
 /// Writes beside the file and then in its place. What is there and no file, as `/dev/stdout`, is written to.

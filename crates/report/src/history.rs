@@ -12,7 +12,7 @@ use gocache::Ratio;
 use serde::{Deserialize, Serialize};
 
 use crate::stats::{Percentiles, median};
-use crate::{Error, MeasuredModule, Report, file};
+use crate::{Error, MeasuredModule, Report, check, file};
 
 /// A report in one line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -116,7 +116,12 @@ fn parse(path: &Utf8Path, text: &str) -> Result<Vec<HistoryLine>, Error> {
         return Err(damaged(lines.len(), "is cut short".to_owned()));
     }
     let line = |(index, line): (usize, &&str)| {
-        serde_json::from_str(line).map_err(|error| damaged(index + 1, format!("is wrong: {error}")))
+        let line = file::from_json::<HistoryLine>(line);
+        let checked = line.and_then(|line| {
+            check::values(&line).map_err(|fault| fault.to_string())?;
+            Ok(line)
+        });
+        checked.map_err(|wrong| damaged(index + 1, format!("is wrong: {wrong}")))
     };
     lines.iter().enumerate().map(line).collect()
 }

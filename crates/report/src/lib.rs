@@ -3,6 +3,7 @@
 //!
 //! Pure: no processes and no clock, and files only where a caller names one.
 
+mod check;
 mod error;
 mod export;
 pub mod file;
@@ -14,6 +15,7 @@ pub mod sample;
 mod schema;
 pub mod stats;
 
+pub use check::Fault;
 pub use error::Error;
 pub use export::Export;
 pub use formats::Format;

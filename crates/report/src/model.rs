@@ -6,7 +6,8 @@ use camino::Utf8PathBuf;
 use gocache::{Hits, Identity, Ratio};
 use modules::Module;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::stats::{Percentiles, median};
 
@@ -131,9 +132,7 @@ pub struct SkippedPhase {
 }
 
 /// The state in which a module is built. Each is measured in the state as shipped, or right after the one before it.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum PhaseName {
     /// GOCACHE and GOMODCACHE are empty; the time has the download of the Go modules in it.
@@ -179,6 +178,16 @@ impl PhaseName {
             Self::Noop => "noop",
             Self::Preview => "preview",
         }
+    }
+}
+
+/// From a string, which an error in what stands below a phase is named by; of an enum nobody would know the name.
+impl<'de> Deserialize<'de> for PhaseName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let mut all = Self::ALL.into_iter();
+        let phase = all.find(|phase| phase.as_str() == text);
+        phase.ok_or_else(|| D::Error::custom(format!("{text:?} is no phase")))
     }
 }
 
@@ -411,7 +420,9 @@ mod tests {
     #[test]
     fn phase_names_are_those_of_the_json() {
         for name in PhaseName::ALL {
-            assert_eq!(serde_json::to_value(name).unwrap(), name.as_str());
+            let json = serde_json::to_value(name).unwrap();
+            assert_eq!(json, name.as_str());
+            assert_eq!(serde_json::from_value::<PhaseName>(json).unwrap(), name);
         }
         assert!(PhaseName::ALL.is_sorted());
     }

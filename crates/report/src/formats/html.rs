@@ -11,6 +11,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use self::palette::{FIRST, SECOND, THIRD};
 use self::plots::{LinePlot, Mark, Row, RowPlot, Scale, Series};
 use super::{Input, distinct_component, missed_modules, percent, size};
+use crate::check::printable;
 use crate::history::HistoryLine;
 use crate::stats::Percentiles;
 use crate::{MeasuredModule, PackSize, Phase, PhaseName, Report};
@@ -107,7 +108,7 @@ fn bad_news(report: &Report) -> Markup {
                 h2 { "Failed" }
                 @for failure in &report.failures {
                     p { strong { (failure.name()) } " " span.muted { (failure.path) } }
-                    pre { (failure.message) }
+                    pre { (printable(&failure.message)) }
                 }
             }
         }
@@ -120,7 +121,9 @@ fn bad_news(report: &Report) -> Markup {
         @if !report.skipped.is_empty() {
             section.bad {
                 h2 { "Not measured" }
-                ul { @for skipped in &report.skipped { li { strong { (skipped.phase) } ": " (skipped.reason) } } }
+                ul { @for skipped in &report.skipped {
+                    li { strong { (skipped.phase) } ": " (printable(&skipped.reason)) }
+                } }
             }
         }
     }

@@ -18,18 +18,19 @@ pub fn render(report: &Report, target_ms: Option<f64>) -> String {
     }
     for failure in &report.failures {
         let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
-        let first_line = failure.message.lines().next().unwrap_or_default();
+        let message = without_noncharacters(&failure.message);
+        let first_line = message.lines().next().unwrap_or_default();
         status
             .set_message(first_line)
             .set_type("build")
-            .set_description(&failure.message);
+            .set_description(&message);
         let mut case = TestCase::new("build", status);
         case.set_classname(failure.name());
         cases.entry(&failure.provider).or_default().push(case);
     }
     for skipped in &report.skipped {
         let mut status = TestCaseStatus::skipped();
-        status.set_message(&skipped.reason);
+        status.set_message(without_noncharacters(&skipped.reason));
         let mut case = TestCase::new(skipped.phase.as_str(), status);
         case.set_classname("not measured");
         cases.entry("not measured").or_default().push(case);
@@ -53,6 +54,11 @@ pub fn render(report: &Report, target_ms: Option<f64>) -> String {
         text.push('\n');
     }
     text
+}
+
+/// quick-junit takes control characters and escape sequences out, but not these, which no XML may have.
+fn without_noncharacters(text: &str) -> String {
+    text.replace(['\u{FFFE}', '\u{FFFF}'], "")
 }
 
 fn case(measured: &Measured, target_ms: Option<f64>) -> TestCase {

@@ -8,6 +8,7 @@ use gocache::Ratio;
 use maud::html;
 
 use super::{missed_modules, percent, size};
+use crate::check::printable;
 use crate::{PhaseName, Report};
 
 pub fn render(report: &Report) -> String {
@@ -58,7 +59,7 @@ fn failures(text: &mut String, report: &Report) {
     heading(text, "Failed", report.failures.is_empty());
     for failure in &report.failures {
         // A `<pre>` ends only where it is closed, so that the message may hold anything.
-        let message = html! { pre { (failure.message) } }.into_string();
+        let message = html! { pre { (printable(&failure.message)) } }.into_string();
         let _ = writeln!(text, "{}\n\n{message}\n", escaped(&failure.name()));
     }
 }
@@ -74,7 +75,12 @@ fn missed(text: &mut String, report: &Report) {
 fn skipped(text: &mut String, report: &Report) {
     heading(text, "Not measured", report.skipped.is_empty());
     for skipped in &report.skipped {
-        let _ = writeln!(text, "- {}: {}", skipped.phase, escaped(&skipped.reason));
+        let _ = writeln!(
+            text,
+            "- {}: {}",
+            skipped.phase,
+            escaped(&printable(&skipped.reason))
+        );
     }
 }
 

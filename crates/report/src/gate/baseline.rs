@@ -11,9 +11,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use gocache::{Identity, Ratio};
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
-use crate::file;
+use crate::check::{self, Fault};
 use crate::model::{self, MeasuredModule, Phase, PhaseName, Report};
+use crate::{Error, file};
 
 /// Version of the baseline's shape.
 pub const BASELINE_SCHEMA: u32 = 1;
@@ -94,7 +94,39 @@ impl Baseline {
         }
     }
 
-    /// Reads one. What cannot be read, is none, or is newer than [`BASELINE_SCHEMA`] is bad input.
+    /// Whether every report can be held against it, and something is asked of each.
+    pub fn check(&self) -> Result<(), Fault> {
+        check::values(self)?;
+        if self.modules.is_empty() {
+            let reason = "is empty: any report would meet a baseline that asks for nothing";
+            return Err(Fault::new("modules", reason));
+        }
+        check::each_once("modules", "path", self.modules.iter().map(|it| &it.path))?;
+        for (number, module) in self.modules.iter().enumerate() {
+            let fault = |field, reason: String| {
+                Fault::new(field, reason).within(format!("modules[{number}]"))
+            };
+            let first = PhaseName::First;
+            if !module.hits.contains_key(&first) {
+                let reason = format!("has no {first}, so nothing would be asked of the module");
+                return Err(fault("hits", reason));
+            }
+            let Samples {
+                per_list,
+                per_probe,
+            } = &module.first;
+            let (lists, probes) = (per_list.len(), per_probe.len());
+            if lists != probes {
+                let reason =
+                    format!("has {lists} values, and per_probe {probes}: both of each run");
+                return Err(fault("first.per_list", reason));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads one. What cannot be read, is none, is newer than [`BASELINE_SCHEMA`], or holds what cannot be
+    /// ([`Baseline::check`]) is bad input.
     pub fn read(file: &Utf8Path) -> Result<Self, Error> {
         if !file.exists() {
             let reason = format!(
@@ -102,7 +134,11 @@ impl Baseline {
             );
             return Err(Error::input(file, reason));
         }
-        file::read_as(file, "baseline of the gate", BASELINE_SCHEMA)
+        let baseline: Self = file::read_as(file, "baseline of the gate", BASELINE_SCHEMA)?;
+        baseline
+            .check()
+            .map_err(|fault| Error::fault(file, &fault))?;
+        Ok(baseline)
     }
 
     /// As it stands in the repository.

@@ -8,6 +8,7 @@ use gocache::Ratio;
 use super::baseline::{Baseline, BaselineModule};
 use super::time::{self, MIN_RUNS, Pair, What};
 use super::{Change, Comparison, Kind};
+use crate::check::printable;
 use crate::model::{PhaseName, Report};
 
 /// By how much image and packs may grow, as a share: what new patch versions of the tools and SDKs add, not another
@@ -102,7 +103,8 @@ fn size(subject: &str, was: u64, now: u64, changes: &mut Changes) {
 
 fn modules(was: &Baseline, now: &Baseline, report: &Report, changes: &mut Changes) {
     for failure in &report.failures {
-        let reason = failure.message.lines().next().unwrap_or_default();
+        let message = printable(&failure.message);
+        let reason = message.lines().next().unwrap_or_default();
         changes.tell(Kind::Worse, failure.name(), format!("failed: {reason}"));
     }
     let failed = |path: &Utf8Path| report.failures.iter().any(|failure| failure.path == path);

@@ -62,7 +62,14 @@ fn update(baseline: &Utf8Path, report: &Report, report_file: &Utf8Path) -> Resul
             "name a report in which every module was built",
         ));
     }
-    let text = Baseline::of(report).to_json();
+    let next = Baseline::of(report);
+    next.check().map_err(|fault| {
+        failure::usage(
+            format!("{report_file} is no baseline to be: {fault}"),
+            "name a report with the first builds of every module",
+        )
+    })?;
+    let text = next.to_json();
     if baseline.exists() {
         let comparison = gate::compare(&Baseline::read(baseline)?, report);
         print!("{}", comparison.changes_text());
