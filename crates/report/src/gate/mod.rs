@@ -1,11 +1,13 @@
 //! The gate: a report held against the baseline.
 //!
 //! What does not vary from run to run is judged hard: hits, failures, missing modules, the identity, requests to the
-//! network; sizes nearly so, because a release moves them a little. Times vary, and are judged by [`time`].
+//! network; sizes nearly so, because a release moves them a little. Times vary, and are judged by [`time`]; a module
+//! that is slow beyond any noise, by [`ceiling`].
 //!
 //! Everything that differs is told in words; what is worse decides.
 
 mod baseline;
+mod ceiling;
 mod rules;
 mod time;
 
@@ -13,6 +15,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 pub use baseline::{BASELINE_SCHEMA, Baseline, BaselineModule, PhaseHits, Samples};
+pub use ceiling::{CEILING, CEILING_MS};
 pub use rules::compare;
 pub use time::{MIN_EFFECT, MIN_RUNS, SIGNIFICANCE};
 

@@ -6,10 +6,11 @@ use camino::Utf8Path;
 use gocache::Ratio;
 
 use super::baseline::{Baseline, BaselineModule};
-use super::time::{self, MIN_RUNS, Pair, What};
+use super::ceiling;
+use super::time::{self, MIN_RUNS, Pair};
 use super::{Change, Comparison, Kind};
 use crate::check::printable;
-use crate::model::{PhaseName, Report};
+use crate::model::{MeasuredModule, PhaseName, Report};
 
 /// By how much image and packs may grow, as a share: what new patch versions of the tools and SDKs add, not another
 /// SDK.
@@ -25,7 +26,7 @@ pub fn compare(baseline: &Baseline, report: &Report) -> Comparison {
     identity(baseline, &now, &mut changes);
     sizes(baseline, &now, &mut changes);
     modules(baseline, &now, report, &mut changes);
-    times(baseline, &now, &mut changes);
+    times(baseline, &now, report, &mut changes);
     let subjects: BTreeSet<&str> = changes.0.iter().map(|it| it.subject.as_str()).collect();
     let unchanged = now.modules.iter().map(BaselineModule::name);
     Comparison {
@@ -215,7 +216,7 @@ fn rate_order(a: Ratio, b: Ratio) -> std::cmp::Ordering {
     product(a.hits, b.total).cmp(&product(b.hits, a.total))
 }
 
-fn times(was: &Baseline, now: &Baseline, changes: &mut Changes) {
+fn times(was: &Baseline, now: &Baseline, report: &Report, changes: &mut Changes) {
     let then = by_path(was);
     let mut pairs = Vec::new();
     let mut with_few_runs = 0;
@@ -223,16 +224,27 @@ fn times(was: &Baseline, now: &Baseline, changes: &mut Changes) {
         let Some(was) = then.get(module.path.as_path()) else {
             continue;
         };
-        if was.first.len().min(module.first.len()) < MIN_RUNS {
-            with_few_runs += 1;
-            continue;
-        }
-        pairs.push(Pair {
+        let measured = report.modules.iter().find(|it| it.path == module.path);
+        let first_ms = measured.and_then(MeasuredModule::first_median_ms);
+        let pair = Pair {
             provider: module.provider.clone(),
             name: module.name(),
             was: was.first.clone(),
             now: module.first.clone(),
-        });
+            now_ms: first_ms.unwrap_or_default(),
+        };
+        if first_ms.is_some() && pair.now.is_empty() && !pair.was.is_empty() {
+            let message =
+                "first: not measured against the yardsticks, so nothing tells how slow it is";
+            changes.tell(Kind::Worse, pair.name, message);
+            continue;
+        }
+        ceiling(&pair, changes);
+        if pair.was.len().min(pair.now.len()) < MIN_RUNS {
+            with_few_runs += 1;
+        } else {
+            pairs.push(pair);
+        }
     }
     if with_few_runs > 0 {
         let message = format!(
@@ -242,10 +254,7 @@ fn times(was: &Baseline, now: &Baseline, changes: &mut Changes) {
         changes.tell(Kind::Different, "times", message);
     }
     for finding in time::compare(&pairs) {
-        let (what, yardstick) = match finding.what {
-            What::Build => ("the first build", "`go list` and the probe"),
-            What::GoCommand => ("the go command", "the probe"),
-        };
+        let (what, yardstick) = finding.what.words();
         let (kind, how) = if finding.ratio > 1.0 {
             let longer = (finding.ratio - 1.0) * 100.0;
             (Kind::Worse, format!("{longer:.0} % longer"))
@@ -258,5 +267,17 @@ fn times(was: &Baseline, now: &Baseline, changes: &mut Changes) {
             finding.p
         );
         changes.tell(kind, finding.subject, message);
+    }
+}
+
+fn ceiling(pair: &Pair, changes: &mut Changes) {
+    if let Some((what, ratio)) = ceiling::exceeded(pair) {
+        let (what, yardstick) = what.words();
+        let message = format!(
+            "{what} takes {ratio:.0} times as long, measured against {yardstick}: a median of {:.1} s \
+             for the first build",
+            pair.now_ms / 1e3
+        );
+        changes.tell(Kind::Worse, pair.name.clone(), message);
     }
 }

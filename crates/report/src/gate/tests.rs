@@ -335,3 +335,62 @@ gate not met: 7 things are worse; 2 modules are as in the baseline
         Some("gate met; 8 modules are as in the baseline")
     );
 }
+
+/// 59 modules as they were, held against a report in which the first `count` have builds of `build_ms`.
+fn slow(count: usize, build_ms: f64, runs: u32) -> Comparison {
+    let names: Vec<_> = (0..59).map(|number| format!("civo/{number:02}")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let usual = [400.0, 150.0, 70.0];
+    let was = Baseline::of(&timed(report(&names), 5, usual));
+    let mut now = timed(report(&names), runs, usual);
+    for index in 0..count {
+        first(&mut now, index).wall_ms = vec![build_ms; runs as usize];
+    }
+    now.check().unwrap();
+    compare(&was, &now)
+}
+
+#[test]
+fn a_few_modules_that_are_far_slower_are_each_worse_in_any_number_of_runs() {
+    for runs in [1, 3, 5] {
+        let comparison = slow(5, 20_000.0, runs);
+        let worse = comparison
+            .changes
+            .iter()
+            .filter(|it| it.kind == Kind::Worse);
+        let worse: Vec<_> = worse.map(|it| (it.subject.as_str(), &it.message)).collect();
+        assert_eq!(worse.len(), 5, "{runs}: {worse:?}");
+        assert_eq!(worse[4].0, "civo/04");
+        let expected = "the first build takes 49 times as long, measured against `go list` and the probe: a median of \
+                        20.0 s for the first build";
+        assert_eq!(worse[4].1, expected);
+
+        let comparison = slow(1, 1_000_000.0, runs);
+        assert!(!comparison.is_met(), "{runs}");
+        assert!(
+            comparison
+                .text()
+                .contains("civo/00: the first build takes 2451 times as long")
+        );
+        // Below the ceiling.
+        assert!(slow(1, 4_000.0, runs).is_met());
+    }
+}
+
+#[test]
+fn a_machine_that_is_slow_altogether_meets_the_gate() {
+    let was = timed(two(), 5, [400.0, 150.0, 70.0]);
+    for runs in [1, 5] {
+        let now = timed(two(), runs, [40_000.0, 15_000.0, 7_000.0]);
+        let comparison = compare(&Baseline::of(&was), &now);
+        assert!(comparison.is_met(), "{comparison:?}");
+    }
+}
+
+#[test]
+fn first_builds_without_the_yardsticks_that_the_baseline_has_are_worse() {
+    let without = |report: &mut Report| report.modules[0].probe_ms.clear();
+    let message = "first: not measured against the yardsticks, so nothing tells how slow it is";
+    assert_eq!(changes(without), [format!("Worse civo/dns: {message}")]);
+    assert_eq!(undone(without), Vec::<String>::new());
+}

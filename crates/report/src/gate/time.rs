@@ -19,7 +19,8 @@
 //! the next the yardsticks move against the builds by some per cent, and with enough runs that is significant, too.
 //! Tested are all modules, each provider's, and each alone, and the significance is shared out among all these tests
 //! (Bonferroni). So a slowdown of all or of a provider is found with [`MIN_RUNS`]; that of a single module among many
-//! needs more. That is bearable, because what makes a single module slow is nearly always a miss, and misses are counted.
+//! needs more. That is bearable, because what makes a single module slow is nearly always a miss, and misses are
+//! counted; and one that is slow beyond any noise is found by its [`ceiling`](super::ceiling).
 //!
 //! How often it is wrong is counted in `simulation.rs` and, on a real image, by `cargo xtask bench gate`.
 
@@ -47,6 +48,8 @@ pub struct Pair {
     pub name: String,
     pub was: Samples,
     pub now: Samples,
+    /// The median of now, in milliseconds.
+    pub now_ms: f64,
 }
 
 /// A change of some modules' times.
@@ -71,10 +74,18 @@ pub enum What {
 }
 
 impl What {
-    const ALL: [Self; 2] = [Self::Build, Self::GoCommand];
+    pub const ALL: [Self; 2] = [Self::Build, Self::GoCommand];
+
+    /// What is compared and with what, in words.
+    pub fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Build => ("the first build", "`go list` and the probe"),
+            Self::GoCommand => ("the go command", "the probe"),
+        }
+    }
 
     /// Logarithms of what is compared, run by run.
-    fn logs(self, samples: &Samples) -> Vec<f64> {
+    pub fn logs(self, samples: &Samples) -> Vec<f64> {
         let runs = samples.per_list.iter().zip(&samples.per_probe);
         runs.map(|(per_list, per_probe)| match self {
             // build / sqrt(list · probe)
@@ -145,7 +156,7 @@ fn groups(pairs: &[Pair]) -> Vec<(String, Vec<usize>)> {
 }
 
 /// How much larger the logarithms of now are: Hodges and Lehmann's estimate.
-fn shift(modules: &[&(Vec<f64>, Vec<f64>)]) -> f64 {
+pub fn shift(modules: &[&(Vec<f64>, Vec<f64>)]) -> f64 {
     let differences = modules.iter().flat_map(|(was, now)| {
         now.iter()
             .flat_map(move |now| was.iter().map(move |was| now - was))
@@ -194,6 +205,7 @@ mod tests {
             name: name.into(),
             was: samples(&noise(1.0)),
             now: samples(&noise(ratio)),
+            now_ms: 300.0 * ratio,
         }
     }
 
@@ -253,6 +265,7 @@ mod tests {
                 name: "a/1".into(),
                 was: was.clone(),
                 now: samples(&now),
+                now_ms: 300.0 * per_probe,
             };
             let findings = compare(&[pair]).into_iter();
             let shown = findings.map(|it| (it.what, (it.ratio * 100.0).round()));
