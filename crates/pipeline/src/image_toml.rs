@@ -292,8 +292,7 @@ mod tests {
     use super::*;
 
     fn shipped() -> String {
-        let path =
-            Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("../base-images/iac-runner/image.toml");
+        let path = crate::workspace::image_toml();
         fs_err::read_to_string(path).unwrap()
     }
 

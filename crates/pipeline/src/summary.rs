@@ -10,9 +10,10 @@ use report::stats::Percentiles;
 use report::{MeasuredModule, Report};
 use serde::Serialize;
 
-use crate::assemble::Variant;
-use crate::build::ProviderPack;
-use crate::pack::{Pack, Timings};
+use crate::assemble::images::WrittenImage;
+use crate::flow::ProviderPack;
+use crate::pack::KeptPack;
+use crate::pack::manifest::Timings;
 use engine::progress::{Kind, Stage, human_bytes};
 
 /// The whole account.
@@ -25,7 +26,7 @@ pub struct Summary {
     /// All modules together.
     pub total: FirstBuilds,
     /// Images in the layout.
-    pub variants: Vec<Variant>,
+    pub variants: Vec<WrittenImage>,
     /// Steps of this run.
     pub stages: Vec<Stage>,
     /// Wall time of this run outside of the go command's compiling and linking, against that inside.
@@ -75,9 +76,9 @@ pub struct FirstBuilds {
 impl Summary {
     /// Puts it together.
     pub fn new(
-        common: &Pack,
+        common: &KeptPack,
         packs: &[ProviderPack],
-        variants: Vec<Variant>,
+        variants: Vec<WrittenImage>,
         report: &Report,
         stages: &[Stage],
     ) -> Self {
@@ -173,7 +174,7 @@ impl Summary {
 }
 
 impl PackLine {
-    fn new(pack: &Pack, first: Option<FirstBuilds>) -> Self {
+    fn new(pack: &KeptPack, first: Option<FirstBuilds>) -> Self {
         let layers = pack.layers();
         Self {
             name: pack.manifest.name.clone(),
@@ -264,7 +265,7 @@ pub fn seconds(ms: f64) -> String {
 }
 
 /// Images with their sizes.
-pub fn variants(variants: &[Variant]) -> Table {
+pub fn variants(variants: &[WrittenImage]) -> Table {
     let mut text = table(&["image", "size", "compressed", "digest"]);
     for variant in variants {
         text.add_row([

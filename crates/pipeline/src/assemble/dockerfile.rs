@@ -9,9 +9,9 @@ use std::fmt::Write as _;
 use camino::Utf8Path;
 use gocache::image_info::IMAGE_INFO_PATH;
 
-use crate::assemble::layer_names::Holds;
 use crate::image_toml::ImageToml;
 use crate::names::VERIFIER;
+use crate::pack::layer_content::LayerContent;
 
 /// Stage of `Dockerfile.merged` that runs as the image's user.
 pub const NONROOT_STAGE: &str = "nonroot";
@@ -76,9 +76,9 @@ impl Settings {
 }
 
 /// `Dockerfile.merged`: the image from the archives of its layers, which are in the build context.
-pub fn merged(settings: &Settings, packs: &[Holds]) -> String {
-    let add = |holds: &Holds| format!("ADD {} /\n", holds.archive());
-    let (base, tools) = (add(&Holds::Base), add(&Holds::Tools));
+pub fn merged(settings: &Settings, packs: &[LayerContent]) -> String {
+    let add = |content: &LayerContent| format!("ADD {} /\n", content.archive());
+    let (base, tools) = (add(&LayerContent::Base), add(&LayerContent::Tools));
     let packs = packs.iter().map(add).collect::<Vec<_>>().concat();
     format!(
         r"# The image from its parts, for those who build images with Docker. Generated: change image.toml, and then
@@ -260,8 +260,8 @@ mod tests {
     #[test]
     fn each_archive_is_added_by_an_instruction_of_its_own() {
         let packs = [
-            Holds::Caches("common".into()),
-            Holds::Executables("aws".into()),
+            LayerContent::Caches("common".into()),
+            LayerContent::Executables("aws".into()),
         ];
         let text = merged(&settings(), &packs);
         let adds: Vec<&str> = text

@@ -4,50 +4,29 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 
-use crate::assemble::{Place, PlacedLayer, Variants};
-use crate::names::COMMON;
-use crate::names::{BASE, TOOLS};
-use crate::pack::artifact::{Config, Made, check_fit};
+use crate::names::{BASE, COMMON, TOOLS};
+use crate::pack::fit::check_fit;
+use crate::pack::{ImageLayer, Pack};
 use failure::usage;
 
-/// A pack, and where the blobs of its layers are.
+/// An image that packs make; it has a `-nonroot` twin of the same layers.
 #[derive(Debug, Clone)]
-pub struct PlacedPack {
-    /// What it is.
-    pub config: Config,
-    /// Where each layer is.
-    pub places: Vec<Place>,
-}
-
-impl From<Made> for PlacedPack {
-    fn from(made: Made) -> Self {
-        Self {
-            config: made.config,
-            places: made.blobs.into_iter().map(Place::File).collect(),
-        }
-    }
-}
-
-impl PlacedPack {
-    /// Its layers, with what an image's history says of them.
-    pub fn layers(&self) -> impl Iterator<Item = PlacedLayer> {
-        let layers = self.config.layers.iter().zip(&self.places);
-        layers.map(|(named, place)| PlacedLayer {
-            title: named.title.clone(),
-            layer: named.layer.clone(),
-            place: place.clone(),
-        })
-    }
+pub struct Variant {
+    /// Its tag.
+    pub name: String,
+    /// Its layers, the lowest first.
+    pub layers: Vec<ImageLayer>,
 }
 
 /// The variants that `packs` make, in whatever order they are given: the whole image under the name `version` first.
 ///
 /// # Errors
 /// Packs that do not fit together, or of which an image cannot be made, are refused by name.
-pub fn of(packs: &[PlacedPack], version: &str) -> Result<Variants> {
-    check_fit(&packs.iter().map(|pack| &pack.config).collect::<Vec<_>>())?;
+pub fn of(packs: &[Pack], version: &str) -> Result<Vec<Variant>> {
+    let descriptions: Vec<_> = packs.iter().map(|pack| &pack.description).collect();
+    check_fit(&descriptions)?;
     let shared = |name: &str| {
-        let found = packs.iter().find(|pack| pack.config.name == name);
+        let found = packs.iter().find(|pack| pack.description.name == name);
         found.ok_or_else(|| {
             usage(
                 format!("the pack {name} is missing, and every image needs it"),
@@ -59,31 +38,35 @@ pub fn of(packs: &[PlacedPack], version: &str) -> Result<Variants> {
     for name in [BASE, TOOLS] {
         tools.extend(shared(name)?.layers());
     }
-    let start: Vec<PlacedLayer> = tools
+    let start: Vec<ImageLayer> = tools
         .iter()
         .cloned()
         .chain(shared(COMMON)?.layers())
         .collect();
     let mut parts: Vec<_> = packs
         .iter()
-        .filter_map(|pack| Some((pack.config.part.as_ref()?, pack)))
+        .filter_map(|pack| Some((pack.description.part.as_ref()?, pack)))
         .collect();
     parts.sort_by_key(|(part, _)| *part);
-    let mut providers: BTreeMap<&str, Vec<PlacedLayer>> = BTreeMap::new();
+    let mut providers: BTreeMap<&str, Vec<ImageLayer>> = BTreeMap::new();
     for (part, pack) in parts {
         providers
             .entry(&part.provider)
             .or_default()
             .extend(pack.layers());
     }
+    let variant = |suffix: &str, layers| Variant {
+        name: format!("{version}{suffix}"),
+        layers,
+    };
     let whole = start.iter().chain(providers.values().flatten()).cloned();
     let mut variants = vec![
-        (version.to_owned(), whole.collect()),
-        (format!("{version}-{TOOLS}"), tools),
+        variant("", whole.collect()),
+        variant(&format!("-{TOOLS}"), tools),
     ];
     variants.extend(providers.into_iter().map(|(provider, layers)| {
         let layers = start.iter().cloned().chain(layers).collect();
-        (format!("{version}-{provider}"), layers)
+        variant(&format!("-{provider}"), layers)
     }));
     Ok(variants)
 }

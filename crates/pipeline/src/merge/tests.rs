@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
+use camino::Utf8PathBuf;
 use gocache::{Checksums, InputsRecord};
+use sha256::Sha256Hash;
 
 use crate::image_toml::ImageToml;
-use crate::pack;
-use crate::pack::{Content, PackedFile, Timings};
+use crate::pack::manifest::{PackedFile, Timings};
+use crate::pack::write;
+use crate::pack::write::Content;
 use oci::layer;
 use oci::platform::Platform;
 
@@ -39,7 +42,7 @@ impl Fixture {
     }
 
     /// A pack of these files; the last output, if there is one, is an executable.
-    fn pack(&self, name: &str, files: &[Made<'_>]) -> Pack {
+    fn pack(&self, name: &str, files: &[Made<'_>]) -> KeptPack {
         let made = self.folder.join(format!("made-{name}"));
         let (go_mod, go_build) = (made.join(GO_MOD), made.join(GO_BUILD));
         let (mut go_mod_files, mut go_build_files) = (Vec::new(), Vec::new());
@@ -76,8 +79,8 @@ impl Fixture {
         };
         let folder = self.folder.join(format!("pack-{name}"));
         fs_err::create_dir(&folder).unwrap();
-        pack::write(&self.image, content, &go_mod, &go_build, &folder).unwrap();
-        Pack::read(&folder).unwrap()
+        write::write(&self.image, content, &go_mod, &go_build, &folder).unwrap();
+        KeptPack::read(&folder).unwrap()
     }
 
     fn out(&self) -> Utf8PathBuf {
@@ -92,7 +95,7 @@ impl Fixture {
     }
 
     /// The message of the failed merge of `packs`, which must have left nothing.
-    fn refusal(&self, packs: &[Pack], exit: u8) -> String {
+    fn refusal(&self, packs: &[KeptPack], exit: u8) -> String {
         let error = merge(packs, &self.out()).unwrap_err();
         let kind = failure::kind(&error, &[gocache::Error::classify]);
         assert_eq!(kind.exit_code(), exit, "{error:#}");

@@ -1,6 +1,5 @@
 //! What is refused, with a word on why and what to do.
 
-
 use anyhow::Error;
 use oci_spec::image::MediaType;
 
