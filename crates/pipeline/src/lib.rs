@@ -1,9 +1,9 @@
 //! From a Go monorepo to packs and images: what is made, from what, and in which order.
 //!
-//! What always holds: the same inputs give the same digests, whatever the date, the user, the checkout's path or the order
-//! of work; nothing enters a pack that was not hashed; packs and kept work are found by the digest of everything that they
-//! were made from; what comes from elsewhere is believed when it fits its digest, and not before. Only progress and
-//! warnings are printed here, results are returned.
+//! What always holds: the same inputs give the same digests, whatever the date, the user, the checkout's path or the
+//! order of work; nothing enters a pack that was not hashed; packs and kept work are found by the digest of everything
+//! that they were made from; what comes from elsewhere is believed when it fits its digest, and not before. Only
+//! progress and warnings are printed here, results are returned.
 //!
 //! - [`image_toml`], [`names`], [`owners`], [`workspace`]: what is said once about every image.
 //! - [`work`]: kept results of steps, and output folders that are whole or not there.
@@ -31,3 +31,6 @@ pub mod summary;
 pub mod warm;
 pub mod work;
 pub mod workspace;
+
+#[cfg(test)]
+mod fixtures;

@@ -146,8 +146,8 @@ pub fn standalone(settings: &Settings, image: &ImageToml, rust_version: &str) ->
     let open = open.join(" ");
     let fetch = FETCH.map(|name| format!("ARG {name}\n")).concat();
     format!(
-        r#"# The image, all of it made by `docker build`, with no rights but those that every build has. Generated: change
-# image.toml, and then `cargo xtask dockerfiles`. The build context is the root of this repository:
+        r#"# The image, all of it made by `docker build`, with no rights but those that every build has. Generated:
+# change image.toml, and then `cargo xtask dockerfiles`. The build context is the root of this repository:
 #
 #   docker build --tag iac-runner-base --file base-images/iac-runner/Dockerfile .
 #
@@ -183,8 +183,8 @@ RUN if [ -n "${{REPOSITORY}}" ]; then \
 ARG SOURCE=catalog
 ARG PROVIDERS=
 # For private Go modules; none of it gets into the image.
-{fetch}# Go comes in its exact version and at its place; what RUST may have there makes way. What only the making takes goes
-# in the same step, so that Docker keeps no layer of it.
+{fetch}# Go comes in its exact version and at its place; what RUST may have there makes way. What only the making
+# takes goes in the same step, so that Docker keeps no layer of it.
 RUN rm -rf {goroot} \
     && set -- && for provider in ${{PROVIDERS}}; do set -- "$@" --provider "${{provider}}"; done \
     && /target/debug/xtask in-container --source "/monorepo/${{SOURCE}}" --out /image "$@" \

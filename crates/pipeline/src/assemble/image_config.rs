@@ -113,3 +113,29 @@ pub fn config(
     // Labels come from a hash map; through a JSON value their order is that of their names.
     serde_json::to_value(&built).context("failed to serialize the image's configuration")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::assemble::variants;
+    use crate::fixtures::{image, packs, platform};
+
+    fn snapshot(nonroot: bool) -> serde_json::Value {
+        let variants = variants::of(&packs(&["civo"]), "latest").unwrap();
+        let mut config = config(&image(), &platform(), &variants[0].layers, nonroot).unwrap();
+        let version = &mut config["config"]["Labels"]["org.opencontainers.image.version"];
+        assert_eq!(version, env!("CARGO_PKG_VERSION"));
+        *version = "[version]".into();
+        config
+    }
+
+    #[test]
+    fn an_image_runs_as_root_at_the_root_folder() {
+        insta::assert_json_snapshot!("root", snapshot(false));
+    }
+
+    #[test]
+    fn its_twin_runs_as_the_user_with_caches_that_cannot_be_written_to() {
+        insta::assert_json_snapshot!("nonroot", snapshot(true));
+    }
+}

@@ -92,3 +92,66 @@ pub fn add(
         .context("failed to describe the platform")?;
     target.manifest(name, &manifest, platform)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::assemble::variants;
+    use crate::fixtures::{image, packs, platform};
+    use anyhow::Result;
+    use oci_spec::image::{ImageManifest, Platform as OciPlatform};
+    use sha256::Sha256Hash;
+
+    use crate::pack::ImageLayer;
+
+    /// Remembers manifests by their names.
+    #[derive(Default)]
+    struct Manifests(Vec<(String, ImageManifest)>);
+
+    impl Target for Manifests {
+        fn layer(&mut self, layer: &ImageLayer) -> Result<Descriptor> {
+            oci::blob::layer_descriptor(&layer.layer)
+        }
+
+        fn bytes(&mut self, media_type: MediaType, bytes: &[u8]) -> Result<Descriptor> {
+            oci::blob::descriptor(media_type, Sha256Hash::of(bytes), bytes.len() as u64)
+        }
+
+        fn manifest(
+            &mut self,
+            name: &str,
+            manifest: &ImageManifest,
+            platform: OciPlatform,
+        ) -> Result<Descriptor> {
+            assert_eq!(platform.os(), &Os::Linux);
+            self.0.push((name.to_owned(), manifest.clone()));
+            self.bytes(MediaType::ImageManifest, &serde_json::to_vec(manifest)?)
+        }
+    }
+
+    #[test]
+    fn every_variant_has_a_twin_of_the_same_layers_and_another_configuration() {
+        let variants = variants::of(&packs(&["civo"]), "latest").unwrap();
+        let mut target = Manifests::default();
+        let written = write(&mut target, &image(), &platform(), &variants).unwrap();
+        let sizes: Vec<_> = written
+            .iter()
+            .map(|image| {
+                (
+                    image.name.as_str(),
+                    image.compressed_bytes,
+                    image.uncompressed_bytes,
+                )
+            })
+            .collect();
+        insta::assert_json_snapshot!(sizes);
+        for pair in target.0.chunks(2) {
+            let [(name, image), (twin_name, twin)] = pair else {
+                panic!("an image has no twin");
+            };
+            assert_eq!(*twin_name, format!("{name}-nonroot"));
+            assert_eq!(image.layers(), twin.layers());
+            assert_ne!(image.config(), twin.config());
+        }
+    }
+}

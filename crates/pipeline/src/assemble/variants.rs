@@ -70,3 +70,72 @@ pub fn of(packs: &[Pack], version: &str) -> Result<Vec<Variant>> {
     }));
     Ok(variants)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::packs;
+    use crate::pack::part::{Part, Shard};
+
+    /// Each variant with the titles of its layers.
+    fn titles(packs: &[Pack]) -> Vec<(String, Vec<String>)> {
+        let variants = of(packs, "v1").unwrap().into_iter();
+        variants
+            .map(|variant| {
+                let titles = variant.layers.into_iter().map(|layer| layer.title);
+                (variant.name, titles.collect())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn all_packs_the_tools_alone_and_each_provider_are_images() {
+        insta::assert_json_snapshot!(titles(&packs(&["aws", "civo"])));
+    }
+
+    #[test]
+    fn the_order_of_the_packs_does_not_matter() {
+        let mut turned = packs(&["aws", "civo"]);
+        let expected = titles(&turned);
+        turned.reverse();
+        assert_eq!(titles(&turned), expected);
+    }
+
+    #[test]
+    fn the_parts_of_a_provider_are_one_image() {
+        let mut parts = packs(&["civo.2of2", "civo.1of2"]);
+        for (number, pack) in [2, 1].into_iter().zip(&mut parts[3..]) {
+            pack.description.part = Some(Part {
+                provider: "civo".into(),
+                shard: Shard { number, of: 2 },
+            });
+        }
+        let titles = titles(&parts);
+        let names: Vec<&str> = titles.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["v1", "v1-tools", "v1-civo"]);
+        assert_eq!(
+            titles[2].1[3..],
+            [
+                "civo.1of2: caches",
+                "civo.1of2: executables",
+                "civo.2of2: caches",
+                "civo.2of2: executables",
+            ]
+        );
+    }
+
+    #[test]
+    fn packs_that_every_image_needs_and_packs_that_do_not_fit_are_refused_by_name() {
+        for (number, missing) in ["base", "tools", "common"].into_iter().enumerate() {
+            let mut packs = packs(&["aws"]);
+            packs.remove(number);
+            let error = of(&packs, "v1").unwrap_err().to_string();
+            let expected = format!("the pack {missing} is missing, and every image needs it");
+            assert_eq!(error, expected);
+        }
+        let mut packs = packs(&["aws"]);
+        packs[3].description.platform = "linux/arm64".into();
+        let error = of(&packs, "v1").unwrap_err().to_string();
+        assert!(error.contains("the pack aws is for linux/arm64"), "{error}");
+    }
+}

@@ -1,7 +1,7 @@
 //! From a source to packs: the steps that every command that needs packs goes through, in their order.
 //!
-//! [`settings`] say what may be done; the [`foundation`] is what caches are made in; then come the [`packs`], a provider's
-//! by its [`provider_plan`].
+//! [`settings`] say what may be done; the [`foundation`](mod@foundation) is what caches are made in; then come the
+//! [`packs`], a provider's by its [`provider_plan`].
 
 pub mod foundation;
 pub mod packs;

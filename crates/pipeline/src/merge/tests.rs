@@ -1,3 +1,5 @@
+//! Merges of small packs, from manifests to files.
+
 use super::*;
 
 use std::collections::BTreeMap;

@@ -1,8 +1,9 @@
 //! Packs as OCI artifacts: what one machine made, in a form that every registry and every OCI layout can hold.
 //!
 //! The blobs of a pack are the layers of the image themselves, so an image is made of packs by writing a manifest. The
-//! artifact's config is the pack's [`Description`]; the list of files, which only warming on top of the pack and merging
-//! need, is a blob of its own. What is read here may come from anyone: whatever does not hold together is refused.
+//! artifact's config is the pack's [`Description`]; the list of files, which only warming on top of the pack and
+//! merging need, is a blob of its own. What is read here may come from anyone: whatever does not hold together is
+//! refused.
 
 use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Component, Utf8Path};
@@ -170,4 +171,167 @@ impl<'a> Artifact<'a> {
 fn is_inside(path: &Utf8Path) -> bool {
     let mut parts = path.components();
     !path.as_str().is_empty() && parts.all(|part| matches!(part, Utf8Component::Normal(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures;
+    use crate::pack::kept::{CACHES, EXECUTABLES, KeptPack};
+    use camino::Utf8PathBuf;
+    use oci::layer::Layer;
+    use oci::layout::reader::Layout;
+    use serde_json::Value;
+    use sha256::Sha256Hash;
+
+    /// A provider's pack in a layout, and what is written of it.
+    struct Fixture {
+        _folder: tempfile::TempDir,
+        folder: Utf8PathBuf,
+        pack: Pack,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            let temporary = tempfile::tempdir().unwrap();
+            let folder = Utf8Path::from_path(temporary.path()).unwrap().to_owned();
+            let blob = |file: &str| -> Layer {
+                fs_err::write(folder.join(file), file).unwrap();
+                Layer {
+                    digest: Sha256Hash::of(file.as_bytes()),
+                    size_bytes: file.len() as u64,
+                    ..fixtures::layer(file)
+                }
+            };
+            let mut manifest = fixtures::manifest("civo");
+            (manifest.caches, manifest.executables) = (blob(CACHES), Some(blob(EXECUTABLES)));
+            manifest.files = vec![PackedFile {
+                path: "var/mod/file".into(),
+                size_bytes: 1,
+                sha256: Sha256Hash::of(b"x"),
+            }];
+            let kept = KeptPack {
+                folder: folder.clone(),
+                manifest,
+            };
+            let platform = fixtures::platform();
+            let part = crate::pack::part::Part::whole("civo");
+            let (key, common) = (fixtures::key("civo"), fixtures::key("common"));
+            Self {
+                pack: Pack::provider(part, key, common, &platform, &kept),
+                folder,
+                _folder: temporary,
+            }
+        }
+
+        /// Writes the pack, and then once more what `change` makes of its config and manifest; the layout with it.
+        fn changed(&self, change: impl FnOnce(&mut Value, &mut Value)) -> (Layout, Descriptor) {
+            let folder = self.folder.join("layout");
+            let mut writer = LayoutWriter::create(&folder).unwrap();
+            let descriptor = write(&self.pack, &mut writer).unwrap();
+            writer.finish().unwrap();
+            let layout = Layout::open(&folder).unwrap();
+            let mut manifest: Value =
+                read(&layout.fetch(&descriptor).unwrap(), "manifest").unwrap();
+            let parsed: ImageManifest = serde_json::from_value(manifest.clone()).unwrap();
+            let mut config: Value =
+                read(&layout.fetch(parsed.config()).unwrap(), "config").unwrap();
+            change(&mut config, &mut manifest);
+            let mut writer = LayoutWriter::create(&folder).unwrap();
+            let media_type = manifest["config"]["mediaType"].as_str().unwrap().into();
+            let config = writer.json(media_type, &config).unwrap();
+            manifest["config"] = serde_json::to_value(config).unwrap();
+            let descriptor = writer.json(MediaType::ImageManifest, &manifest).unwrap();
+            writer.finish().unwrap();
+            (Layout::open(&folder).unwrap(), descriptor)
+        }
+
+        fn refusal(&self, change: impl FnOnce(&mut Value, &mut Value)) -> (String, failure::Kind) {
+            let (layout, descriptor) = self.changed(change);
+            let read = Artifact::read(&layout, &descriptor, "the layout");
+            let error = read.err().expect("it is refused");
+            (error.to_string(), failure::kind(&error, &[]))
+        }
+    }
+
+    #[test]
+    fn a_pack_reads_back_as_it_was_written() {
+        let fixture = Fixture::new();
+        let (layout, descriptor) = fixture.changed(|_, _| {});
+        let artifact = Artifact::read(&layout, &descriptor, "the layout").unwrap();
+        let json = |manifest: &Manifest| serde_json::to_value(manifest).unwrap();
+        let written = fixture.pack.description.pack.as_ref().unwrap();
+        assert_eq!(json(&artifact.pack_manifest().unwrap()), json(written));
+        assert!(artifact.description.pack.as_ref().unwrap().files.is_empty());
+        let taken = artifact.pack(None).unwrap().on_this_machine().unwrap();
+        let blobs: Vec<_> = taken
+            .iter()
+            .map(|layer| fs_err::read_to_string(&layer.blob).unwrap())
+            .collect();
+        assert_eq!(blobs, [CACHES, EXECUTABLES]);
+        let repository = "registry.test/packs".parse().unwrap();
+        let left = artifact.pack(Some(&repository)).unwrap();
+        assert_eq!(left.blobs, vec![BlobSource::Registry(repository); 2]);
+        assert!(left.on_this_machine().is_err());
+    }
+
+    #[test]
+    fn the_config_is_what_other_machines_read() {
+        let fixture = Fixture::new();
+        let mut found = None;
+        fixture.changed(|config, _| found = Some(config.clone()));
+        insta::assert_json_snapshot!(found.unwrap());
+    }
+
+    #[test]
+    fn another_format_is_refused() {
+        let (said, kind) = Fixture::new().refusal(|config, _| config["schema"] = 2.into());
+        assert!(said.contains("the format 2 of packs"), "{said}");
+        assert_eq!(kind, failure::Kind::Usage);
+    }
+
+    #[test]
+    fn what_is_no_pack_is_refused() {
+        let (said, kind) = Fixture::new().refusal(|_, manifest| {
+            manifest["config"]["mediaType"] = "application/vnd.oci.image.config.v1+json".into();
+        });
+        assert!(said.contains("is no pack"), "{said}");
+        assert_eq!(kind, failure::Kind::Usage);
+    }
+
+    #[test]
+    fn layers_that_do_not_fit_their_description_are_refused() {
+        let changes: [fn(&mut Value, &mut Value); 4] = [
+            |config, _| config["layers"][0]["layer"]["size_bytes"] = 1.into(),
+            |config, _| {
+                let digest = Sha256Hash::of(b"another").to_string();
+                config["layers"][1]["layer"]["digest"] = digest.into();
+            },
+            |config, _| drop(config["layers"].as_array_mut().unwrap().pop()),
+            |_, manifest| drop(manifest["layers"].as_array_mut().unwrap().remove(0)),
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            let (said, kind) = Fixture::new().refusal(change);
+            assert!(
+                said.contains("does not hold the layers"),
+                "{number}: {said}"
+            );
+            assert_eq!(kind, failure::Kind::Corrupt);
+        }
+    }
+
+    #[test]
+    fn a_path_that_leads_out_of_a_pack_is_refused() {
+        for path in ["/etc/passwd", "../up", "var/mod/../../../up", ""] {
+            let mut fixture = Fixture::new();
+            let manifest = fixture.pack.description.pack.as_mut().unwrap();
+            manifest.files[0].path = path.into();
+            let (layout, descriptor) = fixture.changed(|_, _| {});
+            let artifact = Artifact::read(&layout, &descriptor, "the layout").unwrap();
+            let error = artifact.pack_manifest().unwrap_err();
+            let expected = format!("lists {path:?}, which is no path in an image");
+            assert!(error.to_string().contains(&expected), "{error}");
+            assert_eq!(failure::kind(&error, &[]), failure::Kind::Corrupt);
+        }
+    }
 }

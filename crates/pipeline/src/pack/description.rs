@@ -1,7 +1,7 @@
 //! What is said of a pack, without its bytes: the config of its OCI artifact.
 //!
-//! It tells in a few kilobytes all that it takes to make an image of packs. A pack is found by what it was made from: its
-//! name and the digest of its inputs are its tag.
+//! It tells in a few kilobytes all that it takes to make an image of packs. A pack is found by what it was made from:
+//! its name and the digest of its inputs are its tag.
 
 use oci::layer::Layer;
 use oci::platform::Platform;

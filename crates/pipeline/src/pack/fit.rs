@@ -85,3 +85,84 @@ pub fn check_identity<'a>(packs: impl IntoIterator<Item = &'a Manifest>) -> Resu
         "warm all of them with the same image.toml",
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{key, packs};
+    use crate::pack::part::Shard;
+
+    /// What is said of `aws` and `civo` with what they stand on, after `change`.
+    fn refusal(change: impl FnOnce(&mut Vec<Description>)) -> String {
+        let packs = packs(&["aws", "civo"]).into_iter();
+        let mut packs: Vec<Description> = packs.map(|pack| pack.description).collect();
+        check_fit(&packs.iter().collect::<Vec<_>>()).expect("they fit as they were made");
+        change(&mut packs);
+        let error = check_fit(&packs.iter().collect::<Vec<_>>()).unwrap_err();
+        assert_eq!(failure::kind(&error, &[]), failure::Kind::Usage);
+        error.to_string()
+    }
+
+    fn named<'p>(packs: &'p mut [Description], name: &str) -> &'p mut Description {
+        let found = packs.iter_mut().find(|pack| pack.name == name);
+        found.expect("the fixtures have it")
+    }
+
+    #[test]
+    fn a_pack_made_on_another_common_is_refused() {
+        let refusal = refusal(|packs| named(packs, "civo").made_on = Some(key("older")));
+        let (older, there) = (tag(COMMON, &key("older")), tag(COMMON, &key("common")));
+        let expected = format!("the pack civo was made on {older}, and not on the given {there}");
+        assert_eq!(refusal, expected);
+    }
+
+    #[test]
+    fn tools_made_on_another_base_are_refused() {
+        let refusal = refusal(|packs| named(packs, TOOLS).made_on = Some(key("older")));
+        assert!(
+            refusal.starts_with("the pack tools was made on base-"),
+            "{refusal}"
+        );
+    }
+
+    #[test]
+    fn a_pack_of_another_platform_is_refused() {
+        let refusal = refusal(|packs| named(packs, "civo").platform = "linux/arm64".into());
+        assert_eq!(
+            refusal,
+            "the pack civo is for linux/arm64, and base is for linux/amd64"
+        );
+    }
+
+    #[test]
+    fn a_pack_of_another_identity_is_refused_with_what_differs() {
+        let refusal = refusal(|packs| {
+            let manifest = named(packs, "civo").pack.as_mut();
+            manifest.expect("a pack of caches").identity.goflags = "-race".into();
+        });
+        assert!(refusal.contains("as common"), "{refusal}");
+        assert!(
+            refusal.contains("in civo GOFLAGS is \"-race\", not \"-trimpath"),
+            "{refusal}"
+        );
+        assert!(!refusal.contains("aws"), "{refusal}");
+    }
+
+    #[test]
+    fn a_pack_given_twice_is_refused() {
+        let refusal = refusal(|packs| packs.push(packs[4].clone()));
+        assert_eq!(refusal, "the pack civo was given twice");
+    }
+
+    #[test]
+    fn a_missing_part_of_a_provider_is_refused() {
+        let refusal = refusal(|packs| {
+            let part = named(packs, "civo").part.as_mut();
+            part.expect("a provider's").shard = Shard { number: 1, of: 2 };
+        });
+        assert!(
+            refusal.contains("civo there are the parts 1/2"),
+            "{refusal}"
+        );
+    }
+}

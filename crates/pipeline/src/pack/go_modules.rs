@@ -62,7 +62,8 @@ pub fn verify(
     }
 }
 
-/// Where `error` tells of damaged Go modules: removes them from the module cache `go_mod`, so that the next run fetches them again.
+/// Where `error` tells of damaged Go modules: removes them from the module cache `go_mod`, so that the next run fetches
+/// them again.
 pub fn remove_damaged(go_mod: &Utf8Path, error: anyhow::Error) -> anyhow::Error {
     let Some(DamagedModules(modules)) = error.downcast_ref() else {
         return error;
@@ -90,4 +91,41 @@ pub fn remove_damaged(go_mod: &Utf8Path, error: anyhow::Error) -> anyhow::Error 
         format!("{error}"),
         "they were removed, run the same command again to fetch them anew",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damaged_go_modules_leave_the_cache_and_others_stay() {
+        let temporary = tempfile::tempdir().unwrap();
+        let cache = Utf8Path::from_path(temporary.path()).unwrap();
+        let module = |path: &str| GoModule {
+            path: path.into(),
+            version: "v1.0.0".into(),
+        };
+        let modules = [module("example.com/damaged"), module("example.com/sound")];
+        for module in &modules {
+            for file in [module.folder().join("a.go"), module.download_file("zip")] {
+                let file = cache.join(file);
+                fs_err::create_dir_all(file.parent().unwrap()).unwrap();
+                fs_err::write(file, "").unwrap();
+            }
+        }
+        let [damaged, sound] = modules;
+        let error = DamagedModules(vec![damaged.clone()]).into();
+        let error = remove_damaged(cache, error);
+        assert_eq!(failure::kind(&error, &[]), failure::Kind::Corrupt);
+        assert!(
+            error.to_string().contains("example.com/damaged@v1.0.0"),
+            "{error}"
+        );
+        for (module, is_there) in [(damaged, false), (sound, true)] {
+            assert_eq!(cache.join(module.folder()).exists(), is_there);
+            assert_eq!(cache.join(module.download_file("zip")).exists(), is_there);
+        }
+        let other = remove_damaged(cache, anyhow::anyhow!("something else"));
+        assert_eq!(other.to_string(), "something else");
+    }
 }

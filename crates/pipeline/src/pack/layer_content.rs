@@ -159,7 +159,7 @@ mod tests {
             ["packs/common/caches.tar", "packs/civo/executables.tar"]
         );
         for (names, layers) in [(&ours[..], 3), (&ours[1..], 3), (&["RUN make"][..], 1)] {
-            let said = of(&config(names, layers)).unwrap_err().to_string();
+            let said = failure::text(&of(&config(names, layers)).unwrap_err());
             assert!(said.contains("base-image"), "{said}");
         }
     }

@@ -248,4 +248,15 @@ mod tests {
         let error = modules_of(&part, &[module("aws", "a")], &Times::default()).unwrap_err();
         assert!(error.to_string().contains("cannot be divided"));
     }
+
+    #[test]
+    fn a_workflow_reads_the_jobs_as_json() {
+        let modules = ["a", "b", "c"].map(|component| module("aws", component));
+        let times = times(&modules, 10_000, 30_000);
+        let modules = [&modules[..], &[module("civo", "d")]].concat();
+        let providers = ["aws".to_owned(), "civo".to_owned()];
+        let limit = Some(Duration::from_secs(55));
+        let jobs = jobs(&modules, &providers, &times, limit).unwrap();
+        insta::assert_json_snapshot!(jobs);
+    }
 }

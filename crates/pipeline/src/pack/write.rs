@@ -243,10 +243,13 @@ fn add_entries(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixtures::{image, platform};
+    use crate::pack::go_modules::DamagedModules;
     use crate::pack::kept::KeptPack;
-    use oci::platform::Platform;
+    use gocache::GoModule;
     use std::collections::BTreeSet;
 
+    const MOD: &str = "cache/download/x/@v/v1.0.0.mod";
     const OUTPUT: &str = "entry";
     const EXECUTABLE: &str = "executable";
 
@@ -255,11 +258,10 @@ mod tests {
         (path, Sha256Hash::of(b"left out"))
     }
 
-    /// A pack of one Go module's `.mod`, one entry and one executable, each with its name as its content.
-    fn written(image: &ImageToml, folder: &Utf8Path, name: &str) -> KeptPack {
-        let (go_mod, go_build) = (folder.join("go-mod"), folder.join("go-build"));
-        let put = |cache: &Utf8Path, path: &str| {
-            let file = cache.join(path);
+    /// One Go module's `.mod`, one entry and one executable, each with its name as its content.
+    fn content(image: &ImageToml, folder: &Utf8Path) -> Content {
+        let put = |cache: &str, path: &str| {
+            let file = folder.join(cache).join(path);
             fs_err::create_dir_all(file.parent().unwrap()).unwrap();
             fs_err::write(file, path).unwrap();
             PackedFile {
@@ -268,33 +270,38 @@ mod tests {
                 sha256: Sha256Hash::of(path.as_bytes()),
             }
         };
-        let content = Content {
+        Content {
             name: "tiny".into(),
-            identity: image.identity(&Platform::host()),
+            identity: image.identity(&platform()),
             modules: Vec::new(),
             go_modules: Vec::new(),
-            go_mod_files: vec![put(&go_mod, "cache/download/x/@v/v1.0.0.mod").path],
+            go_mod_files: vec![put("go-mod", MOD).path],
             left_out: Checksums::from_iter([left_out(image)]),
-            go_build_files: vec![put(&go_build, OUTPUT)],
-            executable_files: vec![put(&go_build, EXECUTABLE)],
+            go_build_files: vec![put("go-build", OUTPUT)],
+            executable_files: vec![put("go-build", EXECUTABLE)],
             links_not_cached: Vec::new(),
             broken: Vec::new(),
             inputs: InputsRecord::default(),
             timings: Timings::default(),
-        };
+        }
+    }
+
+    /// The pack `name` of `content`, whose files are below `folder`.
+    fn written(folder: &Utf8Path, name: &str, content: Content) -> Result<KeptPack> {
+        let (go_mod, go_build) = (folder.join("go-mod"), folder.join("go-build"));
         let pack = folder.join(name);
-        fs_err::create_dir(&pack).unwrap();
-        write(image, content, &go_mod, &go_build, &pack).unwrap();
-        KeptPack::read(&pack).unwrap()
+        fs_err::create_dir(&pack)?;
+        write(&image(), content, &go_mod, &go_build, &pack)?;
+        KeptPack::read(&pack)
     }
 
     #[test]
     fn a_pack_lists_its_files_and_is_the_same_each_time() {
-        let description = crate::workspace::workspace().join("base-images/iac-runner/image.toml");
-        let image = ImageToml::read(&description).unwrap();
+        let image = image();
         let folder = tempfile::tempdir().unwrap();
         let folder = Utf8Path::from_path(folder.path()).unwrap();
-        let [one, other] = ["one", "other"].map(|name| written(&image, folder, name));
+        let [one, other] =
+            ["one", "other"].map(|name| written(folder, name, content(&image, folder)).unwrap());
         assert_eq!(one.manifest.caches, other.manifest.caches);
         assert_eq!(one.manifest.executables, other.manifest.executables);
 
@@ -310,10 +317,7 @@ mod tests {
         assert_eq!(info.left_out_sha256, Some(Sha256Hash::of(&missing)));
         let missing = Checksums::read(missing.as_slice()).unwrap();
         assert_eq!(missing, Checksums::from_iter([left_out(&image)]));
-        assert_eq!(
-            info.go_mod_bytes,
-            "cache/download/x/@v/v1.0.0.mod".len() as u64
-        );
+        assert_eq!(info.go_mod_bytes, MOD.len() as u64);
         let list = Checksums::read(list.as_slice()).unwrap();
         let listed: BTreeSet<&Utf8Path> = list.iter().map(|(path, _)| relative(path)).collect();
         assert_eq!(listed, one.paths());
@@ -322,5 +326,53 @@ mod tests {
             let (found, _) = sha256::hash_file(&root.join(relative(path))).unwrap();
             assert_eq!(found, digest, "{path}");
         }
+    }
+
+    #[test]
+    fn an_entry_that_changed_while_it_was_packed_is_refused() {
+        for entry in [OUTPUT, EXECUTABLE] {
+            let temporary = tempfile::tempdir().unwrap();
+            let folder = Utf8Path::from_path(temporary.path()).unwrap();
+            let content = content(&image(), folder);
+            let file = folder.join("go-build").join(entry);
+            fs_err::write(&file, entry.to_uppercase()).unwrap();
+            let error = written(folder, "pack", content).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!("{file} changed while it was packed")
+            );
+            assert_eq!(failure::kind(&error, &[]), failure::Kind::Corrupt);
+        }
+    }
+
+    #[test]
+    fn a_go_module_without_the_hash_of_its_download_is_refused() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(temporary.path()).unwrap();
+        let image = image();
+        let module = GoModule {
+            path: "x".into(),
+            version: "v1.0.0".into(),
+        };
+        let file = module.folder().join("a.go");
+        fs_err::create_dir_all(folder.join("go-mod").join(module.folder())).unwrap();
+        let go_file = folder.join("go-mod").join(&file);
+        let files = [
+            ("a.go", Sha256Hash::of(b"package a\n")),
+            ("testdata/left-out", Sha256Hash::of(b"left out")),
+        ];
+        let sum = gocache::h1(&module, files.into_iter());
+        let pack = |name: &str, text: &str| {
+            fs_err::write(&go_file, text).unwrap();
+            let mut content = content(&image, folder);
+            content.go_mod_files.push(file.clone());
+            let (module, sum) = (module.clone(), sum.clone());
+            content.go_modules = vec![Required { module, sum }];
+            written(folder, name, content)
+        };
+        pack("sound", "package a\n").unwrap();
+        let error = pack("damaged", "package b\n").unwrap_err();
+        let damaged: &DamagedModules = error.downcast_ref().expect("it says which");
+        assert_eq!(damaged.0, [module]);
     }
 }

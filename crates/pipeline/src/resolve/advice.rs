@@ -101,3 +101,42 @@ fn is_network(message: &str) -> bool {
     ];
     SIGNS.iter().any(|sign| message.contains(sign))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_known_failure_has_a_way_out() {
+        let go_mod = GoMod {
+            path: "apis/aws/go.mod".into(),
+            go_work: None,
+            modules: Vec::new(),
+        };
+        let advice = |offline| Advice {
+            go_mod: &go_mod,
+            go_version: "9.8.7",
+            offline,
+        };
+        let done = |stderr: &str| Done {
+            status: std::process::ExitStatus::default(),
+            stdout: String::new(),
+            stderr: stderr.to_owned(),
+        };
+        let said = |offline, stderr: &str| {
+            let arguments = ["go", "list", "-e", "-deps"];
+            failure::text(&advice(offline).error(&arguments, &done(stderr)))
+        };
+        let texts = [
+            said(
+                false,
+                "go: downloading x v1\ngo: dial tcp: lookup proxy: no such host",
+            ),
+            said(true, "module lookup disabled by GOPROXY=off"),
+            said(false, "go: go.mod requires go >= 10.0"),
+            said(false, "missing go.sum entry for x"),
+            said(false, "something else"),
+        ];
+        insta::assert_snapshot!(texts.join("\n---\n"));
+    }
+}

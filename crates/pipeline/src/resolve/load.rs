@@ -1,5 +1,5 @@
-//! Which packages the builds of modules load: asked of the go command each time, offline, because it decides which packs
-//! are still right.
+//! Which packages the builds of modules load: asked of the go command each time, offline, because it decides which
+//! packs are still right.
 
 use anyhow::{Result, bail};
 use camino::Utf8PathBuf;

@@ -4,7 +4,7 @@
 //! of the go command each time, offline, because it decides which packs are still right. Both are the go command's
 //! own answers: nothing here guesses how Go reads a source.
 //!
-//! - [`resolver`] asks the go command: [`mod@fetch`] and [`load`], in the words of [`go_list`]; [`advice`] where it fails.
+//! - [`resolver`] asks the go command: [`fetch`] and [`load`], in the words of [`go_list`]; [`advice`] where it fails.
 //! - [`go_mod`], [`requirements`], [`package`]: what is asked about, and the answers, as data.
 //! - [`go_mod_files`], [`embedding`]: which files of the module cache an image needs.
 //! - [`common_plan`]: what all providers share, and so what the pack `common` is made of.

@@ -57,3 +57,52 @@ pub fn check(builds: Vec<Rebuilt>) -> Result<CacheUse> {
     }
     Ok(used)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As the go command writes it: an action that ran has its command line.
+    fn build(name: &str, actions: &[(&str, &str, bool)]) -> Rebuilt {
+        let actions: Vec<_> = actions
+            .iter()
+            .map(|(mode, package, ran)| {
+                let commands: &[&str] = if *ran { &["run"] } else { &[] };
+                serde_json::json!({
+                    "Mode": mode, "Package": package, "ActionID": format!("id of {package}"), "Cmd": commands,
+                })
+            })
+            .collect();
+        let json = serde_json::to_vec(&actions).unwrap();
+        Rebuilt {
+            name: name.to_owned(),
+            folder: format!("apis/{name}").into(),
+            graph: ActionGraph::parse(json.as_slice()).unwrap(),
+            asked: BTreeSet::from([Sha256Hash::of(name.as_bytes())]),
+        }
+    }
+
+    #[test]
+    fn a_package_that_the_sealed_caches_lack_is_named() {
+        let sound = build("sound", &[("build", "a", false), ("link", "main", false)]);
+        let lacking = build("lacking", &[("build", "a", false), ("build", "b", true)]);
+        let error = check(vec![sound, lacking]).unwrap_err().to_string();
+        let expected =
+            "lacking: 1 of 2 packages were compiled again from the sealed caches, b first";
+        assert_eq!(error, expected);
+    }
+
+    #[test]
+    fn a_link_that_ran_is_counted_and_all_uses_are_gathered() {
+        let linked = build("linked", &[("build", "a", false), ("link", "main", true)]);
+        let cached = build("cached", &[("build", "b", false), ("link", "main", false)]);
+        let used = check(vec![linked, cached]).unwrap();
+        assert_eq!(used.links_that_ran, ["apis/linked"]);
+        let asked = ["linked", "cached"].map(|name| Sha256Hash::of(name.as_bytes()));
+        assert_eq!(used.asked, BTreeSet::from(asked));
+        let packages: Vec<_> = used.packages.iter().collect();
+        let named = |id: &str, path: &str| (id.to_owned(), path.to_owned());
+        let expected = [named("id of a", "a"), named("id of b", "b")];
+        assert_eq!(used.packages, BTreeMap::from(expected), "{packages:?}");
+    }
+}

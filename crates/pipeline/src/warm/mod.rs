@@ -6,8 +6,8 @@
 //! tree is sealed, and every module is built again: from a read-only mount, at another path, without network. Only
 //! what passes that is packed.
 //!
-//! The steps are files of their own: [`compile`], [`rebuild`] with the [`check`] of what it finds, [`entries`]. Here they
-//! are put in their order.
+//! The steps are files of their own: [`compile`], [`rebuild`] with the [`check`] of what it finds, [`entries`]. Here
+//! they are put in their order.
 
 mod check;
 mod compile;
