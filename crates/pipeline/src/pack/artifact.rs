@@ -120,15 +120,12 @@ impl<'a> Artifact<'a> {
     /// The pack, its blobs left in the repository where they are, or fetched onto this machine.
     pub fn pack(&self, repository: Option<&Reference>) -> Result<Pack> {
         let description = self.description.clone();
-        let blobs = match repository {
-            Some(repository) => {
-                let source = BlobSource::Registry(repository.clone());
-                vec![source; description.layers.len()]
-            }
-            None => {
-                let layers = self.layers()?.into_iter();
-                layers.map(|layer| BlobSource::File(layer.blob)).collect()
-            }
+        let blobs = if let Some(repository) = repository {
+            let source = BlobSource::Registry(repository.clone());
+            vec![source; description.layers.len()]
+        } else {
+            let layers = self.layers()?.into_iter();
+            layers.map(|layer| BlobSource::File(layer.blob)).collect()
         };
         Ok(Pack { description, blobs })
     }

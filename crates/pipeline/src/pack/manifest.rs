@@ -44,7 +44,6 @@ pub struct PackedFile {
 
 /// How long the parts of warming took, in milliseconds.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-#[expect(clippy::struct_field_names, reason = "units stand in names")]
 pub struct Timings {
     /// `go build` of the packages, and of each module with its link.
     pub build_ms: u64,

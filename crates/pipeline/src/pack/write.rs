@@ -361,7 +361,7 @@ mod tests {
             ("a.go", Sha256Hash::of(b"package a\n")),
             ("testdata/left-out", Sha256Hash::of(b"left out")),
         ];
-        let sum = gocache::h1(&module, files.into_iter());
+        let sum = gocache::h1(&module, files);
         let pack = |name: &str, text: &str| {
             fs_err::write(&go_file, text).unwrap();
             let mut content = content(&image, folder);

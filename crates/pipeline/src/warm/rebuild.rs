@@ -64,7 +64,7 @@ impl Warmer<'_> {
             );
         }
         let finished = AtomicUsize::new(0);
-        let rebuild = |build: &Build| -> Result<Rebuilt> {
+        let run = |build: &Build| -> Result<Rebuilt> {
             let result = build.run(&sandbox, scratch.path(), &self.tree.image.go.gocache)?;
             step.detail(format!(
                 "checked {} of {}",
@@ -73,8 +73,7 @@ impl Warmer<'_> {
             ));
             Ok(result)
         };
-        let rebuilt = self.in_parallel(&builds.iter().collect::<Vec<_>>(), rebuild)?;
-        check(rebuilt)
+        check(self.in_parallel(&builds.iter().collect::<Vec<_>>(), run)?)
     }
 }
 
