@@ -47,15 +47,15 @@ pub struct ProviderPack {
 }
 
 impl CommonPack {
-    /// As an artifact for `platform`.
-    pub fn artifact(&self, platform: &Platform) -> Pack {
+    /// With its blobs, for `platform`.
+    pub fn to_pack(&self, platform: &Platform) -> Pack {
         Pack::common(self.key.clone(), platform, &self.pack)
     }
 }
 
 impl ProviderPack {
-    /// As an artifact for `platform`, made on `common`.
-    pub fn artifact(&self, common: &CommonPack, platform: &Platform) -> Pack {
+    /// With its blobs, for `platform`, made on `common`.
+    pub fn to_pack(&self, common: &CommonPack, platform: &Platform) -> Pack {
         let (part, key, common) = (self.part.clone(), self.key.clone(), common.key.clone());
         Pack::provider(part, key, common, platform, &self.pack)
     }

@@ -22,7 +22,7 @@ const INFO: &str = "go-mod/cache/download/x/@v/v1.0.0.info";
 const SOURCE: &str = "go-mod/x@v1.0.0/sub/a.go";
 
 /// A file of a pack: its path in the merged tree, and its content.
-type Made<'a> = (&'a str, &'a str);
+type PackFile<'a> = (&'a str, &'a str);
 
 struct Fixture {
     _folder: tempfile::TempDir,
@@ -44,7 +44,7 @@ impl Fixture {
     }
 
     /// A pack of these files; the last output, if there is one, is an executable.
-    fn pack(&self, name: &str, files: &[Made<'_>]) -> KeptPack {
+    fn pack(&self, name: &str, files: &[PackFile<'_>]) -> KeptPack {
         let made = self.folder.join(format!("made-{name}"));
         let (go_mod, go_build) = (made.join(GO_MOD), made.join(GO_BUILD));
         let (mut go_mod_files, mut go_build_files) = (Vec::new(), Vec::new());

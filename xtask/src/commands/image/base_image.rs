@@ -206,8 +206,8 @@ fn made(
     compression: Compression,
 ) -> Result<Vec<Pack>> {
     let platform = &foundation.tree.platform;
-    let mut made = vec![foundation.base()?, tools, common.artifact(platform)];
-    made.extend(packs.iter().map(|pack| pack.artifact(common, platform)));
+    let mut made = vec![foundation.base()?, tools, common.to_pack(platform)];
+    made.extend(packs.iter().map(|pack| pack.to_pack(common, platform)));
     for pack in &mut made {
         for (number, layer) in pack.layers().enumerate().collect::<Vec<_>>() {
             if layer.layer.compression != compression {

@@ -112,7 +112,7 @@ pub fn run(flags: &Args) -> Result<()> {
         let common = foundation.common(&modules, &mut progress)?;
         let platform = &foundation.tree.platform;
         if wanted.shared.contains(&COMMON) {
-            packs.push(common.artifact(platform));
+            packs.push(common.to_pack(platform));
         }
         for provider in providers.iter().filter(|_| !wanted.providers.is_empty()) {
             let part = Part {
@@ -121,7 +121,7 @@ pub fn run(flags: &Args) -> Result<()> {
             };
             let own = matrix::modules_of(&part, &modules, &times)?;
             let made = foundation.provider(part, &own, &common, &mut progress)?;
-            packs.push(made.artifact(&common, platform));
+            packs.push(made.to_pack(&common, platform));
             broken.extend(made.broken);
         }
     }
