@@ -3,7 +3,7 @@
 use camino::Utf8PathBuf;
 use clap::Args;
 use engine::Engine;
-use pipeline::build::Settings;
+use pipeline::flow::Settings;
 
 use crate::source::Source;
 

@@ -9,9 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use modules::{Discovery, Module};
 
 use failure::usage;
-use pipeline::names::COMMON;
-use pipeline::names::NONROOT;
-use pipeline::names::{BASE, TOOLS};
+use pipeline::names::is_reserved;
 
 /// Where the modules are.
 #[derive(Debug, Args)]
@@ -81,10 +79,4 @@ pub fn select(modules: &[Module], wanted: &[String]) -> Result<Vec<String>> {
         .filter(|provider| wanted.is_empty() || wanted.contains(provider))
         .map(str::to_owned)
         .collect())
-}
-
-/// Whether a provider of this name would collide with `latest-tools`, with a `-nonroot` twin, or with a pack that is no
-/// provider's.
-fn is_reserved(provider: &str) -> bool {
-    matches!(provider, BASE | TOOLS | "nonroot" | COMMON) || provider.ends_with(NONROOT)
 }

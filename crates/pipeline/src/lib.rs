@@ -1,7 +1,24 @@
-//! Pipeline.
+//! From a Go monorepo to packs and images: what is made, from what, and in which order.
+//!
+//! What always holds: the same inputs give the same digests, whatever the date, the user, the checkout's path or the
+//! order of work; nothing enters a pack that was not hashed; packs and kept work are found by the digest of everything
+//! that they were made from; what comes from elsewhere is believed when it fits its digest, and not before. Only
+//! progress and warnings are printed here, results are returned.
+//!
+//! - [`image_toml`], [`names`], [`owners`], [`workspace`]: what is said once about every image.
+//! - [`work`]: kept results of steps, and output folders that are whole or not there.
+//! - [`foundation`]: base system, Go, tools and verifier; the tree in which everything is compiled.
+//! - [`resolve`]: what modules need, as the go command tells it.
+//! - [`warm`]: from that to a sealed and checked pack of caches.
+//! - [`pack`]: packs, their travel as OCI artifacts, and whether some fit together.
+//! - [`assemble`]: from packs to images.
+//! - [`merge`]: from packs to one tree of caches.
+//! - [`flow`]: the steps from a source to packs, in their order.
+//! - [`measure`], [`summary`]: what an image is worth, and the account of a run.
 
 pub mod assemble;
-pub mod build;
+pub mod excerpt;
+pub mod flow;
 pub mod foundation;
 pub mod image_toml;
 pub mod measure;
@@ -14,3 +31,6 @@ pub mod summary;
 pub mod warm;
 pub mod work;
 pub mod workspace;
+
+#[cfg(test)]
+mod fixtures;

@@ -8,6 +8,7 @@ use camino::Utf8Path;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::assemble::image_config;
 use crate::foundation::tree::ELSEWHERE;
 use crate::image_toml::ImageToml;
 use crate::names::VERIFIER;
@@ -75,7 +76,7 @@ pub fn run(
         for module in &inputs.modules {
             flags.extend(["--module", module.as_str()]);
         }
-        let sandbox = in_image(root, image, platform).read_only(source, ELSEWHERE);
+        let sandbox = nonroot_sandbox(root, image, platform).read_only(source, ELSEWHERE);
         fs_err::write(folder.join(REPORT), measure(&sandbox, &flags)?)?;
         Ok(())
     })?;
@@ -101,7 +102,7 @@ pub fn measure(sandbox: &Sandbox, flags: &[&str]) -> Result<String> {
 }
 
 /// Commands in an unpacked image as root, in a container that may be written to, with the source [`ELSEWHERE`].
-pub fn as_root(root: &Utf8Path, image: &Image, source: &Utf8Path) -> Sandbox {
+pub fn root_sandbox(root: &Utf8Path, image: &Image, source: &Utf8Path) -> Sandbox {
     Sandbox::new(root)
         .env([("HOME", "/root")])
         .env(image.env())
@@ -110,9 +111,9 @@ pub fn as_root(root: &Utf8Path, image: &Image, source: &Utf8Path) -> Sandbox {
 }
 
 /// Commands in an unpacked image as a pod with a read-only root runs them.
-pub fn in_image(root: Root, image: &ImageToml, platform: &Platform) -> Sandbox {
+pub fn nonroot_sandbox(root: Root, image: &ImageToml, platform: &Platform) -> Sandbox {
     Sandbox::of(root)
-        .env(crate::assemble::env(image, platform, true))
+        .env(image_config::env(image, platform, true))
         .env([("HOME", "/tmp")])
         .user(User::Id(image.user.uid))
 }

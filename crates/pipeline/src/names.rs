@@ -12,3 +12,26 @@ pub use oci::reference::LATEST;
 pub const NONROOT: &str = "-nonroot";
 /// The verifier's place in the image.
 pub const VERIFIER: &str = "/usr/local/bin/verifier";
+
+/// Whether a provider of this name would collide with `latest-tools`, with a `-nonroot` twin, or with a pack that is no
+/// provider's.
+pub fn is_reserved(provider: &str) -> bool {
+    matches!(provider, BASE | TOOLS | COMMON)
+        || provider == NONROOT.trim_start_matches('-')
+        || provider.ends_with(NONROOT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_packs_and_variants_are_no_providers() {
+        for reserved in ["base", "tools", "common", "nonroot", "aws-nonroot"] {
+            assert!(is_reserved(reserved), "{reserved}");
+        }
+        for free in ["aws", "nonroots", "my-tools", "latest", "tools2", ""] {
+            assert!(!is_reserved(free), "{free}");
+        }
+    }
+}

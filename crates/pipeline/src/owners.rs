@@ -84,10 +84,7 @@ mod tests {
     use super::*;
 
     fn image() -> ImageToml {
-        ImageToml::read(
-            &Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("../base-images/iac-runner/image.toml"),
-        )
-        .unwrap()
+        ImageToml::read(&crate::workspace::image_toml()).unwrap()
     }
 
     #[test]

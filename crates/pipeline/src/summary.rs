@@ -10,9 +10,10 @@ use report::stats::Percentiles;
 use report::{MeasuredModule, Report};
 use serde::Serialize;
 
-use crate::assemble::Variant;
-use crate::build::ProviderPack;
-use crate::pack::{Pack, Timings};
+use crate::assemble::images::WrittenImage;
+use crate::flow::ProviderPack;
+use crate::pack::KeptPack;
+use crate::pack::manifest::Timings;
 use engine::progress::{Kind, Stage, human_bytes};
 
 /// The whole account.
@@ -25,7 +26,7 @@ pub struct Summary {
     /// All modules together.
     pub total: FirstBuilds,
     /// Images in the layout.
-    pub variants: Vec<Variant>,
+    pub variants: Vec<WrittenImage>,
     /// Steps of this run.
     pub stages: Vec<Stage>,
     /// Wall time of this run outside of the go command's compiling and linking, against that inside.
@@ -75,9 +76,9 @@ pub struct FirstBuilds {
 impl Summary {
     /// Puts it together.
     pub fn new(
-        common: &Pack,
+        common: &KeptPack,
         packs: &[ProviderPack],
-        variants: Vec<Variant>,
+        variants: Vec<WrittenImage>,
         report: &Report,
         stages: &[Stage],
     ) -> Self {
@@ -173,7 +174,7 @@ impl Summary {
 }
 
 impl PackLine {
-    fn new(pack: &Pack, first: Option<FirstBuilds>) -> Self {
+    fn new(pack: &KeptPack, first: Option<FirstBuilds>) -> Self {
         let layers = pack.layers();
         Self {
             name: pack.manifest.name.clone(),
@@ -264,7 +265,7 @@ pub fn seconds(ms: f64) -> String {
 }
 
 /// Images with their sizes.
-pub fn variants(variants: &[Variant]) -> Table {
+pub fn variants(variants: &[WrittenImage]) -> Table {
     let mut text = table(&["image", "size", "compressed", "digest"]);
     for variant in variants {
         text.add_row([
@@ -293,6 +294,7 @@ pub fn table(header: &[&str]) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixtures::kept;
 
     #[test]
     fn overhead_is_local_time_outside_of_go() {
@@ -311,5 +313,49 @@ mod tests {
         ];
         assert_eq!(overhead(&stages), Some(0.2));
         assert_eq!(overhead(&stages[2..]), None);
+    }
+
+    #[test]
+    fn the_account_tells_packs_images_and_steps() {
+        let first = |p50_ms| FirstBuilds {
+            p50_ms,
+            p95_ms: 900.0,
+            max_ms: 1234.5,
+            packages: Ratio { hits: 3, total: 4 },
+            links: Ratio { hits: 1, total: 1 },
+        };
+        let stage = |name: &str, wall_ms, go_ms, written_bytes| Stage {
+            name: name.to_owned(),
+            kind: Kind::Local,
+            wall_ms,
+            go_ms,
+            cpu_ms: 1000,
+            written_bytes,
+        };
+        let stages = vec![
+            stage("base system", 1500, 0, 0),
+            stage("warm civo", 20_000, 18_000, 12_000_000),
+        ];
+        let variant = |name: &str| WrittenImage {
+            name: name.to_owned(),
+            digest: "sha256:0123456789abcdef0123".to_owned(),
+            compressed_bytes: 154_000_000,
+            uncompressed_bytes: 1_200_000_000,
+        };
+        let summary = Summary {
+            schema: SCHEMA,
+            packs: vec![
+                PackLine::new(&kept("common"), None),
+                PackLine::new(&kept("civo"), Some(first(512.3))),
+            ],
+            total: first(600.0),
+            variants: vec![variant("latest"), variant("latest-civo")],
+            overhead: overhead(&stages),
+            stages,
+            peak_memory_bytes: 800_000_000,
+            broken: vec!["apis/x does not build: a reason".to_owned()],
+        };
+        insta::assert_snapshot!(summary.text());
+        insta::assert_json_snapshot!("summary_json", summary);
     }
 }

@@ -15,8 +15,8 @@ use oci::unpack::unpack_layers;
 use pipeline::merge;
 use pipeline::merge::{GO_BUILD, GO_MOD, Record};
 use pipeline::owners::relative;
-use pipeline::pack::Pack;
-use pipeline::pack::given::GivenPacks;
+use pipeline::pack::KeptPack;
+use pipeline::pack::sources::PackSources;
 use pipeline::work::Work;
 use pipeline::work::files::remove_tree;
 
@@ -53,14 +53,19 @@ pub fn run(args: &Args) -> Result<()> {
     let work = Work::open()?;
     let mut progress = Progress::default();
     let table = progress.step("merge", Kind::Local, |step| {
-        let mut given = GivenPacks::new(&work, false, step);
-        measure(&work, &given.caches(&args.packs)?, args.rounds, step)
+        let mut sources = PackSources::new(&work, false, step);
+        measure(&work, &sources.caches(&args.packs)?, args.rounds, step)
     })?;
     println!("{table}");
     Ok(())
 }
 
-fn measure(work: &Work, packs: &[Pack], rounds: u16, step: &Step) -> Result<comfy_table::Table> {
+fn measure(
+    work: &Work,
+    packs: &[KeptPack],
+    rounds: u16,
+    step: &Step,
+) -> Result<comfy_table::Table> {
     let scratch = work.scratch("merge")?;
     let mut trees = Vec::new();
     for pack in packs {
@@ -93,7 +98,7 @@ fn measure(work: &Work, packs: &[Pack], rounds: u16, step: &Step) -> Result<comf
 }
 
 /// The caches of `pack` as a provider's build would have left them.
-fn unpacked(pack: &Pack, scratch: &Utf8Path) -> Result<Utf8PathBuf> {
+fn unpacked(pack: &KeptPack, scratch: &Utf8Path) -> Result<Utf8PathBuf> {
     let root = scratch.join("root");
     fs_err::create_dir(&root)?;
     unpack_layers(&pack.layers(), &root)?;
@@ -138,7 +143,7 @@ fn copy(trees: &[Utf8PathBuf], to: &Utf8Path) -> Result<((), Duration)> {
     Ok(((), started.elapsed()))
 }
 
-fn merge_packs(packs: &[Pack], to: &Utf8Path) -> Result<(Record, Duration)> {
+fn merge_packs(packs: &[KeptPack], to: &Utf8Path) -> Result<(Record, Duration)> {
     let merged = merge::merge(packs, to)?;
     Ok((merged.record, merged.sync))
 }

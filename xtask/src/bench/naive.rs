@@ -22,18 +22,16 @@ use engine::sandbox::Sandbox;
 use oci::layer::{Compression, Layer, LayerWriter, Meta};
 use oci::layout::writer::LayoutWriter;
 use oci::unpack::unpack_layers;
-use pipeline::assemble;
-use pipeline::assemble::variants::PlacedPack;
-use pipeline::assemble::{Place, PlacedLayer, Target as _};
-use pipeline::build;
-use pipeline::build::{Foundation, Settings};
+use pipeline::assemble::target::Target as _;
+use pipeline::assemble::{image_config, images};
+use pipeline::flow;
+use pipeline::flow::{Foundation, Settings};
 use pipeline::foundation::tree::{ELSEWHERE, Tree};
 use pipeline::measure;
 use pipeline::measure::Report;
 use pipeline::names::LATEST;
 use pipeline::names::VERIFIER;
-use pipeline::pack::Pack;
-use pipeline::pack::artifact::Made;
+use pipeline::pack::{BlobSource, ImageLayer, KeptPack, Pack};
 use pipeline::summary::FirstBuilds;
 use pipeline::work::Scratch;
 use pipeline::work::files::{files_below, remove_tree};
@@ -78,7 +76,7 @@ pub fn run(flags: &Args) -> Result<()> {
         again: out.is_none(),
         ..Settings::new(source.clone())
     };
-    let foundation = build::foundation(settings, &mut progress)?;
+    let foundation = flow::foundation(settings, &mut progress)?;
     let bench = Bench {
         below: [foundation.base()?, foundation.tools(&mut progress)?],
         foundation,
@@ -106,7 +104,7 @@ pub fn run(flags: &Args) -> Result<()> {
 struct Bench {
     foundation: Foundation,
     /// The layers that both images have.
-    below: [Made; 2],
+    below: [Pack; 2],
     source: Utf8PathBuf,
     /// Every module of the source.
     all: Vec<Module>,
@@ -141,16 +139,15 @@ impl Bench {
         progress.step("measure ours", Kind::Local, |_| {
             let scratch = foundation.work.scratch("ours")?;
             let packs = || std::iter::once(&common.pack).chain(packs.iter().map(|pack| &pack.pack));
-            let layers: Vec<_> = self
-                .below
-                .iter()
-                .flat_map(Made::layers)
-                .chain(packs().flat_map(Pack::layers))
-                .collect();
+            let mut layers = Vec::new();
+            for below in &self.below {
+                layers.extend(below.on_this_machine()?);
+            }
+            layers.extend(packs().flat_map(KeptPack::layers));
             unpack_layers(&layers, scratch.path())?;
             let tree = &foundation.tree;
             let sandbox = Sandbox::new(scratch.path())
-                .env(assemble::env(&tree.image, &tree.platform, false))
+                .env(image_config::env(&tree.image, &tree.platform, false))
                 .writable(
                     &scratch
                         .path()
@@ -268,15 +265,13 @@ impl Bench {
             let tree = &self.foundation.tree;
             let scratch = self.foundation.work.scratch("naive-layer")?;
             let blob = scratch.path().join("caches");
-            let placed = PlacedLayer {
+            let mut layers: Vec<ImageLayer> = self.below.iter().flat_map(Pack::layers).collect();
+            layers.push(ImageLayer {
                 title: "caches".to_owned(),
                 layer: naive_layer(tree, &caches.merged(), &blob)?,
-                place: Place::File(blob),
-            };
-            let below = self.below.map(PlacedPack::from);
-            let mut layers: Vec<PlacedLayer> = below.iter().flat_map(PlacedPack::layers).collect();
-            layers.push(placed);
-            let mut config = assemble::config(&tree.image, &tree.platform, &layers, false)?;
+                blob: BlobSource::File(blob),
+            });
+            let mut config = image_config::config(&tree.image, &tree.platform, &layers, false)?;
             let env = naive_env(tree).map(|(name, value)| format!("{name}={value}"));
             config["config"]["Env"] = serde_json::json!(env);
             let mut layout = LayoutWriter::create(out.begin()?)?;
@@ -284,7 +279,7 @@ impl Bench {
                 .iter()
                 .map(|layer| layout.layer(layer))
                 .collect::<Result<_>>()?;
-            assemble::add(&mut layout, LATEST, &config, descriptors, &tree.platform)?;
+            images::add(&mut layout, LATEST, &config, descriptors, &tree.platform)?;
             layout.finish()?;
             out.complete()
         })

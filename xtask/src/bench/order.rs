@@ -140,7 +140,7 @@ pub fn run(flags: &Args) -> Result<()> {
         let listed = caches.map(|cache| list(&root.join(relative(cache))));
         Ok(listed.into_iter().collect::<Result<Vec<_>>>()?.concat())
     })?;
-    let sandbox = measure::as_root(root, &image, &source);
+    let sandbox = measure::root_sandbox(root, &image, &source);
     let mut verifier_flags = vec!["--cold-disk"];
     for provider in &flags.providers {
         verifier_flags.extend(["--provider", provider]);

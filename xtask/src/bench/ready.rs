@@ -179,7 +179,7 @@ impl Node<'_> {
         for module in built {
             flags.extend(["--module", module.path.as_str()]);
         }
-        let sandbox = measure::as_root(root, image, self.source);
+        let sandbox = measure::root_sandbox(root, image, self.source);
         let report = Report::parse(&measure::measure(&sandbox, &flags)?)?.data;
         let times: Vec<f64> = report
             .modules

@@ -9,9 +9,9 @@ use std::fmt::Write as _;
 use camino::Utf8Path;
 use gocache::image_info::IMAGE_INFO_PATH;
 
-use crate::assemble::layer_names::Holds;
 use crate::image_toml::ImageToml;
 use crate::names::VERIFIER;
+use crate::pack::layer_content::LayerContent;
 
 /// Stage of `Dockerfile.merged` that runs as the image's user.
 pub const NONROOT_STAGE: &str = "nonroot";
@@ -76,9 +76,9 @@ impl Settings {
 }
 
 /// `Dockerfile.merged`: the image from the archives of its layers, which are in the build context.
-pub fn merged(settings: &Settings, packs: &[Holds]) -> String {
-    let add = |holds: &Holds| format!("ADD {} /\n", holds.archive());
-    let (base, tools) = (add(&Holds::Base), add(&Holds::Tools));
+pub fn merged(settings: &Settings, packs: &[LayerContent]) -> String {
+    let add = |content: &LayerContent| format!("ADD {} /\n", content.archive());
+    let (base, tools) = (add(&LayerContent::Base), add(&LayerContent::Tools));
     let packs = packs.iter().map(add).collect::<Vec<_>>().concat();
     format!(
         r"# The image from its parts, for those who build images with Docker. Generated: change image.toml, and then
@@ -146,8 +146,8 @@ pub fn standalone(settings: &Settings, image: &ImageToml, rust_version: &str) ->
     let open = open.join(" ");
     let fetch = FETCH.map(|name| format!("ARG {name}\n")).concat();
     format!(
-        r#"# The image, all of it made by `docker build`, with no rights but those that every build has. Generated: change
-# image.toml, and then `cargo xtask dockerfiles`. The build context is the root of this repository:
+        r#"# The image, all of it made by `docker build`, with no rights but those that every build has. Generated:
+# change image.toml, and then `cargo xtask dockerfiles`. The build context is the root of this repository:
 #
 #   docker build --tag iac-runner-base --file base-images/iac-runner/Dockerfile .
 #
@@ -183,8 +183,8 @@ RUN if [ -n "${{REPOSITORY}}" ]; then \
 ARG SOURCE=catalog
 ARG PROVIDERS=
 # For private Go modules; none of it gets into the image.
-{fetch}# Go comes in its exact version and at its place; what RUST may have there makes way. What only the making takes goes
-# in the same step, so that Docker keeps no layer of it.
+{fetch}# Go comes in its exact version and at its place; what RUST may have there makes way. What only the making
+# takes goes in the same step, so that Docker keeps no layer of it.
 RUN rm -rf {goroot} \
     && set -- && for provider in ${{PROVIDERS}}; do set -- "$@" --provider "${{provider}}"; done \
     && /target/debug/xtask in-container --source "/monorepo/${{SOURCE}}" --out /image "$@" \
@@ -260,8 +260,8 @@ mod tests {
     #[test]
     fn each_archive_is_added_by_an_instruction_of_its_own() {
         let packs = [
-            Holds::Caches("common".into()),
-            Holds::Executables("aws".into()),
+            LayerContent::Caches("common".into()),
+            LayerContent::Executables("aws".into()),
         ];
         let text = merged(&settings(), &packs);
         let adds: Vec<&str> = text

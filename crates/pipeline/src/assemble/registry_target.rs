@@ -5,7 +5,8 @@ use oci_spec::distribution::Reference;
 use oci_spec::image::{Descriptor, ImageManifest, MediaType, Platform as OciPlatform};
 use sha256::Sha256Hash;
 
-use crate::assemble::{Place, PlacedLayer, Target};
+use crate::assemble::target::Target;
+use crate::pack::{BlobSource, ImageLayer};
 use crate::work::Work;
 use engine::progress::Step;
 use oci::blob::{Blobs, read};
@@ -76,17 +77,17 @@ impl<'a> RegistryTarget<'a> {
 }
 
 impl Target for RegistryTarget<'_> {
-    fn layer(&mut self, layer: &PlacedLayer) -> Result<Descriptor> {
+    fn layer(&mut self, layer: &ImageLayer) -> Result<Descriptor> {
         let descriptor = layer_descriptor(&layer.layer)?;
-        match &layer.place {
-            Place::File(blob) => self.registry.push_blob(&descriptor, blob, None)?,
-            Place::Registry(place) => {
+        match &layer.blob {
+            BlobSource::File(blob) => self.registry.push_blob(&descriptor, blob, None)?,
+            BlobSource::Registry(source) => {
                 let fetch = || {
                     let blobs = self.work.shared("blobs")?;
-                    Registry::open(place, self.insecure, blobs, self.step)?.fetch(&descriptor)
+                    Registry::open(source, self.insecure, blobs, self.step)?.fetch(&descriptor)
                 };
-                if place.registry() == self.repository.registry() {
-                    let from = place.repository();
+                if source.registry() == self.repository.registry() {
+                    let from = source.repository();
                     self.registry.push_from(&descriptor, from, fetch)?
                 } else {
                     self.registry.push_blob(&descriptor, &fetch()?, None)?

@@ -4,50 +4,29 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 
-use crate::assemble::{Place, PlacedLayer, Variants};
-use crate::names::COMMON;
-use crate::names::{BASE, TOOLS};
-use crate::pack::artifact::{Config, Made, check_fit};
+use crate::names::{BASE, COMMON, TOOLS};
+use crate::pack::fit::check_fit;
+use crate::pack::{ImageLayer, Pack};
 use failure::usage;
 
-/// A pack, and where the blobs of its layers are.
+/// An image that packs make; it has a `-nonroot` twin of the same layers.
 #[derive(Debug, Clone)]
-pub struct PlacedPack {
-    /// What it is.
-    pub config: Config,
-    /// Where each layer is.
-    pub places: Vec<Place>,
-}
-
-impl From<Made> for PlacedPack {
-    fn from(made: Made) -> Self {
-        Self {
-            config: made.config,
-            places: made.blobs.into_iter().map(Place::File).collect(),
-        }
-    }
-}
-
-impl PlacedPack {
-    /// Its layers, with what an image's history says of them.
-    pub fn layers(&self) -> impl Iterator<Item = PlacedLayer> {
-        let layers = self.config.layers.iter().zip(&self.places);
-        layers.map(|(named, place)| PlacedLayer {
-            title: named.title.clone(),
-            layer: named.layer.clone(),
-            place: place.clone(),
-        })
-    }
+pub struct Variant {
+    /// Its tag.
+    pub name: String,
+    /// Its layers, the lowest first.
+    pub layers: Vec<ImageLayer>,
 }
 
 /// The variants that `packs` make, in whatever order they are given: the whole image under the name `version` first.
 ///
 /// # Errors
 /// Packs that do not fit together, or of which an image cannot be made, are refused by name.
-pub fn of(packs: &[PlacedPack], version: &str) -> Result<Variants> {
-    check_fit(&packs.iter().map(|pack| &pack.config).collect::<Vec<_>>())?;
+pub fn of(packs: &[Pack], version: &str) -> Result<Vec<Variant>> {
+    let descriptions: Vec<_> = packs.iter().map(|pack| &pack.description).collect();
+    check_fit(&descriptions)?;
     let shared = |name: &str| {
-        let found = packs.iter().find(|pack| pack.config.name == name);
+        let found = packs.iter().find(|pack| pack.description.name == name);
         found.ok_or_else(|| {
             usage(
                 format!("the pack {name} is missing, and every image needs it"),
@@ -59,31 +38,104 @@ pub fn of(packs: &[PlacedPack], version: &str) -> Result<Variants> {
     for name in [BASE, TOOLS] {
         tools.extend(shared(name)?.layers());
     }
-    let start: Vec<PlacedLayer> = tools
+    let start: Vec<ImageLayer> = tools
         .iter()
         .cloned()
         .chain(shared(COMMON)?.layers())
         .collect();
     let mut parts: Vec<_> = packs
         .iter()
-        .filter_map(|pack| Some((pack.config.part.as_ref()?, pack)))
+        .filter_map(|pack| Some((pack.description.part.as_ref()?, pack)))
         .collect();
     parts.sort_by_key(|(part, _)| *part);
-    let mut providers: BTreeMap<&str, Vec<PlacedLayer>> = BTreeMap::new();
+    let mut providers: BTreeMap<&str, Vec<ImageLayer>> = BTreeMap::new();
     for (part, pack) in parts {
         providers
             .entry(&part.provider)
             .or_default()
             .extend(pack.layers());
     }
+    let variant = |suffix: &str, layers| Variant {
+        name: format!("{version}{suffix}"),
+        layers,
+    };
     let whole = start.iter().chain(providers.values().flatten()).cloned();
     let mut variants = vec![
-        (version.to_owned(), whole.collect()),
-        (format!("{version}-{TOOLS}"), tools),
+        variant("", whole.collect()),
+        variant(&format!("-{TOOLS}"), tools),
     ];
     variants.extend(providers.into_iter().map(|(provider, layers)| {
         let layers = start.iter().cloned().chain(layers).collect();
-        (format!("{version}-{provider}"), layers)
+        variant(&format!("-{provider}"), layers)
     }));
     Ok(variants)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::packs;
+    use crate::pack::part::{Part, Shard};
+
+    /// Each variant with the titles of its layers.
+    fn titles(packs: &[Pack]) -> Vec<(String, Vec<String>)> {
+        let variants = of(packs, "v1").unwrap().into_iter();
+        variants
+            .map(|variant| {
+                let titles = variant.layers.into_iter().map(|layer| layer.title);
+                (variant.name, titles.collect())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn all_packs_the_tools_alone_and_each_provider_are_images() {
+        insta::assert_json_snapshot!(titles(&packs(&["aws", "civo"])));
+    }
+
+    #[test]
+    fn the_order_of_the_packs_does_not_matter() {
+        let mut turned = packs(&["aws", "civo"]);
+        let expected = titles(&turned);
+        turned.reverse();
+        assert_eq!(titles(&turned), expected);
+    }
+
+    #[test]
+    fn the_parts_of_a_provider_are_one_image() {
+        let mut parts = packs(&["civo.2of2", "civo.1of2"]);
+        for (number, pack) in [2, 1].into_iter().zip(&mut parts[3..]) {
+            pack.description.part = Some(Part {
+                provider: "civo".into(),
+                shard: Shard { number, of: 2 },
+            });
+        }
+        let titles = titles(&parts);
+        let names: Vec<&str> = titles.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["v1", "v1-tools", "v1-civo"]);
+        assert_eq!(
+            titles[2].1[3..],
+            [
+                "civo.1of2: caches",
+                "civo.1of2: executables",
+                "civo.2of2: caches",
+                "civo.2of2: executables",
+            ]
+        );
+    }
+
+    #[test]
+    fn packs_that_every_image_needs_and_packs_that_do_not_fit_are_refused_by_name() {
+        for (number, missing) in ["base", "tools", "common"].into_iter().enumerate() {
+            let mut packs = packs(&["aws"]);
+            packs.remove(number);
+            let error = of(&packs, "v1").unwrap_err().to_string();
+            let expected = format!("the pack {missing} is missing, and every image needs it");
+            assert_eq!(error, expected);
+        }
+        let mut packs = packs(&["aws"]);
+        packs[3].description.platform = "linux/arm64".into();
+        let error = of(&packs, "v1").unwrap_err().to_string();
+        assert!(error.contains("the pack aws is for linux/arm64"), "{error}");
+    }
 }

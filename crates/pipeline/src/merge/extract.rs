@@ -14,11 +14,11 @@ use camino::{Utf8Path, Utf8PathBuf};
 use gocache::image_info::PACKS_PATH;
 use rayon::prelude::*;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, Timespec, Timestamps};
-use sha2::{Digest as _, Sha256};
-use sha256::Sha256Hash;
+use sha256::HashingReader;
 use tar::{EntryType, Header};
 
-use super::plan::{PackPlan, Plan, Planned};
+use crate::merge::plan::{PackPlan, Plan, Planned};
+use crate::merge::record::{GO_BUILD, GO_MOD};
 use crate::owners::relative;
 use failure::corrupt;
 use oci::layer;
@@ -160,8 +160,8 @@ impl Extractor<'_> {
     fn folder_in_tree(&self, path: &str) -> Option<Utf8PathBuf> {
         let identity = &self.pack.pack.manifest.identity;
         let caches = [
-            (&identity.gomodcache, super::GO_MOD),
-            (&identity.gocache, super::GO_BUILD),
+            (&identity.gomodcache, GO_MOD),
+            (&identity.gocache, GO_BUILD),
         ];
         let path = Utf8Path::new(path.trim_end_matches('/'));
         let place = caches.into_iter().find_map(|(cache, folder)| {
@@ -206,20 +206,17 @@ impl Extractor<'_> {
     ) -> Result<()> {
         let failed = || format!("failed to write {}", self.into.join(&planned.path));
         let mut file = std::fs::File::from(self.create(&planned.path).with_context(failed)?);
-        let mut hasher = Sha256::new();
-        let mut size_bytes = 0;
+        let mut content = HashingReader::new(content);
         loop {
-            let filled = fill(content, &mut self.buffer)
+            let filled = fill(&mut content, &mut self.buffer)
                 .map_err(|error| damaged(self.pack, &format!("{}: {error}", planned.path)))?;
-            let piece = &self.buffer[..filled];
-            hasher.update(piece);
-            file.write_all(piece).with_context(failed)?;
-            size_bytes += filled as u64;
+            file.write_all(&self.buffer[..filled])
+                .with_context(failed)?;
             if filled < self.buffer.len() {
                 break;
             }
         }
-        let sha256 = Sha256Hash::from_bytes(hasher.finalize().into());
+        let (sha256, size_bytes) = content.finish();
         if (sha256, size_bytes) != (planned.file.sha256, planned.file.size_bytes) {
             return Err(damaged(
                 self.pack,

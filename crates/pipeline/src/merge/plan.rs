@@ -3,8 +3,8 @@
 //! Packs may disagree only where two answers can both be right. An action entry says which output an action has and
 //! when that was found out; a build that is not reproducible to the bit gives two outputs for one action, both of them
 //! are in the tree, and Go may use either. A Go module's `.info` is what a proxy happened to answer; no checksum covers
-//! it. In both cases `common` wins, since everything else was built on it, and then the pack whose name sorts first. All
-//! other files have one right content, which their name or go.sum decides: two of them mean that one is damaged.
+//! it. In both cases `common` wins, since everything else was built on it, and then the pack whose name sorts first.
+//! All other files have one right content, which their name or go.sum decides: two of them mean that one is damaged.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::AtomicBool;
@@ -13,10 +13,12 @@ use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::{FileKind, Identity};
 
-use super::{Conflict, GO_BUILD, GO_MOD, MergedPack, Record, SCHEMA};
+use crate::merge::record::{Conflict, GO_BUILD, GO_MOD, MergedPack, Record, SCHEMA};
 use crate::names::COMMON;
 use crate::owners::relative;
-use crate::pack::{Pack, PackedFile};
+use crate::pack::KeptPack;
+use crate::pack::fit::check_identity;
+use crate::pack::manifest::PackedFile;
 use failure::{corrupt, usage};
 
 /// What is to become of a file of a pack.
@@ -36,7 +38,7 @@ pub struct Planned<'a> {
 #[derive(Debug)]
 pub struct PackPlan<'a> {
     /// The pack.
-    pub pack: &'a Pack,
+    pub pack: &'a KeptPack,
     /// Its files by their paths in its layers.
     pub files: HashMap<&'a str, Planned<'a>>,
     shared: u64,
@@ -60,8 +62,8 @@ type Holders<'a> = Vec<(usize, &'a PackedFile)>;
 
 impl<'a> Plan<'a> {
     /// The plan for `packs`, whatever their order.
-    pub fn of(packs: &'a [Pack]) -> Result<Self> {
-        let mut packs: Vec<&Pack> = packs.iter().collect();
+    pub fn of(packs: &'a [KeptPack]) -> Result<Self> {
+        let mut packs: Vec<&KeptPack> = packs.iter().collect();
         packs.sort_by_key(|pack| (pack.manifest.name != COMMON, &pack.manifest.name));
         let identity = &packs
             .first()
@@ -69,7 +71,7 @@ impl<'a> Plan<'a> {
             .manifest
             .identity;
         check_names(&packs)?;
-        check_identities(&packs)?;
+        check_identity(packs.iter().map(|pack| &pack.manifest))?;
         let mut plans = packs
             .into_iter()
             .map(|pack| PackPlan::of(pack, identity))
@@ -156,7 +158,7 @@ impl<'a> Plan<'a> {
 }
 
 impl<'a> PackPlan<'a> {
-    fn of(pack: &'a Pack, identity: &Identity) -> Result<Self> {
+    fn of(pack: &'a KeptPack, identity: &Identity) -> Result<Self> {
         let mut files = HashMap::with_capacity(pack.manifest.files.len());
         for file in &pack.manifest.files {
             let damaged = |what: &str| {
@@ -279,7 +281,7 @@ fn may_differ(path: &Utf8Path) -> bool {
     path.starts_with("go-mod/cache/download") && path.extension() == Some("info")
 }
 
-fn check_names(sorted: &[&Pack]) -> Result<()> {
+fn check_names(sorted: &[&KeptPack]) -> Result<()> {
     let twice = sorted
         .windows(2)
         .find(|pair| pair[0].manifest.name == pair[1].manifest.name);
@@ -293,35 +295,4 @@ fn check_names(sorted: &[&Pack]) -> Result<()> {
         )),
         _ => Ok(()),
     }
-}
-
-fn check_identities(sorted: &[&Pack]) -> Result<()> {
-    let Some((first, others)) = sorted.split_first() else {
-        return Ok(());
-    };
-    let misfits: Vec<String> = others
-        .iter()
-        .filter_map(|pack| {
-            let differences = pack
-                .manifest
-                .identity
-                .differences(&first.manifest.identity)
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>();
-            (!differences.is_empty())
-                .then(|| format!("in {} {}", pack.manifest.name, differences.join(", ")))
-        })
-        .collect();
-    if misfits.is_empty() {
-        return Ok(());
-    }
-    Err(usage(
-        format!(
-            "these packs were not made with the same settings as {}: {}",
-            first.manifest.name,
-            misfits.join("; ")
-        ),
-        "merge only packs of one identity",
-    ))
 }

@@ -1,14 +1,19 @@
+//! Merges of small packs, from manifests to files.
+
 use super::*;
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
+use camino::Utf8PathBuf;
 use gocache::{Checksums, InputsRecord};
+use sha256::Sha256Hash;
 
 use crate::image_toml::ImageToml;
-use crate::pack;
-use crate::pack::{Content, PackedFile, Timings};
+use crate::pack::manifest::{PackedFile, Timings};
+use crate::pack::write;
+use crate::pack::write::Content;
 use oci::layer;
 use oci::platform::Platform;
 
@@ -17,7 +22,7 @@ const INFO: &str = "go-mod/cache/download/x/@v/v1.0.0.info";
 const SOURCE: &str = "go-mod/x@v1.0.0/sub/a.go";
 
 /// A file of a pack: its path in the merged tree, and its content.
-type Made<'a> = (&'a str, &'a str);
+type PackFile<'a> = (&'a str, &'a str);
 
 struct Fixture {
     _folder: tempfile::TempDir,
@@ -39,7 +44,7 @@ impl Fixture {
     }
 
     /// A pack of these files; the last output, if there is one, is an executable.
-    fn pack(&self, name: &str, files: &[Made<'_>]) -> Pack {
+    fn pack(&self, name: &str, files: &[PackFile<'_>]) -> KeptPack {
         let made = self.folder.join(format!("made-{name}"));
         let (go_mod, go_build) = (made.join(GO_MOD), made.join(GO_BUILD));
         let (mut go_mod_files, mut go_build_files) = (Vec::new(), Vec::new());
@@ -76,8 +81,8 @@ impl Fixture {
         };
         let folder = self.folder.join(format!("pack-{name}"));
         fs_err::create_dir(&folder).unwrap();
-        pack::write(&self.image, content, &go_mod, &go_build, &folder).unwrap();
-        Pack::read(&folder).unwrap()
+        write::write(&self.image, content, &go_mod, &go_build, &folder).unwrap();
+        KeptPack::read(&folder).unwrap()
     }
 
     fn out(&self) -> Utf8PathBuf {
@@ -92,7 +97,7 @@ impl Fixture {
     }
 
     /// The message of the failed merge of `packs`, which must have left nothing.
-    fn refusal(&self, packs: &[Pack], exit: u8) -> String {
+    fn refusal(&self, packs: &[KeptPack], exit: u8) -> String {
         let error = merge(packs, &self.out()).unwrap_err();
         let kind = failure::kind(&error, &[gocache::Error::classify]);
         assert_eq!(kind.exit_code(), exit, "{error:#}");

@@ -1,217 +1,62 @@
 //! Packs as OCI artifacts: what one machine made, in a form that every registry and every OCI layout can hold.
 //!
 //! The blobs of a pack are the layers of the image themselves, so an image is made of packs by writing a manifest. The
-//! artifact's config tells all that this takes, in a few kilobytes; the list of files, which only warming on top of the
-//! pack and merging need, is a blob of its own. Not only the caches are packs: `base` and `tools` are the two lowest
-//! layers of every image.
-//!
-//! A pack is found by what it was made from: its name and the digest of its inputs are its tag.
-
-use crate::names::{BASE, COMMON, TOOLS};
-use std::collections::BTreeSet;
+//! artifact's config is the pack's [`Description`]; the list of files, which only warming on top of the pack and
+//! merging need, is a blob of its own. What is read here may come from anyone: whatever does not hold together is
+//! refused.
 
 use anyhow::{Context as _, Result, bail};
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::{Utf8Component, Utf8Path};
+use oci_spec::distribution::Reference;
 use oci_spec::image::{Descriptor, ImageManifest, ImageManifestBuilder, MediaType};
-use serde::{Deserialize, Serialize};
 
-use crate::assemble::layer_names::Holds;
-use crate::pack::part::Part;
-use crate::pack::{Manifest, Pack, PackedFile};
-use crate::work::Key;
+use crate::pack::blobs::{BlobSource, Pack};
+use crate::pack::description::{Description, NamedLayer, SCHEMA};
+use crate::pack::manifest::{Manifest, PackedFile};
 use failure::{corrupt, usage};
 use oci::blob::{Blobs, read};
-use oci::layer::Layer;
 use oci::layer::LayerBlob;
 use oci::layout::writer::LayoutWriter;
-use oci::platform::Platform;
 
 /// What the artifact is.
 const ARTIFACT_TYPE: &str = "application/vnd.iac-runner.pack.v1";
-/// Media type of a [`Config`].
+/// Media type of a [`Description`].
 const CONFIG_TYPE: &str = "application/vnd.iac-runner.pack.config.v1+json";
 /// Media type of the list of a pack's files, JSON in zstd.
 const FILES_TYPE: &str = "application/vnd.iac-runner.pack.files.v1+json+zstd";
 /// Fast, and the list is mostly digests.
 const FILES_LEVEL: i32 = 3;
-/// Version of the config's shape.
-const SCHEMA: u32 = 1;
 
-/// The artifact's config: everything about a pack but its bytes.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Config {
-    /// Version of this format.
-    pub schema: u32,
-    /// `base`, `tools`, `common`, or that of a provider's pack.
-    pub name: String,
-    /// The provider, and which part of it; none for what all providers share.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub part: Option<Part>,
-    /// Digest of everything that it was made from.
-    pub key: Key,
-    /// The pack that it only fits on, by its key: for a provider's that of `common`, for the tools' that of `base`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub made_on: Option<Key>,
-    /// For what it was made.
-    pub platform: String,
-    /// Its layers, the lowest first.
-    pub layers: Vec<NamedLayer>,
-    /// The pack's manifest without its files; none for `base` and `tools`, which add nothing to the caches.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pack: Option<Manifest>,
-}
-
-/// A layer, with what an image's history says of it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct NamedLayer {
-    /// For a person who reads the image's history.
-    pub title: String,
-    /// Digests and sizes.
-    pub layer: Layer,
-}
-
-/// A pack on this machine, about to become an artifact.
-#[derive(Debug, Clone)]
-pub struct Made {
-    /// What it is; the pack's manifest in it has its files.
-    pub config: Config,
-    /// The blobs of its layers, in their order.
-    pub blobs: Vec<Utf8PathBuf>,
-}
-
-impl Made {
-    /// The base system.
-    pub fn base(key: Key, platform: &Platform, layer: &LayerBlob) -> Self {
-        Self::layer(BASE, key, None, platform, &Holds::Base, layer)
+/// Adds a pack whose blobs are in these files to a layout; its descriptor, named by the pack's tag.
+pub fn write(pack: &Pack, layout: &mut LayoutWriter) -> Result<Descriptor> {
+    let mut descriptors = Vec::new();
+    for layer in pack.layers() {
+        descriptors.push(layout.link(&layer.layer, layer.file()?)?);
     }
-
-    /// Go, the tools and the verifier, with the users of the base system that has the key `base`.
-    pub fn tools(key: Key, base: Key, platform: &Platform, layer: &LayerBlob) -> Self {
-        Self::layer(TOOLS, key, Some(base), platform, &Holds::Tools, layer)
+    let mut description = pack.description.clone();
+    if let Some(pack) = &mut description.pack {
+        let files = std::mem::take(&mut pack.files);
+        let json = serde_json::to_vec(&files).context("failed to serialize a pack's files")?;
+        let files = zstd::encode_all(json.as_slice(), FILES_LEVEL)
+            .context("failed to compress a pack's files")?;
+        descriptors.push(layout.bytes(FILES_TYPE.into(), &files)?);
     }
-
-    fn layer(
-        name: &str,
-        key: Key,
-        made_on: Option<Key>,
-        platform: &Platform,
-        holds: &Holds,
-        kept: &LayerBlob,
-    ) -> Self {
-        Self {
-            config: Config {
-                schema: SCHEMA,
-                name: name.to_owned(),
-                part: None,
-                key,
-                made_on,
-                platform: platform.to_string(),
-                layers: vec![NamedLayer {
-                    title: holds.to_string(),
-                    layer: kept.layer.clone(),
-                }],
-                pack: None,
-            },
-            blobs: vec![kept.blob.clone()],
-        }
-    }
-
-    /// What all providers share.
-    pub fn common(key: Key, platform: &Platform, pack: &Pack) -> Self {
-        Self::pack(key, None, None, platform, pack)
-    }
-
-    /// A provider's pack, made on the `common` with this key.
-    pub fn provider(part: Part, key: Key, common: Key, platform: &Platform, pack: &Pack) -> Self {
-        Self::pack(key, Some(common), Some(part), platform, pack)
-    }
-
-    fn pack(
-        key: Key,
-        made_on: Option<Key>,
-        part: Option<Part>,
-        platform: &Platform,
-        pack: &Pack,
-    ) -> Self {
-        let layers = pack.layers();
-        let name = &pack.manifest.name;
-        let parts = [Holds::Caches, Holds::Executables];
-        let titles = parts.map(|part| part(name.clone()).to_string());
-        Self {
-            config: Config {
-                schema: SCHEMA,
-                name: pack.manifest.name.clone(),
-                part,
-                key,
-                made_on,
-                platform: platform.to_string(),
-                layers: titles
-                    .into_iter()
-                    .zip(&layers)
-                    .map(|(title, kept)| NamedLayer {
-                        title,
-                        layer: kept.layer.clone(),
-                    })
-                    .collect(),
-                pack: Some(pack.manifest.clone()),
-            },
-            blobs: layers.into_iter().map(|kept| kept.blob).collect(),
-        }
-    }
-
-    /// Its layers, the lowest first.
-    pub fn layers(&self) -> impl Iterator<Item = LayerBlob> {
-        let layers = self.config.layers.iter().zip(&self.blobs);
-        layers.map(|(named, blob)| LayerBlob {
-            blob: blob.clone(),
-            layer: named.layer.clone(),
-        })
-    }
-
-    /// Adds the artifact to a layout; its descriptor, named by the pack's tag.
-    pub fn write(&self, layout: &mut LayoutWriter) -> Result<Descriptor> {
-        let mut config = self.config.clone();
-        let mut descriptors = Vec::new();
-        for (named, blob) in config.layers.iter().zip(&self.blobs) {
-            descriptors.push(layout.link(&named.layer, blob)?);
-        }
-        if let Some(pack) = &mut config.pack {
-            let files = std::mem::take(&mut pack.files);
-            let json = serde_json::to_vec(&files).context("failed to serialize a pack's files")?;
-            let files = zstd::encode_all(json.as_slice(), FILES_LEVEL)
-                .context("failed to compress a pack's files")?;
-            descriptors.push(layout.bytes(FILES_TYPE.into(), &files)?);
-        }
-        let tag = config.tag();
-        let config = layout.json(CONFIG_TYPE.into(), &config)?;
-        let manifest = ImageManifestBuilder::default()
-            .schema_version(2u32)
-            .media_type(MediaType::ImageManifest)
-            .artifact_type(MediaType::from(ARTIFACT_TYPE))
-            .config(config)
-            .layers(descriptors)
-            .build()
-            .context("failed to describe a pack")?;
-        layout.manifest(&tag, &manifest, None)
-    }
-}
-
-impl Config {
-    /// The tag under which a pack is kept: its name and its inputs.
-    pub fn tag(&self) -> String {
-        tag(&self.name, &self.key)
-    }
-}
-
-/// The tag of the pack `name` with this key.
-pub fn tag(name: &str, key: &Key) -> String {
-    format!("{name}-{key}")
+    let config = layout.json(CONFIG_TYPE.into(), &description)?;
+    let manifest = ImageManifestBuilder::default()
+        .schema_version(2u32)
+        .media_type(MediaType::ImageManifest)
+        .artifact_type(MediaType::from(ARTIFACT_TYPE))
+        .config(config)
+        .layers(descriptors)
+        .build()
+        .context("failed to describe a pack")?;
+    layout.manifest(&description.tag(), &manifest, None)
 }
 
 /// A pack in a layout or in a registry.
 pub struct Artifact<'a> {
     /// What it is; the pack's manifest in it lists no files.
-    pub config: Config,
+    pub description: Description,
     manifest: ImageManifest,
     blobs: &'a dyn Blobs,
 }
@@ -229,20 +74,21 @@ impl<'a> Artifact<'a> {
                 "`cargo xtask warm` makes packs",
             ));
         }
-        let config: Config = read(&blobs.fetch(manifest.config())?, "description of a pack")?;
-        if config.schema != SCHEMA {
+        let description: Description =
+            read(&blobs.fetch(manifest.config())?, "description of a pack")?;
+        if description.schema != SCHEMA {
             return Err(usage(
                 format!(
                     "{place} has the format {} of packs, and this program knows only {SCHEMA}",
-                    config.schema
+                    description.schema
                 ),
                 "make it with the same version",
             ));
         }
         let layers = manifest.layers();
-        let are_described = config.layers.len() + usize::from(config.pack.is_some())
+        let are_described = description.layers.len() + usize::from(description.pack.is_some())
             == layers.len()
-            && config.layers.iter().zip(layers).all(|(named, layer)| {
+            && description.layers.iter().zip(layers).all(|(named, layer)| {
                 layer.as_digest_sha256() == Some(named.layer.digest.to_string().as_str())
                     && layer.size() == named.layer.size_bytes
             });
@@ -253,7 +99,7 @@ impl<'a> Artifact<'a> {
             ));
         }
         Ok(Self {
-            config,
+            description,
             manifest,
             blobs,
         })
@@ -261,7 +107,7 @@ impl<'a> Artifact<'a> {
 
     /// The layers' blobs on this machine, the lowest first.
     pub fn layers(&self) -> Result<Vec<LayerBlob>> {
-        let named = self.config.layers.iter().zip(self.manifest.layers());
+        let named = self.description.layers.iter().zip(self.manifest.layers());
         let fetch = |(named, descriptor): (&NamedLayer, &Descriptor)| {
             Ok(LayerBlob {
                 blob: self.blobs.fetch(descriptor)?,
@@ -271,10 +117,23 @@ impl<'a> Artifact<'a> {
         named.map(fetch).collect()
     }
 
+    /// The pack, its blobs left in the repository where they are, or fetched onto this machine.
+    pub fn pack(&self, repository: Option<&Reference>) -> Result<Pack> {
+        let description = self.description.clone();
+        let blobs = if let Some(repository) = repository {
+            let source = BlobSource::Registry(repository.clone());
+            vec![source; description.layers.len()]
+        } else {
+            let layers = self.layers()?.into_iter();
+            layers.map(|layer| BlobSource::File(layer.blob)).collect()
+        };
+        Ok(Pack { description, blobs })
+    }
+
     /// The pack's manifest with its files.
-    pub fn pack(&self) -> Result<Manifest> {
-        let name = &self.config.name;
-        let Some(mut pack) = self.config.pack.clone() else {
+    pub fn pack_manifest(&self) -> Result<Manifest> {
+        let name = &self.description.name;
+        let Some(mut pack) = self.description.pack.clone() else {
             bail!("{name} is no pack of caches");
         };
         let files = self.manifest.layers().last();
@@ -308,78 +167,168 @@ impl<'a> Artifact<'a> {
 /// Whether `path` stays below where it is joined to.
 fn is_inside(path: &Utf8Path) -> bool {
     let mut parts = path.components();
-    !path.as_str().is_empty() && parts.all(|part| matches!(part, camino::Utf8Component::Normal(_)))
+    !path.as_str().is_empty() && parts.all(|part| matches!(part, Utf8Component::Normal(_)))
 }
 
-/// Fails unless these packs make an image together: each once, of one platform and identity, each on what it was made
-/// on, and no part of a provider missing.
-pub fn check_fit(packs: &[&Config]) -> Result<()> {
-    let mut names = BTreeSet::new();
-    for pack in packs {
-        if !names.insert(&pack.name) {
-            return Err(usage(
-                format!("the pack {} was given twice", pack.name),
-                "name each pack once",
-            ));
-        }
-    }
-    for pack in packs {
-        if pack.platform != packs[0].platform {
-            return Err(usage(
-                format!(
-                    "the pack {} is for {}, and {} is for {}",
-                    pack.name, pack.platform, packs[0].name, packs[0].platform
-                ),
-                "an image is for one platform",
-            ));
-        }
-    }
-    check_identity(packs.iter().filter_map(|config| config.pack.as_ref()))?;
-    for pack in packs {
-        let below = match (&pack.part, pack.name.as_str()) {
-            (Some(_), _) => COMMON,
-            (None, TOOLS) => BASE,
-            _ => continue,
-        };
-        let found = packs.iter().find(|other| other.name == below);
-        if let (Some(found), Some(wanted)) = (found, &pack.made_on)
-            && found.key != *wanted
-        {
-            return Err(usage(
-                format!(
-                    "the pack {} was made on {}, and not on the given {}",
-                    pack.name,
-                    tag(below, wanted),
-                    found.tag()
-                ),
-                "warm it again with that one",
-            ));
-        }
-    }
-    let parts: Vec<&Part> = packs.iter().filter_map(|pack| pack.part.as_ref()).collect();
-    Part::check_complete(&parts)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures;
+    use crate::pack::kept::{CACHES, EXECUTABLES, KeptPack};
+    use camino::Utf8PathBuf;
+    use oci::layer::Layer;
+    use oci::layout::reader::Layout;
+    use serde_json::Value;
+    use sha256::Sha256Hash;
 
-/// Fails unless all these packs have the same identity; says what differs.
-pub fn check_identity<'a>(packs: impl IntoIterator<Item = &'a Manifest>) -> Result<()> {
-    let mut packs = packs.into_iter();
-    let Some(first) = packs.next() else {
-        return Ok(());
-    };
-    for pack in packs {
-        let differences = pack.identity.differences(&first.identity);
-        if !differences.is_empty() {
-            let differences: Vec<String> = differences.iter().map(ToString::to_string).collect();
-            return Err(usage(
-                format!(
-                    "the packs {} and {} have different identities, nothing of one would hit with the other: {}",
-                    first.name,
-                    pack.name,
-                    differences.join("; ")
-                ),
-                "warm both with the same image.toml",
-            ));
+    /// A provider's pack in a layout, and what is written of it.
+    struct Fixture {
+        _folder: tempfile::TempDir,
+        folder: Utf8PathBuf,
+        pack: Pack,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            let temporary = tempfile::tempdir().unwrap();
+            let folder = Utf8Path::from_path(temporary.path()).unwrap().to_owned();
+            let blob = |file: &str| -> Layer {
+                fs_err::write(folder.join(file), file).unwrap();
+                Layer {
+                    digest: Sha256Hash::of(file.as_bytes()),
+                    size_bytes: file.len() as u64,
+                    ..fixtures::layer(file)
+                }
+            };
+            let mut manifest = fixtures::manifest("civo");
+            (manifest.caches, manifest.executables) = (blob(CACHES), Some(blob(EXECUTABLES)));
+            manifest.files = vec![PackedFile {
+                path: "var/mod/file".into(),
+                size_bytes: 1,
+                sha256: Sha256Hash::of(b"x"),
+            }];
+            let kept = KeptPack {
+                folder: folder.clone(),
+                manifest,
+            };
+            let platform = fixtures::platform();
+            let part = crate::pack::part::Part::whole("civo");
+            let (key, common) = (fixtures::key("civo"), fixtures::key("common"));
+            Self {
+                pack: Pack::provider(part, key, common, &platform, &kept),
+                folder,
+                _folder: temporary,
+            }
+        }
+
+        /// Writes the pack, and then once more what `change` makes of its config and manifest; the layout with it.
+        fn changed(&self, change: impl FnOnce(&mut Value, &mut Value)) -> (Layout, Descriptor) {
+            let folder = self.folder.join("layout");
+            let mut writer = LayoutWriter::create(&folder).unwrap();
+            let descriptor = write(&self.pack, &mut writer).unwrap();
+            writer.finish().unwrap();
+            let layout = Layout::open(&folder).unwrap();
+            let mut manifest: Value =
+                read(&layout.fetch(&descriptor).unwrap(), "manifest").unwrap();
+            let parsed: ImageManifest = serde_json::from_value(manifest.clone()).unwrap();
+            let mut config: Value =
+                read(&layout.fetch(parsed.config()).unwrap(), "config").unwrap();
+            change(&mut config, &mut manifest);
+            let mut writer = LayoutWriter::create(&folder).unwrap();
+            let media_type = manifest["config"]["mediaType"].as_str().unwrap().into();
+            let config = writer.json(media_type, &config).unwrap();
+            manifest["config"] = serde_json::to_value(config).unwrap();
+            let descriptor = writer.json(MediaType::ImageManifest, &manifest).unwrap();
+            writer.finish().unwrap();
+            (Layout::open(&folder).unwrap(), descriptor)
+        }
+
+        fn refusal(&self, change: impl FnOnce(&mut Value, &mut Value)) -> (String, failure::Kind) {
+            let (layout, descriptor) = self.changed(change);
+            let read = Artifact::read(&layout, &descriptor, "the layout");
+            let error = read.err().expect("it is refused");
+            (error.to_string(), failure::kind(&error, &[]))
         }
     }
-    Ok(())
+
+    #[test]
+    fn a_pack_reads_back_as_it_was_written() {
+        let fixture = Fixture::new();
+        let (layout, descriptor) = fixture.changed(|_, _| {});
+        let artifact = Artifact::read(&layout, &descriptor, "the layout").unwrap();
+        let json = |manifest: &Manifest| serde_json::to_value(manifest).unwrap();
+        let written = fixture.pack.description.pack.as_ref().unwrap();
+        assert_eq!(json(&artifact.pack_manifest().unwrap()), json(written));
+        assert!(artifact.description.pack.as_ref().unwrap().files.is_empty());
+        let taken = artifact.pack(None).unwrap().on_this_machine().unwrap();
+        let blobs: Vec<_> = taken
+            .iter()
+            .map(|layer| fs_err::read_to_string(&layer.blob).unwrap())
+            .collect();
+        assert_eq!(blobs, [CACHES, EXECUTABLES]);
+        let repository = "registry.test/packs".parse().unwrap();
+        let left = artifact.pack(Some(&repository)).unwrap();
+        assert_eq!(left.blobs, vec![BlobSource::Registry(repository); 2]);
+        assert!(left.on_this_machine().is_err());
+    }
+
+    #[test]
+    fn the_config_is_what_other_machines_read() {
+        let fixture = Fixture::new();
+        let mut found = None;
+        fixture.changed(|config, _| found = Some(config.clone()));
+        insta::assert_json_snapshot!(found.unwrap(), {".key" => "[key]", ".made_on" => "[key]"});
+    }
+
+    #[test]
+    fn another_format_is_refused() {
+        let (said, kind) = Fixture::new().refusal(|config, _| config["schema"] = 2.into());
+        assert!(said.contains("the format 2 of packs"), "{said}");
+        assert_eq!(kind, failure::Kind::Usage);
+    }
+
+    #[test]
+    fn what_is_no_pack_is_refused() {
+        let (said, kind) = Fixture::new().refusal(|_, manifest| {
+            manifest["config"]["mediaType"] = "application/vnd.oci.image.config.v1+json".into();
+        });
+        assert!(said.contains("is no pack"), "{said}");
+        assert_eq!(kind, failure::Kind::Usage);
+    }
+
+    #[test]
+    fn layers_that_do_not_fit_their_description_are_refused() {
+        let changes: [fn(&mut Value, &mut Value); 4] = [
+            |config, _| config["layers"][0]["layer"]["size_bytes"] = 1.into(),
+            |config, _| {
+                let digest = Sha256Hash::of(b"another").to_string();
+                config["layers"][1]["layer"]["digest"] = digest.into();
+            },
+            |config, _| drop(config["layers"].as_array_mut().unwrap().pop()),
+            |_, manifest| drop(manifest["layers"].as_array_mut().unwrap().remove(0)),
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            let (said, kind) = Fixture::new().refusal(change);
+            assert!(
+                said.contains("does not hold the layers"),
+                "{number}: {said}"
+            );
+            assert_eq!(kind, failure::Kind::Corrupt);
+        }
+    }
+
+    #[test]
+    fn a_path_that_leads_out_of_a_pack_is_refused() {
+        for path in ["/etc/passwd", "../up", "var/mod/../../../up", ""] {
+            let mut fixture = Fixture::new();
+            let manifest = fixture.pack.description.pack.as_mut().unwrap();
+            manifest.files[0].path = path.into();
+            let (layout, descriptor) = fixture.changed(|_, _| {});
+            let artifact = Artifact::read(&layout, &descriptor, "the layout").unwrap();
+            let error = artifact.pack_manifest().unwrap_err();
+            let expected = format!("lists {path:?}, which is no path in an image");
+            assert!(error.to_string().contains(&expected), "{error}");
+            assert_eq!(failure::kind(&error, &[]), failure::Kind::Corrupt);
+        }
+    }
 }

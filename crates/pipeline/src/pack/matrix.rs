@@ -1,7 +1,7 @@
 //! The jobs of the matrix: one for each provider, or several for one that takes too long.
 //!
-//! How long a provider takes is recorded: each run's `summary.json` has it. A provider's time is shared out between what
-//! its modules have in common, which every part compiles again, and each module's own build.
+//! How long a provider takes is recorded: each run's `summary.json` has it. A provider's time is shared out between
+//! what its modules have in common, which every part compiles again, and each module's own build.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use modules::Module;
 use serde::{Deserialize, Serialize};
 
-use crate::pack::part::{Part, Share, balance};
+use crate::pack::part::{Part, Shard, balance};
 use crate::workspace::workspace;
 use failure::usage;
 
@@ -52,15 +52,15 @@ impl Times {
     }
 }
 
-/// A job.
+/// A job of the matrix.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Job {
+pub struct MatrixJob {
     /// Name of its pack.
     pub name: String,
     /// The provider.
     pub provider: String,
     /// Which part of the provider.
-    pub part: Share,
+    pub part: Shard,
     /// Modules that it warms.
     pub modules: usize,
     /// How long it should take, in milliseconds; none where nothing is recorded.
@@ -73,7 +73,7 @@ pub fn jobs(
     providers: &[String],
     times: &Times,
     limit: Option<Duration>,
-) -> Result<Vec<Job>> {
+) -> Result<Vec<MatrixJob>> {
     let mut jobs = Vec::new();
     for provider in providers {
         let count = modules.iter().filter(|it| it.provider == *provider).count();
@@ -85,13 +85,13 @@ pub fn jobs(
         for number in 1..=of {
             let part = Part {
                 provider: provider.clone(),
-                share: Share { number, of },
+                shard: Shard { number, of },
             };
             let own = modules_of(&part, modules, times)?;
-            jobs.push(Job {
+            jobs.push(MatrixJob {
                 name: part.name(),
                 provider: provider.clone(),
-                part: part.share,
+                part: part.shard,
                 modules: own.len(),
                 estimated_ms: time.map(|time| time.estimate(&own)),
             });
@@ -106,7 +106,7 @@ pub fn modules_of(part: &Part, modules: &[Module], times: &Times) -> Result<Vec<
         .iter()
         .filter(|module| module.provider == part.provider)
         .collect();
-    let Share { number, of } = part.share;
+    let Shard { number, of } = part.shard;
     if of > own.len() {
         return Err(usage(
             format!(
@@ -243,9 +243,20 @@ mod tests {
     fn more_parts_than_modules_are_refused() {
         let part = Part {
             provider: "aws".into(),
-            share: "1/2".parse().unwrap(),
+            shard: "1/2".parse().unwrap(),
         };
         let error = modules_of(&part, &[module("aws", "a")], &Times::default()).unwrap_err();
         assert!(error.to_string().contains("cannot be divided"));
+    }
+
+    #[test]
+    fn a_workflow_reads_the_jobs_as_json() {
+        let modules = ["a", "b", "c"].map(|component| module("aws", component));
+        let times = times(&modules, 10_000, 30_000);
+        let modules = [&modules[..], &[module("civo", "d")]].concat();
+        let providers = ["aws".to_owned(), "civo".to_owned()];
+        let limit = Some(Duration::from_secs(55));
+        let jobs = jobs(&modules, &providers, &times, limit).unwrap();
+        insta::assert_json_snapshot!(jobs);
     }
 }

@@ -15,41 +15,42 @@ pub struct Part {
     /// The provider.
     pub provider: String,
     /// Which part.
-    pub share: Share,
+    #[serde(rename = "share")]
+    pub shard: Shard,
 }
 
 /// Which part of how many, `1/1` for all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Share {
+pub struct Shard {
     /// From 1.
     pub number: usize,
     /// Number of parts.
     pub of: usize,
 }
 
-impl Share {
+impl Shard {
     /// All modules of a provider.
     pub const WHOLE: Self = Self { number: 1, of: 1 };
 }
 
-impl FromStr for Share {
+impl FromStr for Shard {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         text.split_once('/')
             .and_then(|(number, of)| {
-                let share = Self {
+                let shard = Self {
                     number: number.parse().ok()?,
                     of: of.parse().ok()?,
                 };
-                (1..=share.of).contains(&share.number).then_some(share)
+                (1..=shard.of).contains(&shard.number).then_some(shard)
             })
             .ok_or_else(|| format!("{text:?} is no part; write NUMBER/OF, for example 1/3"))
     }
 }
 
-impl TryFrom<String> for Share {
+impl TryFrom<String> for Shard {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
@@ -57,13 +58,13 @@ impl TryFrom<String> for Share {
     }
 }
 
-impl From<Share> for String {
-    fn from(share: Share) -> Self {
-        share.to_string()
+impl From<Shard> for String {
+    fn from(shard: Shard) -> Self {
+        shard.to_string()
     }
 }
 
-impl fmt::Display for Share {
+impl fmt::Display for Shard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.number, self.of)
     }
@@ -74,46 +75,46 @@ impl Part {
     pub fn whole(provider: &str) -> Self {
         Self {
             provider: provider.to_owned(),
-            share: Share::WHOLE,
+            shard: Shard::WHOLE,
         }
     }
 
     /// The name of its pack: the provider's, with the part where there are several.
     pub fn name(&self) -> String {
-        match self.share {
-            Share::WHOLE => self.provider.clone(),
-            Share { number, of } => format!("{}.{number}of{of}", self.provider),
+        match self.shard {
+            Shard::WHOLE => self.provider.clone(),
+            Shard { number, of } => format!("{}.{number}of{of}", self.provider),
         }
     }
 
     /// The provider of the pack with this name.
     pub fn provider_of(pack: &str) -> &str {
-        let is_part = |share: &str| {
-            share
+        let is_part = |shard: &str| {
+            shard
                 .split_once("of")
-                .is_some_and(|(number, of)| format!("{number}/{of}").parse::<Share>().is_ok())
+                .is_some_and(|(number, of)| format!("{number}/{of}").parse::<Shard>().is_ok())
         };
         match pack.rsplit_once('.') {
-            Some((provider, share)) if is_part(share) => provider,
+            Some((provider, shard)) if is_part(shard) => provider,
             _ => pack,
         }
     }
 
     /// Fails where a part of a provider is missing among `parts`, or where parts of different divisions are mixed.
     pub fn check_complete(parts: &[&Self]) -> Result<()> {
-        let mut providers: BTreeMap<&str, Vec<Share>> = BTreeMap::new();
+        let mut providers: BTreeMap<&str, Vec<Shard>> = BTreeMap::new();
         for part in parts {
             providers
                 .entry(&part.provider)
                 .or_default()
-                .push(part.share);
+                .push(part.shard);
         }
-        for (provider, mut shares) in providers {
-            shares.sort_by_key(|share| (share.of, share.number));
-            let of = shares[0].of;
-            let expected = (1..=of).map(|number| Share { number, of });
-            if !expected.eq(shares.iter().copied()) {
-                let given: Vec<String> = shares.iter().map(ToString::to_string).collect();
+        for (provider, mut shards) in providers {
+            shards.sort_by_key(|shard| (shard.of, shard.number));
+            let of = shards[0].of;
+            let expected = (1..=of).map(|number| Shard { number, of });
+            if !expected.eq(shards.iter().copied()) {
+                let given: Vec<String> = shards.iter().map(ToString::to_string).collect();
                 return Err(usage(
                     format!(
                         "of the provider {provider} there are the parts {}",
@@ -153,10 +154,10 @@ mod tests {
     #[test]
     fn a_part_has_a_name_and_reads_back() {
         assert_eq!(Part::whole("aws").name(), "aws");
-        let share: Share = "2/3".parse().unwrap();
+        let shard: Shard = "2/3".parse().unwrap();
         let part = Part {
             provider: "aws".into(),
-            share,
+            shard,
         };
         assert_eq!(part.name(), "aws.2of3");
         assert_eq!(Part::provider_of("aws.2of3"), "aws");
@@ -166,7 +167,7 @@ mod tests {
         let json = serde_json::to_string(&part).unwrap();
         assert_eq!(serde_json::from_str::<Part>(&json).unwrap(), part);
         for wrong in ["", "0/1", "3/2", "1", "a/b", "1/0"] {
-            assert!(wrong.parse::<Share>().is_err(), "{wrong}");
+            assert!(wrong.parse::<Shard>().is_err(), "{wrong}");
         }
     }
 
@@ -180,12 +181,12 @@ mod tests {
 
     #[test]
     fn a_missing_part_is_named() {
-        let part = |share: &str| Part {
+        let part = |shard: &str| Part {
             provider: "aws".into(),
-            share: share.parse().unwrap(),
+            shard: shard.parse().unwrap(),
         };
-        let check = |shares: &[&str]| {
-            let parts: Vec<Part> = shares.iter().map(|share| part(share)).collect();
+        let check = |shards: &[&str]| {
+            let parts: Vec<Part> = shards.iter().map(|shard| part(shard)).collect();
             Part::check_complete(&parts.iter().collect::<Vec<_>>())
         };
         check(&["1/1"]).unwrap();

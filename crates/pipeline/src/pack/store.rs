@@ -12,7 +12,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use oci_spec::distribution::Reference;
 
 use crate::pack::archive;
-use crate::pack::artifact::{Artifact, tag};
+use crate::pack::artifact::Artifact;
+use crate::pack::description::tag;
 use crate::work::{Key, Work};
 use engine::progress::Step;
 use failure::{corrupt, usage};
@@ -77,10 +78,10 @@ impl Store {
     ) -> Result<Option<T>> {
         let wanted = tag(name, key);
         let take = |artifact: &Artifact<'_>| {
-            let config = &artifact.config;
-            if config.name != name || config.key != *key {
+            let found = &artifact.description;
+            if found.name != name || found.key != *key {
                 return Err(corrupt(
-                    format!("{self} calls {wanted} what is {}", config.tag()),
+                    format!("{self} calls {wanted} what is {}", found.tag()),
                     "remove it there",
                 ));
             }

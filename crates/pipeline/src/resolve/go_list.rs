@@ -6,7 +6,7 @@ use gocache::GoModule;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::resolve::Required;
+use crate::resolve::requirements::Required;
 
 /// What `go mod download -json` prints of a Go module.
 #[derive(Deserialize)]

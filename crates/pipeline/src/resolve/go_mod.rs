@@ -46,8 +46,8 @@ impl GoMod {
         })
     }
 
-    /// The files that decide which Go modules it requires, relative to the source: its own go.mod, go.work, the go.mod of
-    /// each folder that one of them names, all with their sums.
+    /// The files that decide which Go modules it requires, relative to the source: its own go.mod, go.work, the go.mod
+    /// of each folder that one of them names, all with their sums.
     pub fn module_files(&self, source: &Utf8Path) -> Result<BTreeSet<Utf8PathBuf>> {
         let mut files = BTreeSet::new();
         let mut new: Vec<Utf8PathBuf> = self.go_work.iter().chain([&self.path]).cloned().collect();

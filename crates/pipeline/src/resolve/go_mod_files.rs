@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::resolve::Requirements;
 use crate::resolve::embedding::Embedding;
+use crate::resolve::requirements::Requirements;
 use crate::work::files::files_below;
 
 /// Files below the module cache, relative to it, sorted.
@@ -51,7 +51,7 @@ pub fn of(cache: &Utf8Path, requirements: &Requirements, test_data: bool) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resolve::Required;
+    use crate::resolve::requirements::Required;
     use gocache::GoModule;
 
     #[test]

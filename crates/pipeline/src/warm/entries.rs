@@ -1,7 +1,7 @@
 //! Which layer an entry of the build cache goes into, if any, and in what order.
 //!
-//! Archives of packages come last, by import path: those of one SDK are much alike, most of all the versions of one API,
-//! and what is near is what compresses. It also leaves what a first build reads, all else, in one place.
+//! Archives of packages come last, by import path: those of one SDK are much alike, most of all the versions of one
+//! API, and what is near is what compresses. It also leaves what a first build reads, all else, in one place.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,9 +10,9 @@ use camino::Utf8Path;
 use gocache::{FileKind, SealedFile, Store};
 use sha256::Sha256Hash;
 
-use super::Built;
-use super::check::Check;
-use crate::pack::PackedFile;
+use crate::pack::manifest::PackedFile;
+use crate::warm::check::CacheUse;
+use crate::warm::plan::BuiltModule;
 
 /// New entries of a build cache.
 #[derive(Default)]
@@ -27,8 +27,8 @@ impl SortedEntries {
     /// Sorts the new entries: executables, everything else, and what only this checkout would ask for.
     pub(super) fn of(
         delta: impl Iterator<Item = SealedFile>,
-        modules: &[Built<'_>],
-        check: &Check,
+        modules: &[BuiltModule<'_>],
+        used: &CacheUse,
         go_build: &Utf8Path,
     ) -> Result<Self> {
         let store = Store::at(go_build);
@@ -49,14 +49,14 @@ impl SortedEntries {
                 .with_context(|| format!("{} was removed while it was packed", file.path))?;
             if links.contains(&action) {
                 executables.insert(entry.output);
-            } else if !check.asked.contains(&action) && is_index(&store.output_path(&entry.output))?
+            } else if !used.asked.contains(&action) && is_index(&store.output_path(&entry.output))?
             {
                 dropped.insert(entry.output);
                 dropped_actions.insert(action);
             } else {
                 wanted.insert(entry.output);
             }
-            if let Some(import_path) = check.packages.get(&gocache::in_build_id(&action)) {
+            if let Some(import_path) = used.packages.get(&gocache::in_build_id(&action)) {
                 archives.insert(entry.output, import_path);
             }
         }
@@ -120,7 +120,7 @@ mod tests {
         let import_paths = ["api/v2", "std", "api/v1"];
         let archives = import_paths.map(put);
         let other = put("something else");
-        let check = Check {
+        let used = CacheUse {
             asked: BTreeSet::new(),
             packages: std::iter::zip(archives, import_paths)
                 .map(|((action, _), path)| (gocache::in_build_id(&action), path.to_owned()))
@@ -128,7 +128,7 @@ mod tests {
             links_that_ran: Vec::new(),
         };
         let sealed = store.seal(SystemTime::UNIX_EPOCH).unwrap();
-        let sorted = SortedEntries::of(sealed.files.into_iter(), &[], &check, go_build).unwrap();
+        let sorted = SortedEntries::of(sealed.files.into_iter(), &[], &used, go_build).unwrap();
         let outputs: Vec<_> = sorted
             .entries
             .iter()

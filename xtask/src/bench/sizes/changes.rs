@@ -8,8 +8,8 @@ use crate::bench::sizes::recompress::{Entry, compressed};
 use failure::usage;
 use oci::layer::CompressionSettings;
 use oci::layer::zstd_settings::{Far, Zstd};
-use pipeline::assemble::layer_names::Holds;
 use pipeline::names::{BASE, TOOLS};
+use pipeline::pack::layer_content::LayerContent;
 
 /// The changes that have one of `names` in theirs, or all.
 pub(super) fn wanted<'a>(
@@ -30,11 +30,11 @@ pub(super) fn wanted<'a>(
 }
 
 /// What a layer belongs to: the base system, the tools, or a pack.
-pub(super) fn part_of(holds: &Holds) -> String {
+pub(super) fn part_of(holds: &LayerContent) -> String {
     match holds {
-        Holds::Base => BASE.to_owned(),
-        Holds::Tools => TOOLS.to_owned(),
-        Holds::Caches(pack) | Holds::Executables(pack) => pack.clone(),
+        LayerContent::Base => BASE.to_owned(),
+        LayerContent::Tools => TOOLS.to_owned(),
+        LayerContent::Caches(pack) | LayerContent::Executables(pack) => pack.clone(),
     }
 }
 
@@ -48,14 +48,14 @@ pub(super) fn sizes(layers: &[Composed<'_>], zstd: Zstd) -> Result<Vec<u64>> {
 #[derive(Clone)]
 pub(super) struct Composed<'a> {
     pub(super) part: String,
-    pub(super) holds: Holds,
+    pub(super) holds: LayerContent,
     pub(super) files: Files<'a>,
 }
 
 /// Something to try: the layers that it concerns, as they would be.
 pub(super) struct Change<'a> {
     pub(super) name: String,
-    pub(super) concerns: fn(&Holds) -> bool,
+    pub(super) concerns: fn(&LayerContent) -> bool,
     pub(super) layers: Vec<Composed<'a>>,
     pub(super) zstd: Zstd,
 }
@@ -99,10 +99,15 @@ pub(super) fn changes<'a>(all: &[Composed<'a>], layers: CompressionSettings) -> 
     let ways = ways.map(|(name, far)| everything(name, Zstd { far, ..shipped }));
     let mut changes: Vec<_> = levels.chain(windows).chain(ways).collect();
 
-    let caches = |holds: &Holds| matches!(holds, Holds::Caches(_));
-    let executables = |holds: &Holds| matches!(holds, Holds::Executables(_));
-    let packs = |holds: &Holds| matches!(holds, Holds::Caches(_) | Holds::Executables(_));
-    let mut some = |name: &str, concerns: fn(&Holds) -> bool, compose: &Compose<'a>| {
+    let caches = |holds: &LayerContent| matches!(holds, LayerContent::Caches(_));
+    let executables = |holds: &LayerContent| matches!(holds, LayerContent::Executables(_));
+    let packs = |holds: &LayerContent| {
+        matches!(
+            holds,
+            LayerContent::Caches(_) | LayerContent::Executables(_)
+        )
+    };
+    let mut some = |name: &str, concerns: fn(&LayerContent) -> bool, compose: &Compose<'a>| {
         let concerned = all.iter().filter(|layer| concerns(&layer.holds));
         changes.push(Change {
             name: name.to_owned(),
@@ -196,7 +201,7 @@ mod tests {
         gzip_level: 6,
     };
 
-    fn layer(holds: Holds) -> Composed<'static> {
+    fn layer(holds: LayerContent) -> Composed<'static> {
         Composed {
             part: part_of(&holds),
             holds,
@@ -205,9 +210,18 @@ mod tests {
     }
 
     fn layers() -> Vec<Composed<'static>> {
-        let of = |pack: &str| [Holds::Caches(pack.into()), Holds::Executables(pack.into())];
+        let of = |pack: &str| {
+            [
+                LayerContent::Caches(pack.into()),
+                LayerContent::Executables(pack.into()),
+            ]
+        };
         let packs = ["civo", "aws"].into_iter().flat_map(of);
-        let all = [Holds::Base, Holds::Tools, Holds::Caches(COMMON.into())];
+        let all = [
+            LayerContent::Base,
+            LayerContent::Tools,
+            LayerContent::Caches(COMMON.into()),
+        ];
         all.into_iter().chain(packs).map(layer).collect()
     }
 

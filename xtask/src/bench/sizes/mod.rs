@@ -22,12 +22,12 @@ use oci::layer::CompressionSettings;
 use oci::layer::zstd_settings::Zstd;
 use oci::layout::reader::Layout;
 use oci::platform::Platform;
-use pipeline::assemble::layer_names;
-use pipeline::assemble::layer_names::Holds;
 use pipeline::image_toml::ImageToml;
 use pipeline::names::COMMON;
 use pipeline::names::LATEST;
 use pipeline::names::{BASE, TOOLS};
+use pipeline::pack::layer_content;
+use pipeline::pack::layer_content::LayerContent;
 use pipeline::summary;
 use pipeline::work::Work;
 
@@ -119,7 +119,7 @@ type ByPart = BTreeMap<String, u64>;
 
 /// The layers of an image.
 struct Parts {
-    layers: Vec<(Holds, Tar)>,
+    layers: Vec<(LayerContent, Tar)>,
     go_mod: Utf8PathBuf,
 }
 
@@ -143,8 +143,8 @@ type Files<'a> = Vec<(&'a Tar, &'a Entry)>;
 
 impl Parts {
     fn unpack(image: &Image, toml: &ImageToml, scratch: &Utf8Path) -> Result<Self> {
-        let holds = layer_names::of(&image.config)?;
-        let unpack = |(number, (holds, layer)): (usize, (Holds, &ImageLayer))| {
+        let holds = layer_content::of(&image.config)?;
+        let unpack = |(number, (holds, layer)): (usize, (LayerContent, &ImageLayer))| {
             let tar = Tar::unpack(layer, &scratch.join(number.to_string()))?;
             Ok((holds, tar))
         };
@@ -157,9 +157,9 @@ impl Parts {
 
     /// Files of a pack that are `content`.
     fn files(&self, pack: &str, content: Content) -> Files<'_> {
-        let of_layer = |holds: &Holds| match holds {
-            Holds::Caches(name) => name == pack && content != Content::Executables,
-            Holds::Executables(name) => name == pack && content == Content::Executables,
+        let of_layer = |holds: &LayerContent| match holds {
+            LayerContent::Caches(name) => name == pack && content != Content::Executables,
+            LayerContent::Executables(name) => name == pack && content == Content::Executables,
             _ => false,
         };
         let layers = self.layers.iter().filter(|(holds, _)| of_layer(holds));
@@ -174,7 +174,7 @@ impl Parts {
 
     fn packs(&self) -> Vec<&str> {
         let packs = self.layers.iter().filter_map(|(holds, _)| match holds {
-            Holds::Caches(pack) => Some(pack.as_str()),
+            LayerContent::Caches(pack) => Some(pack.as_str()),
             _ => None,
         });
         packs.collect()
@@ -183,7 +183,7 @@ impl Parts {
     fn lines(&self, zstd: Zstd, step: &Step) -> Result<Vec<Line>> {
         let mut parts: Vec<(String, &str, Files<'_>)> = Vec::new();
         for (holds, tar) in &self.layers {
-            if matches!(holds, Holds::Base | Holds::Tools) {
+            if matches!(holds, LayerContent::Base | LayerContent::Tools) {
                 let files = tar.entries().iter().map(|entry| (tar, entry)).collect();
                 parts.push((holds.to_string(), "", files));
             }
@@ -215,8 +215,8 @@ impl Parts {
             providers.is_empty() || pack == COMMON || providers.iter().any(|it| it == pack)
         };
         let wanted = self.layers.iter().filter(|(holds, _)| match holds {
-            Holds::Base | Holds::Tools => true,
-            Holds::Caches(pack) | Holds::Executables(pack) => is_wanted(pack),
+            LayerContent::Base | LayerContent::Tools => true,
+            LayerContent::Caches(pack) | LayerContent::Executables(pack) => is_wanted(pack),
         });
         let composed = wanted.map(|(holds, tar)| Composed {
             part: part_of(holds),

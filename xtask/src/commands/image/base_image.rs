@@ -17,16 +17,14 @@ use oci::layer;
 use oci::layer::LayerBlob;
 use oci::layer::{Compression, Layer};
 use oci::layout::writer::LayoutWriter;
-use pipeline::assemble;
-use pipeline::assemble::variants;
-use pipeline::assemble::variants::PlacedPack;
-use pipeline::assemble::{Place, PlacedLayer};
-use pipeline::build;
-use pipeline::build::{CommonPack, Foundation, ProviderPack};
+use pipeline::assemble::variants::Variant;
+use pipeline::assemble::{image_config, images, variants};
+use pipeline::flow;
+use pipeline::flow::{CommonPack, Foundation, ProviderPack};
 use pipeline::foundation::tree::Tree;
 use pipeline::measure;
 use pipeline::names::{LATEST, NONROOT};
-use pipeline::pack::artifact::Made;
+use pipeline::pack::{BlobSource, ImageLayer, Pack};
 use pipeline::summary::Summary;
 use pipeline::work::Key;
 use pipeline::work::kept_layer;
@@ -66,7 +64,7 @@ pub fn run(flags: &Args) -> Result<()> {
     let providers = source::select(&modules, &flags.providers)?;
 
     let mut progress = Progress::default();
-    let foundation = build::foundation(settings, &mut progress)?;
+    let foundation = flow::foundation(settings, &mut progress)?;
     let tools = foundation.tools(&mut progress)?;
     let (common, packs) = foundation.packs(&modules, &providers, &mut progress)?;
 
@@ -92,7 +90,7 @@ pub fn run(flags: &Args) -> Result<()> {
         let Tree {
             image, platform, ..
         } = &foundation.tree;
-        let written = assemble::write(&mut layout, image, platform, &variants)?;
+        let written = images::write(&mut layout, image, platform, &variants)?;
         layout.finish()?;
         Ok(written)
     })?;
@@ -147,13 +145,17 @@ pub fn run(flags: &Args) -> Result<()> {
 /// Runs the verifier in the image, where the engine has it.
 fn measure(
     foundation: &Foundation,
-    image: &(String, Vec<PlacedLayer>),
+    image: &Variant,
     packs: &[ProviderPack],
     source: &Utf8Path,
     progress: &mut Progress,
 ) -> Result<measure::Report> {
     let tree = &foundation.tree;
-    let layers = local(&image.1)?;
+    let layers: Vec<LayerBlob> = image
+        .layers
+        .iter()
+        .map(ImageLayer::on_this_machine)
+        .collect::<Result<_>>()?;
     let loaded = match &tree.engine {
         Root::Docker(_) => Some(progress.step("image into Docker", Kind::Local, |_| {
             load(foundation, image, &layers)
@@ -163,7 +165,7 @@ fn measure(
     progress.step("verify", Kind::Local, |step| {
         let inputs = measure::Inputs {
             layers: layers.iter().map(|kept| kept.layer.diff_id).collect(),
-            env: assemble::env(&tree.image, &tree.platform, true),
+            env: image_config::env(&tree.image, &tree.platform, true),
             packs: packs.iter().map(|pack| &pack.key).collect(),
             modules: packs
                 .iter()
@@ -181,17 +183,13 @@ fn measure(
 }
 
 /// Hands Docker the image and its twin; what runs commands in the twin.
-fn load(
-    foundation: &Foundation,
-    (name, placed): &(String, Vec<PlacedLayer>),
-    layers: &[LayerBlob],
-) -> Result<Root> {
+fn load(foundation: &Foundation, image: &Variant, layers: &[LayerBlob]) -> Result<Root> {
     let tree = &foundation.tree;
     let loadable = |nonroot: bool| -> Result<Loadable<'_>> {
         let twin = if nonroot { NONROOT } else { "" };
         Ok(Loadable {
-            name: format!("{IN_DOCKER}:{name}{twin}"),
-            config: assemble::config(&tree.image, &tree.platform, placed, nonroot)?,
+            name: format!("{IN_DOCKER}:{}{twin}", image.name),
+            config: image_config::config(&tree.image, &tree.platform, &image.layers, nonroot)?,
             layers: layers.iter().collect(),
         })
     };
@@ -202,30 +200,24 @@ fn load(
 /// All packs of the image, their layers under the wanted compression; packs are made with zstd.
 fn made(
     foundation: &Foundation,
-    tools: Made,
+    tools: Pack,
     common: &CommonPack,
     packs: &[ProviderPack],
     compression: Compression,
-) -> Result<Vec<PlacedPack>> {
+) -> Result<Vec<Pack>> {
     let platform = &foundation.tree.platform;
-    let mut made = vec![
-        foundation.base()?,
-        tools,
-        Made::common(common.key.clone(), platform, &common.pack),
-    ];
-    made.extend(packs.iter().map(|pack| {
-        let (part, key) = (pack.part.clone(), pack.key.clone());
-        Made::provider(part, key, common.key.clone(), platform, &pack.pack)
-    }));
+    let mut made = vec![foundation.base()?, tools, common.to_pack(platform)];
+    made.extend(packs.iter().map(|pack| pack.to_pack(common, platform)));
     for pack in &mut made {
-        for (named, blob) in pack.config.layers.iter_mut().zip(&mut pack.blobs) {
-            if named.layer.compression != compression {
-                let kept = transcoded(foundation, &named.layer, blob, compression)?;
-                (named.layer, *blob) = (kept.layer, kept.blob);
+        for (number, layer) in pack.layers().enumerate().collect::<Vec<_>>() {
+            if layer.layer.compression != compression {
+                let kept = transcoded(foundation, &layer.layer, layer.file()?, compression)?;
+                pack.description.layers[number].layer = kept.layer;
+                pack.blobs[number] = BlobSource::File(kept.blob);
             }
         }
     }
-    Ok(made.into_iter().map(PlacedPack::from).collect())
+    Ok(made)
 }
 
 fn transcoded(
@@ -242,16 +234,4 @@ fn transcoded(
         kept_layer::write(folder, &written)
     })?;
     kept_layer::read(&folder)
-}
-
-/// Layers that are all on this machine.
-fn local(layers: &[PlacedLayer]) -> Result<Vec<LayerBlob>> {
-    let layers = layers.iter().map(|placed| match &placed.place {
-        Place::File(blob) => Ok(LayerBlob {
-            blob: blob.clone(),
-            layer: placed.layer.clone(),
-        }),
-        Place::Registry(reference) => bail!("{} is in {reference}", placed.title),
-    });
-    layers.collect()
 }

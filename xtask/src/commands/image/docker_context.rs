@@ -16,9 +16,9 @@ use oci::layout::reader::Layout;
 use oci::platform::Platform;
 use pipeline::assemble::dockerfile;
 use pipeline::assemble::dockerfile::Settings;
-use pipeline::assemble::layer_names;
-use pipeline::assemble::layer_names::Holds;
 use pipeline::names::NONROOT;
+use pipeline::pack::layer_content;
+use pipeline::pack::layer_content::LayerContent;
 use pipeline::work::out::Out;
 
 /// By which a context of ours is known.
@@ -53,7 +53,7 @@ pub fn run(flags: &Args) -> Result<()> {
     let image = Image::fetch(&layout, descriptor, &platform)?;
     let twin = layout.find(Some(&format!("{name}{NONROOT}")), &platform)?;
     let twin = Image::fetch(&layout, twin, &platform)?;
-    let parts = layer_names::of(&image.config)
+    let parts = layer_content::of(&image.config)
         .with_context(|| format!("{name} in {} cannot be taken apart", flags.layout.image))?;
 
     let folder = out.begin()?;
@@ -64,9 +64,9 @@ pub fn run(flags: &Args) -> Result<()> {
         }
         link_or_copy(&layer.blob, &archive)?;
     }
-    let packs: Vec<Holds> = parts
+    let packs: Vec<LayerContent> = parts
         .into_iter()
-        .filter(|holds| !matches!(holds, Holds::Base | Holds::Tools))
+        .filter(|holds| !matches!(holds, LayerContent::Base | LayerContent::Tools))
         .collect();
     let text = dockerfile::merged(&settings(&image, &twin)?, &packs);
     fs_err::write(folder.join("Dockerfile"), text)?;

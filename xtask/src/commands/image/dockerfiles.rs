@@ -6,12 +6,12 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::source;
 use oci::platform::Platform;
-use pipeline::assemble;
 use pipeline::assemble::dockerfile;
 use pipeline::assemble::dockerfile::Settings;
-use pipeline::assemble::layer_names::Holds;
+use pipeline::assemble::image_config;
 use pipeline::image_toml::ImageToml;
 use pipeline::names::COMMON;
+use pipeline::pack::layer_content::LayerContent;
 use pipeline::workspace::workspace;
 
 /// Flags of the command.
@@ -52,19 +52,20 @@ fn all() -> Result<Vec<(Utf8PathBuf, String)>> {
         arch: "amd64".to_owned(),
     };
     let settings = Settings {
-        env: assemble::env(&image, &platform, false),
-        nonroot_env: assemble::env(&image, &platform, true),
+        env: image_config::env(&image, &platform, false),
+        nonroot_env: image_config::env(&image, &platform, true),
         uid: image.user.uid,
-        labels: assemble::labels(&image)?,
+        labels: image_config::labels(&image)?,
     };
     let modules = source::discover(&workspace().join("catalog"))?.modules;
     let providers = source::select(&modules, &[])?;
-    let packs: Vec<Holds> = std::iter::once(Holds::Caches(COMMON.to_owned()))
-        .chain(
-            providers
-                .into_iter()
-                .flat_map(|name| [Holds::Caches(name.clone()), Holds::Executables(name)]),
-        )
+    let packs: Vec<LayerContent> = std::iter::once(LayerContent::Caches(COMMON.to_owned()))
+        .chain(providers.into_iter().flat_map(|name| {
+            [
+                LayerContent::Caches(name.clone()),
+                LayerContent::Executables(name),
+            ]
+        }))
         .collect();
     let standalone = dockerfile::standalone(&settings, &image, env!("CARGO_PKG_RUST_VERSION"));
     let merged = dockerfile::merged(&settings, &packs);

@@ -13,9 +13,9 @@ use engine::Engine;
 use engine::progress::{Kind, Progress};
 use failure::usage;
 use oci::unpack::unpack_layers;
-use pipeline::build;
-use pipeline::build::Settings;
-use pipeline::pack::Pack;
+use pipeline::flow;
+use pipeline::flow::Settings;
+use pipeline::pack::KeptPack;
 
 /// Flags of the command.
 #[derive(Debug, clap::Args)]
@@ -43,12 +43,13 @@ pub fn run(flags: &Args) -> Result<()> {
         )
     })?;
     let mut progress = Progress::default();
-    let foundation = build::foundation(settings, &mut progress)?;
+    let foundation = flow::foundation(settings, &mut progress)?;
     let tools = foundation.tools(&mut progress)?;
     let (common, packs) = foundation.packs(&modules, &providers, &mut progress)?;
     progress.step("unpack", Kind::Local, |_| {
         let packs = std::iter::once(&common.pack).chain(packs.iter().map(|pack| &pack.pack));
-        let layers: Vec<_> = tools.layers().chain(packs.flat_map(Pack::layers)).collect();
+        let mut layers = tools.on_this_machine()?;
+        layers.extend(packs.flat_map(KeptPack::layers));
         unpack_layers(&layers, &flags.out)
             .with_context(|| format!("failed to put the image's files into {}", flags.out))
     })

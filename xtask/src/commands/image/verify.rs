@@ -26,7 +26,7 @@ use oci::platform::Platform;
 use oci::reference::ImageReference;
 use oci::registry::Registry;
 use oci::unpack::in_root;
-use pipeline::assemble;
+use pipeline::assemble::image_config;
 use pipeline::foundation::tree::ELSEWHERE;
 use pipeline::foundation::verifier;
 use pipeline::measure::Report;
@@ -303,7 +303,7 @@ fn sandbox(root: &Utf8Path, image: &Image, flags: &Args) -> Result<Sandbox> {
             "GOCACHE cannot be written to here, which the go command takes for an error; GOCACHEPROG is set as in a \
              `-nonroot` image (--writable leaves the environment as it is)"
         );
-        sandbox = sandbox.env([("GOCACHEPROG", assemble::cacheprog(gocache.into()))]);
+        sandbox = sandbox.env([("GOCACHEPROG", image_config::cacheprog(gocache.into()))]);
     }
     match account.user {
         User::Root if access(DROP_CACHES, AccessFlags::W_OK).is_ok() => {

@@ -10,15 +10,13 @@ use failure::usage;
 use oci::layout::writer::LayoutWriter;
 use oci::platform::Platform;
 use oci::reference;
-use pipeline::assemble;
+use pipeline::assemble::images::WrittenImage;
 use pipeline::assemble::registry_target::RegistryTarget;
-use pipeline::assemble::variants;
-use pipeline::assemble::variants::PlacedPack;
-use pipeline::assemble::{Place, Variant};
+use pipeline::assemble::{images, variants};
 use pipeline::image_toml::ImageToml;
 use pipeline::names::LATEST;
-use pipeline::pack::artifact::Artifact;
-use pipeline::pack::given::GivenPacks;
+use pipeline::pack::Pack;
+use pipeline::pack::sources::PackSources;
 use pipeline::pack::store::Store;
 use pipeline::summary;
 use pipeline::work::Work;
@@ -27,7 +25,7 @@ use pipeline::work::out::Out;
 /// What was made, for scripts.
 #[derive(Debug, Serialize)]
 struct Assembled {
-    variants: Vec<Variant>,
+    variants: Vec<WrittenImage>,
     /// Content that went to registries and came from them.
     moved_bytes: u64,
 }
@@ -71,7 +69,7 @@ pub fn run(flags: &Args) -> Result<()> {
     let work = Work::open()?;
     let mut progress = Progress::default();
     let assembled = progress.step("assemble", Kind::Local, |step| {
-        let mut given = GivenPacks::new(&work, flags.insecure, step);
+        let mut sources = PackSources::new(&work, flags.insecure, step);
         let mut packs = Vec::new();
         let store = Store::parse(flags.from.as_deref(), flags.insecure)?;
         let of_run = match &store {
@@ -79,10 +77,10 @@ pub fn run(flags: &Args) -> Result<()> {
             _ => store.packs_of(flags.run.as_deref(), &work, step)?,
         };
         for name in flags.packs.iter().chain(&of_run) {
-            given.each(name, |artifact, place| {
-                let place =
-                    place.filter(|place| out.is_none() && is_reachable(place, push.as_ref()));
-                packs.push(placed(artifact, place)?);
+            sources.each(name, |artifact, repository| {
+                let repository =
+                    repository.filter(|from| out.is_none() && is_reachable(from, push.as_ref()));
+                packs.push(artifact.pack(repository)?);
                 Ok(())
             })?;
         }
@@ -91,17 +89,17 @@ pub fn run(flags: &Args) -> Result<()> {
         if let Some(out) = &out {
             let mut layout = LayoutWriter::create(out.begin()?)?;
             let variants = variants::of(&packs, LATEST)?;
-            written = assemble::write(&mut layout, &image, &platform, &variants)?;
+            written = images::write(&mut layout, &image, &platform, &variants)?;
             layout.finish()?;
             out.complete()?;
         }
-        let mut moved_bytes = given.received_bytes();
+        let mut moved_bytes = sources.received_bytes();
         if let Some((repository, tag)) = &push {
             let mut target = RegistryTarget::open(repository, flags.insecure, &work, step)?;
             let mut variants = variants::of(&packs, tag)?;
             // The tag that people wait for comes last.
             variants.rotate_left(1);
-            written = assemble::write(&mut target, &image, &platform, &variants)?;
+            written = images::write(&mut target, &image, &platform, &variants)?;
             let moved = target.moved();
             moved_bytes += moved.sent_bytes + moved.received_bytes;
         }
@@ -146,27 +144,16 @@ pub fn tagged(text: &str) -> Result<(Reference, String)> {
     Ok((repository, tag))
 }
 
-/// Whether the registry that is pushed to can take a blob from `place` by itself.
-fn is_reachable(place: &Reference, push: Option<&(Reference, String)>) -> bool {
-    push.is_some_and(|(repository, _)| repository.registry() == place.registry())
-}
-
-fn placed(artifact: &Artifact<'_>, place: Option<&Reference>) -> Result<PlacedPack> {
-    let config = artifact.config.clone();
-    let places = if let Some(place) = place {
-        vec![Place::Registry(place.clone()); config.layers.len()]
-    } else {
-        let layers = artifact.layers()?.into_iter();
-        layers.map(|kept| Place::File(kept.blob)).collect()
-    };
-    Ok(PlacedPack { config, places })
+/// Whether the registry that is pushed to can take a blob from `repository` by itself.
+fn is_reachable(repository: &Reference, push: Option<&(Reference, String)>) -> bool {
+    push.is_some_and(|(to, _)| to.registry() == repository.registry())
 }
 
 /// Fails unless `image.toml` describes the image that these packs were made for: its environment is that of the image.
-fn check_image(packs: &[PlacedPack], image: &ImageToml, platform: &Platform) -> Result<()> {
+fn check_image(packs: &[Pack], image: &ImageToml, platform: &Platform) -> Result<()> {
     let ours = image.identity(platform);
     for pack in packs {
-        let Some(manifest) = &pack.config.pack else {
+        let Some(manifest) = &pack.description.pack else {
             continue;
         };
         let differences = manifest.identity.differences(&ours);
@@ -175,7 +162,7 @@ fn check_image(packs: &[PlacedPack], image: &ImageToml, platform: &Platform) -> 
             return Err(usage(
                 format!(
                     "the pack {} was made with another image.toml than this one: {}",
-                    pack.config.name,
+                    pack.description.name,
                     differences.join("; ")
                 ),
                 "nothing would hit",

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::source;
 use failure::usage;
 use pipeline::names::COMMON;
-use pipeline::pack::Timings;
+use pipeline::pack::manifest::Timings;
 use pipeline::pack::matrix;
 use pipeline::pack::matrix::{ProviderTime, Times};
 use pipeline::work::out;

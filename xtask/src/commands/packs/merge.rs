@@ -7,7 +7,7 @@ use engine::progress::{Kind, Progress, human_bytes};
 use pipeline::merge;
 use pipeline::merge::{GO_BUILD, GO_MOD, Record};
 use pipeline::names::COMMON;
-use pipeline::pack::given::GivenPacks;
+use pipeline::pack::sources::PackSources;
 use pipeline::work::Work;
 
 /// Conflicts that are shown; the file beside the caches has them all.
@@ -32,8 +32,8 @@ pub fn run(flags: &Args) -> Result<()> {
     let work = Work::open()?;
     let mut progress = Progress::default();
     let merged = progress.step("merge", Kind::Local, |step| {
-        let mut given = GivenPacks::new(&work, flags.insecure, step);
-        merge::merge(&given.caches(&flags.packs)?, &flags.out)
+        let mut sources = PackSources::new(&work, flags.insecure, step);
+        merge::merge(&sources.caches(&flags.packs)?, &flags.out)
     })?;
     let record = &merged.record;
     println!("{}", table(record));

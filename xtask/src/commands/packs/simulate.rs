@@ -173,7 +173,7 @@ impl Runner<'_> {
         }
     }
 
-    fn provider(&self, job: &matrix::Job) -> Job {
+    fn provider(&self, job: &matrix::MatrixJob) -> Job {
         let mut arguments: Vec<String> = ["warm", "--provider", &job.provider]
             .map(str::to_owned)
             .into();

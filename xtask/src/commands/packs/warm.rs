@@ -12,14 +12,15 @@ use oci::layer::Layer;
 use oci::layout::reader::Layout;
 use oci::layout::writer::LayoutWriter;
 use pipeline::assemble::registry_target::RegistryTarget;
-use pipeline::build;
+use pipeline::flow;
 use pipeline::names::COMMON;
 use pipeline::names::{BASE, TOOLS};
+use pipeline::pack::Pack;
 use pipeline::pack::archive;
-use pipeline::pack::artifact::Made;
+use pipeline::pack::artifact;
 use pipeline::pack::matrix;
 use pipeline::pack::matrix::Times;
-use pipeline::pack::part::{Part, Share};
+use pipeline::pack::part::{Part, Shard};
 use pipeline::pack::store::{Store, run_tag};
 use pipeline::work::Work;
 use pipeline::work::out::Out;
@@ -61,7 +62,7 @@ pub struct Args {
     pub providers: Vec<String>,
     /// Which part of the provider, as `matrix` divides it
     #[arg(long, value_name = "N/OF")]
-    pub part: Option<Share>,
+    pub part: Option<Shard>,
     /// Recorded times, by which a provider is divided [default: those of the catalog]
     #[arg(long, value_name = "FILE")]
     pub times: Option<Utf8PathBuf>,
@@ -98,7 +99,7 @@ pub fn run(flags: &Args) -> Result<()> {
     let times = Times::read(flags.times.as_deref())?;
 
     let mut progress = Progress::default();
-    let foundation = build::foundation(settings, &mut progress)?;
+    let foundation = flow::foundation(settings, &mut progress)?;
     let mut packs = Vec::new();
     if wanted.shared.contains(&BASE) {
         packs.push(foundation.base()?);
@@ -111,18 +112,17 @@ pub fn run(flags: &Args) -> Result<()> {
         let common = foundation.common(&modules, &mut progress)?;
         let platform = &foundation.tree.platform;
         if wanted.shared.contains(&COMMON) {
-            packs.push(Made::common(common.key.clone(), platform, &common.pack));
+            packs.push(common.to_pack(platform));
         }
         for provider in providers.iter().filter(|_| !wanted.providers.is_empty()) {
             let part = Part {
                 provider: provider.clone(),
-                share: wanted.share,
+                shard: wanted.shard,
             };
             let own = matrix::modules_of(&part, &modules, &times)?;
-            let made = foundation.provider(part.clone(), &own, &common, &mut progress)?;
+            let made = foundation.provider(part, &own, &common, &mut progress)?;
+            packs.push(made.to_pack(&common, platform));
             broken.extend(made.broken);
-            let common = common.key.clone();
-            packs.push(Made::provider(part, made.key, common, platform, &made.pack));
         }
     }
     if let Some(out) = &out {
@@ -155,11 +155,11 @@ pub fn run(flags: &Args) -> Result<()> {
 struct Wanted {
     shared: Vec<&'static str>,
     providers: Vec<String>,
-    share: Share,
+    shard: Shard,
 }
 
 impl Wanted {
-    fn parse(names: &[String], part: Option<Share>) -> Result<Self> {
+    fn parse(names: &[String], part: Option<Shard>) -> Result<Self> {
         let is_shared = |name: &String| SHARED.contains(&name.as_str());
         let providers: Vec<String> = names.iter().filter(|it| !is_shared(it)).cloned().collect();
         if part.is_some() && (providers.len() != 1 || names.len() != 1) {
@@ -174,7 +174,7 @@ impl Wanted {
                 .filter(|shared| names.iter().any(|name| name == shared))
                 .collect(),
             providers,
-            share: part.unwrap_or(Share::WHOLE),
+            shard: part.unwrap_or(Shard::WHOLE),
         })
     }
 }
@@ -213,7 +213,7 @@ impl Destination {
         })
     }
 
-    fn write(&self, packs: &[Made]) -> Result<()> {
+    fn write(&self, packs: &[Pack]) -> Result<()> {
         let folder = self.folder.begin()?;
         write_layout(folder, packs)?;
         match &self.archive {
@@ -224,12 +224,12 @@ impl Destination {
 }
 
 /// Puts packs where other jobs find them; bytes that went to a registry and came from it.
-fn put(work: &Work, store: &Store, run: Option<&str>, packs: &[Made], step: &Step) -> Result<u64> {
+fn put(work: &Work, store: &Store, run: Option<&str>, packs: &[Pack], step: &Step) -> Result<u64> {
     match store {
         Store::Nowhere => Ok(0),
         Store::Folder(folder) => {
             for pack in packs {
-                let archive = folder.join(format!("{}.tar", pack.config.name));
+                let archive = folder.join(format!("{}.tar", pack.description.name));
                 Destination::at(&archive)?.write(std::slice::from_ref(pack))?;
             }
             Ok(0)
@@ -244,9 +244,9 @@ fn put(work: &Work, store: &Store, run: Option<&str>, packs: &[Made], step: &Ste
             let layout = Layout::open(scratch.path())?;
             let target = RegistryTarget::open(repository, *insecure, work, step)?;
             for (pack, descriptor) in packs.iter().zip(layout.manifests()) {
-                target.push(&layout, descriptor, &pack.config.tag())?;
+                target.push(&layout, descriptor, &pack.description.tag())?;
                 if let Some(run) = run {
-                    target.push(&layout, descriptor, &run_tag(run, &pack.config.name))?;
+                    target.push(&layout, descriptor, &run_tag(run, &pack.description.name))?;
                 }
             }
             let moved = target.moved();
@@ -255,21 +255,23 @@ fn put(work: &Work, store: &Store, run: Option<&str>, packs: &[Made], step: &Ste
     }
 }
 
-fn write_layout(folder: &Utf8Path, packs: &[Made]) -> Result<()> {
+fn write_layout(folder: &Utf8Path, packs: &[Pack]) -> Result<()> {
     let mut layout = LayoutWriter::create(folder)?;
     for pack in packs {
-        pack.write(&mut layout)?;
+        artifact::write(pack, &mut layout)?;
     }
     layout.finish()
 }
 
-impl From<&Made> for WarmedPack {
-    fn from(Made { config, .. }: &Made) -> Self {
-        let sum = |bytes: fn(&Layer) -> u64| config.layers.iter().map(|it| bytes(&it.layer)).sum();
+impl From<&Pack> for WarmedPack {
+    fn from(pack: &Pack) -> Self {
+        let described = &pack.description;
+        let sum =
+            |bytes: fn(&Layer) -> u64| described.layers.iter().map(|it| bytes(&it.layer)).sum();
         Self {
-            name: config.name.clone(),
-            tag: config.tag(),
-            modules: config.pack.as_ref().map_or(0, |pack| pack.modules.len()),
+            name: described.name.clone(),
+            tag: described.tag(),
+            modules: described.pack.as_ref().map_or(0, |pack| pack.modules.len()),
             compressed_bytes: sum(|layer| layer.size_bytes),
             uncompressed_bytes: sum(|layer| layer.uncompressed_bytes),
         }

@@ -14,19 +14,16 @@ use camino::{Utf8Path, Utf8PathBuf};
 use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 
-use super::Record;
+use crate::merge::record::{MARKER, Record};
 use crate::work::files::remove_tree;
 use crate::work::out;
 use failure::usage;
 
-/// The file that makes a folder a merged tree, complete.
-pub const MARKER: &str = ".iac-runner-merge.json";
-
 /// A folder for a merged tree, held by this process.
 #[derive(Debug)]
-pub struct Place {
+pub struct Target {
     /// Where the tree is when it is complete.
-    target: Utf8PathBuf,
+    folder: Utf8PathBuf,
     partial: Utf8PathBuf,
     /// Where the old tree is between two steps, on file systems where two folders cannot change places in one.
     old: Utf8PathBuf,
@@ -35,13 +32,13 @@ pub struct Place {
     begun: Cell<bool>,
 }
 
-impl Place {
-    /// Takes hold of `place`, waiting until no other merge works beside it, and removes what a killed one left.
-    pub fn lock(place: &Utf8Path) -> Result<Self> {
-        let name = place
+impl Target {
+    /// Takes hold of `folder`, waiting until no other merge works beside it, and removes what a killed one left.
+    pub fn lock(folder: &Utf8Path) -> Result<Self> {
+        let name = folder
             .file_name()
-            .ok_or_else(|| usage(format!("--out {place} names no folder"), "name a folder"))?;
-        let above = place
+            .ok_or_else(|| usage(format!("--out {folder} names no folder"), "name a folder"))?;
+        let above = folder
             .parent()
             .filter(|above| !above.as_str().is_empty())
             .unwrap_or(Utf8Path::new("."));
@@ -60,9 +57,9 @@ impl Place {
             }
         }
         let locked = Self {
-            target: place.to_owned(),
-            partial: place.with_file_name(format!(".{name}.partial")),
-            old: place.with_file_name(format!(".{name}.old")),
+            folder: folder.to_owned(),
+            partial: folder.with_file_name(format!(".{name}.partial")),
+            old: folder.with_file_name(format!(".{name}.old")),
             parent,
             begun: Cell::new(false),
         };
@@ -76,14 +73,14 @@ impl Place {
     /// Brings the old tree back, if a merge was killed between its two steps.
     fn recover(&self) -> Result<()> {
         if !self.is_there() && self.old.join(MARKER).is_file() {
-            fs_err::rename(&self.old, &self.target)?;
+            fs_err::rename(&self.old, &self.folder)?;
         }
         Ok(())
     }
 
     /// Makes sure that nothing of somebody else is at the place.
     fn check(&self) -> Result<()> {
-        let place = &self.target;
+        let place = &self.folder;
         if !self.is_there() {
             return Ok(());
         }
@@ -100,12 +97,12 @@ impl Place {
     }
 
     fn is_there(&self) -> bool {
-        self.target.symlink_metadata().is_ok()
+        self.folder.symlink_metadata().is_ok()
     }
 
     /// What the tree at the place was made of. One that cannot be read is to be made anew, like one of other packs.
     pub fn record(&self) -> Option<Record> {
-        let json = fs_err::read(self.target.join(MARKER)).ok()?;
+        let json = fs_err::read(self.folder.join(MARKER)).ok()?;
         serde_json::from_slice(&json).ok()
     }
 
@@ -119,7 +116,7 @@ impl Place {
 
     /// Puts the written tree in its place, and removes the one that was there; returns how long the disk took.
     pub fn complete(&self, record: &Record) -> Result<Duration> {
-        let (partial, place) = (self.partial.as_str(), self.target.as_str());
+        let (partial, place) = (self.partial.as_str(), self.folder.as_str());
         let json = serde_json::to_vec_pretty(record).context("failed to serialize the record")?;
         fs_err::write(self.partial.join(MARKER), json)?;
         let written = fs_err::File::open(partial)?;
@@ -146,7 +143,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Target {
     fn drop(&mut self) {
         if self.begun.get()
             && let Err(error) = remove_tree(&self.partial)

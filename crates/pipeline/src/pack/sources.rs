@@ -1,12 +1,12 @@
-//! Packs that a user names: folders, archives, and tags of a registry.
+//! Where packs come from that a user names: folders, archives, and tags of a registry.
 
 use anyhow::Result;
 use camino::Utf8Path;
 use oci_spec::distribution::Reference as RegistryReference;
 
-use crate::pack::Pack;
 use crate::pack::archive;
 use crate::pack::artifact::Artifact;
+use crate::pack::kept::KeptPack;
 use crate::work::{Scratch, Work};
 use engine::progress::Step;
 use failure::usage;
@@ -14,21 +14,19 @@ use oci::layout::reader::Layout;
 use oci::reference::names_a_host;
 use oci::registry::{Registry, TransferredBytes};
 
-/// Packs from anywhere.
-pub struct GivenPacks<'a> {
+/// Reads packs from anywhere, for one command.
+pub struct PackSources<'a> {
     /// Where blobs that are pulled are kept.
-    pub work: &'a Work,
+    work: &'a Work,
     /// Whether plain HTTP is spoken with registries.
-    pub insecure: bool,
+    insecure: bool,
     /// Tells how far it is.
-    pub step: &'a Step,
+    step: &'a Step,
     unpacked: Vec<Scratch>,
-    /// Archives that were unpacked.
-    number: usize,
     received_bytes: u64,
 }
 
-impl<'a> GivenPacks<'a> {
+impl<'a> PackSources<'a> {
     /// For one command.
     pub fn new(work: &'a Work, insecure: bool, step: &'a Step) -> Self {
         Self {
@@ -36,7 +34,6 @@ impl<'a> GivenPacks<'a> {
             insecure,
             step,
             unpacked: Vec::new(),
-            number: 0,
             received_bytes: 0,
         }
     }
@@ -57,8 +54,7 @@ impl<'a> GivenPacks<'a> {
         if !path.exists() && names_a_host(name) {
             return self.pulled(name, take);
         }
-        let scratch = self.work.scratch(&format!("given-{}", self.number))?;
-        self.number += 1;
+        let scratch = self.work.scratch("pack")?;
         let layout = Layout::open(&archive::unpacked(path, scratch.path())?)?;
         self.unpacked.push(scratch);
         if layout.manifests().is_empty() {
@@ -75,19 +71,19 @@ impl<'a> GivenPacks<'a> {
 
     /// The packs of caches among those that `names` lead to, with their blobs on this machine for as long as this
     /// value lasts; `base` and `tools` hold no caches.
-    pub fn caches(&mut self, names: &[String]) -> Result<Vec<Pack>> {
+    pub fn caches(&mut self, names: &[String]) -> Result<Vec<KeptPack>> {
         let mut packs = Vec::new();
         let mut folders = Vec::new();
         let work = self.work;
         for name in names {
             self.each(name, |artifact, _| {
-                if artifact.config.pack.is_none() {
+                if artifact.description.pack.is_none() {
                     return Ok(());
                 }
-                let scratch = work.scratch(&format!("restored-{}", folders.len()))?;
-                let manifest = artifact.pack()?;
-                Pack::restore(scratch.path(), &manifest, &artifact.layers()?)?;
-                packs.push(Pack {
+                let scratch = work.scratch("restored")?;
+                let manifest = artifact.pack_manifest()?;
+                KeptPack::restore(scratch.path(), &manifest, &artifact.layers()?)?;
+                packs.push(KeptPack {
                     folder: scratch.path().to_owned(),
                     manifest,
                 });

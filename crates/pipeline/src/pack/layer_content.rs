@@ -11,7 +11,7 @@ use failure::usage;
 
 /// What a layer holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Holds {
+pub enum LayerContent {
     /// The base system.
     Base,
     /// Go, the tools and the verifier.
@@ -28,7 +28,7 @@ const SHARED: &str = "caches that all providers share";
 const CACHES: &str = ": caches";
 const EXECUTABLES: &str = ": executables";
 
-impl Holds {
+impl LayerContent {
     /// Reads what [`Display`] writes; `None` for layers that are not ours.
     pub fn parse(name: &str) -> Option<Self> {
         Some(match name {
@@ -56,16 +56,20 @@ impl Holds {
 }
 
 /// What each layer of an image holds, by its history.
-pub fn of(config: &ImageConfiguration) -> Result<Vec<Holds>> {
+pub fn of(config: &ImageConfiguration) -> Result<Vec<LayerContent>> {
     let layers = config.rootfs().diff_ids().len();
     let history = config.history().iter().flatten();
     let names: Vec<&str> = history
         .filter(|entry| entry.empty_layer() != Some(true))
         .filter_map(|entry| entry.created_by().as_deref())
         .collect();
-    let parts: Option<Vec<Holds>> = names.iter().map(|name| Holds::parse(name)).collect();
+    let parts: Option<Vec<LayerContent>> =
+        names.iter().map(|name| LayerContent::parse(name)).collect();
     match parts {
-        Some(parts) if parts.len() == layers && parts.starts_with(&[Holds::Base, Holds::Tools]) => {
+        Some(parts)
+            if parts.len() == layers
+                && parts.starts_with(&[LayerContent::Base, LayerContent::Tools]) =>
+        {
             Ok(parts)
         }
         _ => Err(usage(
@@ -81,7 +85,7 @@ fn is_a_name(pack: &str) -> bool {
     !pack.is_empty() && !pack.starts_with('.') && pack.chars().all(allowed)
 }
 
-impl Display for Holds {
+impl Display for LayerContent {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::Base => f.write_str(BASE),
@@ -100,25 +104,31 @@ mod tests {
     #[test]
     fn a_name_is_read_as_what_it_was_written_for() {
         let all = [
-            (Holds::Base, "base.tar"),
-            (Holds::Tools, "tools.tar"),
-            (Holds::Caches(COMMON.into()), "packs/common/caches.tar"),
-            (Holds::Caches("aws".into()), "packs/aws/caches.tar"),
+            (LayerContent::Base, "base.tar"),
+            (LayerContent::Tools, "tools.tar"),
             (
-                Holds::Executables("aws".into()),
+                LayerContent::Caches(COMMON.into()),
+                "packs/common/caches.tar",
+            ),
+            (LayerContent::Caches("aws".into()), "packs/aws/caches.tar"),
+            (
+                LayerContent::Executables("aws".into()),
                 "packs/aws/executables.tar",
             ),
         ];
-        for (holds, archive) in all {
-            assert_eq!(Holds::parse(&holds.to_string()), Some(holds.clone()));
-            assert_eq!(holds.archive(), archive);
+        for (content, archive) in all {
+            assert_eq!(
+                LayerContent::parse(&content.to_string()),
+                Some(content.clone())
+            );
+            assert_eq!(content.archive(), archive);
         }
     }
 
     #[test]
     fn what_is_no_name_of_ours_is_refused() {
         for name in ["", "RUN make", ": caches", "../aws: caches", "a b: caches"] {
-            assert_eq!(Holds::parse(name), None, "{name}");
+            assert_eq!(LayerContent::parse(name), None, "{name}");
         }
     }
 
@@ -143,13 +153,13 @@ mod tests {
             "civo: executables",
         ];
         let found = of(&config(&ours, 4)).unwrap();
-        let archives: Vec<_> = found.iter().map(Holds::archive).collect();
+        let archives: Vec<_> = found.iter().map(LayerContent::archive).collect();
         assert_eq!(
             archives[2..],
             ["packs/common/caches.tar", "packs/civo/executables.tar"]
         );
         for (names, layers) in [(&ours[..], 3), (&ours[1..], 3), (&["RUN make"][..], 1)] {
-            let said = of(&config(names, layers)).unwrap_err().to_string();
+            let said = failure::text(&of(&config(names, layers)).unwrap_err());
             assert!(said.contains("base-image"), "{said}");
         }
     }

@@ -1,4 +1,4 @@
-//! What all providers share, and so what is compiled once.
+//! What all providers share, and so what is compiled once: the plan of the pack `common`.
 //!
 //! The choice depends on the source alone, never on which providers are asked for, so that each of them can be made
 //! alone, on another machine, and still fit. It must also be cheap where the providers are kept apart: with a go.mod
@@ -17,7 +17,10 @@ use gocache::GoModule;
 use modules::Module;
 
 use crate::resolve::go_mod::GoMod;
-use crate::resolve::{Loaded, Package, Requirements, Resolver, What};
+use crate::resolve::load::What;
+use crate::resolve::package::{Loaded, Package};
+use crate::resolve::requirements::Requirements;
+use crate::resolve::resolver::Resolver;
 
 /// Packages that are compiled together, in the folder of one go.mod.
 #[derive(Debug)]
@@ -30,7 +33,7 @@ pub struct Unit {
 
 /// What the common pack is made of.
 #[derive(Debug)]
-pub struct Common {
+pub struct CommonPlan {
     /// What is compiled.
     pub units: Vec<Unit>,
     /// Everything that is loaded for it.
@@ -40,14 +43,14 @@ pub struct Common {
 }
 
 /// Finds what the providers of a source share.
-pub fn plan(resolver: &Resolver<'_>, go_mods: &[GoMod], wanted: &[String]) -> Result<Common> {
+pub fn plan(resolver: &Resolver<'_>, go_mods: &[GoMod], wanted: &[String]) -> Result<CommonPlan> {
     let texts = go_mods
         .iter()
         .map(|go_mod| Ok(fs_err::read_to_string(resolver.source.join(&go_mod.path))?))
         .collect::<Result<Vec<_>>>()?;
     let requires: Vec<Requires> = texts.iter().map(|text| Requires::parse(text)).collect();
 
-    let mut common = Common {
+    let mut common = CommonPlan {
         units: Vec::new(),
         packages: BTreeMap::new(),
         requirements: Requirements::default(),
@@ -69,7 +72,7 @@ pub fn plan(resolver: &Resolver<'_>, go_mods: &[GoMod], wanted: &[String]) -> Re
     Ok(common)
 }
 
-impl Common {
+impl CommonPlan {
     /// Adds the packages that `image.toml` names, as far as `go_mod` has them.
     fn add_named(
         &mut self,
@@ -365,7 +368,7 @@ mod tests {
 
     #[test]
     fn the_catalog_has_each_shared_go_module_at_one_version() {
-        let root = camino::Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("../catalog");
+        let root = crate::workspace::workspace().join("catalog");
         let mut versions: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
         for entry in walkdir::WalkDir::new(&root).into_iter().map(Result::unwrap) {
             if entry.file_name() == "go.mod" {

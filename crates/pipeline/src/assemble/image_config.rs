@@ -1,0 +1,141 @@
+//! The configuration of an image and of its `-nonroot` twin: environment, labels, user and history.
+//!
+//! A pure function of `image.toml` and the layers; nothing in it depends on today.
+
+use std::collections::{BTreeMap, HashMap};
+
+use anyhow::{Context as _, Result};
+use camino::Utf8Path;
+use oci_spec::image::{
+    Arch, ConfigBuilder, HistoryBuilder, ImageConfigurationBuilder, Os, RootFsBuilder,
+};
+
+use crate::image_toml::ImageToml;
+use crate::names::VERIFIER;
+use crate::pack::ImageLayer;
+use oci::platform::Platform;
+
+/// The environment of the image, or of its `-nonroot` twin.
+pub fn env(image: &ImageToml, platform: &Platform, nonroot: bool) -> BTreeMap<String, String> {
+    let mut env = image.env.clone();
+    env.extend(image.go_env(platform));
+    if nonroot {
+        // Where GOCACHE cannot be written to the go command fails by itself; this serves it from where it is.
+        env.insert("GOCACHEPROG".to_owned(), cacheprog(&image.go.gocache));
+        env.insert("HOME".to_owned(), image.user.home.to_string());
+        // Programs that ask for the user's name find none for the random uid of a cluster.
+        env.insert("USER".to_owned(), image.user.name.clone());
+    }
+    env
+}
+
+/// The labels of every variant.
+pub fn labels(image: &ImageToml) -> Result<BTreeMap<String, String>> {
+    let created = created(image)?;
+    let labels = [
+        ("title", image.image.title.as_str()),
+        ("description", &image.image.description),
+        ("licenses", &image.image.licenses),
+        ("version", env!("CARGO_PKG_VERSION")),
+        ("created", &created),
+    ];
+    Ok(labels
+        .map(|(name, value)| (format!("org.opencontainers.image.{name}"), value.to_owned()))
+        .into())
+}
+
+fn created(image: &ImageToml) -> Result<String> {
+    Ok(
+        jiff::Timestamp::from_second(i64::try_from(image.image.epoch)?)
+            .context("image.epoch is no time")?
+            .to_string(),
+    )
+}
+
+/// What serves a GOCACHE that cannot be written to.
+pub fn cacheprog(gocache: &Utf8Path) -> String {
+    format!("{VERIFIER} cacheprog --shipped {gocache}")
+}
+
+/// The configuration of an image, or of its `-nonroot` twin.
+pub fn config(
+    image: &ImageToml,
+    platform: &Platform,
+    layers: &[ImageLayer],
+    nonroot: bool,
+) -> Result<serde_json::Value> {
+    let env = env(image, platform, nonroot);
+    let mut config = ConfigBuilder::default()
+        .cmd(vec!["/bin/bash".to_owned()])
+        .working_dir("/".to_owned());
+    if nonroot {
+        config = config
+            .user(image.user.uid.to_string())
+            .working_dir(image.user.home.to_string());
+    }
+    let created = created(image)?;
+    let config = config
+        .env(
+            env.into_iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect::<Vec<_>>(),
+        )
+        .labels(labels(image)?.into_iter().collect::<HashMap<_, _>>())
+        .build()
+        .context("failed to describe the image's configuration")?;
+    let diff_ids: Vec<String> = layers
+        .iter()
+        .map(|layer| format!("sha256:{}", layer.layer.diff_id))
+        .collect();
+    let rootfs = RootFsBuilder::default()
+        .typ("layers".to_owned())
+        .diff_ids(diff_ids)
+        .build();
+    let history = layers
+        .iter()
+        .map(|layer| {
+            HistoryBuilder::default()
+                .created(created.clone())
+                .created_by(layer.title.clone())
+                .build()
+        })
+        .collect::<Result<Vec<_>, _>>()
+        .context("failed to describe the image's history")?;
+    let built = ImageConfigurationBuilder::default()
+        .created(created)
+        .architecture(Arch::from(platform.arch.as_str()))
+        .os(Os::from(platform.os.as_str()))
+        .config(config)
+        .rootfs(rootfs.context("failed to describe the image's layers")?)
+        .history(history)
+        .build()
+        .context("failed to describe the image's configuration")?;
+    // Labels come from a hash map; through a JSON value their order is that of their names.
+    serde_json::to_value(&built).context("failed to serialize the image's configuration")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::assemble::variants;
+    use crate::fixtures::{image, packs, platform};
+
+    fn snapshot(nonroot: bool) -> serde_json::Value {
+        let variants = variants::of(&packs(&["civo"]), "latest").unwrap();
+        let mut config = config(&image(), &platform(), &variants[0].layers, nonroot).unwrap();
+        let version = &mut config["config"]["Labels"]["org.opencontainers.image.version"];
+        assert_eq!(version, env!("CARGO_PKG_VERSION"));
+        *version = "[version]".into();
+        config
+    }
+
+    #[test]
+    fn an_image_runs_as_root_at_the_root_folder() {
+        insta::assert_json_snapshot!("root", snapshot(false));
+    }
+
+    #[test]
+    fn its_twin_runs_as_the_user_with_caches_that_cannot_be_written_to() {
+        insta::assert_json_snapshot!("nonroot", snapshot(true));
+    }
+}

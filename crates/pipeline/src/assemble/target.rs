@@ -1,0 +1,41 @@
+//! Where images are written to: a layout in a folder, or a repository (`registry_target.rs`).
+
+use anyhow::Result;
+use oci_spec::image::{Descriptor, ImageManifest, MediaType, Platform as OciPlatform};
+
+use crate::pack::ImageLayer;
+use oci::layout::writer::LayoutWriter;
+
+/// Where images are written to.
+pub trait Target {
+    /// Makes sure that the layer is there.
+    fn layer(&mut self, layer: &ImageLayer) -> Result<Descriptor>;
+    /// Adds a small blob.
+    fn bytes(&mut self, media_type: MediaType, bytes: &[u8]) -> Result<Descriptor>;
+    /// Adds a manifest, all of whose blobs are there, under a name.
+    fn manifest(
+        &mut self,
+        name: &str,
+        manifest: &ImageManifest,
+        platform: OciPlatform,
+    ) -> Result<Descriptor>;
+}
+
+impl Target for LayoutWriter {
+    fn layer(&mut self, layer: &ImageLayer) -> Result<Descriptor> {
+        self.link(&layer.layer, layer.file()?)
+    }
+
+    fn bytes(&mut self, media_type: MediaType, bytes: &[u8]) -> Result<Descriptor> {
+        LayoutWriter::bytes(self, media_type, bytes)
+    }
+
+    fn manifest(
+        &mut self,
+        name: &str,
+        manifest: &ImageManifest,
+        platform: OciPlatform,
+    ) -> Result<Descriptor> {
+        LayoutWriter::manifest(self, name, manifest, Some(platform))
+    }
+}

@@ -1,0 +1,140 @@
+//! What tests have in common: the description of a small image, and packs of it without content.
+
+use gocache::Identity;
+use oci::layer::{Compression, Layer, LayerBlob};
+use oci::platform::Platform;
+use sha256::Sha256Hash;
+
+use crate::image_toml::ImageToml;
+use crate::pack::manifest::{Manifest, Timings, WarmModule};
+use crate::pack::part::Part;
+use crate::pack::{KeptPack, Pack};
+use crate::work::Key;
+
+/// An image whose every value is one of this test, and of no release.
+pub fn image() -> ImageToml {
+    ImageToml::parse(
+        r#"
+        [image]
+        title = "A title"
+        description = "What it is for"
+        licenses = "Apache-2.0"
+        epoch = 1735689600
+        cache_entry_time = 2114380800
+        [base]
+        suite = "sid"
+        packages = []
+        exclude = []
+        include = []
+        [user]
+        name = "me"
+        uid = 7
+        home = "/home/me"
+        [go]
+        version = "9.8.7"
+        goroot = "/go"
+        gomodcache = "/var/mod"
+        gocache = "/var/build"
+        goamd64 = "v1"
+        goarm64 = "v8.0"
+        flags = ["-trimpath"]
+        dwarf = false
+        symbols = false
+        test_data = false
+        [common]
+        packages = []
+        [env]
+        PATH = "/go/bin:/bin"
+        [writable]
+        folders = []
+        [layers]
+        zstd_level = 1
+        zstd_window_log = 20
+        zstd_table_log = 18
+        gzip_level = 1
+        [tools]
+        "#,
+    )
+    .expect("the description is valid")
+}
+
+/// The one platform of the fixtures, whatever this machine is.
+pub fn platform() -> Platform {
+    Platform {
+        os: "linux".into(),
+        arch: "amd64".into(),
+    }
+}
+
+/// A layer whose digests are those of its name.
+pub fn layer(name: &str) -> Layer {
+    Layer {
+        compression: Compression::Zstd,
+        digest: Sha256Hash::of(name.as_bytes()),
+        size_bytes: name.len() as u64,
+        diff_id: Sha256Hash::of(format!("tar of {name}").as_bytes()),
+        uncompressed_bytes: 10 * name.len() as u64,
+    }
+}
+
+pub fn key(of: &str) -> Key {
+    Key::of(&of).expect("a string is JSON")
+}
+
+/// The manifest of a pack with one module and no files.
+pub fn manifest(name: &str) -> Manifest {
+    let identity: Identity = image().identity(&platform());
+    Manifest {
+        schema: 1,
+        name: name.to_owned(),
+        identity,
+        modules: vec![WarmModule {
+            component: "one".into(),
+            path: format!("apis/provider/{name}/one/v1/iac/pulumi").into(),
+            link_action: None,
+            executable_bytes: 1,
+            build_ms: 1200,
+        }],
+        go_modules: Vec::new(),
+        files: Vec::new(),
+        caches: layer(&format!("{name} caches")),
+        executables: Some(layer(&format!("{name} executables"))),
+        links_not_cached: Vec::new(),
+        broken: Vec::new(),
+        timings: Timings {
+            build_ms: 2500,
+            seal_ms: 10,
+            check_ms: 20,
+            pack_ms: 30,
+        },
+    }
+}
+
+/// A kept pack whose blobs are nowhere.
+pub fn kept(name: &str) -> KeptPack {
+    KeptPack {
+        folder: format!("/kept/{name}").into(),
+        manifest: manifest(name),
+    }
+}
+
+/// `base`, `tools` and `common`, and the whole packs of these providers, which fit together.
+pub fn packs(providers: &[&str]) -> Vec<Pack> {
+    let platform = platform();
+    let blob = |name: &str| LayerBlob {
+        blob: format!("/kept/{name}/layer").into(),
+        layer: layer(name),
+    };
+    let mut common = kept("common");
+    common.manifest.executables = None;
+    let mut packs = vec![
+        Pack::base(key("base"), &platform, blob("base")),
+        Pack::tools(key("tools"), key("base"), &platform, blob("tools")),
+        Pack::common(key("common"), &platform, &common),
+    ];
+    packs.extend(providers.iter().map(|name| {
+        let part = Part::whole(name);
+        Pack::provider(part, key(name), key("common"), &platform, &kept(name))
+    }));
+    packs
+}

@@ -1,0 +1,151 @@
+//! What caches are made in and with: the base system, Go and the verifier, and the two packs that hold them.
+
+use anyhow::{Context as _, Result};
+use camino::Utf8PathBuf;
+use modules::Module;
+
+use crate::flow::settings::Settings;
+use crate::foundation::base::Base;
+use crate::foundation::tree::Tree;
+use crate::foundation::{base, go, tools, verifier};
+use crate::image_toml::ImageToml;
+use crate::pack::Pack;
+use crate::pack::store::Store;
+use crate::resolve::go_mod::by_go_mod;
+use crate::resolve::resolver::Resolver;
+use crate::warm::Warmer;
+use crate::work::Work;
+use crate::workspace::workspace;
+use engine::progress::{Kind, Progress};
+use engine::sandbox::Root;
+use engine::{Engine, choice};
+use oci::platform::Platform;
+
+/// What caches are made in and with.
+#[derive(Debug)]
+pub struct Foundation {
+    /// Kept work.
+    pub work: Work,
+    /// The tree in which everything is built.
+    pub tree: Tree,
+    /// The base system.
+    pub base: Base,
+    /// The verifier.
+    pub verifier: Utf8PathBuf,
+    /// The module cache that all fetches share.
+    pub go_mod: Utf8PathBuf,
+    pub(super) settings: Settings,
+}
+
+/// Makes base system, toolchain and verifier.
+pub fn foundation(settings: Settings, progress: &mut Progress) -> Result<Foundation> {
+    let mut image = ImageToml::read(&settings.image)?;
+    if let Some(level) = settings.zstd_level {
+        image.layers.zstd_level = level;
+    }
+    let platform = Platform::host();
+    let work = Work::open()?;
+    let base = if settings.engine == Engine::Here {
+        Base::around()?
+    } else {
+        choice::require(settings.engine)?;
+        progress.step("base system", Kind::Network, |step| {
+            let Settings { store, offline, .. } = &settings;
+            base::make(&work, &image, &platform, store, *offline, step)
+        })?
+    };
+    let engine = match &base.layer {
+        None => Root::Here,
+        Some(layer) if settings.engine == Engine::Docker => {
+            progress.step("base system into Docker", Kind::Local, |_| {
+                choice::load_tree(layer, &platform)
+            })?
+        }
+        Some(_) => Root::Folder(base.root.clone()),
+    };
+    let go = progress.step(format!("Go {}", image.go.version), Kind::Network, |_| {
+        go::make(&work, &image, &platform, settings.offline)
+    })?;
+    let verifier = progress.step("verifier", Kind::Local, |_| {
+        verifier::make(&workspace(), settings.offline)
+    })?;
+    let tree = Tree {
+        root: base.root.clone(),
+        engine,
+        go,
+        image,
+        platform,
+    };
+    Ok(Foundation {
+        go_mod: work.shared("go-mod")?,
+        work,
+        tree,
+        base,
+        verifier,
+        settings,
+    })
+}
+
+impl Foundation {
+    /// Where packs of other runs are found.
+    pub fn store(&self) -> &Store {
+        &self.settings.store
+    }
+
+    /// The pack of the base system.
+    pub fn base(&self) -> Result<Pack> {
+        let layer = self.base.layer.as_ref();
+        let layer = layer.context("the container around this process is no pack")?;
+        let key = self.base.key.clone();
+        Ok(Pack::base(key, &self.tree.platform, layer.clone()))
+    }
+
+    /// Makes the pack of Go, the tools and the verifier.
+    pub fn tools(&self, progress: &mut Progress) -> Result<Pack> {
+        let description = self.settings.image.parent();
+        let maker = tools::Maker {
+            work: &self.work,
+            tree: &self.tree,
+            description: description.context("image.toml stands in a folder")?,
+            go_mod: &self.go_mod,
+            offline: self.settings.offline,
+        };
+        let (key, layer) = progress.step("tools", Kind::Network, |step| {
+            tools::layer(&maker, &self.verifier, &self.settings.store, step)
+        })?;
+        let base = self.base.key.clone();
+        Ok(Pack::tools(key, base, &self.tree.platform, layer))
+    }
+
+    /// Fetches the Go modules behind `modules` into the shared module cache.
+    pub fn fetch(&self, modules: &[Module], progress: &mut Progress) -> Result<()> {
+        progress.step("fetch Go modules", Kind::Network, |_| {
+            for go_mod in by_go_mod(&self.settings.source, modules) {
+                self.resolver().requirements(&go_mod)?;
+            }
+            Ok(())
+        })
+    }
+
+    pub(super) fn resolver(&self) -> Resolver<'_> {
+        Resolver {
+            work: &self.work,
+            tree: &self.tree,
+            source: &self.settings.source,
+            go_mod: &self.go_mod,
+            offline: self.settings.offline,
+        }
+    }
+
+    pub(super) fn warmer(&self) -> Warmer<'_> {
+        Warmer {
+            work: &self.work,
+            tree: &self.tree,
+            verifier: &self.verifier,
+            source: &self.settings.source,
+            go_mod: &self.go_mod,
+            jobs: self.settings.jobs,
+            keep_going: self.settings.keep_going,
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What the modules of a provider need, and what decides whether a kept pack of them is still right.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use camino::Utf8PathBuf;
+use modules::Module;
+use serde::Serialize;
+use sha256::Sha256Hash;
+
+use crate::resolve::go_mod::GoMod;
+use crate::resolve::load::What;
+use crate::resolve::package::Package;
+use crate::resolve::requirements::Requirements;
+use crate::resolve::resolver::Resolver;
+
+/// What a provider's modules need.
+#[derive(Debug, Default)]
+pub struct ProviderPlan {
+    /// go.mods, with the packages that their modules import.
+    pub go_mods: Vec<(GoMod, Vec<String>)>,
+    /// Go modules behind all of them.
+    pub requirements: Requirements,
+    /// What decides whether a kept pack is still right.
+    pub inputs: Vec<Inputs>,
+    /// Modules that cannot be loaded, with the reason.
+    pub broken: Vec<String>,
+}
+
+/// What of one go.mod decides whether a kept pack is still right.
+#[derive(Debug, Serialize)]
+pub struct Inputs {
+    /// go.mod, go.sum and go.work.
+    digests: Vec<(Utf8PathBuf, Sha256Hash)>,
+    modules: Vec<Utf8PathBuf>,
+    /// Every package with its version or, for the source's own, with its files.
+    packages: Vec<Package>,
+}
+
+/// What the modules of these go.mods need.
+pub fn plan(resolver: &Resolver<'_>, go_mods: &[GoMod], keep_going: bool) -> Result<ProviderPlan> {
+    let mut plan = ProviderPlan::default();
+    for go_mod in go_mods {
+        let requirements = match resolver.requirements(go_mod) {
+            Ok(requirements) => requirements,
+            Err(error) if keep_going => {
+                let modules = go_mod.modules.iter();
+                plan.broken
+                    .extend(modules.map(|module| format!("{}: {error:#}", module.path)));
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        let wanted: Vec<&Module> = go_mod.modules.iter().collect();
+        let loaded = resolver.load(go_mod, &What::Modules(&wanted))?;
+        let broken = loaded
+            .broken
+            .iter()
+            .map(|(path, reason)| format!("{path} cannot be loaded: {reason}"));
+        plan.broken.extend(broken);
+        let mut go_mod = go_mod.clone();
+        go_mod
+            .modules
+            .retain(|module| !loaded.broken.contains_key(module.path.as_str()));
+        let roots: BTreeSet<&str> = go_mod
+            .modules
+            .iter()
+            .map(|module| module.import_path.as_str())
+            .collect();
+        let imported: BTreeSet<&String> = roots
+            .iter()
+            .filter_map(|path| loaded.packages.get(*path))
+            .flat_map(|package| &package.imports)
+            .filter(|path| {
+                loaded
+                    .packages
+                    .get(*path)
+                    .is_some_and(|package| package.name != "main" && *path != "unsafe")
+            })
+            .collect();
+        let packages: Vec<String> = imported.into_iter().cloned().collect();
+        plan.inputs.push(Inputs {
+            digests: go_mod.digest(resolver.source)?,
+            modules: go_mod
+                .modules
+                .iter()
+                .map(|module| module.path.clone())
+                .collect(),
+            packages: loaded.packages.into_values().collect(),
+        });
+        plan.requirements.extend(requirements);
+        plan.go_mods.push((go_mod, packages));
+    }
+    Ok(plan)
+}

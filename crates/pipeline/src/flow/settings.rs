@@ -1,0 +1,47 @@
+//! What a command may do, and with which inputs.
+
+use camino::Utf8PathBuf;
+use engine::{Engine, host};
+
+use crate::pack::store::Store;
+use crate::workspace;
+
+/// What a command may do, from its flags.
+#[derive(Debug)]
+pub struct Settings {
+    /// `image.toml`.
+    pub image: Utf8PathBuf,
+    /// The source.
+    pub source: Utf8PathBuf,
+    /// Modules that are built at the same time.
+    pub jobs: usize,
+    /// Whether the network is out of bounds.
+    pub offline: bool,
+    /// Whether modules that do not build are left out.
+    pub keep_going: bool,
+    /// Level of zstd for the layers, in place of the image's.
+    pub zstd_level: Option<i32>,
+    /// Whether packs are made anew although they are kept.
+    pub again: bool,
+    /// Where packs of other runs are found.
+    pub store: Store,
+    /// What runs commands in the image's tree.
+    pub engine: Engine,
+}
+
+impl Settings {
+    /// Defaults for `source`.
+    pub fn new(source: Utf8PathBuf) -> Self {
+        Self {
+            image: workspace::image_toml(),
+            source,
+            jobs: host::processors(),
+            offline: false,
+            keep_going: false,
+            zstd_level: None,
+            again: false,
+            store: Store::Nowhere,
+            engine: Engine::Native,
+        }
+    }
+}

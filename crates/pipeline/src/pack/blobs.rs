@@ -1,0 +1,139 @@
+//! A pack with its blobs: what an image is made of, by whoever has it, this machine or a registry.
+
+use anyhow::{Result, bail};
+use camino::{Utf8Path, Utf8PathBuf};
+use oci_spec::distribution::Reference;
+
+use crate::names::{BASE, TOOLS};
+use crate::pack::description::{Description, NamedLayer};
+use crate::pack::kept::KeptPack;
+use crate::pack::layer_content::LayerContent;
+use crate::pack::part::Part;
+use crate::work::Key;
+use oci::layer::{Layer, LayerBlob};
+use oci::platform::Platform;
+
+/// Where a blob is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BlobSource {
+    /// On this machine.
+    File(Utf8PathBuf),
+    /// In the repository of a registry.
+    Registry(Reference),
+}
+
+/// A pack, and where the blobs of its layers are.
+#[derive(Debug, Clone)]
+pub struct Pack {
+    /// What it is. On the machine that made it, the manifest in it lists the pack's files.
+    pub description: Description,
+    /// The blob of each of its layers, in their order.
+    pub blobs: Vec<BlobSource>,
+}
+
+/// A layer of an image: its digests and sizes, what the history says of it, and where its blob is.
+#[derive(Debug, Clone)]
+pub struct ImageLayer {
+    /// For a person who reads the image's history.
+    pub title: String,
+    /// Digests and sizes.
+    pub layer: Layer,
+    /// The blob.
+    pub blob: BlobSource,
+}
+
+impl Pack {
+    /// The base system.
+    pub fn base(key: Key, platform: &Platform, layer: LayerBlob) -> Self {
+        let description = Description::new(BASE, key, platform);
+        Self::of_layers(description, [(LayerContent::Base, layer)])
+    }
+
+    /// Go, the tools and the verifier, with the users of the base system that has the key `base`.
+    pub fn tools(key: Key, base: Key, platform: &Platform, layer: LayerBlob) -> Self {
+        let description = Description {
+            made_on: Some(base),
+            ..Description::new(TOOLS, key, platform)
+        };
+        Self::of_layers(description, [(LayerContent::Tools, layer)])
+    }
+
+    /// What all providers share.
+    pub fn common(key: Key, platform: &Platform, kept: &KeptPack) -> Self {
+        Self::of_caches(Description::new(&kept.manifest.name, key, platform), kept)
+    }
+
+    /// A provider's pack, made on the `common` with this key.
+    pub fn provider(
+        part: Part,
+        key: Key,
+        common: Key,
+        platform: &Platform,
+        kept: &KeptPack,
+    ) -> Self {
+        let description = Description {
+            part: Some(part),
+            made_on: Some(common),
+            ..Description::new(&kept.manifest.name, key, platform)
+        };
+        Self::of_caches(description, kept)
+    }
+
+    fn of_caches(mut description: Description, kept: &KeptPack) -> Self {
+        let contents = [LayerContent::Caches, LayerContent::Executables];
+        let contents = contents.map(|of| of(description.name.clone()));
+        description.pack = Some(kept.manifest.clone());
+        Self::of_layers(description, contents.into_iter().zip(kept.layers()))
+    }
+
+    fn of_layers(
+        mut description: Description,
+        layers: impl IntoIterator<Item = (LayerContent, LayerBlob)>,
+    ) -> Self {
+        let mut blobs = Vec::new();
+        for (content, LayerBlob { blob, layer }) in layers {
+            let title = content.to_string();
+            description.layers.push(NamedLayer { title, layer });
+            blobs.push(BlobSource::File(blob));
+        }
+        Self { description, blobs }
+    }
+
+    /// Its layers, the lowest first.
+    pub fn layers(&self) -> impl Iterator<Item = ImageLayer> {
+        let layers = self.description.layers.iter().zip(&self.blobs);
+        layers.map(|(named, blob)| ImageLayer {
+            title: named.title.clone(),
+            layer: named.layer.clone(),
+            blob: blob.clone(),
+        })
+    }
+
+    /// Its layers, all of them on this machine.
+    pub fn on_this_machine(&self) -> Result<Vec<LayerBlob>> {
+        self.layers().map(|layer| layer.on_this_machine()).collect()
+    }
+}
+
+impl ImageLayer {
+    /// The file of its blob.
+    ///
+    /// # Errors
+    /// A blob in a registry has none.
+    pub fn file(&self) -> Result<&Utf8Path> {
+        match &self.blob {
+            BlobSource::File(file) => Ok(file),
+            BlobSource::Registry(reference) => {
+                bail!("{} is in {reference}, and not on this machine", self.title)
+            }
+        }
+    }
+
+    /// The layer with its blob on this machine.
+    pub fn on_this_machine(&self) -> Result<LayerBlob> {
+        Ok(LayerBlob {
+            blob: self.file()?.to_owned(),
+            layer: self.layer.clone(),
+        })
+    }
+}

@@ -1,0 +1,78 @@
+//! A pack of caches in the folder of kept work: the blobs of its layers, and its manifest.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use camino::{Utf8Path, Utf8PathBuf};
+use oci::blob::link_or_copy;
+use oci::layer::LayerBlob;
+
+use crate::pack::manifest::{FILE_NAME, Manifest};
+use crate::work;
+use crate::work::kept_layer;
+
+/// The blob of the layer with module cache and build cache.
+pub const CACHES: &str = "caches.tar.zst";
+/// The blob of the layer with executables.
+pub const EXECUTABLES: &str = "executables.tar.zst";
+
+/// A pack, and the folder that holds it.
+#[derive(Debug, Clone)]
+pub struct KeptPack {
+    /// The folder.
+    pub folder: Utf8PathBuf,
+    /// Its manifest.
+    pub manifest: Manifest,
+}
+
+impl KeptPack {
+    /// Reads a kept pack and makes sure that its blobs still have their digests.
+    pub fn read(folder: &Utf8Path) -> Result<Self> {
+        let manifest = fs_err::read(folder.join(FILE_NAME))
+            .map_err(|error| error.to_string())
+            .and_then(|json| {
+                serde_json::from_slice(&json).map_err(|error| format!("{FILE_NAME}: {error}"))
+            })
+            .map_err(|reason: String| work::discard(folder, &reason))?;
+        let pack = Self {
+            folder: folder.to_owned(),
+            manifest,
+        };
+        for layer in pack.layers() {
+            kept_layer::check(&layer, folder)?;
+        }
+        Ok(pack)
+    }
+
+    /// Puts a pack into `folder`, with its manifest and the layers that it names.
+    pub fn restore(folder: &Utf8Path, manifest: &Manifest, layers: &[LayerBlob]) -> Result<()> {
+        for (file, kept) in [CACHES, EXECUTABLES].into_iter().zip(layers) {
+            link_or_copy(&kept.blob, &folder.join(file))?;
+        }
+        manifest.write(folder)
+    }
+
+    /// Its layers, in the order in which an image has them.
+    pub fn layers(&self) -> Vec<LayerBlob> {
+        let caches = (CACHES, Some(&self.manifest.caches));
+        let executables = (EXECUTABLES, self.manifest.executables.as_ref());
+        [caches, executables]
+            .into_iter()
+            .filter_map(|(file, layer)| {
+                Some(LayerBlob {
+                    blob: self.folder.join(file),
+                    layer: layer?.clone(),
+                })
+            })
+            .collect()
+    }
+
+    /// Paths of its files, relative to the root of the image.
+    pub fn paths(&self) -> BTreeSet<&Utf8Path> {
+        self.manifest
+            .files
+            .iter()
+            .map(|file| file.path.as_path())
+            .collect()
+    }
+}

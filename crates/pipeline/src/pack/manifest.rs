@@ -1,0 +1,99 @@
+//! `pack.json`: what is in a pack of caches, file by file, and how long it took to make it.
+
+use anyhow::{Context as _, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+use gocache::Identity;
+use oci::layer::Layer;
+use serde::{Deserialize, Serialize};
+use sha256::Sha256Hash;
+
+use crate::resolve::requirements::Required;
+
+/// Raised when what is in a pack changes although its inputs do not, so that packs kept from before are not used again.
+pub const FORMAT: u32 = 4;
+
+/// The manifest's name in the folder of a kept pack.
+pub const FILE_NAME: &str = "pack.json";
+
+/// A module in a pack.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct WarmModule {
+    /// Its component.
+    pub component: String,
+    /// Its folder, relative to the source.
+    pub path: Utf8PathBuf,
+    /// ID of its link action; `None` where the go command names none, so that the executable cannot be cached.
+    pub link_action: Option<Sha256Hash>,
+    /// Size of the executable in bytes.
+    pub executable_bytes: u64,
+    /// How long its build took after what it imports was compiled, in milliseconds.
+    #[serde(default)]
+    pub build_ms: u64,
+}
+
+/// A file in a pack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackedFile {
+    /// Path relative to the root of the image.
+    pub path: Utf8PathBuf,
+    /// Size in bytes.
+    pub size_bytes: u64,
+    /// SHA-256 of the content.
+    pub sha256: Sha256Hash,
+}
+
+/// How long the parts of warming took, in milliseconds.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub struct Timings {
+    /// `go build` of the packages, and of each module with its link.
+    pub build_ms: u64,
+    /// Hashing and normalising the entries.
+    pub seal_ms: u64,
+    /// Building every module again.
+    pub check_ms: u64,
+    /// Writing the layers.
+    pub pack_ms: u64,
+}
+
+impl Timings {
+    /// All of it.
+    pub fn total_ms(&self) -> u64 {
+        self.build_ms + self.seal_ms + self.check_ms + self.pack_ms
+    }
+}
+
+/// `pack.json`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Version of this format.
+    pub schema: u32,
+    /// The provider, or `common`.
+    pub name: String,
+    /// What the caches were made with.
+    pub identity: Identity,
+    /// The modules that are warm with it.
+    pub modules: Vec<WarmModule>,
+    /// Go modules whose folders it holds.
+    pub go_modules: Vec<Required>,
+    /// Its files, sorted.
+    pub files: Vec<PackedFile>,
+    /// Module cache and build cache without executables.
+    pub caches: Layer,
+    /// Executables; absent where there are none.
+    pub executables: Option<Layer>,
+    /// Modules whose link ran in the check although it should have hit.
+    pub links_not_cached: Vec<Utf8PathBuf>,
+    /// Modules that are missing because they do not build, with what the go command said.
+    pub broken: Vec<String>,
+    /// How long it took.
+    pub timings: Timings,
+}
+
+impl Manifest {
+    /// Writes it into the folder of a kept pack.
+    pub fn write(&self, folder: &Utf8Path) -> Result<()> {
+        let json = serde_json::to_vec(self).context("failed to serialize a pack's manifest")?;
+        fs_err::write(folder.join(FILE_NAME), json)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,378 @@
+//! Writes a pack of caches: its two layers, and the manifest of everything in them.
+//!
+//! Nothing is in a layer that was not hashed: entries of the build cache against what was sealed, Go modules against
+//! the hash that go.sum gives them.
+
+use anyhow::{Context as _, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+use gocache::image_info::{
+    FILES_SUFFIX, INPUTS_SUFFIX, LEFT_OUT_SUFFIX, PACKS_PATH, PackInfo, PackModule, SCHEMA,
+};
+use gocache::{Checksums, Identity, InputsRecord};
+use sha256::Sha256Hash;
+
+use crate::image_toml::ImageToml;
+use crate::owners::{Owners, relative};
+use crate::pack::go_modules;
+use crate::pack::kept::{CACHES, EXECUTABLES};
+use crate::pack::manifest::{Manifest, PackedFile, Timings, WarmModule};
+use crate::resolve::requirements::Required;
+use failure::corrupt;
+use oci::layer::{Compression, LayerWriter};
+
+/// What is to be packed.
+#[derive(Debug)]
+pub struct Content {
+    /// The provider, or `common`.
+    pub name: String,
+    /// What the caches were made with.
+    pub identity: Identity,
+    /// The modules that are warm.
+    pub modules: Vec<WarmModule>,
+    /// Go modules whose folders are among the files.
+    pub go_modules: Vec<Required>,
+    /// Files of the module cache, relative to it, sorted.
+    pub go_mod_files: Vec<Utf8PathBuf>,
+    /// What the Go modules have beside those files, with the paths that it would have in the image.
+    pub left_out: Checksums,
+    /// Entries of the build cache without executables, relative to it, in the order of the layer.
+    pub go_build_files: Vec<PackedFile>,
+    /// Entries of executables, relative to the build cache, sorted.
+    pub executable_files: Vec<PackedFile>,
+    /// Modules whose link ran in the check.
+    pub links_not_cached: Vec<Utf8PathBuf>,
+    /// Modules that are missing because they do not build.
+    pub broken: Vec<String>,
+    /// What the action IDs of its modules are made of.
+    pub inputs: InputsRecord,
+    /// How long it took so far.
+    pub timings: Timings,
+}
+
+/// Writes the layers and the manifest of `content`, whose files are in `go_mod` and `go_build`, to `folder`.
+pub fn write(
+    image: &ImageToml,
+    content: Content,
+    go_mod: &Utf8Path,
+    go_build: &Utf8Path,
+    folder: &Utf8Path,
+) -> Result<()> {
+    let started = std::time::Instant::now();
+    let caches = || -> Result<_> {
+        let mut layer = writer(image, &folder.join(CACHES))?;
+        let mut files = Vec::new();
+        for path in &content.go_mod_files {
+            files.push(add(image, &mut layer, &image.go.gomodcache, path, go_mod)?);
+        }
+        go_modules::verify(image, &content.go_modules, &files, &content.left_out)?;
+        add_entries(
+            image,
+            &mut layer,
+            &content.go_build_files,
+            go_build,
+            &mut files,
+        )?;
+        describe(image, &mut layer, &content, &files)?;
+        Ok((layer.finish()?, files))
+    };
+    let executables = || -> Result<_> {
+        if content.executable_files.is_empty() {
+            return Ok((None, Vec::new()));
+        }
+        let mut layer = writer(image, &folder.join(EXECUTABLES))?;
+        let mut files = Vec::new();
+        add_entries(
+            image,
+            &mut layer,
+            &content.executable_files,
+            go_build,
+            &mut files,
+        )?;
+        Ok((Some(layer.finish()?), files))
+    };
+    let (caches, executables) = rayon::join(caches, executables);
+    let ((caches, mut files), (executables, more)) = (caches?, executables?);
+    files.extend(more);
+    files.sort_by(|one, other| one.path.cmp(&other.path));
+    let pack_ms = engine::progress::millis(started);
+    let manifest = Manifest {
+        schema: SCHEMA,
+        name: content.name,
+        identity: content.identity,
+        modules: content.modules,
+        go_modules: content.go_modules,
+        files,
+        caches,
+        executables,
+        links_not_cached: content.links_not_cached,
+        broken: content.broken,
+        timings: Timings {
+            pack_ms,
+            ..content.timings
+        },
+    };
+    manifest.write(folder)
+}
+
+/// Adds what the image says of the pack, and the lists of its files: `caches`, which are in this layer, those of
+/// the layer of executables, which is written meanwhile and whose digests are known beforehand, and what is left out.
+fn describe(
+    image: &ImageToml,
+    layer: &mut Writer<'_>,
+    content: &Content,
+    caches: &[PackedFile],
+) -> Result<()> {
+    let go_build = relative(&image.go.gocache);
+    let executables = content
+        .executable_files
+        .iter()
+        .map(|file| (go_build.join(&file.path), file.sha256));
+    let checksums: Checksums = caches
+        .iter()
+        .map(|file| (file.path.clone(), file.sha256))
+        .chain(executables)
+        .map(|(path, digest)| (Utf8Path::new("/").join(path), digest))
+        .collect();
+    let checksums = checksums.to_string();
+    let mut info = content.info(image, caches, Sha256Hash::of(checksums.as_bytes()));
+    let mut files = vec![(FILES_SUFFIX, checksums.into_bytes())];
+    if !content.left_out.is_empty() {
+        let left_out = content.left_out.to_string();
+        info.left_out_sha256 = Some(Sha256Hash::of(left_out.as_bytes()));
+        files.push((LEFT_OUT_SUFFIX, left_out.into_bytes()));
+    }
+    let info =
+        serde_json::to_vec_pretty(&info).context("failed to serialize a pack's description")?;
+    files.push((".json", info));
+    if !content.inputs.is_empty() {
+        let inputs = serde_json::to_vec(&content.inputs)
+            .context("failed to serialize a pack's record of inputs")?;
+        files.push((INPUTS_SUFFIX, inputs));
+    }
+    for (suffix, bytes) in files {
+        let path = relative(Utf8Path::new(PACKS_PATH)).join(format!("{}{suffix}", content.name));
+        layer.bytes(&path, &bytes, Owners(image).file(&path, false))?;
+    }
+    Ok(())
+}
+
+impl Content {
+    /// What the image says of the pack, whose files but for executables are `caches`.
+    fn info(&self, image: &ImageToml, caches: &[PackedFile], files_sha256: Sha256Hash) -> PackInfo {
+        let go_mod = relative(&image.go.gomodcache);
+        let sum = |files: &[PackedFile]| files.iter().map(|file| file.size_bytes).sum();
+        PackInfo {
+            schema: SCHEMA,
+            name: self.name.clone(),
+            modules: self
+                .modules
+                .iter()
+                .map(|module| PackModule {
+                    component: module.component.clone(),
+                    path: module.path.clone(),
+                })
+                .collect(),
+            go_modules: self.go_modules.len() as u64,
+            go_mod_bytes: caches
+                .iter()
+                .filter(|file| file.path.starts_with(go_mod))
+                .map(|file| file.size_bytes)
+                .sum(),
+            go_build_bytes: sum(&self.go_build_files),
+            executables_bytes: sum(&self.executable_files),
+            files_sha256: Some(files_sha256),
+            left_out_sha256: None,
+        }
+    }
+}
+
+type Writer<'a> = LayerWriter<Box<dyn Fn(&Utf8Path) -> oci::layer::Meta + Send + 'a>>;
+
+fn writer<'a>(image: &'a ImageToml, blob: &Utf8Path) -> Result<Writer<'a>> {
+    let owners = Owners(image);
+    LayerWriter::create(
+        blob,
+        Compression::Zstd,
+        image.layers,
+        Box::new(move |folder| owners.folder(folder)),
+    )
+}
+
+/// Adds `path` of the cache that the image has at `cache`; `folder` is where that cache is here.
+fn add(
+    image: &ImageToml,
+    layer: &mut Writer<'_>,
+    cache: &Utf8Path,
+    path: &Utf8Path,
+    folder: &Utf8Path,
+) -> Result<PackedFile> {
+    let target = relative(cache).join(path);
+    let (sha256, size_bytes) = layer.file(
+        &target,
+        &folder.join(path),
+        Owners(image).file(&target, false),
+    )?;
+    Ok(PackedFile {
+        path: target,
+        size_bytes,
+        sha256,
+    })
+}
+
+/// Adds sealed entries of the build cache, each of which must still be what was sealed.
+fn add_entries(
+    image: &ImageToml,
+    layer: &mut Writer<'_>,
+    entries: &[PackedFile],
+    go_build: &Utf8Path,
+    files: &mut Vec<PackedFile>,
+) -> Result<()> {
+    for entry in entries {
+        let packed = add(image, layer, &image.go.gocache, &entry.path, go_build)?;
+        if packed.sha256 != entry.sha256 {
+            return Err(corrupt(
+                format!("{} changed while it was packed", go_build.join(&entry.path)),
+                "run the same command again, and nothing else on its files",
+            ));
+        }
+        files.push(packed);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{image, platform};
+    use crate::pack::go_modules::DamagedModules;
+    use crate::pack::kept::KeptPack;
+    use gocache::GoModule;
+    use std::collections::BTreeSet;
+
+    const MOD: &str = "cache/download/x/@v/v1.0.0.mod";
+    const OUTPUT: &str = "entry";
+    const EXECUTABLE: &str = "executable";
+
+    fn left_out(image: &ImageToml) -> (Utf8PathBuf, Sha256Hash) {
+        let path = image.go.gomodcache.join("x@v1.0.0/testdata/left-out");
+        (path, Sha256Hash::of(b"left out"))
+    }
+
+    /// One Go module's `.mod`, one entry and one executable, each with its name as its content.
+    fn content(image: &ImageToml, folder: &Utf8Path) -> Content {
+        let put = |cache: &str, path: &str| {
+            let file = folder.join(cache).join(path);
+            fs_err::create_dir_all(file.parent().unwrap()).unwrap();
+            fs_err::write(file, path).unwrap();
+            PackedFile {
+                path: path.into(),
+                size_bytes: path.len() as u64,
+                sha256: Sha256Hash::of(path.as_bytes()),
+            }
+        };
+        Content {
+            name: "tiny".into(),
+            identity: image.identity(&platform()),
+            modules: Vec::new(),
+            go_modules: Vec::new(),
+            go_mod_files: vec![put("go-mod", MOD).path],
+            left_out: Checksums::from_iter([left_out(image)]),
+            go_build_files: vec![put("go-build", OUTPUT)],
+            executable_files: vec![put("go-build", EXECUTABLE)],
+            links_not_cached: Vec::new(),
+            broken: Vec::new(),
+            inputs: InputsRecord::default(),
+            timings: Timings::default(),
+        }
+    }
+
+    /// The pack `name` of `content`, whose files are below `folder`.
+    fn written(folder: &Utf8Path, name: &str, content: Content) -> Result<KeptPack> {
+        let (go_mod, go_build) = (folder.join("go-mod"), folder.join("go-build"));
+        let pack = folder.join(name);
+        fs_err::create_dir(&pack)?;
+        write(&image(), content, &go_mod, &go_build, &pack)?;
+        KeptPack::read(&pack)
+    }
+
+    #[test]
+    fn a_pack_lists_its_files_and_is_the_same_each_time() {
+        let image = image();
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(folder.path()).unwrap();
+        let [one, other] =
+            ["one", "other"].map(|name| written(folder, name, content(&image, folder)).unwrap());
+        assert_eq!(one.manifest.caches, other.manifest.caches);
+        assert_eq!(one.manifest.executables, other.manifest.executables);
+
+        let root = folder.join("root");
+        fs_err::create_dir(&root).unwrap();
+        oci::unpack::unpack_layers(&one.layers(), &root).unwrap();
+        let packs = root.join(relative(Utf8Path::new(PACKS_PATH)));
+        let list = fs_err::read(packs.join("tiny.sha256")).unwrap();
+        let info: PackInfo =
+            serde_json::from_slice(&fs_err::read(packs.join("tiny.json")).unwrap()).unwrap();
+        assert_eq!(info.files_sha256, Some(Sha256Hash::of(&list)));
+        let missing = fs_err::read(packs.join("tiny.left-out")).unwrap();
+        assert_eq!(info.left_out_sha256, Some(Sha256Hash::of(&missing)));
+        let missing = Checksums::read(missing.as_slice()).unwrap();
+        assert_eq!(missing, Checksums::from_iter([left_out(&image)]));
+        assert_eq!(info.go_mod_bytes, MOD.len() as u64);
+        let list = Checksums::read(list.as_slice()).unwrap();
+        let listed: BTreeSet<&Utf8Path> = list.iter().map(|(path, _)| relative(path)).collect();
+        assert_eq!(listed, one.paths());
+        assert_eq!(listed.len(), 3);
+        for (path, digest) in list.iter() {
+            let (found, _) = sha256::hash_file(&root.join(relative(path))).unwrap();
+            assert_eq!(found, digest, "{path}");
+        }
+    }
+
+    #[test]
+    fn an_entry_that_changed_while_it_was_packed_is_refused() {
+        for entry in [OUTPUT, EXECUTABLE] {
+            let temporary = tempfile::tempdir().unwrap();
+            let folder = Utf8Path::from_path(temporary.path()).unwrap();
+            let content = content(&image(), folder);
+            let file = folder.join("go-build").join(entry);
+            fs_err::write(&file, entry.to_uppercase()).unwrap();
+            let error = written(folder, "pack", content).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!("{file} changed while it was packed")
+            );
+            assert_eq!(failure::kind(&error, &[]), failure::Kind::Corrupt);
+        }
+    }
+
+    #[test]
+    fn a_go_module_without_the_hash_of_its_download_is_refused() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(temporary.path()).unwrap();
+        let image = image();
+        let module = GoModule {
+            path: "x".into(),
+            version: "v1.0.0".into(),
+        };
+        let file = module.folder().join("a.go");
+        fs_err::create_dir_all(folder.join("go-mod").join(module.folder())).unwrap();
+        let go_file = folder.join("go-mod").join(&file);
+        let files = [
+            ("a.go", Sha256Hash::of(b"package a\n")),
+            ("testdata/left-out", Sha256Hash::of(b"left out")),
+        ];
+        let sum = gocache::h1(&module, files);
+        let pack = |name: &str, text: &str| {
+            fs_err::write(&go_file, text).unwrap();
+            let mut content = content(&image, folder);
+            content.go_mod_files.push(file.clone());
+            let (module, sum) = (module.clone(), sum.clone());
+            content.go_modules = vec![Required { module, sum }];
+            written(folder, name, content)
+        };
+        pack("sound", "package a\n").unwrap();
+        let error = pack("damaged", "package b\n").unwrap_err();
+        let damaged: &DamagedModules = error.downcast_ref().expect("it says which");
+        assert_eq!(damaged.0, [module]);
+    }
+}

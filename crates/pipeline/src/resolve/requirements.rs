@@ -1,0 +1,34 @@
+//! The Go modules that a go.mod requires, as data.
+
+use std::collections::BTreeSet;
+
+use camino::Utf8PathBuf;
+use gocache::GoModule;
+use serde::{Deserialize, Serialize};
+
+/// A Go module that a go.mod requires, with the hash that the download was checked against.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Required {
+    /// The Go module; the replacement where one is in force.
+    #[serde(flatten)]
+    pub module: GoModule,
+    /// `h1:` hash of its files.
+    pub sum: String,
+}
+
+/// The Go modules behind a go.mod.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Requirements {
+    /// Those that it requires: the image holds their folders.
+    pub required: BTreeSet<Required>,
+    /// `.mod` and `.info` files that the go command reads to know the module graph, relative to the module cache.
+    pub graph: BTreeSet<Utf8PathBuf>,
+}
+
+impl Requirements {
+    /// Adds what another go.mod needs.
+    pub fn extend(&mut self, other: Self) {
+        self.required.extend(other.required);
+        self.graph.extend(other.graph);
+    }
+}

@@ -1,0 +1,72 @@
+//! How the go command is asked about a source: in which sandbox, and with or without the network.
+
+use anyhow::Result;
+use camino::Utf8Path;
+
+use crate::foundation::tree::{SCRATCH, SOURCE, Tree};
+use crate::resolve::advice::Advice;
+use crate::resolve::go_mod::GoMod;
+use crate::work::Work;
+use engine::sandbox::Sandbox;
+
+/// Asks the go command about one source.
+pub struct Resolver<'a> {
+    /// Kept work.
+    pub work: &'a Work,
+    /// The image's tree.
+    pub tree: &'a Tree,
+    /// The source.
+    pub source: &'a Utf8Path,
+    /// The module cache that all fetches share.
+    pub go_mod: &'a Utf8Path,
+    /// Whether the network is out of bounds.
+    pub offline: bool,
+}
+
+impl Resolver<'_> {
+    pub(super) fn sandbox(&self, scratch: &Utf8Path, go_mod: &GoMod) -> Sandbox {
+        self.tree
+            .sandbox(scratch)
+            .read_only(self.source, SOURCE)
+            .env([("GOCACHE", format!("{SCRATCH}/go-build"))])
+            .folder(Utf8Path::new(SOURCE).join(go_mod.folder()))
+    }
+
+    /// Commands that may fetch Go modules into the shared module cache.
+    pub(super) fn fetching(&self, scratch: &Utf8Path, go_mod: &GoMod) -> Sandbox {
+        // Vendored packages are compiled from `vendor`, but Pulumi asks for the Go modules all the same.
+        let sandbox = self
+            .sandbox(scratch, go_mod)
+            .writable(self.go_mod, &self.tree.image.go.gomodcache)
+            .env([("GOFLAGS", "-mod=readonly"), ("GODEBUG", "goindex=0")]);
+        if self.offline {
+            sandbox
+        } else {
+            sandbox.env([("GOPROXY", "")]).with_network()
+        }
+    }
+
+    /// What the go command prints.
+    pub(super) fn go(
+        &self,
+        sandbox: &Sandbox,
+        go_mod: &GoMod,
+        arguments: &[&str],
+    ) -> Result<String> {
+        let done = sandbox.run(arguments)?;
+        if done.status.success() {
+            Ok(done.stdout)
+        } else {
+            Err(self.advice(go_mod).error(arguments, &done))
+        }
+    }
+
+    /// What to do where the go command fails for `go_mod`.
+    pub(super) fn advice<'r>(&'r self, go_mod: &'r GoMod) -> Advice<'r> {
+        Advice {
+            go_mod,
+            go_version: &self.tree.image.go.version,
+            offline: self.offline,
+        }
+    }
+}

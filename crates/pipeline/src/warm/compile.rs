@@ -1,0 +1,150 @@
+//! Builds what a plan names, in the tree and at the paths of the image.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use camino::Utf8Path;
+use gocache::{HashInputs, HashLog, InputsRecord, RecordedModule, Store};
+use modules::Module;
+
+use crate::excerpt::first_lines;
+use crate::foundation::tree::{SCRATCH, SOURCE};
+use crate::pack::manifest::WarmModule;
+use crate::warm::plan::{Built, CacheFolders, WarmPlan, file_name};
+use crate::warm::warmer::Warmer;
+use crate::work::Scratch;
+use engine::progress::Step;
+use engine::progress::millis;
+use engine::sandbox::Sandbox;
+use failure::usage;
+
+impl Warmer<'_> {
+    /// Builds all packages at once, so that what modules share is compiled once, and then each module; puts each
+    /// executable under its link action.
+    pub(super) fn build<'a>(
+        &self,
+        plan: &WarmPlan<'a>,
+        caches: &CacheFolders,
+        scratch: &Scratch,
+        step: &Step,
+    ) -> Result<Built<'a>> {
+        let sandbox = self
+            .sandbox(caches, scratch.path())
+            .writable(&caches.go_build, &self.tree.image.go.gocache)
+            .read_only(self.source, SOURCE);
+        for (folder, packages) in plan
+            .packages
+            .iter()
+            .filter(|(_, packages)| !packages.is_empty())
+        {
+            step.detail(format!(
+                "compiling for {}",
+                if folder.as_str().is_empty() {
+                    plan.name
+                } else {
+                    folder.as_str()
+                }
+            ));
+            let mut arguments = vec!["go", "build", "--"];
+            arguments.extend(packages.iter().map(String::as_str));
+            let done = sandbox
+                .clone()
+                .folder(Utf8Path::new(SOURCE).join(folder))
+                .run(&arguments)?;
+            // Where there are modules, their own builds say which of them a broken package breaks.
+            if !done.status.success() && plan.modules.is_empty() {
+                return Err(usage(
+                    format!(
+                        "{folder}: what the providers share does not build:\n{}",
+                        first_lines(&done.stderr)
+                    ),
+                    "make it build with `go build ./...` first",
+                ));
+            }
+        }
+        let store = Store::at(&caches.go_build);
+        let finished = AtomicUsize::new(0);
+        let build = |module: &'a Module| {
+            let built = self.build_module(module, &sandbox, scratch.path(), &store)?;
+            step.detail(format!(
+                "linked {} of {}",
+                finished.fetch_add(1, Ordering::Relaxed) + 1,
+                plan.modules.len()
+            ));
+            Ok((module, built))
+        };
+        let results = self.in_parallel(&plan.modules, build)?;
+        let (mut modules, mut broken) = (Vec::new(), Vec::new());
+        let mut record = InputsRecord::default();
+        for (module, built) in results {
+            match built {
+                Ok((warm, inputs)) => {
+                    let go_work = plan.go_works.get(module.go_mod.as_path());
+                    let recorded = RecordedModule {
+                        go_work: go_work.map(|path| (*path).to_owned()),
+                    };
+                    record.add(module.path.clone(), recorded, inputs);
+                    modules.push((module, warm));
+                }
+                Err(reason) => broken.push(reason),
+            }
+        }
+        if !broken.is_empty() && !self.keep_going {
+            return Err(anyhow::anyhow!("{}", broken.join("\n"))
+                .context(format!("{} cannot be warmed", plan.name)));
+        }
+        Ok(Built {
+            modules,
+            inputs: record,
+            broken,
+        })
+    }
+
+    fn build_module(
+        &self,
+        module: &Module,
+        sandbox: &Sandbox,
+        scratch: &Utf8Path,
+        store: &Store,
+    ) -> Result<Result<(WarmModule, HashInputs), String>> {
+        let name = file_name(module);
+        let output = format!("{SCRATCH}/{name}");
+        let started = Instant::now();
+        let (status, _, log) = sandbox
+            .clone()
+            .folder(Utf8Path::new(SOURCE).join(&module.path))
+            .env([("GODEBUG", "gocachehash=1")])
+            .run_with(&["go", "build", "-o", &output, "."], |stderr| {
+                Ok(HashLog::scan(stderr)?)
+            })?;
+        if !status.success() {
+            return Ok(Err(format!(
+                "{} does not build:\n{}",
+                module.path,
+                first_lines(&log.other.join("\n"))
+            )));
+        }
+        let executable = scratch.join(&name);
+        let executable_bytes = fs_err::metadata(&executable)?.len();
+        let link = log.inputs.links.get(&module.import_path);
+        let link_action = link.map(|link| link.action);
+        match link_action {
+            Some(action) => {
+                let time = i64::try_from(self.tree.image.image.cache_entry_time * 1_000_000_000)
+                    .context("image.cache_entry_time is too large")?;
+                store.put_file(&action, &executable, time)?;
+            }
+            None => fs_err::remove_file(&executable)?,
+        }
+        let (component, path) = (module.component.clone(), module.path.clone());
+        let warm = WarmModule {
+            component,
+            path,
+            link_action,
+            executable_bytes,
+            build_ms: millis(started),
+        };
+        Ok(Ok((warm, log.inputs)))
+    }
+}
