@@ -11,9 +11,10 @@
 mod discover;
 mod error;
 mod go_file;
-mod go_mod;
 mod import_path;
+pub mod modfile;
 mod place;
 
 pub use discover::{Discovery, Module, Skipped, discover};
 pub use error::Error;
+pub use modfile::ModFile;
