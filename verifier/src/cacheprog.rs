@@ -24,7 +24,8 @@ use std::thread;
 
 use anyhow::Context as _;
 use camino::Utf8PathBuf;
-use gocache::{ActionEntry, Sha256Hash};
+use gocache::ActionEntry;
+use sha256::Sha256Hash;
 
 use self::caches::{Caches, Surroundings};
 use self::protocol::{Command, Reader, Response};

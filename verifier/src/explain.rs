@@ -11,6 +11,7 @@ mod settings;
 mod text;
 
 use failure::{Kind, usage};
+use sha256::Sha256Hash;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
@@ -19,7 +20,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use gocache::image_info::{IMAGE_INFO_PATH, INPUTS_SUFFIX, ImageInfo, PACKS_PATH, PackInfo};
 use gocache::{
     ActionGraph, Damage, Explanation, GoModule, HashLog, Hits, Identity, InputsRecord, Observed,
-    RECORD_SCHEMA, Sha256Hash, Store,
+    RECORD_SCHEMA, Store,
 };
 use modules::Module;
 use serde::Serialize;

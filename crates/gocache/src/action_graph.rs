@@ -13,8 +13,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use schemars::JsonSchema;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use sha256::Sha256Hash;
 
-use crate::{Error, Sha256Hash};
+use crate::Error;
 
 /// The name that build IDs and `go build -debug-actiongraph` give to the action of this ID: its first 15 bytes in base64
 /// (source: `cmd/internal/buildid`, `HashToString`).

@@ -9,8 +9,9 @@ use std::fmt;
 use std::io::BufRead;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use sha256::Sha256Hash;
 
-use crate::{Error, Sha256Hash};
+use crate::Error;
 
 const WHAT: &str = "list of digests";
 

@@ -10,8 +10,10 @@
 use std::collections::BTreeSet;
 use std::io::BufRead;
 
+use sha256::Sha256Hash;
+
+use crate::Error;
 use crate::hash_inputs::{Collector, HashInputs};
-use crate::{Error, Sha256Hash};
 
 /// Messages kept; a build that fails in a thousand places is understood after the first few.
 const OTHER_LINES: usize = 200;

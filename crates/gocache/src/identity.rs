@@ -8,8 +8,9 @@ use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use sha256::Sha256Hash;
 
-use crate::{Error, Sha256Hash};
+use crate::Error;
 
 /// The settings of the go command that a cache was made with, as `go env` prints them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

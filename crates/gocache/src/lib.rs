@@ -35,5 +35,5 @@ pub use hash_log::HashLog;
 pub use identity::{Difference, Identity};
 pub use module_cache::{GoModule, h1, is_test_data};
 pub use seal::{SealedFile, SealedStore};
-pub use sha256::{HashingReader, ParseHashError, Sha256Hash, hash_file, hash_reader};
+pub use sha256::{Sha256Hash, hash_file};
 pub use store::{FileKind, Store, StoreFile};

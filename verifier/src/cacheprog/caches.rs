@@ -24,7 +24,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::bail;
 use camino::{Utf8Path, Utf8PathBuf};
-use gocache::{ActionEntry, Error, Sha256Hash, Store};
+use gocache::{ActionEntry, Error, Store};
+use sha256::Sha256Hash;
 
 const RENEWED_AFTER: Duration = Duration::from_secs(3_600);
 

@@ -11,8 +11,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{GeneralPurpose, STANDARD};
 use base64::read::DecoderReader;
 use camino::Utf8Path;
-use gocache::{ActionEntry, Sha256Hash};
+use gocache::ActionEntry;
 use serde::{Deserialize, Serialize};
+use sha256::Sha256Hash;
 
 /// A request of the go command.
 #[derive(Debug, PartialEq, Eq)]

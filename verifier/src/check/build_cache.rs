@@ -6,8 +6,9 @@
 use std::collections::HashMap;
 use std::io::Read as _;
 
-use gocache::{ACTION_ENTRY_BYTES, ActionEntry, FileKind, Sha256Hash, Store, hash_reader};
+use gocache::{ACTION_ENTRY_BYTES, ActionEntry, FileKind, Store};
 use rayon::prelude::*;
+use sha256::{Sha256Hash, hash_reader};
 
 use super::cache::Cache;
 use super::finding::{Finding, Problem};

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use gocache::Sha256Hash;
+use sha256::Sha256Hash;
 
 use super::finding::{Finding, Problem};
 use super::shipped::Shipped;
@@ -116,7 +116,8 @@ impl<'a> Cache<'a> {
 
 #[cfg(test)]
 mod tests {
-    use gocache::{Sha256Hash, Store};
+    use gocache::Store;
+    use sha256::Sha256Hash;
 
     use super::*;
     use crate::check::build_cache;

@@ -7,10 +7,11 @@ use std::collections::HashSet;
 use std::io::{BufReader, ErrorKind};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use gocache::Checksums;
 use gocache::image_info::{
     FILES_SUFFIX, IMAGE_INFO_PATH, ImageInfo, LEFT_OUT_SUFFIX, PACKS_PATH, PackInfo,
 };
-use gocache::{Checksums, HashingReader, Sha256Hash};
+use sha256::{HashingReader, Sha256Hash};
 
 use super::finding::{Finding, Problem};
 use super::tree;

@@ -183,7 +183,7 @@ mod tests {
             opened.file().set_times(times).unwrap();
         }
         list(root);
-        gocache::hash_reader(open(&file).unwrap()).unwrap();
+        sha256::hash_reader(open(&file).unwrap()).unwrap();
         for path in [&file, root] {
             assert_eq!(
                 fs_err::metadata(path).unwrap().accessed().unwrap(),

@@ -6,9 +6,9 @@
 use std::collections::BTreeSet;
 
 use camino::Utf8Path;
-use gocache::Sha256Hash;
 use modules::Module;
 use report::{MeasuredModule, Phase, PhaseName, SkippedPhase};
+use sha256::Sha256Hash;
 
 use super::network::Network;
 use super::pristine::{Added, COLD, Pristine, Surroundings};

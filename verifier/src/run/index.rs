@@ -7,7 +7,8 @@
 use std::collections::BTreeSet;
 
 use camino::Utf8Path;
-use gocache::{HashLog, Ratio, Sha256Hash, Store};
+use gocache::{HashLog, Ratio, Store};
+use sha256::Sha256Hash;
 
 use crate::go;
 use crate::process::Environment;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use assert_cmd::Command;
-use gocache::{FileKind, Ratio, Sha256Hash, Store, hash_file};
+use gocache::{FileKind, Ratio, Store};
+use sha256::{Sha256Hash, hash_file};
 
 use crate::go::{Folder, assert_as_before, snapshot};
 

@@ -7,10 +7,10 @@ use assert_cmd::Command;
 use base64::Engine as _;
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::{
-    ActionInputs, FileKind, GoModule, HashLog, Identity, InputsRecord, RecordedModule, Sha256Hash,
-    Store, h1,
+    ActionInputs, FileKind, GoModule, HashLog, Identity, InputsRecord, RecordedModule, Store, h1,
 };
 use serde_json::{Value, json};
+use sha256::Sha256Hash;
 
 use crate::go::{Folder, assert_as_before, snapshot};
 

@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use assert_cmd::Command;
 use camino::{Utf8Path, Utf8PathBuf};
-use gocache::{ActionGraph, HashLog, Hits, Sha256Hash, Store, hash_file};
+use gocache::{ActionGraph, HashLog, Hits, Store};
+use sha256::{Sha256Hash, hash_file};
 
 /// One test makes the cache that all copy.
 static COMMON_MADE: Once = Once::new();

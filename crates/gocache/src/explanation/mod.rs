@@ -17,10 +17,11 @@ use std::collections::BTreeMap;
 
 use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
+use sha256::Sha256Hash;
 
 use self::build::{Build, Found};
 pub use self::change::Change;
-use crate::{Damage, HashInputs, Hits, InputsRecord, Ratio, Sha256Hash};
+use crate::{Damage, HashInputs, Hits, InputsRecord, Ratio};
 
 /// Share of packages compiled because of drift from which a new image pays.
 ///
