@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use gocache::{Cause, Explanation, RELEASE_PAYS_SHARE};
 
-use super::Answer;
+use super::answer::Answer;
 use super::settings::Setting;
 
 /// Names listed of packages; all of a cold build would be a thousand.

@@ -4,7 +4,7 @@
 use gocache::Ratio;
 use serde::Serialize;
 
-use super::measured;
+use super::measured::measured;
 use crate::Report;
 use crate::history::HistoryLine;
 use crate::stats::standard_deviation;
@@ -81,7 +81,7 @@ pub fn smaller_is_better(report: &Report) -> String {
             .iter()
             .map(|pack| Entry::bytes(format!("pack {}", pack.name), pack.total_bytes())),
     );
-    super::json(&entries)
+    super::text::json(&entries)
 }
 
 /// Hit ratios: those of all modules together, then each module's.
@@ -93,7 +93,7 @@ pub fn bigger_is_better(report: &Report) -> String {
         let name = format!("{} {}", measured.module_name(), measured.phase_name);
         Some(Entry::hits(name, measured.hits()?))
     });
-    super::json(&all.into_iter().chain(modules).collect::<Vec<_>>())
+    super::text::json(&all.into_iter().chain(modules).collect::<Vec<_>>())
 }
 
 #[cfg(test)]

@@ -10,7 +10,8 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use self::palette::{FIRST, SECOND, THIRD};
 use self::plots::{LinePlot, Mark, Row, RowPlot, Scale, Series};
-use super::{Input, distinct_component, missed_modules, percent, size};
+use super::measured::{Input, distinct_component, missed_modules};
+use super::text::{percent, size};
 use crate::history::HistoryLine;
 use crate::stats::Percentiles;
 use crate::{MeasuredModule, PackSize, Phase, PhaseName, Report};

@@ -7,7 +7,8 @@ use std::fmt::Write as _;
 use gocache::Ratio;
 use maud::html;
 
-use super::{missed_modules, percent, size};
+use super::measured::missed_modules;
+use super::text::{percent, size};
 use crate::{PhaseName, Report};
 
 pub fn render(report: &Report) -> String {

@@ -6,8 +6,8 @@ use camino::Utf8Path;
 use gocache::Ratio;
 
 use super::baseline::{Baseline, BaselineModule};
+use super::comparison::{Change, Comparison, Kind};
 use super::time::{self, MIN_RUNS, Pair, What};
-use super::{Change, Comparison, Kind};
 use crate::model::{PhaseName, Report};
 
 /// By how much image and packs may grow, as a share: what new patch versions of the tools and SDKs add, not another
