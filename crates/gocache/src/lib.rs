@@ -7,6 +7,8 @@
 //! One rule above all: a wrong hit is worse than a miss. Nothing here believes a file by its name or size
 //! where it can hash it, and every write goes through a temporary name, data before the entry that points at it.
 
+#![warn(missing_docs)]
+
 mod action_graph;
 pub mod bit_flip;
 mod checksums;

@@ -8,6 +8,8 @@
 //! these too), and symbolic links. A folder at the right place that is no module is listed as skipped, with the
 //! reason, so that nobody has to guess why a module is missing.
 
+#![warn(missing_docs)]
+
 mod discover;
 mod error;
 mod go_file;

@@ -1,5 +1,7 @@
 //! OCI images.
 
+#![warn(missing_docs)]
+
 pub mod blob;
 pub mod docker;
 pub mod events;

@@ -1,5 +1,7 @@
 //! Pipeline.
 
+#![warn(missing_docs)]
+
 pub mod assemble;
 pub mod build;
 pub mod foundation;

@@ -3,6 +3,8 @@
 //!
 //! Pure: no processes and no clock, and files only where a caller names one.
 
+#![warn(missing_docs)]
+
 mod error;
 mod export;
 pub mod file;

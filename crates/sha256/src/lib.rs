@@ -3,6 +3,8 @@
 //! In text it is always 64 lower-case hex digits, as in Go's file names; upper case is refused, because a file
 //! of that name would never be found.
 
+#![warn(missing_docs)]
+
 use std::fmt;
 use std::io::{self, BufReader, Read};
 use std::str::FromStr;
