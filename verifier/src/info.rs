@@ -4,7 +4,6 @@
 //! compile what the image holds, so each is named.
 
 use failure::usage;
-use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
@@ -41,7 +40,6 @@ struct Info {
     differences: Vec<Difference>,
 }
 
-/// Reads, compares and prints.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (image, packs) = read(&args.root)?;
     let here = match go::Settings::in_folder(Utf8Path::new(".")) {
@@ -162,20 +160,15 @@ fn render(info: &Info) -> String {
     }
     packs.add_row(row(&total));
     let mut text = format!("{identity}\n{versions}\n{packs}\n");
-    for Difference {
-        field,
-        ours,
-        theirs,
-    } in &info.differences
-    {
-        // Writing to a string cannot fail.
-        let _ = writeln!(
-            text,
-            "{field} is {theirs:?} here, but the caches were made with {ours:?}"
-        );
-    }
-    if info.here.is_some() && info.differences.is_empty() {
-        text.push_str("the go command here has the settings that the caches were made with\n");
+    if let Some(here) = &info.here {
+        text.push_str(&match here.differences_text(&info.image.identity) {
+            Some(differences) => {
+                format!("the go command here does not fit the caches: {differences}\n")
+            }
+            None => {
+                "the go command here has the settings that the caches were made with\n".to_owned()
+            }
+        });
     }
     text
 }

@@ -32,7 +32,12 @@ fn image(folder: &Folder) -> Value {
         .stdout
         .clone();
     let identity = gocache::Identity::from_go_env(&serde_json::from_slice(&env).unwrap()).unwrap();
-    let image = json!({"schema": 1, "identity": identity, "versions": {"go": "1.2.3", "pulumi": "3.4.5"}, "later": true});
+    let image = json!({
+        "schema": 1,
+        "identity": identity,
+        "versions": {"go": "1.2.3", "pulumi": "3.4.5"},
+        "later": true,
+    });
     folder.write(IMAGE, &image.to_string());
     for (name, bytes) in [("common", 0), ("civo", 2_000_000)] {
         let pack = json!({
@@ -100,8 +105,7 @@ fn settings_that_differ_are_named() {
     let folder = Folder::new();
     image(&folder);
     let text = stdout(info(&folder).env("GOFLAGS", "-race"));
-    let expected =
-        "GOFLAGS is \"-race\" here, but the caches were made with \"-trimpath -buildvcs=false\"\n";
+    let expected = "the go command here does not fit the caches: GOFLAGS is \"-race\", not \"-trimpath -buildvcs=false\"\n";
     assert!(text.ends_with(expected), "{text}");
     let json: Value =
         serde_json::from_str(&stdout(info(&folder).env("CGO_ENABLED", "1").arg("--json"))).unwrap();

@@ -305,12 +305,8 @@ fn check_identities(sorted: &[&Pack]) -> Result<()> {
             let differences = pack
                 .manifest
                 .identity
-                .differences(&first.manifest.identity)
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>();
-            (!differences.is_empty())
-                .then(|| format!("in {} {}", pack.manifest.name, differences.join(", ")))
+                .differences_text(&first.manifest.identity)?;
+            Some(format!("in {} {differences}", pack.manifest.name))
         })
         .collect();
     if misfits.is_empty() {

@@ -367,15 +367,12 @@ pub fn check_identity<'a>(packs: impl IntoIterator<Item = &'a Manifest>) -> Resu
         return Ok(());
     };
     for pack in packs {
-        let differences = pack.identity.differences(&first.identity);
-        if !differences.is_empty() {
-            let differences: Vec<String> = differences.iter().map(ToString::to_string).collect();
+        if let Some(differences) = pack.identity.differences_text(&first.identity) {
             return Err(usage(
                 format!(
-                    "the packs {} and {} have different identities, nothing of one would hit with the other: {}",
-                    first.name,
-                    pack.name,
-                    differences.join("; ")
+                    "the packs {} and {} have different identities, nothing of one would hit with the other: \
+                     {differences}",
+                    first.name, pack.name,
                 ),
                 "warm both with the same image.toml",
             ));
