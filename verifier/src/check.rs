@@ -69,7 +69,6 @@ struct Report {
     packs: Vec<String>,
     /// Files in both caches.
     files: u64,
-    /// Their size.
     size_bytes: u64,
     /// How many findings are of this severity.
     corrupt: usize,
@@ -81,7 +80,6 @@ struct Report {
     not_checked: Vec<String>,
 }
 
-/// Checks and prints.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let root = std::path::absolute(&args.root)
         .ok()

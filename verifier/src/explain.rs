@@ -55,14 +55,12 @@ pub struct Args {
     root: Utf8PathBuf,
 }
 
-/// What there is to compare with.
 struct Image {
     info: ImageInfo,
     packs: Vec<PackInfo>,
     record: InputsRecord,
 }
 
-/// Compares, builds if need be, and prints.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let module = selected(args)?;
     let source = args
@@ -174,7 +172,6 @@ impl Answer {
     }
 }
 
-/// The one module that is meant.
 fn selected(args: &Args) -> anyhow::Result<Module> {
     let discovery = modules::discover(&args.source)?;
     let names = std::slice::from_ref(&args.module);

@@ -78,7 +78,8 @@ mod tests {
 
     #[test]
     fn keeps_messages_and_survives_bytes_that_are_no_text() {
-        let text = b"go: downloading x v1\nHASH /f: open: no such file\n\nHASH[x\xff]\n# pkg\xff\r\nmain.go:1: bad\n\tmore";
+        let text = b"go: downloading x v1\nHASH /f: open: no such file\n\nHASH[x\xff]\n\
+                     # pkg\xff\r\nmain.go:1: bad\n\tmore";
         let log = HashLog::scan(&text[..]).unwrap();
         assert_eq!(
             log.other,

@@ -334,7 +334,8 @@ mod tests {
                 "line 7: something follows the closing parenthesis".to_owned(),
                 format!("line 9: {replaced}"),
                 format!("line 10: {replaced}"),
-                "line 11: `replace` takes a path, perhaps a version, `=>`, and a folder or a path and a version".to_owned(),
+                "line 11: `replace` takes a path, perhaps a version, `=>`, and a folder or a path and a version"
+                    .to_owned(),
                 "line 12: it begins with no directive".to_owned(),
                 "line 14: the block is not closed".to_owned(),
             ]

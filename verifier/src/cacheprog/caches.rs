@@ -56,9 +56,8 @@ impl Surroundings {
     }
 }
 
-/// The caches of one process.
 #[derive(Debug)]
-pub struct Caches {
+pub struct LayeredCaches {
     /// In the order in which they are tried.
     places: Vec<Place>,
     /// Places before this one have failed.
@@ -79,7 +78,7 @@ struct Place {
     exists: AtomicBool,
 }
 
-impl Caches {
+impl LayeredCaches {
     pub fn new(shipped: &Utf8Path, surroundings: &Surroundings) -> Self {
         let Surroundings {
             gocache,
@@ -362,8 +361,8 @@ mod tests {
             }
         }
 
-        fn caches(&self, surroundings: &Surroundings) -> Caches {
-            Caches::new(&self.path("shipped"), surroundings)
+        fn caches(&self, surroundings: &Surroundings) -> LayeredCaches {
+            LayeredCaches::new(&self.path("shipped"), surroundings)
         }
 
         fn private_tmp(&self) -> Utf8PathBuf {
@@ -396,7 +395,7 @@ mod tests {
     }
 
     /// Puts five bytes and returns where they are kept.
-    fn put(caches: &Caches, action: &str) -> anyhow::Result<Utf8PathBuf> {
+    fn put(caches: &LayeredCaches, action: &str) -> anyhow::Result<Utf8PathBuf> {
         let (_, path) = caches.put_bytes(&id(action), &id("bytes"), b"bytes")?;
         assert_eq!(caches.get(&id(action)).unwrap().1, path);
         assert_eq!(fs_err::read(&path).unwrap(), b"bytes");

@@ -14,7 +14,6 @@ use super::cache::Cache;
 use super::finding::{Finding, Problem};
 use super::tree::{self, Kind, Node};
 
-/// Checks what the files hold.
 pub fn check(cache: &Cache<'_>) -> Vec<Finding> {
     let outputs = cache
         .nodes

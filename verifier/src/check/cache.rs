@@ -9,7 +9,6 @@ use super::finding::{Finding, Problem};
 use super::shipped::Shipped;
 use super::tree::{self, Node};
 
-/// A cache.
 pub struct Cache<'a> {
     /// Where it lies here.
     pub folder: Utf8PathBuf,
@@ -57,7 +56,6 @@ impl<'a> Cache<'a> {
         !self.unlisted.iter().any(|folder| path.starts_with(folder))
     }
 
-    /// Where a path of this cache is.
     pub fn place(&self, path: &Utf8Path) -> Utf8PathBuf {
         if path == "" {
             self.folder.clone()

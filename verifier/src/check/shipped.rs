@@ -17,7 +17,6 @@ use super::finding::{Finding, Problem};
 use super::tree;
 use crate::info;
 
-/// What an image says.
 #[derive(Debug)]
 pub struct Shipped {
     pub image: ImageInfo,
@@ -29,7 +28,6 @@ pub struct Shipped {
     pub left_out: Option<Checksums>,
 }
 
-/// What there is to say of the lists.
 #[derive(Debug, Default)]
 pub struct Remarks {
     pub findings: Vec<Finding>,

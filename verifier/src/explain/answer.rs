@@ -9,14 +9,11 @@ use super::settings::Setting;
 /// Version of the JSON's shape.
 pub const SCHEMA: u32 = 1;
 
-/// What is shown; as JSON, what scripts read.
 #[derive(Debug, Serialize)]
 pub struct Answer {
     pub schema: u32,
-    /// The cause in a sentence.
     pub headline: String,
     pub module: ExplainedModule,
-    /// The settings in force.
     pub identity: Identity,
     /// Names of the packs in the image; none outside an image.
     pub packs: Option<Vec<String>>,

@@ -15,7 +15,6 @@ use crate::go;
 /// Flags in GOFLAGS that no action ID depends on.
 const NEUTRAL_FLAGS: [&str; 6] = ["-mod", "-modcacherw", "-p", "-v", "-work", "-x"];
 
-/// A setting that is not the image's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Setting {
     /// Its name in `go env`.
@@ -30,7 +29,6 @@ pub struct Setting {
     pub detail: Option<String>,
 }
 
-/// Where settings may come from.
 #[derive(Debug, Default)]
 pub struct Origins {
     /// Variables of the process that are set.

@@ -62,7 +62,6 @@ fn sentence(setting: &Setting) -> String {
     )
 }
 
-/// All of it.
 pub fn render(answer: &Answer) -> String {
     let mut text = format!("{}\n\n", answer.headline);
     let mut line = |line: String| {

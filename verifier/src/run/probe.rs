@@ -24,7 +24,6 @@ const FUNCTIONS: usize = 100;
 /// Settings of Go's runtime; the probe runs without them.
 const RUNTIME: [&str; 4] = ["GODEBUG", "GOGC", "GOMAXPROCS", "GOMEMLIMIT"];
 
-/// The work, prepared.
 #[derive(Debug)]
 pub struct Probe {
     gofmt: Utf8PathBuf,
@@ -32,7 +31,8 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// Writes the sources. None where this Go comes without gofmt: times can then not be compared with another report's.
+    /// Writes the sources. None where this Go comes without gofmt: times can then not be compared with another
+    /// report's.
     pub fn prepare(goroot: &Utf8Path) -> anyhow::Result<Option<Self>> {
         let gofmt = goroot.join("bin/gofmt");
         if !gofmt.is_file() {

@@ -67,7 +67,8 @@ fn time(phase: &Phase) -> String {
 fn summary(report: &Report) -> String {
     let mut text = match report.summary.first_ms {
         Some(first) => format!(
-            "first build of {} modules: p50 {:.0} ms, p95 {:.0} ms, max {:.0} ms; from the cache: {} of packages, {} of links",
+            "first build of {} modules: p50 {:.0} ms, p95 {:.0} ms, max {:.0} ms; \
+             from the cache: {} of packages, {} of links",
             report.modules.len(),
             first.p50,
             first.p95,

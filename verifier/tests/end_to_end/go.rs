@@ -45,7 +45,8 @@ impl Folder {
     pub fn with_module() -> Self {
         let folder = Self::new();
         folder.write("src/go.mod", "module example.com/tiny\n\ngo 1.24\n");
-        folder.write("src/main.go", "package main\n\nimport \"example.com/tiny/greet\"\n\nfunc main() { println(greet.Hello()) }\n");
+        let main = "package main\n\nimport \"example.com/tiny/greet\"\n\nfunc main() { println(greet.Hello()) }\n";
+        folder.write("src/main.go", main);
         folder.write(
             "src/greet/greet.go",
             "package greet\n\nfunc Hello() string { return \"hello\" }\n",

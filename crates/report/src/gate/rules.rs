@@ -204,7 +204,8 @@ fn hits(
     }
 }
 
-/// How the rate of `a` stands to that of `b`, exactly. Nothing looked up is worse than anything: then nothing was proven.
+/// How the rate of `a` stands to that of `b`, exactly. Nothing looked up is worse than anything: then nothing was
+/// proven.
 fn rate_order(a: Ratio, b: Ratio) -> std::cmp::Ordering {
     if a.total == 0 || b.total == 0 {
         return (a.total > 0).cmp(&(b.total > 0));
@@ -234,8 +235,8 @@ fn times(was: &Baseline, now: &Baseline, changes: &mut Changes) {
     }
     if with_few_runs > 0 {
         let message = format!(
-            "not compared for {with_few_runs} modules: with yardsticks, {MIN_RUNS} runs are needed in both the report and \
-             the baseline; measure with --runs {MIN_RUNS}"
+            "not compared for {with_few_runs} modules: with yardsticks, {MIN_RUNS} runs are needed in both the \
+             report and the baseline; measure with --runs {MIN_RUNS}"
         );
         changes.tell(Kind::Different, "times", message);
     }

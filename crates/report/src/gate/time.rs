@@ -3,7 +3,8 @@
 //! **What is compared.** Milliseconds of two machines, or of one machine on two days, cannot be compared: the speed of
 //! one and the same virtual machine moves by tens of per cent. So a build is compared with two yardsticks that were
 //! measured just before it: `go list -deps`, which loads the same packages without building them, and the probe, in
-//! which the go command has no part. There are two ways to become slower, and each is looked for where it shows in full:
+//! which the go command has no part. There are two ways to become slower, and each is looked for where it shows in
+//! full:
 //! - the build alone: against the geometric mean of both yardsticks, which is steadier than either;
 //! - the go command altogether (another Go, a wrapper, slower files), list included: the geometric mean of build and
 //!   list against the probe.
@@ -19,7 +20,8 @@
 //! the next the yardsticks move against the builds by some per cent, and with enough runs that is significant, too.
 //! Tested are all modules, each provider's, and each alone, and the significance is shared out among all these tests
 //! (Bonferroni). So a slowdown of all or of a provider is found with [`MIN_RUNS`]; that of a single module among many
-//! needs more. That is bearable, because what makes a single module slow is nearly always a miss, and misses are counted.
+//! needs more. That is bearable, because what makes a single module slow is nearly always a miss, and misses are
+//! counted.
 //!
 //! How often it is wrong is counted in `simulation.rs` and, on a real image, by `cargo xtask bench gate`.
 
