@@ -284,3 +284,36 @@ impl Report {
         text
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn findings_are_shown_with_what_was_not_checked_and_a_summary() {
+        let findings = [
+            finding::Problem::corrupt("its content has the digest 00").at("/c/go-build/a-d"),
+            finding::Problem::not_as_shipped("its mode is 755 instead of 644")
+                .at("/c/go-build/b-a"),
+        ];
+        let mut report = Report {
+            schema: SCHEMA,
+            caches: ["/c/go-build".into(), "/c/mod".into()],
+            packs: vec!["civo".into()],
+            files: 12_345,
+            size_bytes: 1_234_567_890,
+            corrupt: 1,
+            not_as_shipped: 7,
+            findings: findings.into(),
+            not_checked: without_image().not_checked,
+        };
+        insta::assert_snapshot!("findings", report.text());
+        assert_eq!(report.exit_code(), 4);
+        insta::assert_json_snapshot!(report);
+        (report.corrupt, report.not_as_shipped) = (0, 0);
+        report.findings.clear();
+        report.not_checked.clear();
+        insta::assert_snapshot!("nothing found", report.text());
+        assert_eq!(report.exit_code(), 0);
+    }
+}

@@ -305,11 +305,8 @@ mod tests {
         let source = Source::new()
             .file("go.mod", "module example.com/repo\n")
             .main(LAMBDA);
-        let json = serde_json::to_string(&source.discover().modules).unwrap();
-        assert_eq!(
-            json,
-            r#"[{"provider":"aws","component":"lambda","path":"apis/provider/aws/lambda/v1/iac/pulumi","import_path":"example.com/repo/apis/provider/aws/lambda/v1/iac/pulumi","go_mod":"go.mod"}]"#
-        );
+        let json = serde_json::to_string_pretty(&source.discover().modules).unwrap();
+        insta::assert_snapshot!(json);
     }
 
     #[test]

@@ -8,6 +8,8 @@
 
 mod lexer;
 
+use std::collections::BTreeSet;
+
 use lexer::{Line, Token};
 
 /// What a go.mod or a go.work says.
@@ -86,6 +88,7 @@ impl ModFile {
             line: block.line,
             reason: "the block is not closed",
         }));
+        file.remove_repeated();
         file
     }
 
@@ -98,6 +101,15 @@ impl ModFile {
             .map(|new| new.path.as_str())
             .chain(self.use_folders.iter().map(String::as_str))
             .filter(|folder| !folder.starts_with('/'))
+    }
+
+    /// What is said twice counts once; of replacements of one and the same, the last counts.
+    fn remove_repeated(&mut self) {
+        keep_first(&mut self.exclude, |module| module.clone());
+        keep_first(&mut self.tool, Clone::clone);
+        self.replace.reverse();
+        keep_first(&mut self.replace, |replacement| replacement.old.clone());
+        self.replace.reverse();
     }
 
     fn add_line(
@@ -195,6 +207,11 @@ struct Block {
     verb: String,
     /// Where it begins.
     line: usize,
+}
+
+fn keep_first<T, K: Ord>(list: &mut Vec<T>, key: impl Fn(&T) -> K) {
+    let mut seen = BTreeSet::new();
+    list.retain(|it| seen.insert(key(it)));
 }
 
 /// Sets what may be said once.

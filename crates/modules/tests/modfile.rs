@@ -138,6 +138,8 @@ fn odd_ones_that_the_go_command_accepts() {
         "module m\nretract v1.0.0 // broken\nretract [v1.1.0, v1.2.0]\nretract (\n\t[v1.3.0,v1.4.0]\n)\n",
         "godebug panicnil=1\ngodebug (\n\tdefault=go1.21\n)\nignore ./x\nignore (\n\tnode_modules\n)\n",
         "module m/é\n",
+        "replace a.b/c => ./c\nreplace a.b/c v1.0.0 => ./d\nreplace a.b/c => ./e\ntool x\ntool x\n\
+         exclude a.b/c v1.0.0\nexclude a.b/c v1.0.0\nrequire a.b/c v1.0.0\nrequire a.b/c v1.0.0\n",
     ] {
         assert_alike("mod", text);
     }

@@ -120,7 +120,7 @@ mod tests {
             &strings(providers),
             &strings(names),
         );
-        let selected = selected.map_err(|error| error.to_string())?;
+        let selected = selected.map_err(|error| failure::text(&error))?;
         Ok(selected
             .into_iter()
             .map(|module| module.component)

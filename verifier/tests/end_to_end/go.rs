@@ -54,6 +54,11 @@ impl Folder {
         folder
     }
 
+    /// Text in which this folder's own path is replaced, and what the operating system adds to an error is kept.
+    pub fn redacted(&self, text: &str) -> String {
+        text.replace(self.path("").as_str(), "[folder]/")
+    }
+
     /// The go command in the module's folder, with nothing of the machine's settings.
     pub fn go(&self, gocache: &str) -> Command {
         let mut command = Command::new("go");

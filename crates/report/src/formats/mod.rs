@@ -109,6 +109,23 @@ mod tests {
         assert!(said.contains("benchstat, hyperfine"), "{said}");
     }
 
+    /// Two modules, and three reports of earlier days.
+    #[test]
+    fn every_format_of_a_small_report() {
+        let report = sample::report(2);
+        let history = sample::history(3);
+        for format in Format::ALL {
+            let input = Input {
+                report: &report,
+                history: &history,
+                target_ms: Some(500.0),
+            };
+            // One element a line, so that a difference shows where it is.
+            let text = format.render(&input).replace("><", ">\n<");
+            insta::assert_snapshot!(format.as_str(), text);
+        }
+    }
+
     #[test]
     fn every_format_is_the_same_each_time_and_takes_an_empty_report() {
         let mut report = sample::report(12);
