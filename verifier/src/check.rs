@@ -313,7 +313,7 @@ mod tests {
         (report.corrupt, report.not_as_shipped) = (0, 0);
         report.findings.clear();
         report.not_checked.clear();
-        insta::assert_snapshot!("nothing found", report.text());
+        insta::assert_snapshot!("nothing_found", report.text());
         assert_eq!(report.exit_code(), 0);
     }
 }

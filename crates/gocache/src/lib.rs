@@ -6,6 +6,17 @@
 //!
 //! One rule above all: a wrong hit is worse than a miss. Nothing here believes a file by its name or size
 //! where it can hash it, and every write goes through a temporary name, data before the entry that points at it.
+//!
+//! | Where | What for |
+//! |---|---|
+//! | `entry`, `store`, `seal` | GOCACHE: an entry, the folder, and one that is proven whole and made alike each time |
+//! | `damage`, `bit_flip` | entries that are not whole, and damage on purpose, for tests |
+//! | `module_cache` | GOMODCACHE: where a Go module lies, and the hash of go.sum |
+//! | `checksums` | lists of files with their digests |
+//! | `action_graph`, `hash_log`, `hash_inputs` | what a build took from the cache, and what its action IDs are made of |
+//! | `explanation/` | why a build missed what an image holds |
+//! | `identity` | the settings that decide action IDs |
+//! | `image_info` | what an image says of itself |
 
 #![warn(missing_docs)]
 
