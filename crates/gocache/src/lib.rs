@@ -13,7 +13,7 @@
 //! | `damage`, `bit_flip` | entries that are not whole, and damage on purpose, for tests |
 //! | `module_cache` | GOMODCACHE: where a Go module lies, and the hash of go.sum |
 //! | `checksums` | lists of files with their digests |
-//! | `action_graph`, `hash_log`, `hash_inputs` | what a build took from the cache, and what its action IDs are made of |
+//! | `action_graph`, `hash_log`, `hash_inputs` | what a build took from the cache, and what action IDs are made of |
 //! | `explanation/` | why a build missed what an image holds |
 //! | `identity` | the settings that decide action IDs |
 //! | `image_info` | what an image says of itself |

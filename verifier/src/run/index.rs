@@ -1,8 +1,8 @@
 //! Look-ups of Go's package index, and how many of them GOCACHE as shipped answers.
 //!
 //! The action graph has none of them. `go build -n` loads the same packages as a build, and with
-//! `GODEBUG=gocachehash=1` it prints the ID of each look-up; an entry under that ID is the answer. (`go list -deps` asks
-//! for more: it loads what tests import as well.)
+//! `GODEBUG=gocachehash=1` it prints the ID of each look-up; an entry under that ID is the answer. (`go list -deps`
+//! asks for more: it loads what tests import as well.)
 
 use std::collections::BTreeSet;
 

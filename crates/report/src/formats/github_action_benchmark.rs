@@ -147,7 +147,10 @@ mod tests {
 
     #[test]
     fn hits_of_phases_that_start_with_a_cache() {
-        let ratio = |name: &str, hits: f64, total: f64| json!({"name": name, "unit": "hit ratio", "value": hits / total, "extra": format!("{hits} of {total}")});
+        let ratio = |name: &str, hits: f64, total: f64| {
+            let extra = format!("{hits} of {total}");
+            json!({"name": name, "unit": "hit ratio", "value": hits / total, "extra": extra})
+        };
         let expected = json!([
             ratio("all modules first packages", 1196.0, 1203.0),
             ratio("all modules first links", 1.0, 2.0),

@@ -177,7 +177,8 @@ fn first_builds(report: &Report, target_ms: f64) -> Markup {
             (legend([("first", "median within the target"), ("second", "above it")]))
             (figure("First build of each module", &plots::rows(&plot)))
             p.muted {
-                "A thin line spans the fastest and the slowest run. Bars longer than " (duration(plot.range.end)) " are cut."
+                "A thin line spans the fastest and the slowest run. "
+                "Bars longer than " (duration(plot.range.end)) " are cut."
             }
         }
     }
@@ -307,7 +308,8 @@ fn history(history: &[HistoryLine], target_ms: f64) -> Markup {
                 .table { table.names-2 {
                     thead { tr {
                         th { "date" } th { "image" } th { "modules" } th { "failed" }
-                        th { "p50" } th { "p95" } th { "max" } th { "to go list" } th { "packages" } th { "links" } th { "compressed" }
+                        th { "p50" } th { "p95" } th { "max" } th { "to go list" }
+                        th { "packages" } th { "links" } th { "compressed" }
                     } }
                     tbody { @for (line, first) in measured.iter().rev() { tr {
                         td { (date(line)) } td { (line.image.as_deref().unwrap_or("–")) }
