@@ -4,6 +4,7 @@
 //! compile what the image holds, so each is named.
 
 use failure::usage;
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
@@ -161,14 +162,12 @@ fn render(info: &Info) -> String {
     packs.add_row(row(&total));
     let mut text = format!("{identity}\n{versions}\n{packs}\n");
     if let Some(here) = &info.here {
-        text.push_str(&match here.differences_text(&info.image.identity) {
-            Some(differences) => {
-                format!("the go command here does not fit the caches: {differences}\n")
-            }
-            None => {
-                "the go command here has the settings that the caches were made with\n".to_owned()
-            }
-        });
+        let verdict = match here.differences_text(&info.image.identity) {
+            Some(differences) => format!("does not fit the caches: {differences}"),
+            None => "has the settings that the caches were made with".to_owned(),
+        };
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "the go command here {verdict}");
     }
     text
 }

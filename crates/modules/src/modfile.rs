@@ -105,7 +105,7 @@ impl ModFile {
 
     /// What is said twice counts once; of replacements of one and the same, the last counts.
     fn remove_repeated(&mut self) {
-        keep_first(&mut self.exclude, |module| module.clone());
+        keep_first(&mut self.exclude, Clone::clone);
         keep_first(&mut self.tool, Clone::clone);
         self.replace.reverse();
         keep_first(&mut self.replace, |replacement| replacement.old.clone());

@@ -1,5 +1,7 @@
 //! What is read of go.mod and go.work, against the go command of this machine.
 
+#![expect(clippy::unwrap_used, reason = "a test that panics names the line")]
+
 use std::path::{Path, PathBuf};
 
 use modules::ModFile;

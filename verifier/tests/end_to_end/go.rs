@@ -54,7 +54,7 @@ impl Folder {
         folder
     }
 
-    /// Text in which this folder's own path is replaced, and what the operating system adds to an error is kept.
+    /// The text with this folder's own path replaced, which is another each time.
     pub fn redacted(&self, text: &str) -> String {
         text.replace(self.path("").as_str(), "[folder]/")
     }

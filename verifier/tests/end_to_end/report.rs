@@ -120,10 +120,8 @@ fn what_cannot_be_read_is_named() {
             "out",
         ];
         let done = report(&folder, &flags).assert().code(code);
-        text.push_str(&format!(
-            "{file} {history}\n{}\n",
-            String::from_utf8_lossy(&done.get_output().stderr)
-        ));
+        let said = String::from_utf8_lossy(&done.get_output().stderr);
+        text += &[file, " ", history, "\n", &said, "\n"].concat();
         assert!(!folder.path("out").exists());
     }
     let done = report(&folder, &["report.json", "--format", "yaml"])

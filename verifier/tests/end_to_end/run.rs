@@ -211,11 +211,8 @@ fn bad_input_is_refused_before_anything_is_built() {
     let mut said = String::new();
     let mut refuse = |folder: &Folder, arguments: &[&str]| {
         let assert = verifier(folder, arguments).assert().code(2).stdout("");
-        said.push_str(&format!(
-            "{}\n{}\n",
-            arguments.join(" "),
-            text(&assert.get_output().stderr)
-        ));
+        let stderr = text(&assert.get_output().stderr);
+        said += &[&arguments.join(" "), "\n", &stderr, "\n"].concat();
     };
     for arguments in [
         &["--provider", "azure"][..],
