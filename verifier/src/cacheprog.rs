@@ -24,9 +24,10 @@ use std::thread;
 
 use anyhow::Context as _;
 use camino::Utf8PathBuf;
-use gocache::{ActionEntry, Sha256Hash};
+use gocache::ActionEntry;
+use sha256::Sha256Hash;
 
-use self::caches::{Caches, Surroundings};
+use self::caches::{LayeredCaches, Surroundings};
 use self::protocol::{Command, Reader, Response};
 
 /// Enough to keep a cold disk busy.
@@ -51,7 +52,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let answers = Answers(Mutex::new(io::stdout()));
     answers.send(&Response::hello())?;
     let server = Server {
-        caches: Caches::new(&args.shipped, &Surroundings::of_process()),
+        caches: LayeredCaches::new(&args.shipped, &Surroundings::of_process()),
         log: Log::open(args.log.as_ref()),
         answers,
     };
@@ -60,12 +61,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 struct Server<W> {
-    caches: Caches,
+    caches: LayeredCaches,
     log: Log,
     answers: Answers<W>,
 }
 
-/// Work for a worker.
 enum Job {
     Get {
         id: i64,

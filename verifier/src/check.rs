@@ -69,7 +69,6 @@ struct Report {
     packs: Vec<String>,
     /// Files in both caches.
     files: u64,
-    /// Their size.
     size_bytes: u64,
     /// How many findings are of this severity.
     corrupt: usize,
@@ -81,7 +80,6 @@ struct Report {
     not_checked: Vec<String>,
 }
 
-/// Checks and prints.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let root = std::path::absolute(&args.root)
         .ok()
@@ -284,5 +282,38 @@ impl Report {
             self.not_as_shipped
         );
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn findings_are_shown_with_what_was_not_checked_and_a_summary() {
+        let findings = [
+            finding::Problem::corrupt("its content has the digest 00").at("/c/go-build/a-d"),
+            finding::Problem::not_as_shipped("its mode is 755 instead of 644")
+                .at("/c/go-build/b-a"),
+        ];
+        let mut report = Report {
+            schema: SCHEMA,
+            caches: ["/c/go-build".into(), "/c/mod".into()],
+            packs: vec!["civo".into()],
+            files: 12_345,
+            size_bytes: 1_234_567_890,
+            corrupt: 1,
+            not_as_shipped: 7,
+            findings: findings.into(),
+            not_checked: without_image().not_checked,
+        };
+        insta::assert_snapshot!("findings", report.text());
+        assert_eq!(report.exit_code(), 4);
+        insta::assert_json_snapshot!(report);
+        (report.corrupt, report.not_as_shipped) = (0, 0);
+        report.findings.clear();
+        report.not_checked.clear();
+        insta::assert_snapshot!("nothing_found", report.text());
+        assert_eq!(report.exit_code(), 0);
     }
 }

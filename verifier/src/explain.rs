@@ -7,10 +7,12 @@
 //! The build gets a GOCACHE of its own and reads the one that is explained through `verifier cacheprog`, which never
 //! writes to what it serves: a damaged entry, which the go command would mend in passing, stays as it was found.
 
+mod answer;
 mod settings;
 mod text;
 
 use failure::{Kind, usage};
+use sha256::Sha256Hash;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
@@ -18,20 +20,17 @@ use anyhow::{Context as _, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::image_info::{IMAGE_INFO_PATH, INPUTS_SUFFIX, ImageInfo, PACKS_PATH, PackInfo};
 use gocache::{
-    ActionGraph, Damage, Explanation, GoModule, HashLog, Hits, Identity, InputsRecord, Observed,
-    RECORD_SCHEMA, Sha256Hash, Store,
+    ActionGraph, Damage, Explanation, GoModule, HashLog, Hits, InputsRecord, Observed,
+    RECORD_SCHEMA, Store,
 };
 use modules::Module;
-use serde::Serialize;
 
-use self::settings::{Origins, Setting};
+use self::answer::{Answer, ExplainedModule, SCHEMA};
+use self::settings::Origins;
 use crate::process::Environment;
 use crate::run::pristine::{Pristine, Surroundings};
 use crate::run::selection;
 use crate::{go, info, output, process};
-
-/// Version of the JSON's shape.
-const SCHEMA: u32 = 1;
 
 /// Lines of a failed build that are shown.
 const MESSAGE_LINES: usize = 12;
@@ -56,42 +55,12 @@ pub struct Args {
     root: Utf8PathBuf,
 }
 
-/// What is shown; as JSON, what scripts read.
-#[derive(Debug, Serialize)]
-struct Answer {
-    schema: u32,
-    /// The cause in a sentence.
-    headline: String,
-    module: ExplainedModule,
-    /// The settings in force.
-    identity: Identity,
-    /// Names of the packs in the image; none outside an image.
-    packs: Option<Vec<String>>,
-    /// Whether one of them holds the module.
-    is_in_image: bool,
-    /// Settings that are not the image's. Where there are any, nothing was built.
-    settings: Vec<Setting>,
-    /// What the build tells, if there was one.
-    build: Option<Explanation>,
-    /// What the go command said, if the build failed.
-    messages: Vec<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct ExplainedModule {
-    provider: String,
-    component: String,
-    path: Utf8PathBuf,
-}
-
-/// What there is to compare with.
 struct Image {
     info: ImageInfo,
     packs: Vec<PackInfo>,
     record: InputsRecord,
 }
 
-/// Compares, builds if need be, and prints.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let module = selected(args)?;
     let source = args
@@ -201,13 +170,8 @@ impl Answer {
         answer.headline = text::headline(&answer);
         Ok(answer)
     }
-
-    fn has_defect(&self) -> bool {
-        !self.settings.is_empty() || self.build.as_ref().is_some_and(Explanation::has_defect)
-    }
 }
 
-/// The one module that is meant.
 fn selected(args: &Args) -> anyhow::Result<Module> {
     let discovery = modules::discover(&args.source)?;
     let names = std::slice::from_ref(&args.module);

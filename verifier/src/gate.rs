@@ -1,5 +1,5 @@
-//! `verifier gate`: holds a report against a baseline. Renewing a baseline is for the repository it stands in, so that is
-//! left to `cargo xtask gate`.
+//! `verifier gate`: holds a report against a baseline. Renewing a baseline is for the repository it stands in, so that
+//! is left to `cargo xtask gate`.
 
 use failure::Kind;
 use std::process::ExitCode;
@@ -20,7 +20,6 @@ pub struct Args {
     report: Utf8PathBuf,
 }
 
-/// Reads both, and says what differs.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let report = report::file::read(&args.report)?;
     let comparison = gate::compare(&Baseline::read(&args.baseline)?, &report);

@@ -19,17 +19,14 @@ const FOLDERS: [&str; 4] = ["GOCACHE", "GOENV", "GOMODCACHE", "GOPATH"];
 /// Variables that say where settings come from and what else decides on a build.
 const OTHERS: [&str; 4] = ["GOCACHEPROG", "GOMOD", "GOTOOLCHAIN", "GOWORK"];
 
-/// The settings in force in a folder.
 #[derive(Debug)]
 pub struct Settings {
     /// What decides on action IDs.
     pub identity: Identity,
-    /// The answer of `go env`.
     env: BTreeMap<String, String>,
 }
 
 impl Settings {
-    /// Asks `go env -json`.
     pub fn in_folder(folder: &Utf8Path) -> anyhow::Result<Self> {
         Self::with_environment(folder, &Environment::new())
     }

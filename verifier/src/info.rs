@@ -41,7 +41,6 @@ struct Info {
     differences: Vec<Difference>,
 }
 
-/// Reads, compares and prints.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (image, packs) = read(&args.root)?;
     let here = match go::Settings::in_folder(Utf8Path::new(".")) {
@@ -162,20 +161,13 @@ fn render(info: &Info) -> String {
     }
     packs.add_row(row(&total));
     let mut text = format!("{identity}\n{versions}\n{packs}\n");
-    for Difference {
-        field,
-        ours,
-        theirs,
-    } in &info.differences
-    {
+    if let Some(here) = &info.here {
+        let verdict = match here.differences_text(&info.image.identity) {
+            Some(differences) => format!("does not fit the caches: {differences}"),
+            None => "has the settings that the caches were made with".to_owned(),
+        };
         // Writing to a string cannot fail.
-        let _ = writeln!(
-            text,
-            "{field} is {theirs:?} here, but the caches were made with {ours:?}"
-        );
-    }
-    if info.here.is_some() && info.differences.is_empty() {
-        text.push_str("the go command here has the settings that the caches were made with\n");
+        let _ = writeln!(text, "the go command here {verdict}");
     }
     text
 }

@@ -58,3 +58,13 @@ fn main() -> ExitCode {
         ExitCode::from(failure::kind(&error, &LIBRARIES).exit_code())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -20,7 +20,6 @@ pub fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
-/// Prints a value as JSON.
 pub fn json_to_stdout(value: &impl Serialize) -> anyhow::Result<()> {
     print(&text_of(value)?)
 }

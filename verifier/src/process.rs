@@ -15,7 +15,6 @@ use wait4::Wait4 as _;
 /// Variables for a command, beside those it inherits.
 pub type Environment = Vec<(&'static str, String)>;
 
-/// A command that has ended.
 #[derive(Debug)]
 pub struct Finished {
     pub status: ExitStatus,
@@ -121,7 +120,6 @@ pub fn rounded(ms: f64) -> f64 {
     (ms * 1_000.0).round() / 1_000.0
 }
 
-/// Whether a command of this name is on PATH.
 pub fn is_on_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)

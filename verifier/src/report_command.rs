@@ -33,7 +33,6 @@ fn format() -> impl TypedValueParser<Value = Format> {
         .try_map(|name| name.parse::<Format>())
 }
 
-/// Writes it.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let export = Export {
         report: &args.report,

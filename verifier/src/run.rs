@@ -114,7 +114,6 @@ impl Phases {
     }
 }
 
-/// Measures, shows and writes the report.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let measured_at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let source = args.source.as_path();

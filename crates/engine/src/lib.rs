@@ -1,5 +1,7 @@
 //! Commands.
 
+#![warn(missing_docs)]
+
 pub mod choice;
 pub mod host;
 pub mod progress;

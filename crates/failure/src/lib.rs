@@ -7,6 +7,8 @@
 //! The hint stands apart from the message: a message is a fragment that may stand in the middle of a chain of contexts,
 //! a hint is what the user does next, and is shown last.
 
+#![warn(missing_docs)]
+
 use std::error::Error as StdError;
 use std::fmt::Write as _;
 

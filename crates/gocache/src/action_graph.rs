@@ -13,10 +13,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use schemars::JsonSchema;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use sha256::Sha256Hash;
 
-use crate::{Error, Sha256Hash};
+use crate::Error;
 
-/// The name that build IDs and `go build -debug-actiongraph` give to the action of this ID: its first 15 bytes in base64
+/// The name that build IDs and `go build -debug-actiongraph` give to the action of this ID: its first 15 bytes in
+/// base64
 /// (source: `cmd/internal/buildid`, `HashToString`).
 pub fn in_build_id(action: &Sha256Hash) -> String {
     URL_SAFE_NO_PAD.encode(&action.as_bytes()[..15])

@@ -9,9 +9,10 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use sha256::Sha256Hash;
 use walkdir::WalkDir;
 
-use crate::{FileKind, GoModule, Sha256Hash, Store};
+use crate::{FileKind, GoModule, Store};
 
 /// Files by what they are, sorted; files without content are left out.
 pub type FilesByKind = BTreeMap<&'static str, Vec<Utf8PathBuf>>;

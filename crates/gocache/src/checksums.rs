@@ -9,8 +9,9 @@ use std::fmt;
 use std::io::BufRead;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use sha256::Sha256Hash;
 
-use crate::{Error, Sha256Hash};
+use crate::Error;
 
 const WHAT: &str = "list of digests";
 
@@ -39,7 +40,8 @@ impl Checksums {
         Ok(checksums)
     }
 
-    /// Adds another list. Where the two have different digests for a file, that file is the error, and nothing is added.
+    /// Adds another list. Where the two have different digests for a file, that file is the error, and nothing is
+    /// added.
     pub fn merge(&mut self, other: Self) -> Result<(), Utf8PathBuf> {
         let differs =
             |(path, digest): (&Utf8Path, _)| self.get(path).is_some_and(|own| own != digest);

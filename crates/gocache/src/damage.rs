@@ -8,9 +8,10 @@ use std::fmt;
 use camino::Utf8PathBuf;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use sha256::{Sha256Hash, hash_reader};
 
 use crate::store::if_found;
-use crate::{ActionEntry, Error, Sha256Hash, Store, hash_reader};
+use crate::{ActionEntry, Error, Store};
 
 /// Why an entry cannot be used, or must not be.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -4,7 +4,9 @@
 //! spellings of the numbers but writes only this one, so this one alone is accepted: parsing and printing are
 //! exact inverses.
 
-use crate::{Error, Sha256Hash};
+use sha256::Sha256Hash;
+
+use crate::Error;
 
 /// Length of every action entry.
 pub const ACTION_ENTRY_BYTES: usize = 175;

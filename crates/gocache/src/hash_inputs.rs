@@ -12,8 +12,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
+use sha256::Sha256Hash;
 
-use crate::{GoModule, Sha256Hash};
+use crate::GoModule;
 
 /// Version of a record's shape.
 pub const RECORD_SCHEMA: u32 = 1;

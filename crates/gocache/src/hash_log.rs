@@ -10,8 +10,10 @@
 use std::collections::BTreeSet;
 use std::io::BufRead;
 
+use sha256::Sha256Hash;
+
+use crate::Error;
 use crate::hash_inputs::{Collector, HashInputs};
-use crate::{Error, Sha256Hash};
 
 /// Messages kept; a build that fails in a thousand places is understood after the first few.
 const OTHER_LINES: usize = 200;
@@ -76,7 +78,8 @@ mod tests {
 
     #[test]
     fn keeps_messages_and_survives_bytes_that_are_no_text() {
-        let text = b"go: downloading x v1\nHASH /f: open: no such file\n\nHASH[x\xff]\n# pkg\xff\r\nmain.go:1: bad\n\tmore";
+        let text = b"go: downloading x v1\nHASH /f: open: no such file\n\nHASH[x\xff]\n\
+                     # pkg\xff\r\nmain.go:1: bad\n\tmore";
         let log = HashLog::scan(&text[..]).unwrap();
         assert_eq!(
             log.other,

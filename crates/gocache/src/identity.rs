@@ -8,8 +8,9 @@ use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use sha256::Sha256Hash;
 
-use crate::{Error, Sha256Hash};
+use crate::Error;
 
 /// The settings of the go command that a cache was made with, as `go env` prints them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -130,6 +131,13 @@ impl Identity {
             .collect()
     }
 
+    /// Those fields in words; none if all are equal, and only then do entries of one hit with the other.
+    pub fn differences_text(&self, other: &Self) -> Option<String> {
+        let differences = self.differences(other);
+        let differences: Vec<String> = differences.iter().map(ToString::to_string).collect();
+        (!differences.is_empty()).then(|| differences.join("; "))
+    }
+
     /// Every field under its name in `go env`, in a fixed order.
     pub fn fields(&self) -> [(&'static str, &str); 10] {
         [
@@ -201,6 +209,7 @@ mod tests {
     fn every_field_counts() {
         let ours = Identity::from_go_env(&env()).unwrap();
         assert_eq!(ours.differences(&ours), []);
+        assert_eq!(ours.differences_text(&ours), None);
         for name in [
             "GOVERSION",
             "GOOS",
@@ -220,6 +229,18 @@ mod tests {
             assert!(differences[0].theirs.ends_with("other"));
             assert_ne!(ours.digest(), theirs.digest(), "{name}");
         }
+    }
+
+    #[test]
+    fn all_that_differs_is_told() {
+        let ours = Identity::from_go_env(&env()).unwrap();
+        let mut theirs = ours.clone();
+        theirs.goos = "plan9".into();
+        theirs.goflags = "-race".into();
+        assert_eq!(
+            ours.differences_text(&theirs).unwrap(),
+            r#"GOOS is "linux", not "plan9"; GOFLAGS is "-trimpath -buildvcs=false", not "-race""#
+        );
     }
 
     #[test]

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
+use sha256::Sha256Hash;
 
-use crate::{Error, Identity, Sha256Hash};
+use crate::{Error, Identity};
 
 /// The image's own description, an [`ImageInfo`].
 pub const IMAGE_INFO_PATH: &str = "/usr/local/share/iac-runner/image.json";

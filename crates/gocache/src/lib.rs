@@ -6,6 +6,19 @@
 //!
 //! One rule above all: a wrong hit is worse than a miss. Nothing here believes a file by its name or size
 //! where it can hash it, and every write goes through a temporary name, data before the entry that points at it.
+//!
+//! | Where | What for |
+//! |---|---|
+//! | `entry`, `store`, `seal` | GOCACHE: an entry, the folder, and one that is proven whole and made alike each time |
+//! | `damage`, `bit_flip` | entries that are not whole, and damage on purpose, for tests |
+//! | `module_cache` | GOMODCACHE: where a Go module lies, and the hash of go.sum |
+//! | `checksums` | lists of files with their digests |
+//! | `action_graph`, `hash_log`, `hash_inputs` | what a build took from the cache, and what action IDs are made of |
+//! | `explanation/` | why a build missed what an image holds |
+//! | `identity` | the settings that decide action IDs |
+//! | `image_info` | what an image says of itself |
+
+#![warn(missing_docs)]
 
 mod action_graph;
 pub mod bit_flip;
@@ -35,5 +48,5 @@ pub use hash_log::HashLog;
 pub use identity::{Difference, Identity};
 pub use module_cache::{GoModule, h1, is_test_data};
 pub use seal::{SealedFile, SealedStore};
-pub use sha256::{HashingReader, ParseHashError, Sha256Hash, hash_file, hash_reader};
+pub use sha256::{Sha256Hash, hash_file};
 pub use store::{FileKind, Store, StoreFile};

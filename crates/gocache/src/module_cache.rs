@@ -8,8 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-
-use crate::Sha256Hash;
+use sha256::Sha256Hash;
 
 /// A Go module at a version.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -167,7 +166,7 @@ mod tests {
     fn h1_is_that_of_dirhash() {
         // A module of one file, hashed by hand:
         // printf '%s  m@v1/a\n' "$(printf content | sha256sum | cut -d' ' -f1)" | openssl dgst -sha256 -binary | base64
-        let digest = crate::hash_reader(&b"content"[..]).unwrap().0;
+        let digest = sha256::hash_reader(&b"content"[..]).unwrap().0;
         let module = GoModule {
             path: "m".into(),
             version: "v1".into(),

@@ -11,9 +11,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use rayon::prelude::*;
+use sha256::{Sha256Hash, hash_reader};
 
 use crate::store::replace;
-use crate::{ActionEntry, Error, FileKind, Sha256Hash, Store, StoreFile, hash_reader};
+use crate::{ActionEntry, Error, FileKind, Store, StoreFile};
 
 /// A cache whose every entry was proven.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -225,7 +226,7 @@ mod tests {
         for file in &sealed.files {
             let path = store.root().join(&file.path);
             assert_eq!(
-                crate::hash_file(&path).unwrap(),
+                sha256::hash_file(&path).unwrap(),
                 (file.sha256, file.size_bytes)
             );
             assert_eq!(fs_err::metadata(path).unwrap().modified().unwrap(), time());

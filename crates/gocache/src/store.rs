@@ -13,10 +13,11 @@ use std::io::{self, ErrorKind, Read, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use sha256::{HashingReader, Sha256Hash, hash_file};
 use tempfile::NamedTempFile;
 use walkdir::WalkDir;
 
-use crate::{ActionEntry, Error, HashingReader, Sha256Hash, hash_file};
+use crate::{ActionEntry, Error};
 
 const BUFFER_BYTES: usize = 128 * 1024;
 

@@ -10,8 +10,8 @@ use walkdir::{DirEntry, WalkDir};
 
 use crate::Error;
 use crate::go_file::head;
-use crate::go_mod::module_path;
 use crate::import_path::refusal;
+use crate::modfile::ModFile;
 use crate::place::{Place, place};
 
 /// A Pulumi program. As JSON, in this order, it is an element of what `cargo xtask discover --json` prints.
@@ -233,8 +233,15 @@ impl GoMods<'_> {
             return Ok(None);
         }
         let text = fs_err::read(&file)?;
-        let path = module_path(&String::from_utf8_lossy(&text));
-        path.map(Some).map_err(|reason| Error::GoMod {
+        let parsed = ModFile::parse(&String::from_utf8_lossy(&text));
+        if parsed.module.is_some() {
+            return Ok(parsed.module);
+        }
+        let reason = parsed
+            .errors
+            .first()
+            .map_or("it is missing", |error| error.reason);
+        Err(Error::GoMod {
             path: relative,
             reason,
         })
@@ -298,11 +305,8 @@ mod tests {
         let source = Source::new()
             .file("go.mod", "module example.com/repo\n")
             .main(LAMBDA);
-        let json = serde_json::to_string(&source.discover().modules).unwrap();
-        assert_eq!(
-            json,
-            r#"[{"provider":"aws","component":"lambda","path":"apis/provider/aws/lambda/v1/iac/pulumi","import_path":"example.com/repo/apis/provider/aws/lambda/v1/iac/pulumi","go_mod":"go.mod"}]"#
-        );
+        let json = serde_json::to_string_pretty(&source.discover().modules).unwrap();
+        insta::assert_snapshot!(json);
     }
 
     #[test]

@@ -7,13 +7,25 @@
 //! Not looked into: `vendor`, `testdata`, `node_modules`, folders whose name starts with `.` or `_` (Go ignores
 //! these too), and symbolic links. A folder at the right place that is no module is listed as skipped, with the
 //! reason, so that nobody has to guess why a module is missing.
+//!
+//! | File | What for |
+//! |---|---|
+//! | `discover` | the walk from a source to its modules |
+//! | `place` | what the place of a folder says: provider and component |
+//! | `import_path` | which folder names Go can import |
+//! | `go_file` | the head of a Go file: its package, and whether it is set aside |
+//! | `modfile` | go.mod and go.work, the one parser for all that reads them |
+//! | `error` | why a source cannot be used |
+
+#![warn(missing_docs)]
 
 mod discover;
 mod error;
 mod go_file;
-mod go_mod;
 mod import_path;
+pub mod modfile;
 mod place;
 
 pub use discover::{Discovery, Module, Skipped, discover};
 pub use error::Error;
+pub use modfile::ModFile;

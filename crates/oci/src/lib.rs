@@ -25,6 +25,8 @@
 //!
 //! Features, none of them on by default: `docker`, and `clap` for types that are values of options.
 
+#![warn(missing_docs)]
+
 pub mod blob;
 #[cfg(feature = "docker")]
 pub mod docker;

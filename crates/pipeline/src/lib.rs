@@ -16,6 +16,8 @@
 //! - [`flow`]: the steps from a source to packs, in their order.
 //! - [`measure`], [`summary`]: what an image is worth, and the account of a run.
 
+#![warn(missing_docs)]
+
 pub mod assemble;
 pub mod excerpt;
 pub mod flow;

@@ -99,7 +99,8 @@ pub struct MeasuredModule {
     pub path: Utf8PathBuf,
     /// What was measured, by phase.
     pub phases: BTreeMap<PhaseName, Phase>,
-    /// The yardstick: `go list -deps` of the module after each run of `first`, in the state as shipped, in milliseconds.
+    /// The yardstick: `go list -deps` of the module after each run of `first`, in the state as shipped, in
+    /// milliseconds.
     #[serde(default)]
     pub list_ms: Vec<f64>,
     /// The other yardstick: gofmt on the same sources everywhere, a fixed amount of work for CPU, memory and disk; the

@@ -2,6 +2,10 @@
 //!
 //! In text it is always 64 lower-case hex digits, as in Go's file names; upper case is refused, because a file
 //! of that name would never be found.
+//!
+//! One file: the digest, and hashing of bytes, files and streams.
+
+#![warn(missing_docs)]
 
 use std::fmt;
 use std::io::{self, BufReader, Read, Write};

@@ -24,7 +24,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::bail;
 use camino::{Utf8Path, Utf8PathBuf};
-use gocache::{ActionEntry, Error, Sha256Hash, Store};
+use gocache::{ActionEntry, Error, Store};
+use sha256::Sha256Hash;
 
 const RENEWED_AFTER: Duration = Duration::from_secs(3_600);
 
@@ -55,9 +56,8 @@ impl Surroundings {
     }
 }
 
-/// The caches of one process.
 #[derive(Debug)]
-pub struct Caches {
+pub struct LayeredCaches {
     /// In the order in which they are tried.
     places: Vec<Place>,
     /// Places before this one have failed.
@@ -78,7 +78,7 @@ struct Place {
     exists: AtomicBool,
 }
 
-impl Caches {
+impl LayeredCaches {
     pub fn new(shipped: &Utf8Path, surroundings: &Surroundings) -> Self {
         let Surroundings {
             gocache,
@@ -361,8 +361,8 @@ mod tests {
             }
         }
 
-        fn caches(&self, surroundings: &Surroundings) -> Caches {
-            Caches::new(&self.path("shipped"), surroundings)
+        fn caches(&self, surroundings: &Surroundings) -> LayeredCaches {
+            LayeredCaches::new(&self.path("shipped"), surroundings)
         }
 
         fn private_tmp(&self) -> Utf8PathBuf {
@@ -395,7 +395,7 @@ mod tests {
     }
 
     /// Puts five bytes and returns where they are kept.
-    fn put(caches: &Caches, action: &str) -> anyhow::Result<Utf8PathBuf> {
+    fn put(caches: &LayeredCaches, action: &str) -> anyhow::Result<Utf8PathBuf> {
         let (_, path) = caches.put_bytes(&id(action), &id("bytes"), b"bytes")?;
         assert_eq!(caches.get(&id(action)).unwrap().1, path);
         assert_eq!(fs_err::read(&path).unwrap(), b"bytes");

@@ -11,19 +11,17 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{GeneralPurpose, STANDARD};
 use base64::read::DecoderReader;
 use camino::Utf8Path;
-use gocache::{ActionEntry, Sha256Hash};
+use gocache::ActionEntry;
 use serde::{Deserialize, Serialize};
+use sha256::Sha256Hash;
 
-/// A request of the go command.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Request {
     /// To be repeated in the answer.
     pub id: i64,
-    /// What is wanted.
     pub command: Command,
 }
 
-/// What the go command wants.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Command {
     Get {
@@ -54,7 +52,6 @@ struct JsonRequest {
     body_size: u64,
 }
 
-/// Reads requests and their bodies.
 pub struct Reader<R> {
     input: BufReader<R>,
     line: Vec<u8>,
@@ -158,7 +155,6 @@ pub struct Body<'a, R: BufRead> {
 }
 
 impl<R: BufRead> Body<'_, R> {
-    /// The whole body.
     pub fn read_to_memory(mut self) -> anyhow::Result<Vec<u8>> {
         let mut bytes = Vec::with_capacity(usize::try_from(self.size_bytes).unwrap_or_default());
         self.decoder
@@ -216,7 +212,6 @@ impl<R: BufRead> Read for Quoted<'_, R> {
     }
 }
 
-/// An answer.
 #[derive(Debug, Default, Serialize)]
 pub struct Response {
     #[serde(rename = "ID")]
@@ -341,7 +336,8 @@ mod tests {
         let body = vec![9; 5000];
         let input = format!(
             "{{\"ID\":1,\"Command\":\"get\",\"ActionID\":\"{action}\"}}\n\n\
-             {{\"ID\":2,\"Command\":\"put\",\"ActionID\":\"{action}\",\"OutputID\":\"{output}\",\"BodySize\":5000}}\n\n\"{}\"\n\
+             {{\"ID\":2,\"Command\":\"put\",\"ActionID\":\"{action}\",\"OutputID\":\"{output}\",\
+             \"BodySize\":5000}}\n\n\"{}\"\n\
              {{\"ID\":3,\"Command\":\"put\",\"ActionID\":\"{action}\",\"OutputID\":\"{output}\"}}\n\n\
              {{\"ID\":4,\"Command\":\"close\"}}\n\n",
             STANDARD.encode(&body)
@@ -471,7 +467,8 @@ mod tests {
             time_unix_ns: 0,
         };
         let expected = format!(
-            "{{\"ID\":6,\"OutputID\":\"{}\",\"Size\":0,\"Time\":\"1970-01-01T00:00:00.000000000Z\",\"DiskPath\":\"/d\"}}\n",
+            "{{\"ID\":6,\"OutputID\":\"{}\",\"Size\":0,\
+             \"Time\":\"1970-01-01T00:00:00.000000000Z\",\"DiskPath\":\"/d\"}}\n",
             id(0)
         );
         assert_eq!(

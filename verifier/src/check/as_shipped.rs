@@ -13,7 +13,6 @@ use super::finding::{Finding, Problem};
 use super::shipped::Shipped;
 use super::tree::{Kind, Node};
 
-/// Checks either cache.
 pub fn check(cache: &Cache<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut note = |node: &Node, text: &str| {

@@ -6,14 +6,14 @@
 use std::collections::HashMap;
 use std::io::Read as _;
 
-use gocache::{ACTION_ENTRY_BYTES, ActionEntry, FileKind, Sha256Hash, Store, hash_reader};
+use gocache::{ACTION_ENTRY_BYTES, ActionEntry, FileKind, Store};
 use rayon::prelude::*;
+use sha256::{Sha256Hash, hash_reader};
 
 use super::cache::Cache;
 use super::finding::{Finding, Problem};
 use super::tree::{self, Kind, Node};
 
-/// Checks what the files hold.
 pub fn check(cache: &Cache<'_>) -> Vec<Finding> {
     let outputs = cache
         .nodes

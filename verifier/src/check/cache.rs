@@ -3,13 +3,12 @@
 use std::collections::HashSet;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use gocache::Sha256Hash;
+use sha256::Sha256Hash;
 
 use super::finding::{Finding, Problem};
 use super::shipped::Shipped;
 use super::tree::{self, Node};
 
-/// A cache.
 pub struct Cache<'a> {
     /// Where it lies here.
     pub folder: Utf8PathBuf,
@@ -57,7 +56,6 @@ impl<'a> Cache<'a> {
         !self.unlisted.iter().any(|folder| path.starts_with(folder))
     }
 
-    /// Where a path of this cache is.
     pub fn place(&self, path: &Utf8Path) -> Utf8PathBuf {
         if path == "" {
             self.folder.clone()
@@ -116,7 +114,8 @@ impl<'a> Cache<'a> {
 
 #[cfg(test)]
 mod tests {
-    use gocache::{Sha256Hash, Store};
+    use gocache::Store;
+    use sha256::Sha256Hash;
 
     use super::*;
     use crate::check::build_cache;

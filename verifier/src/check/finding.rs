@@ -5,7 +5,6 @@ use std::io;
 use camino::Utf8PathBuf;
 use serde::Serialize;
 
-/// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
@@ -15,7 +14,6 @@ pub enum Severity {
     NotAsShipped,
 }
 
-/// Something that is wrong with a file or folder.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Finding {
     /// The file or folder, as this machine sees it.
@@ -25,7 +23,6 @@ pub struct Finding {
     pub problem: String,
 }
 
-/// A finding without its path.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Problem {
     pub severity: Severity,

@@ -9,8 +9,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::io::Read as _;
 
 use camino::Utf8Path;
-use gocache::{GoModule, Sha256Hash, h1, hash_reader};
+use gocache::{GoModule, h1};
 use rayon::prelude::*;
+use sha256::{Sha256Hash, hash_reader};
 
 use super::cache::Cache;
 use super::finding::{Finding, Problem};

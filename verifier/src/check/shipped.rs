@@ -7,16 +7,16 @@ use std::collections::HashSet;
 use std::io::{BufReader, ErrorKind};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use gocache::Checksums;
 use gocache::image_info::{
     FILES_SUFFIX, IMAGE_INFO_PATH, ImageInfo, LEFT_OUT_SUFFIX, PACKS_PATH, PackInfo,
 };
-use gocache::{Checksums, HashingReader, Sha256Hash};
+use sha256::{HashingReader, Sha256Hash};
 
 use super::finding::{Finding, Problem};
 use super::tree;
 use crate::info;
 
-/// What an image says.
 #[derive(Debug)]
 pub struct Shipped {
     pub image: ImageInfo,
@@ -28,7 +28,6 @@ pub struct Shipped {
     pub left_out: Option<Checksums>,
 }
 
-/// What there is to say of the lists.
 #[derive(Debug, Default)]
 pub struct Remarks {
     pub findings: Vec<Finding>,

@@ -22,13 +22,11 @@ pub enum Kind {
     Other,
 }
 
-/// A file or folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
     /// Relative to the folder that was listed, which itself is the empty path.
     pub path: Utf8PathBuf,
     pub kind: Kind,
-    /// Permission bits.
     pub mode: u32,
     pub uid: u32,
     pub gid: u32,
@@ -86,7 +84,6 @@ fn child(root: &Utf8Path, folder: &Utf8Path, name: OsString) -> Vec<Result<Node,
     }
 }
 
-/// What is at a path.
 fn look_at(root: &Utf8Path, path: &Utf8Path) -> io::Result<Node> {
     let metadata = fs_err::symlink_metadata(root.join(path))?;
     let kind = match metadata.file_type() {
@@ -116,7 +113,6 @@ fn names_in(folder: &Utf8Path) -> io::Result<Vec<OsString>> {
     Ok(names)
 }
 
-/// Opens a file for reading.
 pub fn open(file: &Utf8Path) -> io::Result<File> {
     open_with(file, OFlags::empty())
 }
@@ -183,7 +179,7 @@ mod tests {
             opened.file().set_times(times).unwrap();
         }
         list(root);
-        gocache::hash_reader(open(&file).unwrap()).unwrap();
+        sha256::hash_reader(open(&file).unwrap()).unwrap();
         for path in [&file, root] {
             assert_eq!(
                 fs_err::metadata(path).unwrap().accessed().unwrap(),

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::Identity;
+use modules::ModFile;
 use serde::Serialize;
 
 use crate::go;
@@ -14,7 +15,6 @@ use crate::go;
 /// Flags in GOFLAGS that no action ID depends on.
 const NEUTRAL_FLAGS: [&str; 6] = ["-mod", "-modcacherw", "-p", "-v", "-work", "-x"];
 
-/// A setting that is not the image's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Setting {
     /// Its name in `go env`.
@@ -29,15 +29,14 @@ pub struct Setting {
     pub detail: Option<String>,
 }
 
-/// Where settings may come from.
 #[derive(Debug, Default)]
 pub struct Origins {
     /// Variables of the process that are set.
     environment: Vec<(String, String)>,
     /// The file that `go env -w` writes, and its text.
     goenv: Option<(Utf8PathBuf, String)>,
-    /// The go.mod, and its text.
-    go_mod: Option<(Utf8PathBuf, String)>,
+    /// The go.mod, and what it says.
+    go_mod: Option<(Utf8PathBuf, ModFile)>,
 }
 
 impl Origins {
@@ -58,7 +57,7 @@ impl Origins {
         Ok(Self {
             environment: environment.collect(),
             goenv: read("GOENV")?,
-            go_mod: read("GOMOD")?,
+            go_mod: read("GOMOD")?.map(|(path, text)| (path, ModFile::parse(&text))),
         })
     }
 
@@ -85,22 +84,13 @@ impl Origins {
     /// Why this very Go runs.
     fn of_go(&self, version: &str) -> String {
         let wanted = version.strip_prefix("go").unwrap_or(version);
-        if let Some((path, text)) = &self.go_mod {
-            for line in text.lines() {
-                let words: Vec<_> = line.split_whitespace().take(2).collect();
-                match words[..] {
-                    ["toolchain", name] if name == version => {
-                        return format!("by the toolchain line in {path}");
-                    }
-                    ["go", name]
-                        if name == wanted && self.variable("GOTOOLCHAIN") != Some("local") =>
-                    {
-                        return format!(
-                            "by the go line in {path}, or the go command on PATH is that one"
-                        );
-                    }
-                    _ => {}
-                }
+        if let Some((path, go_mod)) = &self.go_mod {
+            let is_free = self.variable("GOTOOLCHAIN") != Some("local");
+            if is_free && go_mod.go.as_deref() == Some(wanted) {
+                return format!("by the go line in {path}, or the go command on PATH is that one");
+            }
+            if go_mod.toolchain.as_deref() == Some(version) {
+                return format!("by the toolchain line in {path}");
             }
         }
         match self.variable("GOTOOLCHAIN") {
@@ -145,18 +135,12 @@ pub fn differences(
 
 /// The Go that go.mod asks for is not to be had.
 pub fn toolchain(message: &str, here: &go::Settings, origins: &Origins) -> Setting {
-    let line = |text: &str| {
-        let mut lines = text.lines().map(str::trim);
-        lines
-            .find(|line| line.starts_with("toolchain "))
-            .map(str::to_owned)
-    };
     let asked = origins.go_mod.as_ref();
     Setting {
         name: "GOTOOLCHAIN".into(),
         image: "local".into(),
         here: asked
-            .and_then(|(_, text)| line(text))
+            .and_then(|(_, go_mod)| Some(format!("toolchain {}", go_mod.toolchain.as_ref()?)))
             .unwrap_or_else(|| here.value("GOTOOLCHAIN").to_owned()),
         origin: asked.map_or_else(
             || origins.of("GOTOOLCHAIN"),
@@ -287,7 +271,7 @@ mod tests {
             goenv: Some(("/h/env".into(), "GOAMD64=v3\n".into())),
             go_mod: Some((
                 "/s/go.mod".into(),
-                "module m\n\ngo 1.24\n\ntoolchain go1.99.1\n".into(),
+                ModFile::parse("module m\n\ngo 1.24\n\ntoolchain go1.99.1\n"),
             )),
         }
     }

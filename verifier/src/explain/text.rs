@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use gocache::{Cause, Explanation, RELEASE_PAYS_SHARE};
 
-use super::Answer;
+use super::answer::Answer;
 use super::settings::Setting;
 
 /// Names listed of packages; all of a cold build would be a thousand.
@@ -62,7 +62,6 @@ fn sentence(setting: &Setting) -> String {
     )
 }
 
-/// All of it.
 pub fn render(answer: &Answer) -> String {
     let mut text = format!("{}\n\n", answer.headline);
     let mut line = |line: String| {
@@ -168,4 +167,141 @@ fn names(names: &[String]) -> String {
         listed.push(&more);
     }
     listed.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use gocache::{Change, Drift, GoModule, Identity, Ratio};
+
+    use super::*;
+    use crate::explain::answer::{ExplainedModule, SCHEMA};
+
+    fn answer() -> Answer {
+        let env = include_str!("../../../crates/gocache/tests/fixtures/go-env.json");
+        let identity = Identity::from_go_env(&serde_json::from_str(env).unwrap()).unwrap();
+        Answer {
+            schema: SCHEMA,
+            headline: String::new(),
+            module: ExplainedModule {
+                provider: "civo".into(),
+                component: "volume".into(),
+                path: "apis/provider/civo/volume/v1/iac/pulumi".into(),
+            },
+            identity,
+            packs: Some(vec!["civo".into(), "common".into()]),
+            is_in_image: true,
+            settings: Vec::new(),
+            build: Some(Explanation {
+                has_record: true,
+                is_recorded: true,
+                packages: Ratio {
+                    hits: 600,
+                    total: 600,
+                },
+                links: Ratio { hits: 1, total: 1 },
+                causes: Vec::new(),
+                consequences: 0,
+                unknown: Vec::new(),
+                drift: Drift::default(),
+            }),
+            messages: Vec::new(),
+        }
+    }
+
+    fn cause(change: Change, is_expected: bool, packages: &[&str]) -> Cause {
+        let packages: Vec<String> = packages.iter().map(ToString::to_string).collect();
+        Cause {
+            change,
+            chain: vec!["m/volume".into(), "m/greet".into(), packages[0].clone()],
+            misses: packages.len() as u64,
+            packages,
+            is_expected,
+        }
+    }
+
+    fn shown(change: impl FnOnce(&mut Answer)) -> String {
+        let mut answer = answer();
+        change(&mut answer);
+        answer.headline = headline(&answer);
+        render(&answer)
+    }
+
+    #[test]
+    fn everything_hits() {
+        insta::assert_snapshot!(shown(|_| {}));
+    }
+
+    #[test]
+    fn settings_explain_all() {
+        let setting = |name: &str, detail: Option<&str>| Setting {
+            name: name.into(),
+            image: "-trimpath".into(),
+            here: "-race".into(),
+            origin: "set in the environment".into(),
+            detail: detail.map(str::to_owned),
+        };
+        insta::assert_snapshot!(shown(|answer| {
+            answer.build = None;
+            answer.settings = vec![
+                setting("GOFLAGS", Some("it adds -race")),
+                setting("GOOS", None),
+            ];
+        }));
+    }
+
+    #[test]
+    fn drift_and_defects_have_their_packages_and_chains() {
+        let version = Change::Version {
+            module: "example.com/dep".into(),
+            old: Some("v1.0.0".into()),
+            new: Some("v1.1.0".into()),
+        };
+        let files = Change::ModuleFiles {
+            module: Some(GoModule {
+                path: "example.com/sdk".into(),
+                version: "v1.2.3".into(),
+            }),
+        };
+        let many = ["s/a", "s/b", "s/c", "s/d", "s/e", "s/f", "s/g"];
+        insta::assert_snapshot!(shown(|answer| {
+            let build = answer.build.as_mut().unwrap();
+            build.packages.hits = 560;
+            build.links.hits = 0;
+            build.causes = vec![
+                cause(files, false, &many),
+                cause(version, true, &["example.com/dep"]),
+            ];
+            build.consequences = 32;
+            build.drift = Drift {
+                own_packages: 30,
+                other_packages: 3,
+                share: 0.055,
+                release_pays: true,
+            };
+        }));
+    }
+
+    #[test]
+    fn without_an_image_misses_and_settings_are_listed() {
+        insta::assert_snapshot!(shown(|answer| {
+            answer.packs = None;
+            answer.is_in_image = false;
+            let build = answer.build.as_mut().unwrap();
+            build.packages.hits = 598;
+            build.unknown = vec!["m/volume".into(), "m/greet".into()];
+        }));
+    }
+
+    #[test]
+    fn a_module_that_no_pack_holds_and_that_does_not_build() {
+        insta::assert_snapshot!(shown(|answer| {
+            answer.is_in_image = false;
+            answer.messages = vec![
+                "go build failed (exit status: 1):".into(),
+                "main.go:7:2: undefined: x".into(),
+            ];
+            let build = answer.build.as_mut().unwrap();
+            build.causes = vec![cause(Change::Unexplained, false, &["m/volume"])];
+        }));
+    }
 }

@@ -6,9 +6,9 @@
 use std::collections::BTreeSet;
 
 use camino::Utf8Path;
-use gocache::Sha256Hash;
 use modules::Module;
 use report::{MeasuredModule, Phase, PhaseName, SkippedPhase};
+use sha256::Sha256Hash;
 
 use super::network::Network;
 use super::pristine::{Added, COLD, Pristine, Surroundings};
@@ -28,12 +28,12 @@ pub struct Bench<'a> {
     pub probe: Option<&'a Probe>,
     /// For every go command.
     pub environment: &'a Environment,
-    /// How often each phase is measured.
     pub runs: u32,
 }
 
 impl Bench<'_> {
-    /// Measures `module`: `first`, `relink` and `noop` always, of the others what is `wanted`. A phase that cannot be measured here goes to `skipped`, once.
+    /// Measures `module`: `first`, `relink` and `noop` always, of the others what is `wanted`. A phase that cannot be
+    /// measured here goes to `skipped`, once.
     pub fn measure(
         &self,
         module: &Module,
@@ -219,7 +219,6 @@ fn cold(surroundings: &Surroundings) -> Environment {
     ]
 }
 
-/// Name of the executable in its folder.
 const PROGRAM: &str = "program";
 
 fn skip(skipped: &mut Vec<SkippedPhase>, phase: PhaseName, reason: String) {

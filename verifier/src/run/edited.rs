@@ -12,16 +12,19 @@ use crate::go;
 use crate::process::Environment;
 
 /// What is added to a file of the module's own package: it changes what is compiled, not what the program does.
-const CHANGE: &str = "\n\nvar verifierChange = \"changed\"\n\nfunc init() {\n\tif verifierChange == \"\" {\n\t\tpanic(verifierChange)\n\t}\n}\n";
+const CHANGE: &str = "\n\nvar verifierChange = \"changed\"\n\n\
+    func init() {\n\tif verifierChange == \"\" {\n\t\tpanic(verifierChange)\n\t}\n}\n";
 
 /// One line for each thing that a build of `.` reads, after its kind.
-const PACKAGES: &str = "{{if not .Standard}}{{$dir := .Dir}}dir {{.Dir}}\n{{range .EmbedFiles}}embed {{$dir}}/{{.}}\n{{end}}\
+const PACKAGES: &str = "{{if not .Standard}}{{$dir := .Dir}}dir {{.Dir}}\n\
+                        {{range .EmbedFiles}}embed {{$dir}}/{{.}}\n{{end}}\
                         {{if not .DepOnly}}{{range .GoFiles}}main {{.}}\n{{end}}{{end}}{{end}}";
 
 /// Go modules, each with its go.mod; a replacement's is that of the folder.
 const GO_MODULES: &str = "{{with .Replace}}{{.GoMod}}{{else}}{{.GoMod}}{{end}}";
 
-/// Copies what the module at `path` of `source` needs to `copy`, with one change; the module's folder there is returned.
+/// Copies what the module at `path` of `source` needs to `copy`, with one change; the module's folder there is
+/// returned.
 pub fn copy(
     source: &Utf8Path,
     path: &Utf8Path,

@@ -1,13 +1,14 @@
 //! Look-ups of Go's package index, and how many of them GOCACHE as shipped answers.
 //!
-//! The action graph has none of them. `go build -n` loads the same packages as a build, and with `GODEBUG=gocachehash=1`
-//! it prints the ID of each look-up; an entry under that ID is the answer. (`go list -deps` asks for more: it loads what
-//! tests import as well.)
+//! The action graph has none of them. `go build -n` loads the same packages as a build, and with
+//! `GODEBUG=gocachehash=1` it prints the ID of each look-up; an entry under that ID is the answer. (`go list -deps`
+//! asks for more: it loads what tests import as well.)
 
 use std::collections::BTreeSet;
 
 use camino::Utf8Path;
-use gocache::{HashLog, Ratio, Sha256Hash, Store};
+use gocache::{HashLog, Ratio, Store};
+use sha256::Sha256Hash;
 
 use crate::go;
 use crate::process::Environment;

@@ -23,7 +23,6 @@ pub struct Network {
 }
 
 impl Network {
-    /// Starts to listen.
     pub fn listen() -> anyhow::Result<Self> {
         let context =
             "failed to listen on the loopback device, where requests to the network are counted";

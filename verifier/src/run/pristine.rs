@@ -18,7 +18,6 @@ use walkdir::WalkDir;
 
 use crate::process::Environment;
 
-/// What GOCACHE held at the start.
 #[derive(Debug)]
 pub struct Pristine {
     gocache: Utf8PathBuf,
@@ -122,7 +121,6 @@ fn list(gocache: &Utf8Path) -> anyhow::Result<HashSet<std::path::PathBuf>> {
     Ok(files)
 }
 
-/// Files that builds added.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Added {
     pub files: u64,
@@ -178,7 +176,6 @@ impl Surroundings {
         Ok(surroundings)
     }
 
-    /// A path in the new folder.
     pub fn path(&self, name: &str) -> Utf8PathBuf {
         // TMPDIR is not UTF-8 on no machine that can build anything; the loss would show in the first error.
         Utf8PathBuf::from(self.root.path().to_string_lossy().into_owned()).join(name)

@@ -1,12 +1,12 @@
 //! A fixed amount of work for CPU, memory and disk: how fast this machine is at this moment, whatever the go command is
 //! like.
 //!
-//! It is `gofmt`, from the folder of the Go that builds, on sources that are always the same: a program of Go's runtime,
-//! with its collector, its threads and its many small files, but neither the go command nor anything that is set for
-//! it. Of the candidates measured beside `go build` and `go list` (hashing, filling maps and touching memory, each with
-//! one thread and with two, reading small files, starting processes) its time went most closely with theirs: where the
-//! machine was disturbed, medians of some thirty runs moved against each other by 3 % from one minute to the next, and
-//! by 9 % with a single thread that hashes.
+//! It is `gofmt`, from the folder of the Go that builds, on sources that are always the same: a program of Go's
+//! runtime, with its collector, its threads and its many small files, but neither the go command nor anything that is
+//! set for it. Of the candidates measured beside `go build` and `go list` (hashing, filling maps and touching memory,
+//! each with one thread and with two, reading small files, starting processes) its time went most closely with theirs:
+//! where the machine was disturbed, medians of some thirty runs moved against each other by 3 % from one minute to the
+//! next, and by 9 % with a single thread that hashes.
 //! The sources are written before the clock starts, because what a write costs depends on what else is still to be
 //! written.
 
@@ -24,7 +24,6 @@ const FUNCTIONS: usize = 100;
 /// Settings of Go's runtime; the probe runs without them.
 const RUNTIME: [&str; 4] = ["GODEBUG", "GOGC", "GOMAXPROCS", "GOMEMLIMIT"];
 
-/// The work, prepared.
 #[derive(Debug)]
 pub struct Probe {
     gofmt: Utf8PathBuf,
@@ -32,7 +31,8 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// Writes the sources. None where this Go comes without gofmt: times can then not be compared with another report's.
+    /// Writes the sources. None where this Go comes without gofmt: times can then not be compared with another
+    /// report's.
     pub fn prepare(goroot: &Utf8Path) -> anyhow::Result<Option<Self>> {
         let gofmt = goroot.join("bin/gofmt");
         if !gofmt.is_file() {

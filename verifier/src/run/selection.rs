@@ -120,7 +120,7 @@ mod tests {
             &strings(providers),
             &strings(names),
         );
-        let selected = selected.map_err(|error| error.to_string())?;
+        let selected = selected.map_err(|error| failure::text(&error))?;
         Ok(selected
             .into_iter()
             .map(|module| module.component)
@@ -140,16 +140,22 @@ mod tests {
 
     #[test]
     fn unknown_names_are_errors_that_list_the_known_ones() {
-        assert_eq!(
-            select(&["azure"], &[]).unwrap_err(),
-            r#"there is no provider "azure" in src; there are aws, civo"#
-        );
-        let error = select(&[], &["lambda"]).unwrap_err();
-        assert_eq!(
-            error,
-            r#"there is no module "lambda" in src; there are aws/lambda, aws/s3, civo/volume"#
-        );
-        assert!(select(&["civo"], &["aws/s3"]).unwrap_err().contains("both"));
+        let errors = [
+            select(&["azure"], &[]),
+            select(&[], &["lambda"]),
+            select(&["civo"], &["aws/s3"]),
+        ];
+        let errors: Vec<String> = errors.into_iter().map(Result::unwrap_err).collect();
+        insta::assert_snapshot!(errors.join("\n\n"), @r#"
+        there is no provider "azure" in src
+        hint: there are aws, civo
+
+        there is no module "lambda" in src
+        hint: there are aws/lambda, aws/s3, civo/volume
+
+        no module fits both --provider and --module
+        hint: leave out one of them
+        "#);
     }
 
     #[test]

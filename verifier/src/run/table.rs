@@ -67,7 +67,8 @@ fn time(phase: &Phase) -> String {
 fn summary(report: &Report) -> String {
     let mut text = match report.summary.first_ms {
         Some(first) => format!(
-            "first build of {} modules: p50 {:.0} ms, p95 {:.0} ms, max {:.0} ms; from the cache: {} of packages, {} of links",
+            "first build of {} modules: p50 {:.0} ms, p95 {:.0} ms, max {:.0} ms; \
+             from the cache: {} of packages, {} of links",
             report.modules.len(),
             first.p50,
             first.p95,
@@ -203,30 +204,24 @@ pub mod tests {
             path: "p".into(),
             message: "m".into(),
         });
-        let text = render(&report);
-        let expected = "\
-┌──────────┬───────────┬─────────┬───────────────┬────────────┬───────┬───────┐
-│ provider ┆ component ┆ cold ms ┆      first ms ┆   packages ┆ links ┆ index │
-╞══════════╪═══════════╪═════════╪═══════════════╪════════════╪═══════╪═══════╡
-│ civo     ┆ volume    ┆         ┆ 312 (312–500) ┆ 9999/10000 ┆   0/1 ┆   3/4 │
-│ civo     ┆ dns       ┆   40000 ┆           298 ┆      10/10 ┆   1/1 ┆       │
-│ civo     ┆ broken    ┆  failed ┆               ┆            ┆       ┆       │
-└──────────┴───────────┴─────────┴───────────────┴────────────┴───────┴───────┘
-first build of 2 modules: p50 298 ms, p95 312 ms, max 312 ms; from the cache: 99.9 % of packages, 50.0 % of links; failed: civo/broken
-";
-        assert_eq!(text, expected);
+        insta::assert_snapshot!(render(&report));
     }
 
     #[test]
     fn misses_and_requests_are_named() {
         let asked = build(1.0, 10, 10, false).with_requests(vec!["GET /go/x".into()]);
         let report = report(&[("a", build(1.0, 3, 10, true)), ("b", asked)]);
-        let expected = [
-            "warning: civo/a: 7 packages were compiled: p00, p01, p02, p03, p04, …",
-            "warning: civo/a: the executable was linked, it is not in the cache",
-            "warning: civo/b: first asked the network: GET /go/x",
-        ];
-        assert_eq!(warnings(&report), expected);
+        insta::assert_snapshot!(warnings(&report).join("\n"));
+    }
+
+    #[test]
+    fn a_report_of_every_phase() {
+        insta::assert_snapshot!(render(&report::sample::report(12)));
+    }
+
+    #[test]
+    fn nothing_built_has_a_summary_too() {
+        insta::assert_snapshot!(render(&report(&[])));
     }
 
     #[test]

@@ -35,7 +35,8 @@ impl Targets {
                 let over_ms = first_ms - target_ms;
                 let name = module.name();
                 missed.push(format!(
-                    "target missed: {name}: the first build took {first_ms:.0} ms, {over_ms:.0} ms more than {target_ms} ms"
+                    "target missed: {name}: the first build took {first_ms:.0} ms, \
+                     {over_ms:.0} ms more than {target_ms} ms"
                 ));
             }
             let packages = first.packages.unwrap_or_default();

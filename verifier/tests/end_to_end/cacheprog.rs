@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use assert_cmd::Command;
-use gocache::{FileKind, Ratio, Sha256Hash, Store, hash_file};
+use gocache::{FileKind, Ratio, Store};
+use sha256::{Sha256Hash, hash_file};
 
 use crate::go::{Folder, assert_as_before, snapshot};
 
@@ -173,7 +174,8 @@ fn a_body_of_many_megabytes_is_streamed() {
     let base64 = |bytes: &[u8]| base64::engine::general_purpose::STANDARD.encode(bytes);
     let (action_id, output_id) = (base64(action.as_bytes()), base64(output.as_bytes()));
     let input = format!(
-        "{{\"ID\":1,\"Command\":\"put\",\"ActionID\":\"{action_id}\",\"OutputID\":\"{output_id}\",\"BodySize\":{}}}\n\n\"{}\"\n\
+        "{{\"ID\":1,\"Command\":\"put\",\"ActionID\":\"{action_id}\",\"OutputID\":\"{output_id}\",\
+         \"BodySize\":{}}}\n\n\"{}\"\n\
          {{\"ID\":2,\"Command\":\"get\",\"ActionID\":\"{action_id}\"}}\n\n{{\"ID\":3,\"Command\":\"close\"}}\n\n",
         body.len(),
         base64(&body)

@@ -10,8 +10,9 @@ use std::time::{Duration, SystemTime};
 use assert_cmd::Command;
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::bit_flip::{FilesByKind, Flip, files_by_kind};
-use gocache::{ActionEntry, Checksums, FileKind, HashLog, Identity, Sha256Hash, Store, hash_file};
+use gocache::{ActionEntry, Checksums, FileKind, HashLog, Identity, Store};
 use serde_json::{Value, json};
+use sha256::{Sha256Hash, hash_file};
 
 use crate::go::Folder;
 

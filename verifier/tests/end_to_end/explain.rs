@@ -7,10 +7,10 @@ use assert_cmd::Command;
 use base64::Engine as _;
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::{
-    ActionInputs, FileKind, GoModule, HashLog, Identity, InputsRecord, RecordedModule, Sha256Hash,
-    Store, h1,
+    ActionInputs, FileKind, GoModule, HashLog, Identity, InputsRecord, RecordedModule, Store, h1,
 };
 use serde_json::{Value, json};
+use sha256::Sha256Hash;
 
 use crate::go::{Folder, assert_as_before, snapshot};
 
@@ -19,7 +19,8 @@ const PROGRAM: &str = "example.com/catalog/apis/provider/civo/greet/v1/iac/pulum
 const LIBRARY: &str = "example.com/catalog/greet";
 const FLAGS: &str = "-trimpath -buildvcs=false";
 
-const MAIN_GO: &str = "package main\n\nimport \"example.com/catalog/greet\"\n\nfunc main() { println(greet.Hello()) }\n";
+const MAIN_GO: &str = "package main\n\nimport \"example.com/catalog/greet\"\n\n\
+                       func main() { println(greet.Hello()) }\n";
 const GREET_GO: &str =
     "package greet\n\nimport \"example.com/dep\"\n\nfunc Hello() string { return dep.Name }\n";
 

@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use assert_cmd::Command;
 use camino::{Utf8Path, Utf8PathBuf};
-use gocache::{ActionGraph, HashLog, Hits, Sha256Hash, Store, hash_file};
+use gocache::{ActionGraph, HashLog, Hits, Store};
+use sha256::{Sha256Hash, hash_file};
 
 /// One test makes the cache that all copy.
 static COMMON_MADE: Once = Once::new();
@@ -44,12 +45,18 @@ impl Folder {
     pub fn with_module() -> Self {
         let folder = Self::new();
         folder.write("src/go.mod", "module example.com/tiny\n\ngo 1.24\n");
-        folder.write("src/main.go", "package main\n\nimport \"example.com/tiny/greet\"\n\nfunc main() { println(greet.Hello()) }\n");
+        let main = "package main\n\nimport \"example.com/tiny/greet\"\n\nfunc main() { println(greet.Hello()) }\n";
+        folder.write("src/main.go", main);
         folder.write(
             "src/greet/greet.go",
             "package greet\n\nfunc Hello() string { return \"hello\" }\n",
         );
         folder
+    }
+
+    /// The text with this folder's own path replaced, which is another each time.
+    pub fn redacted(&self, text: &str) -> String {
+        text.replace(self.path("").as_str(), "[folder]/")
     }
 
     /// The go command in the module's folder, with nothing of the machine's settings.

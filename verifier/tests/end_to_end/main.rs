@@ -7,6 +7,7 @@ mod check;
 mod explain;
 mod gate;
 mod go;
+mod help;
 mod info;
 mod report;
 mod run;

@@ -100,39 +100,15 @@ fn what_cannot_be_read_is_named() {
     folder.write("cut.json", &whole[..whole.len() / 2]);
     folder.write("cut.jsonl", &read(&folder, "history.jsonl")[..500]);
     folder.write("none.jsonl", "{}\n");
-    for (file, history, code, signs) in [
-        (
-            "absent.json",
-            "history.jsonl",
-            2,
-            ["absent.json", "cannot be read"],
-        ),
-        (
-            "cut.json",
-            "history.jsonl",
-            2,
-            ["cut.json", "is not a report"],
-        ),
-        (
-            "history.jsonl",
-            "history.jsonl",
-            2,
-            ["history.jsonl", "is not a report"],
-        ),
-        (
-            "newer.json",
-            "history.jsonl",
-            2,
-            ["newer.json", "schema 99"],
-        ),
-        (
-            "report.json",
-            "absent.jsonl",
-            2,
-            ["absent.jsonl", "cannot be read"],
-        ),
-        ("report.json", "cut.jsonl", 4, ["cut.jsonl", "cut short"]),
-        ("report.json", "none.jsonl", 4, ["none.jsonl", "line 1"]),
+    let mut text = String::new();
+    for (file, history, code) in [
+        ("absent.json", "history.jsonl", 2),
+        ("cut.json", "history.jsonl", 2),
+        ("history.jsonl", "history.jsonl", 2),
+        ("newer.json", "history.jsonl", 2),
+        ("report.json", "absent.jsonl", 2),
+        ("report.json", "cut.jsonl", 4),
+        ("report.json", "none.jsonl", 4),
     ] {
         let flags = [
             file,
@@ -144,15 +120,13 @@ fn what_cannot_be_read_is_named() {
             "out",
         ];
         let done = report(&folder, &flags).assert().code(code);
-        let said = String::from_utf8_lossy(&done.get_output().stderr).into_owned();
-        for sign in signs {
-            assert!(said.contains(sign), "no `{sign}` in: {said}");
-        }
+        let said = String::from_utf8_lossy(&done.get_output().stderr);
+        text += &[file, " ", history, "\n", &said, "\n"].concat();
         assert!(!folder.path("out").exists());
     }
     let done = report(&folder, &["report.json", "--format", "yaml"])
         .assert()
         .code(2);
-    let said = String::from_utf8_lossy(&done.get_output().stderr).into_owned();
-    assert!(said.contains("benchstat, hyperfine"), "{said}");
+    text.push_str(&String::from_utf8_lossy(&done.get_output().stderr));
+    insta::assert_snapshot!(folder.redacted(&text));
 }

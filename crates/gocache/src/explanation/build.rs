@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use camino::Utf8Path;
+use sha256::Sha256Hash;
 
+use super::change::Change;
 use super::differences::{files, nearest, replacement, settings, vendored};
-use super::{Cause, Change, Drift, Explanation, Observed, RELEASE_PAYS_SHARE};
-use crate::{ActionInputs, Damage, Files, GoModule, InputsRecord, Sha256Hash};
+use super::model::{Cause, Drift, Explanation, Observed, RELEASE_PAYS_SHARE};
+use crate::{ActionInputs, Damage, Files, GoModule, InputsRecord};
 
 /// Changes, each with the packages in which it shows, and packages of which nothing is known.
 #[derive(Default)]

@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Change;
-use super::change::FileChange;
+use super::change::{Change, FileChange};
 use crate::ActionInputs;
 
 /// Of the recorded actions of this name, the one that was made of most nearly the same.

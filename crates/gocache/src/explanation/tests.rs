@@ -1,7 +1,10 @@
 use std::collections::BTreeMap;
 
+use camino::Utf8Path;
+use sha256::Sha256Hash;
+
 use super::*;
-use crate::{ActionInputs, Files, GoModule, RecordedModule};
+use crate::{ActionInputs, Damage, Files, GoModule, HashInputs, Hits, Ratio, RecordedModule};
 
 const PROGRAM: &str = "m/app";
 

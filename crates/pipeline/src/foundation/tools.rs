@@ -9,6 +9,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::image_info::{IMAGE_INFO_PATH, ImageInfo, SCHEMA};
+use modules::ModFile;
 
 use crate::foundation::release;
 use crate::foundation::standard_library;
@@ -132,14 +133,11 @@ impl Maker<'_> {
         let version = build.version.as_ref().unwrap_or(&tool.version);
         let sums = [folder.join("go.mod"), folder.join("go.sum")];
         let pinned = format!("{} v{version}", build.module);
-        let is_pinned = |line: &str| {
-            line.trim()
-                .trim_start_matches("require ")
-                .split(" //")
-                .next()
-                == Some(&pinned)
-        };
-        if !fs_err::read_to_string(&sums[0])?.lines().any(is_pinned) {
+        let required = ModFile::parse(&fs_err::read_to_string(&sums[0])?).require;
+        let is_pinned = required
+            .iter()
+            .any(|it| it.module.path == build.module && it.module.version == format!("v{version}"));
+        if !is_pinned {
             return Err(usage(
                 format!("image.toml asks for {pinned}, {} does not", sums[0]),
                 format!(

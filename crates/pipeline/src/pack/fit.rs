@@ -67,10 +67,8 @@ pub fn check_identity<'a>(packs: impl IntoIterator<Item = &'a Manifest>) -> Resu
     };
     let misfits: Vec<String> = packs
         .filter_map(|pack| {
-            let differences = pack.identity.differences(&first.identity);
-            let differences: Vec<String> = differences.iter().map(ToString::to_string).collect();
-            (!differences.is_empty())
-                .then(|| format!("in {} {}", pack.name, differences.join(", ")))
+            let differences = pack.identity.differences_text(&first.identity)?;
+            Some(format!("in {} {differences}", pack.name))
         })
         .collect();
     if misfits.is_empty() {

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use gocache::GoModule;
-use modules::Module;
+use modules::{ModFile, Module};
 
 use crate::resolve::go_mod::GoMod;
 use crate::resolve::load::What;
@@ -196,39 +196,18 @@ struct Requires {
 impl Requires {
     /// Reads the text of a go.mod. What is replaced is left out: whose files it stands for is the go command's affair.
     fn parse(text: &str) -> Self {
-        let mut requires = Self::default();
-        let mut replaced = Vec::new();
-        let mut block = None;
-        for line in text.lines() {
-            let line = line.split("//").next().unwrap_or_default().trim();
-            let mut words = line.split_whitespace();
-            let verb = match (block, words.clone().next()) {
-                (_, None) => continue,
-                (Some(_), Some(")")) => {
-                    block = None;
-                    continue;
-                }
-                (Some(verb), Some(_)) => verb,
-                (None, Some(verb)) => {
-                    words.next();
-                    if line.ends_with('(') {
-                        block = Some(verb);
-                        continue;
-                    }
-                    verb
-                }
-            };
-            let unquote = |word: &str| word.trim_matches(['"', '`']).to_owned();
-            match (verb, words.next(), words.next()) {
-                ("require", Some(path), Some(version)) => {
-                    requires.versions.insert(unquote(path), unquote(version));
-                }
-                ("replace", Some(path), _) => replaced.push(unquote(path)),
-                _ => {}
-            }
-        }
-        requires.versions.retain(|path, _| !replaced.contains(path));
-        requires
+        let file = ModFile::parse(text);
+        let is_replaced = |path: &str| {
+            file.replace
+                .iter()
+                .any(|replacement| replacement.old.path == path)
+        };
+        let required = file.require.iter().map(|required| &required.module);
+        let versions = required
+            .filter(|module| !is_replaced(&module.path))
+            .map(|module| (module.path.clone(), module.version.clone()))
+            .collect();
+        Self { versions }
     }
 }
 

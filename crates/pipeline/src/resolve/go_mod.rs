@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
-use modules::Module;
+use modules::{ModFile, Module};
 use sha256::Sha256Hash;
 
 /// The modules that one go.mod holds.
@@ -55,8 +55,8 @@ impl GoMod {
             if !source.join(&file).is_file() || !files.insert(file.clone()) {
                 continue;
             }
-            let text = fs_err::read_to_string(source.join(&file))?;
-            let folders = named_folders(&text);
+            let parsed = ModFile::parse(&fs_err::read_to_string(source.join(&file))?);
+            let folders = parsed.relative_folders();
             new.extend(folders.map(|folder| normal(&file.with_file_name(folder).join("go.mod"))));
         }
         let sums: Vec<_> = files.iter().map(|file| sums_of(file)).collect();
@@ -89,19 +89,6 @@ fn normal(path: &Utf8Path) -> Utf8PathBuf {
         }
     }
     normal
-}
-
-/// Folders that a go.mod replaces Go modules with, or that a go.work uses: the words that begin with a dot.
-fn named_folders(text: &str) -> impl Iterator<Item = &str> {
-    text.lines()
-        .flat_map(|line| {
-            line.split("//")
-                .next()
-                .unwrap_or_default()
-                .split_whitespace()
-        })
-        .map(|word| word.trim_matches(['"', '`']))
-        .filter(|word| *word == "." || word.starts_with("./") || word.starts_with("../"))
 }
 
 /// The file of hashes beside a go.mod or go.work.

@@ -9,7 +9,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Measured, measured};
+use super::measured::{Measured, measured};
 use crate::{PhaseName, Report};
 
 pub fn render(report: &Report) -> String {

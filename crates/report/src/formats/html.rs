@@ -10,7 +10,8 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use self::palette::{FIRST, SECOND, THIRD};
 use self::plots::{LinePlot, Mark, Row, RowPlot, Scale, Series};
-use super::{Input, distinct_component, missed_modules, percent, size};
+use super::measured::{Input, distinct_component, missed_modules};
+use super::text::{percent, size};
 use crate::check::printable;
 use crate::history::HistoryLine;
 use crate::stats::Percentiles;
@@ -178,7 +179,10 @@ fn first_builds(report: &Report, target_ms: f64) -> Markup {
             h2 { "First build by module" }
             (legend([("first", "median within the target"), ("second", "above it")]))
             (figure("First build of each module", &plots::rows(&plot)))
-            p.muted { "A thin line spans the fastest and the slowest run. Bars longer than " (duration(plot.range.end)) " are cut." }
+            p.muted {
+                "A thin line spans the fastest and the slowest run. "
+                "Bars longer than " (duration(plot.range.end)) " are cut."
+            }
         }
     }
 }
@@ -306,8 +310,9 @@ fn history(history: &[HistoryLine], target_ms: f64) -> Markup {
                 summary { (measured.len()) " reports" }
                 .table { table.names-2 {
                     thead { tr {
-                        th { "date" } th { "image" } th { "modules" } th { "failed" } th { "p50" } th { "p95" } th { "max" }
-                        th { "to go list" } th { "packages" } th { "links" } th { "compressed" }
+                        th { "date" } th { "image" } th { "modules" } th { "failed" }
+                        th { "p50" } th { "p95" } th { "max" } th { "to go list" }
+                        th { "packages" } th { "links" } th { "compressed" }
                     } }
                     tbody { @for (line, first) in measured.iter().rev() { tr {
                         td { (date(line)) } td { (line.image.as_deref().unwrap_or("–")) }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Measured, measured};
+use super::measured::{Measured, measured};
 use crate::Report;
 use crate::stats::{mean, median, standard_deviation};
 
@@ -31,7 +31,7 @@ struct Result<'a> {
 }
 
 pub fn render(report: &Report) -> String {
-    super::json(&Export {
+    super::text::json(&Export {
         results: measured(report).map(result).collect(),
     })
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Report as Junit, TestCase, TestCaseStatus, TestSuite};
 
-use super::{Measured, measured, misses};
+use super::measured::{Measured, measured, misses};
 use crate::{PhaseName, Report};
 
 pub fn render(report: &Report, target_ms: Option<f64>) -> String {

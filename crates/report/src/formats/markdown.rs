@@ -7,7 +7,8 @@ use std::fmt::Write as _;
 use gocache::Ratio;
 use maud::html;
 
-use super::{missed_modules, percent, size};
+use super::measured::missed_modules;
+use super::text::{percent, size};
 use crate::check::printable;
 use crate::{PhaseName, Report};
 
@@ -200,44 +201,6 @@ mod tests {
         report.modules[1].component = "a|b_<c>\n*".into();
         report.packs.truncate(1);
         report.packs[0].go_mod_bytes = 34_100_000;
-        let expected = "\
-### First builds
-
-**2 modules**: p50 **266 ms**, p95 2146 ms, max 2146 ms; from the cache: 99.4 % of packages, 50.0 % of links. \
-**1 failed.** Image latest (sha256:5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f), 1.43 GB compressed.
-
-#### Failed
-
-gcp/broken
-
-<pre>go build failed:
-./main.go:7:15: undefined: x &lt;T&gt; &amp; y | z
-
-\tsee above</pre>
-
-
-#### Not from the cache
-
-- auth0/a\\|b\\_&lt;c\\> \\*: 7 packages were compiled: example.com/sdk/v0/go/package\\_0, example.com/sdk/v1/go/package\\_1, \
-example.com/sdk/v2/go/package\\_2, example.com/sdk/v3/go/package\\_3, example.com/sdk/v4/go/package\\_4, …; the executable was linked
-
-#### Not measured
-
-- first-cold-disk: the page cache can be dropped only by root
-
-#### Modules
-
-| provider | component | first ms | cold ms | packages | links |
-| --- | --- | ---: | ---: | ---: | ---: |
-| atlas | bucket | 266 | 25588 | 600/600 | 1/1 |
-| auth0 | a\\|b\\_&lt;c\\> \\* | 2146 | 124677 | 596/603 | 0/1 |
-
-#### Packs, unpacked
-
-| pack | GOMODCACHE | GOCACHE | executables | total |
-| --- | ---: | ---: | ---: | ---: |
-| atlas | 34.1 MB | 616.2 MB | 112.5 MB | 762.8 MB |
-";
-        assert_eq!(render(&report), expected);
+        insta::assert_snapshot!(render(&report));
     }
 }

@@ -7,8 +7,8 @@ use gocache::Ratio;
 
 use super::baseline::{Baseline, BaselineModule};
 use super::ceiling;
+use super::comparison::{Change, Comparison, Kind};
 use super::time::{self, MIN_RUNS, Pair};
-use super::{Change, Comparison, Kind};
 use crate::check::printable;
 use crate::model::{MeasuredModule, PhaseName, Report};
 
@@ -207,7 +207,8 @@ fn hits(
     }
 }
 
-/// How the rate of `a` stands to that of `b`, exactly. Nothing looked up is worse than anything: then nothing was proven.
+/// How the rate of `a` stands to that of `b`, exactly. Nothing looked up is worse than anything: then nothing was
+/// proven.
 fn rate_order(a: Ratio, b: Ratio) -> std::cmp::Ordering {
     if a.total == 0 || b.total == 0 {
         return (a.total > 0).cmp(&(b.total > 0));
@@ -248,8 +249,8 @@ fn times(was: &Baseline, now: &Baseline, report: &Report, changes: &mut Changes)
     }
     if with_few_runs > 0 {
         let message = format!(
-            "not compared for {with_few_runs} modules: with yardsticks, {MIN_RUNS} runs are needed in both the report and \
-             the baseline; measure with --runs {MIN_RUNS}"
+            "not compared for {with_few_runs} modules: with yardsticks, {MIN_RUNS} runs are needed in both the \
+             report and the baseline; measure with --runs {MIN_RUNS}"
         );
         changes.tell(Kind::Different, "times", message);
     }

@@ -3,7 +3,8 @@
 //! **What is compared.** Milliseconds of two machines, or of one machine on two days, cannot be compared: the speed of
 //! one and the same virtual machine moves by tens of per cent. So a build is compared with two yardsticks that were
 //! measured just before it: `go list -deps`, which loads the same packages without building them, and the probe, in
-//! which the go command has no part. There are two ways to become slower, and each is looked for where it shows in full:
+//! which the go command has no part. There are two ways to become slower, and each is looked for where it shows in
+//! full:
 //! - the build alone: against the geometric mean of both yardsticks, which is steadier than either;
 //! - the go command altogether (another Go, a wrapper, slower files), list included: the geometric mean of build and
 //!   list against the probe.

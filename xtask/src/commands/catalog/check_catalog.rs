@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
-use serde::Deserialize;
+use modules::ModFile;
 use walkdir::WalkDir;
 
 use engine::host;
@@ -97,20 +97,6 @@ fn go_mods(source: &Utf8Path) -> Result<Vec<Utf8PathBuf>> {
     Ok(found)
 }
 
-/// What `go mod edit -json` prints of a go.mod, as far as it matters here.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct GoMod {
-    require: Option<Vec<Requirement>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Requirement {
-    path: String,
-    version: String,
-}
-
 /// The go.mods that require a version of a Go module.
 type Requirements = BTreeMap<String, BTreeMap<String, Vec<Utf8PathBuf>>>;
 
@@ -118,10 +104,12 @@ fn requirements(source: &Utf8Path, go_mods: &[Utf8PathBuf]) -> Result<Requiremen
     let mut found = Requirements::new();
     for path in go_mods {
         let file = source.join(path);
-        let json = host::output(host::command("go").args(["mod", "edit", "-json", file.as_str()]))?;
-        let go_mod: GoMod =
-            serde_json::from_str(&json).context("`go mod edit -json` printed something else")?;
-        for required in go_mod.require.into_iter().flatten() {
+        let parsed = ModFile::parse(&fs_err::read_to_string(&file)?);
+        if let Some(error) = parsed.errors.first() {
+            bail!("failed to read {file}: {error}");
+        }
+        for required in parsed.require {
+            let required = required.module;
             let versions = found.entry(required.path).or_default();
             versions
                 .entry(required.version)

@@ -156,14 +156,11 @@ fn check_image(packs: &[Pack], image: &ImageToml, platform: &Platform) -> Result
         let Some(manifest) = &pack.description.pack else {
             continue;
         };
-        let differences = manifest.identity.differences(&ours);
-        if !differences.is_empty() {
-            let differences: Vec<String> = differences.iter().map(ToString::to_string).collect();
+        if let Some(differences) = manifest.identity.differences_text(&ours) {
             return Err(usage(
                 format!(
-                    "the pack {} was made with another image.toml than this one: {}",
+                    "the pack {} was made with another image.toml than this one: {differences}",
                     pack.description.name,
-                    differences.join("; ")
                 ),
                 "nothing would hit",
             ));
