@@ -30,7 +30,6 @@ use crate::resolve::shared::Common;
 use crate::resolve::{Package, Requirements, Resolver, What};
 use crate::warm::Warmer;
 use crate::work;
-use crate::work::files::remove_tree;
 use crate::work::{Key, Work};
 use crate::workspace::{self, workspace};
 use engine::host;
@@ -162,7 +161,7 @@ pub fn foundation(settings: Settings, progress: &mut Progress) -> Result<Foundat
         go::make(&work, &image, &platform, settings.offline)
     })?;
     let verifier = progress.step("verifier", Kind::Local, |_| {
-        verifier::make(&workspace(), settings.offline)
+        verifier::make(&work, &workspace(), settings.offline)
     })?;
     let tree = Tree {
         root: base.root.clone(),
@@ -309,11 +308,11 @@ impl Foundation {
     /// Makes way for a pack that is to be made anew: because that was asked for, or because modules are missing from
     /// the kept one, for a reason that may have passed.
     fn forget(&self, kind: &str, key: &Key) -> Result<()> {
-        match self.work.kept(kind, key) {
+        match self.work.kept(kind, key)? {
             Some(folder)
                 if self.settings.again || !Pack::read(&folder)?.manifest.broken.is_empty() =>
             {
-                remove_tree(&folder)
+                work::retire(&folder)
             }
             _ => Ok(()),
         }

@@ -456,29 +456,28 @@ impl Warmer<'_> {
         let Some(DamagedModules(modules)) = error.downcast_ref() else {
             return error;
         };
-        for module in modules {
-            let zip = self.go_mod.join(module.download_file("zip"));
-            let removed = remove_tree(&self.go_mod.join(module.folder())).and_then(|()| {
+        let remove = || {
+            modules.iter().try_for_each(|module| {
+                remove_tree(&self.go_mod.join(module.folder()))?;
+                let zip = self.go_mod.join(module.download_file("zip"));
                 if zip.exists() {
-                    Ok(fs_err::remove_file(&zip)?)
-                } else {
-                    Ok(())
+                    fs_err::remove_file(&zip)?;
                 }
-            });
-            if let Err(failed) = removed {
-                return corrupt(
-                    format!("{error}"),
-                    format!(
-                        "remove {} yourself ({failed:#})",
-                        self.go_mod.join(module.folder())
-                    ),
-                );
+                Ok(())
+            })
+        };
+        let hint = match self.work.change(self.go_mod, remove) {
+            Ok(Some(())) => {
+                "they were removed, run the same command again to fetch them anew".to_owned()
             }
-        }
-        corrupt(
-            format!("{error}"),
-            "they were removed, run the same command again to fetch them anew",
-        )
+            Ok(None) => {
+                "another run uses the module cache; when it has ended, run the same command again, \
+                         and once more to fetch them anew"
+                    .to_owned()
+            }
+            Err(failed) => format!("remove them from {} yourself ({failed:#})", self.go_mod),
+        };
+        corrupt(format!("{error}"), hint)
     }
 }
 

@@ -154,6 +154,14 @@ fn measure(
 ) -> Result<measure::Report> {
     let tree = &foundation.tree;
     let layers = local(&image.1)?;
+    // Docker has one image of a name: it must still be this one when it is measured.
+    let _named = matches!(tree.engine, Root::Docker(_))
+        .then(|| {
+            foundation
+                .work
+                .lock("docker-image", "measures an image in Docker")
+        })
+        .transpose()?;
     let loaded = match &tree.engine {
         Root::Docker(_) => Some(progress.step("image into Docker", Kind::Local, |_| {
             load(foundation, image, &layers)
