@@ -1,7 +1,7 @@
 //! Locks on files and folders, which the system releases when the process that holds them dies.
 //!
-//! A lock is on what was opened, not on its name: whoever comes to hold one looks whether the name still leads there, and
-//! otherwise begins anew. So what is locked may be renamed and removed by whoever holds it alone.
+//! A lock is on what was opened, not on its name: whoever comes to hold one looks whether the name still leads there,
+//! and otherwise begins anew. So what is locked may be renamed and removed by whoever holds it alone.
 
 use std::fs::{File, TryLockError};
 use std::io::ErrorKind;

@@ -4,10 +4,10 @@
 //! place and renamed when it is complete, so that a result is there whole or not at all.
 //!
 //! Any number of runs use the folder at the same time, by these rules:
-//! - Who makes a result holds the lock of its name (`locks/<kind>-<key>`) meanwhile, and looks again whether it is there
-//!   once the lock is theirs. Only this lock is waited for while others are held. A step that makes another one's result
-//!   inside its own goes from layers to what they are made of (`tools-layer`, `tool`, `std`), never back, so no two runs
-//!   wait for each other.
+//! - Who makes a result holds the lock of its name (`locks/<kind>-<key>`) meanwhile, and looks again whether it is
+//!   there once the lock is theirs. Only this lock is waited for while others are held. A step that makes another
+//!   one's result inside its own goes from layers to what they are made of (`tools-layer`, `tool`, `std`), never back,
+//!   so no two runs wait for each other.
 //! - Who uses a result or a shared folder (the module cache, pulled blobs) shares the lock on the folder itself until
 //!   the run ends, and notes the use in the folder's modification time.
 //! - Nothing is changed or removed where somebody else shares its lock, and nobody waits until it is free: a result
@@ -341,8 +341,9 @@ pub fn retire(folder: &Utf8Path) -> Result<()> {
 
 /// Asks the file system to put what is made in `folder` far from each other.
 ///
-/// ext4 without a journal, as many virtual machines have it, passes over all that was removed nearby in the last minutes,
-/// one by one, for each new file: an image that is unpacked soon after another was removed takes the processor twice as long.
+/// ext4 without a journal, as many virtual machines have it, passes over all that was removed nearby in the last
+/// minutes, one by one, for each new file: an image that is unpacked soon after another was removed takes the
+/// processor twice as long.
 fn spread(folder: &Utf8Path) -> Result<()> {
     let opened = fs_err::File::open(folder)?;
     let hint = |flags| ioctl_setflags(&opened, flags | IFlags::TOPDIR);

@@ -76,7 +76,9 @@ pub fn clean(root: &Utf8Path, keep: Duration, dry_run: bool) -> Result<BTreeMap<
     let mut links = Links::default();
     let items = items(root)?;
     let trash = (!dry_run && !items.is_empty()).then(|| RunFolder::create(root));
-    let trash = trash.transpose()?;
+    let trash = trash.transpose().with_context(|| {
+        format!("failed to clean {root}; run this as the user whose kept work it is")
+    })?;
     for (number, item) in items.iter().enumerate() {
         let kind = cleaned.entry(item.kind.clone()).or_default();
         let alone = match lock::try_lock(&item.locked, Mode::Exclusive)? {
@@ -183,7 +185,7 @@ impl Links {
         for entry in walkdir::WalkDir::new(tree).follow_root_links(false) {
             let metadata = match entry.and_then(|entry| entry.metadata()) {
                 Ok(metadata) => metadata,
-                Err(error) if is_gone(&error) => continue,
+                Err(error) if is_out_of_sight(&error) => continue,
                 Err(error) => return Err(error).with_context(|| format!("failed to list {tree}")),
             };
             let bytes = metadata.blocks() * 512;
@@ -205,9 +207,11 @@ impl Links {
     }
 }
 
-/// A run that goes on removes what it no longer needs.
-fn is_gone(error: &walkdir::Error) -> bool {
-    error
-        .io_error()
-        .is_some_and(|error| error.kind() == ErrorKind::NotFound)
+/// What a run that goes on has removed meanwhile, and folders that only their owner may list.
+fn is_out_of_sight(error: &walkdir::Error) -> bool {
+    let kind = error.io_error().map(std::io::Error::kind);
+    matches!(
+        kind,
+        Some(ErrorKind::NotFound | ErrorKind::PermissionDenied)
+    )
 }
