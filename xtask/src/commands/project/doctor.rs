@@ -215,7 +215,7 @@ fn free(place: &Utf8Path) -> Result<Check> {
     let folder = there(place);
     let disk =
         statvfs(folder.as_std_path()).with_context(|| format!("failed to look at {folder}"))?;
-    let free_bytes = u64::from(disk.blocks_available()) * u64::from(disk.fragment_size());
+    let free_bytes = disk.blocks_available() * disk.fragment_size();
     let free = human_bytes(free_bytes);
     let found = if free_bytes >= LEAST_FREE_BYTES {
         Ok(free)
