@@ -62,6 +62,12 @@ pub enum Command {
     Gate(reports::gate::Args),
     /// Run every test of the project
     Test(project::test::Args),
+    /// Say what this machine lacks, with the command that installs it, and what the kept work takes
+    Doctor(project::doctor::Args),
+    /// Remove kept work that was not used for a while
+    Clean(project::clean::Args),
+    /// Print what a shell needs to complete commands and flags
+    Completions(project::completions::Args),
 }
 
 impl Command {
@@ -86,8 +92,14 @@ impl Command {
             Self::NewComponent(args) => catalog::new_component::run(args),
             Self::CheckCatalog(args) => catalog::check_catalog::run(args),
             Self::Test(args) => project::test::run(args),
+            Self::Doctor(args) => project::doctor::run(args),
+            Self::Clean(args) => project::clean::run(args),
+            Self::Completions(args) => project::completions::run(args),
             Self::Bench(args) => bench::run(args),
         };
         done.map(|()| ExitCode::SUCCESS)
     }
 }
+
+#[cfg(test)]
+mod tests;

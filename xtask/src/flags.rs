@@ -38,7 +38,12 @@ pub struct Build {
     #[arg(long)]
     pub keep_going: bool,
     /// Level of zstd for the layers: a higher one makes them smaller and takes longer [default: that of the image]
-    #[arg(long, value_name = "LEVEL", env = "IAC_RUNNER_ZSTD_LEVEL", value_parser = clap::value_parser!(i32).range(1..=22))]
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        env = "IAC_RUNNER_ZSTD_LEVEL",
+        value_parser = clap::value_parser!(i32).range(1..=22)
+    )]
     pub zstd_level: Option<i32>,
     /// What runs commands in the image's tree
     #[arg(long, value_enum, default_value = "native")]

@@ -6,6 +6,8 @@ mod commands;
 mod flags;
 mod source;
 #[cfg(test)]
+mod structure;
+#[cfg(test)]
 mod workflows;
 
 use std::process::ExitCode;

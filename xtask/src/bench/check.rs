@@ -259,7 +259,8 @@ impl Results {
         let missed: Vec<_> = missed.map(|flip| format!("missed: {flip:?}\n")).collect();
         let missed = missed.concat();
         format!(
-            "{table}\n{missed}{} of {} checks of the sound image raised an alarm; a check of its {} files ({:.0} MB) takes {} ms (median)",
+            "{table}\n{missed}{} of {} checks of the sound image raised an alarm; \
+             a check of its {} files ({:.0} MB) takes {} ms (median)",
             self.false_alarms,
             self.clean_runs,
             self.files,

@@ -1,8 +1,8 @@
 //! `cargo xtask bench gate`: how often the gate is wrong, measured on a real image.
 //!
-//! The image's own verifier measures it again and again, and each report is held against the three before it: nothing has
-//! changed, so every gate that is not met is a false alarm. In between, things are made worse on purpose, and every gate
-//! that is met has missed one:
+//! The image's own verifier measures it again and again, and each report is held against the three before it: nothing
+//! has changed, so every gate that is not met is a false alarm. In between, things are made worse on purpose, and
+//! every gate that is met has missed one:
 //! - a wrapper before the go command that makes each one take a fifth longer,
 //! - one output missing in GOCACHE,
 //! - one flag missing in GOFLAGS.

@@ -3,8 +3,8 @@
 //! The usual recipe: each provider is built on the build machine, module by module, with that machine's own settings
 //! and with caches of its own; `cp -rn` merges the caches; an image has them at the places where Go looks by default.
 //! Its "build machine" is this one, its image is the same base system with the same Go. Both images are then measured
-//! by the same verifier, at the same checkout path, without network, with each module's first build a first. Or the image
-//! of the usual recipe is written as a layout, and nothing is measured here.
+//! by the same verifier, at the same checkout path, without network, with each module's first build a first. Or the
+//! image of the usual recipe is written as a layout, and nothing is measured here.
 
 use crate::source::Source;
 use std::os::unix::fs::MetadataExt as _;
@@ -257,8 +257,8 @@ impl Bench {
             ])
     }
 
-    /// Writes the image of the usual recipe as a layout: ours without packs, and one layer more, as `COPY` makes it, with
-    /// Go's default settings.
+    /// Writes the image of the usual recipe as a layout: ours without packs, and one layer more, as `COPY` makes it,
+    /// with Go's default settings.
     fn write_image(self, out: &Out, progress: &mut Progress) -> Result<()> {
         let caches = self.build_naively(progress)?;
         progress.step("write the image of the usual recipe", Kind::Local, |_| {

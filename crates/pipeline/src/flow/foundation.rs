@@ -67,7 +67,7 @@ pub fn foundation(settings: Settings, progress: &mut Progress) -> Result<Foundat
         go::make(&work, &image, &platform, settings.offline)
     })?;
     let verifier = progress.step("verifier", Kind::Local, |_| {
-        verifier::make(&workspace(), settings.offline)
+        verifier::make(&work, &workspace(), settings.offline)
     })?;
     let tree = Tree {
         root: base.root.clone(),

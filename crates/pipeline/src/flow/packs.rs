@@ -20,7 +20,6 @@ use crate::resolve::common_plan::CommonPlan;
 use crate::resolve::go_mod::by_go_mod;
 use crate::work;
 use crate::work::Key;
-use crate::work::files::remove_tree;
 use engine::progress::{Kind, Progress, Step};
 use oci::platform::Platform;
 
@@ -180,11 +179,11 @@ impl Foundation {
     /// Makes way for a pack that is to be made anew: because that was asked for, or because modules are missing from
     /// the kept one, for a reason that may have passed.
     fn forget(&self, kind: &str, key: &Key) -> Result<()> {
-        match self.work.kept(kind, key) {
+        match self.work.kept(kind, key)? {
             Some(folder)
                 if self.settings.again || !KeptPack::read(&folder)?.manifest.broken.is_empty() =>
             {
-                remove_tree(&folder)
+                work::retire(&folder)
             }
             _ => Ok(()),
         }

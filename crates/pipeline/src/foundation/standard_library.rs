@@ -36,6 +36,8 @@ pub fn make(work: &Work, tree: &Tree, step: &mut Step) -> Result<Utf8PathBuf> {
         if !done.status.success() {
             bail!("the standard library does not build:\n{}", done.stderr);
         }
+        // Sealed before another run can link it: sealing replaces entries.
+        Store::at(&go_build).seal(image.cache_entry_time())?;
         Ok(())
     })?;
     let go_build = folder.join("go-build");

@@ -4,10 +4,12 @@
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::work::Work;
 use engine::host;
 
-/// Builds the verifier and returns the executable.
-pub fn make(workspace: &Utf8Path, offline: bool) -> Result<Utf8PathBuf> {
+/// Builds the verifier and returns the executable: a copy of this run's own, as another run may build it from changed
+/// sources before this one has hashed and packed it.
+pub fn make(work: &Work, workspace: &Utf8Path, offline: bool) -> Result<Utf8PathBuf> {
     let version = host::output(host::command("rustc").arg("-vV"))?;
     let target = version
         .lines()
@@ -39,5 +41,7 @@ pub fn make(workspace: &Utf8Path, offline: bool) -> Result<Utf8PathBuf> {
             .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}")),
     )
     .context("failed to build the verifier")?;
-    Ok(folder.join(target).join("release/verifier"))
+    let executable = work.lasting("verifier-")?.join("verifier");
+    fs_err::copy(folder.join(target).join("release/verifier"), &executable)?;
+    Ok(executable)
 }

@@ -10,6 +10,7 @@ use crate::image_toml::ImageToml;
 use crate::owners::relative;
 use crate::pack::manifest::PackedFile;
 use crate::resolve::requirements::Required;
+use crate::work::Work;
 use crate::work::files::remove_tree;
 use failure::corrupt;
 
@@ -62,35 +63,30 @@ pub fn verify(
     }
 }
 
-/// Where `error` tells of damaged Go modules: removes them from the module cache `go_mod`, so that the next run fetches
-/// them again.
-pub fn remove_damaged(go_mod: &Utf8Path, error: anyhow::Error) -> anyhow::Error {
+/// Where `error` tells of damaged Go modules: removes them from the shared module cache `go_mod`, unless another run uses
+/// it, so that the next run fetches them again.
+pub fn remove_damaged(work: &Work, go_mod: &Utf8Path, error: anyhow::Error) -> anyhow::Error {
     let Some(DamagedModules(modules)) = error.downcast_ref() else {
         return error;
     };
-    for module in modules {
-        let zip = go_mod.join(module.download_file("zip"));
-        let removed = remove_tree(&go_mod.join(module.folder())).and_then(|()| {
+    let remove = || {
+        modules.iter().try_for_each(|module| {
+            remove_tree(&go_mod.join(module.folder()))?;
+            let zip = go_mod.join(module.download_file("zip"));
             if zip.exists() {
-                Ok(fs_err::remove_file(&zip)?)
-            } else {
-                Ok(())
+                fs_err::remove_file(&zip)?;
             }
-        });
-        if let Err(failed) = removed {
-            return corrupt(
-                format!("{error}"),
-                format!(
-                    "remove {} yourself ({failed:#})",
-                    go_mod.join(module.folder())
-                ),
-            );
-        }
-    }
-    corrupt(
-        format!("{error}"),
-        "they were removed, run the same command again to fetch them anew",
-    )
+            Ok(())
+        })
+    };
+    let hint = match work.change(go_mod, remove) {
+        Ok(Some(())) => "they were removed, run the same command again to fetch them anew".to_owned(),
+        Ok(None) => "another run uses the module cache; when it has ended, run the same command again, and once more \
+                     to fetch them anew"
+            .to_owned(),
+        Err(failed) => format!("remove them from {go_mod} yourself ({failed:#})"),
+    };
+    corrupt(format!("{error}"), hint)
 }
 
 #[cfg(test)]
@@ -100,7 +96,8 @@ mod tests {
     #[test]
     fn damaged_go_modules_leave_the_cache_and_others_stay() {
         let temporary = tempfile::tempdir().unwrap();
-        let cache = Utf8Path::from_path(temporary.path()).unwrap();
+        let work = Work::open_at(Utf8Path::from_path(temporary.path()).unwrap()).unwrap();
+        let cache = &work.shared("go-mod").unwrap();
         let module = |path: &str| GoModule {
             path: path.into(),
             version: "v1.0.0".into(),
@@ -115,7 +112,7 @@ mod tests {
         }
         let [damaged, sound] = modules;
         let error = DamagedModules(vec![damaged.clone()]).into();
-        let error = remove_damaged(cache, error);
+        let error = remove_damaged(&work, cache, error);
         assert_eq!(failure::kind(&error, &[]), failure::Kind::Corrupt);
         assert!(
             error.to_string().contains("example.com/damaged@v1.0.0"),
@@ -125,7 +122,7 @@ mod tests {
             assert_eq!(cache.join(module.folder()).exists(), is_there);
             assert_eq!(cache.join(module.download_file("zip")).exists(), is_there);
         }
-        let other = remove_damaged(cache, anyhow::anyhow!("something else"));
+        let other = remove_damaged(&work, cache, anyhow::anyhow!("something else"));
         assert_eq!(other.to_string(), "something else");
     }
 }

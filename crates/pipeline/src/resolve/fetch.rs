@@ -49,12 +49,18 @@ impl Resolver<'_> {
         if requirements
             .required
             .iter()
-            .all(|required| self.go_mod.join(required.module.folder()).is_dir())
+            .all(|required| self.is_fetched(&required.module))
         {
             return Ok(requirements);
         }
         // The list was kept, but the module cache beside it is gone.
         self.fetch(go_mod)
+    }
+
+    /// Whether the Go module is in the module cache, all of it: the go command marks those that it still extracts.
+    fn is_fetched(&self, module: &GoModule) -> bool {
+        let is_partial = self.go_mod.join(module.download_file("partial")).exists();
+        !is_partial && self.go_mod.join(module.folder()).is_dir()
     }
 
     fn fetch(&self, go_mod: &GoMod) -> Result<Requirements> {

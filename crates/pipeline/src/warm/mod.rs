@@ -220,7 +220,7 @@ impl Warmer<'_> {
             &caches.go_build,
             folder,
         )
-        .map_err(|error| go_modules::remove_damaged(self.go_mod, error))
+        .map_err(|error| go_modules::remove_damaged(self.work, self.go_mod, error))
     }
 
     /// The digests of what is left out of Go modules that `are_wanted`.

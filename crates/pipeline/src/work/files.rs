@@ -1,34 +1,34 @@
 //! Folders of files: listed, linked and removed as a whole.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use oci::blob::link_or_copy;
 use rayon::prelude::*;
 
-/// Removes `folder` and all below it, also what is read-only; it may be absent.
-pub fn remove_tree(folder: &Utf8Path) -> Result<()> {
-    if !folder
-        .as_std_path()
-        .try_exists()
-        .with_context(|| format!("failed to look at {folder}"))?
-    {
-        return Ok(());
+/// Removes `path` and all below it, also what is read-only; it may be absent, or a file.
+pub fn remove_tree(path: &Utf8Path) -> Result<()> {
+    match path.symlink_metadata() {
+        Ok(metadata) if metadata.is_dir() => {}
+        Ok(_) => return Ok(fs_err::remove_file(path)?),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error).with_context(|| format!("failed to look at {path}")),
     }
-    if fs_err::remove_dir_all(folder).is_ok() {
+    if fs_err::remove_dir_all(path).is_ok() {
         return Ok(());
     }
     // Not root, and some folder (one of the module cache, say) may not be written to.
-    for entry in walkdir::WalkDir::new(folder) {
-        let entry = entry.with_context(|| format!("failed to list {folder}"))?;
+    for entry in walkdir::WalkDir::new(path) {
+        let entry = entry.with_context(|| format!("failed to list {path}"))?;
         if entry.file_type().is_dir() {
             let mut permissions = fs_err::metadata(entry.path())?.permissions();
             std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o755);
             fs_err::set_permissions(entry.path(), permissions)?;
         }
     }
-    fs_err::remove_dir_all(folder).map_err(Into::into)
+    fs_err::remove_dir_all(path).map_err(Into::into)
 }
 
 /// Links `files` of the folder `from` below `to`, where those that are there stay.

@@ -1,6 +1,6 @@
-//! Output folders and files: complete or absent, and no folder of somebody else's.
+//! Output folders and files: complete or absent, and no folder of somebody else's. One run at a time writes to a place.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::io::Write as _;
 use std::sync::Mutex;
 
@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::work::files::remove_tree;
+use crate::work::lock::{self, Lock, Mode};
 use engine::{host, sandbox};
 use failure::usage;
 
@@ -49,7 +50,8 @@ pub fn remove_on_interrupt(partial: &Utf8Path) {
 pub struct Out {
     place: Utf8PathBuf,
     partial: Utf8PathBuf,
-    begun: Cell<bool>,
+    /// Of the folder that is written, from its beginning until it is complete.
+    begun: RefCell<Option<Lock>>,
 }
 
 impl Out {
@@ -82,7 +84,7 @@ impl Out {
         Ok(Self {
             place,
             partial,
-            begun: Cell::new(false),
+            begun: RefCell::default(),
         })
     }
 
@@ -91,12 +93,19 @@ impl Out {
         &self.place
     }
 
-    /// The folder to write to, empty. An interrupt removes it.
+    /// The folder to write to, empty, once no other run writes to the same place. An interrupt removes it.
     pub fn begin(&self) -> Result<&Utf8Path> {
-        self.begun.set(true);
+        let waiting = || eprintln!("waiting for another run that writes {}", self.place);
+        let mut begun = self.begun.borrow_mut();
+        while begun.is_none() {
+            fs_err::create_dir_all(&self.partial)?;
+            // None: the other run has completed it.
+            *begun = lock::lock(&self.partial, Mode::Exclusive, waiting)?;
+        }
         remove_on_interrupt(&self.partial);
-        remove_tree(&self.partial)?;
-        fs_err::create_dir_all(&self.partial)?;
+        for left in self.partial.read_dir_utf8()? {
+            remove_tree(left?.path())?;
+        }
         Ok(&self.partial)
     }
 
@@ -116,6 +125,7 @@ impl Out {
             .sync_all()
             .with_context(|| format!("failed to sync {}", self.partial))?;
         fs_err::rename(&self.partial, &self.place)?;
+        self.begun.take();
         remove_tree(&old)
     }
 }
@@ -123,7 +133,7 @@ impl Out {
 impl Drop for Out {
     fn drop(&mut self) {
         // Another run may be writing to the same place.
-        if self.begun.get()
+        if self.begun.borrow().is_some()
             && let Err(error) = remove_tree(&self.partial)
         {
             eprintln!("warning: {error:#}");
@@ -168,6 +178,39 @@ mod tests {
                 .contains("not an image of ours")
         );
         assert!(place.join("thesis.tex").is_file());
+    }
+
+    #[test]
+    fn one_run_at_a_time_writes_to_a_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Utf8Path::from_path(folder.path()).unwrap().join("out");
+        let one = Out::at(&place).unwrap();
+        let partial = one.begin().unwrap().to_owned();
+        let write = |partial: &Utf8Path, content| {
+            fs_err::create_dir(partial.join("oci")).unwrap();
+            fs_err::write(partial.join("oci/oci-layout"), "{}").unwrap();
+            fs_err::write(partial.join(MARKER), content).unwrap();
+        };
+        write(&partial, "one");
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| {
+                let other = Out::at(&place).unwrap();
+                write(other.begin().unwrap(), "other");
+                other.complete().unwrap();
+            });
+            assert!(matches!(
+                lock::try_lock(&partial, Mode::Exclusive).unwrap(),
+                lock::Tried::Busy
+            ));
+            one.complete().unwrap();
+            other.join().unwrap();
+        });
+        assert_eq!(fs_err::read_to_string(place.join(MARKER)).unwrap(), "other");
+        // The first does not take what is the second's with it.
+        let other = Out::at(&place).unwrap();
+        other.begin().unwrap();
+        drop(one);
+        assert!(partial.is_dir());
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! `cargo xtask bench sizes`: what an image is made of, and what would make it larger or smaller.
 //!
-//! Each line of the second table changes one thing of the image as it is and counts the bytes anew; nothing of the image
-//! changes. Settings of the compiler take other packs: they are made of the same source, and kept like any others.
+//! Each line of the second table changes one thing of the image as it is and counts the bytes anew; nothing of the
+//! image changes. Settings of the compiler take other packs: they are made of the same source, and kept like any
+//! others.
 
 mod changes;
 mod recompress;

@@ -1,5 +1,5 @@
-//! What a layer would take if it were put together otherwise: other settings of zstd, another order, some files left out.
-//! Nothing is written; the bytes are counted.
+//! What a layer would take if it were put together otherwise: other settings of zstd, another order, some files left
+//! out. Nothing is written; the bytes are counted.
 
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
 

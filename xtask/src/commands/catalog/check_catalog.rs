@@ -1,5 +1,5 @@
-//! `cargo xtask check-catalog`: what whoever starts from the catalog relies on. Everything is checked before the command
-//! fails, and each check says what it found.
+//! `cargo xtask check-catalog`: what whoever starts from the catalog relies on. Everything is checked before the
+//! command fails, and each check says what it found.
 
 use crate::source::Source;
 use std::collections::BTreeMap;
@@ -148,7 +148,8 @@ mod tests {
         let go_mod = |folder: &str, version: &str| {
             fs_err::create_dir_all(source.join(folder)).unwrap();
             let text = format!(
-                "module example.com/{folder}\n\nrequire (\n\texample.com/a v1.0.0\n\texample.com/b {version} // indirect\n)\n"
+                "module example.com/{folder}\n\nrequire (\n\t\
+                 example.com/a v1.0.0\n\texample.com/b {version} // indirect\n)\n"
             );
             fs_err::write(source.join(folder).join("go.mod"), text).unwrap();
         };

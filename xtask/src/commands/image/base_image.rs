@@ -156,6 +156,14 @@ fn measure(
         .iter()
         .map(ImageLayer::on_this_machine)
         .collect::<Result<_>>()?;
+    // Docker has one image of a name: it must still be this one when it is measured.
+    let _named = matches!(tree.engine, Root::Docker(_))
+        .then(|| {
+            foundation
+                .work
+                .lock("docker-image", "measures an image in Docker")
+        })
+        .transpose()?;
     let loaded = match &tree.engine {
         Root::Docker(_) => Some(progress.step("image into Docker", Kind::Local, |_| {
             load(foundation, image, &layers)

@@ -104,7 +104,7 @@ pub fn run(flags: &Args) -> Result<ExitCode> {
     } else {
         eprintln!("the image holds no verifier; this repository's is used");
         sandbox.read_only(
-            &verifier::make(&pipeline::workspace::workspace(), false)?,
+            &verifier::make(&work, &pipeline::workspace::workspace(), false)?,
             VERIFIER,
         )
     };

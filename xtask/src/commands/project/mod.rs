@@ -1,3 +1,6 @@
-//! project.
+//! Commands for who works on the project: its tests, and this machine.
 
+pub mod clean;
+pub mod completions;
+pub mod doctor;
 pub mod test;

@@ -10,7 +10,7 @@ use engine::host;
 use pipeline::workspace::workspace;
 
 /// Programs that only the end-to-end tests use, with the Debian package of each.
-const PROGRAMS: [(&str, &str); 3] = [
+pub const PROGRAMS: [(&str, &str); 3] = [
     ("docker-registry", "docker-registry"),
     ("skopeo", "skopeo"),
     ("umoci", "umoci"),
@@ -22,8 +22,8 @@ const THREADS: &str = "RUST_TEST_THREADS";
 /// The tests make many images, and look at few of their bytes.
 const COMPRESS_FAST: (&str, &str) = ("IAC_RUNNER_ZSTD_LEVEL", "1");
 
-/// The tests that build images, and all others. Both are chosen by their targets, among all packages: chosen by packages,
-/// they would be compiled anew for either, with other features of what they depend on.
+/// The tests that build images, and all others. Both are chosen by their targets, among all packages: chosen by
+/// packages, they would be compiled anew for either, with other features of what they depend on.
 const IMAGES: [&str; 2] = ["--test", "images"];
 const OTHERS: [&str; 4] = ["--lib", "--bins", "--test", "end_to_end"];
 
@@ -35,8 +35,8 @@ pub struct Args {
     pub quick: bool,
 }
 
-/// Runs the tests. What all images have is made while the tests are compiled. Those of images wait for the network and for
-/// each other's kept work; the others run meanwhile, and are shown afterwards.
+/// Runs the tests. What all images have is made while the tests are compiled. Those of images wait for the network and
+/// for each other's kept work; the others run meanwhile, and are shown afterwards.
 pub fn run(flags: &Args) -> Result<()> {
     if flags.quick {
         return finish([test(&OTHERS).status()]);
