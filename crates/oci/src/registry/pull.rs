@@ -1,9 +1,12 @@
 //! Images of a registry. What was pulled is kept, named by its digest, and not pulled again; what a cut connection
 //! left is continued.
 
+use std::fs::File;
 use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::time::SystemTime;
 
-use anyhow::{Error, Result, anyhow};
+use anyhow::{Context as _, Error, Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
 use oci_spec::image::{Descriptor, MediaType};
 use reqwest::header::RANGE;
@@ -33,9 +36,14 @@ impl Registry<'_> {
         let Some(manifest) = self.get_manifest(name)? else {
             return Err(self.no_manifest(name));
         };
-        let partial = self.partial(&manifest.digest);
-        fs_err::write(&partial, &manifest.content)?;
-        fs_err::rename(partial, self.place(&manifest.digest))?;
+        let place = self.place(&manifest.digest);
+        let write = || -> std::io::Result<()> {
+            let mut file = tempfile::NamedTempFile::new_in(&self.kept)?;
+            file.write_all(&manifest.content)?;
+            file.persist(&place)?;
+            Ok(())
+        };
+        write().with_context(|| format!("failed to write {place}"))?;
         Ok(manifest)
     }
 
@@ -45,6 +53,29 @@ impl Registry<'_> {
 
     fn partial(&self, digest: &Sha256Hash) -> Utf8PathBuf {
         self.kept.join(format!("{digest}.partial"))
+    }
+
+    /// Whether the blob is there, whole; what is damaged is removed. Its time then tells when it was last used.
+    fn is_kept(&self, blob: &Descriptor, digest: &Sha256Hash) -> Result<bool> {
+        let place = self.place(digest);
+        if !place.is_file() {
+            return Ok(false);
+        }
+        match check_file(&place, blob.size(), digest) {
+            Ok(()) => {
+                let file = fs_err::OpenOptions::new().append(true).open(&place)?;
+                file.file()
+                    .set_modified(SystemTime::now())
+                    .with_context(|| format!("failed to touch {place}"))?;
+                Ok(true)
+            }
+            Err(reason) => {
+                self.events
+                    .warning(&format!("{reason}; it is pulled again"));
+                fs_err::remove_file(&place)?;
+                Ok(false)
+            }
+        }
     }
 
     /// Pulls a blob to `partial`, going on from what is there, however often the connection is cut.
@@ -140,19 +171,19 @@ impl Blobs for Registry<'_> {
     fn fetch(&self, blob: &Descriptor) -> Result<Utf8PathBuf> {
         let digest = sha256(blob)?;
         let place = self.place(&digest);
-        if place.is_file() {
-            match check_file(&place, blob.size(), &digest) {
-                Ok(()) => return Ok(place),
-                Err(reason) => self
-                    .events
-                    .warning(&format!("{reason}; it is pulled again")),
-            }
-            fs_err::remove_file(&place)?;
+        if self.is_kept(blob, &digest)? {
+            return Ok(place);
         }
         if MANIFEST_TYPES.contains(&blob.media_type().as_ref()) {
             self.pull_manifest(blob.digest().as_ref())?;
         } else {
             let partial = self.partial(&digest);
+            let _alone = lock(&partial)?;
+            // Whoever had the lock before may have pulled it.
+            if self.is_kept(blob, &digest)? {
+                fs_err::remove_file(&partial)?;
+                return Ok(place);
+            }
             self.pull(blob, &partial)?;
             if check_file(&partial, blob.size(), &digest).is_err() {
                 fs_err::remove_file(&partial)?;
@@ -168,5 +199,27 @@ impl Blobs for Registry<'_> {
             fs_err::rename(partial, &place)?;
         }
         Ok(place)
+    }
+}
+
+/// Keeps every other process from writing to `partial`, which is there afterwards, for as long as the result is held.
+fn lock(partial: &Utf8Path) -> Result<File> {
+    loop {
+        let file = fs_err::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(partial)?
+            .into_parts()
+            .0;
+        file.lock()
+            .with_context(|| format!("failed to lock {partial}"))?;
+        // Whoever had it before has put it in its place, or has removed it.
+        let is_there = partial.metadata().is_ok_and(|there| {
+            file.metadata()
+                .is_ok_and(|ours| (ours.dev(), ours.ino()) == (there.dev(), there.ino()))
+        });
+        if is_there {
+            return Ok(file);
+        }
     }
 }

@@ -8,6 +8,8 @@ use super::proxy::{Act, Proxy, Request, answer};
 use super::server::Server;
 use super::{blob, content, describe, manifest, runner, with, with_repository};
 use crate::blob::Blobs as _;
+use crate::events::Silent;
+use crate::registry::Registry;
 use crate::registry::push::Pushed;
 
 /// Bytes after which some tests cut connections; a chunk is larger.
@@ -342,4 +344,38 @@ fn all_pages_of_tags_are_read() {
     let tags = with(&registry.host, None, |registry, _| registry.tags().unwrap());
     assert_eq!(tags, ["a", "b", "c"]);
     assert_eq!(registry.seen().len(), 2);
+}
+
+#[test]
+fn two_that_pull_the_same_blob_into_one_folder_pull_it_once() {
+    let Some(server) = Server::start(
+        "two_that_pull_the_same_blob_into_one_folder_pull_it_once",
+        false,
+    ) else {
+        return;
+    };
+    let pushed = content(9);
+    with(&server.host, None, |registry, folder| {
+        let (file, layer) = blob(folder, &pushed);
+        registry.push_blob(&layer, &file, None).unwrap();
+        let other = Registry::open_as(
+            None,
+            registry.reference,
+            false,
+            registry.kept.clone(),
+            &Silent,
+        )
+        .unwrap();
+        std::thread::scope(|scope| {
+            let pulls =
+                [registry, &other].map(|registry| scope.spawn(|| registry.fetch(&layer).unwrap()));
+            for pull in pulls {
+                assert_eq!(fs_err::read(pull.join().unwrap()).unwrap(), pushed);
+            }
+        });
+        let received = [registry, &other].map(|registry| registry.transferred().received_bytes);
+        assert_eq!(received.iter().sum::<u64>(), pushed.len() as u64);
+        let left = fs_err::read_dir(&registry.kept).unwrap();
+        assert_eq!(left.count(), 1, "nothing but the blob is left");
+    });
 }
