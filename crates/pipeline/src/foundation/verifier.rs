@@ -3,12 +3,15 @@
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
+use xshell::{Shell, cmd};
 
 use engine::host;
 
 /// Builds the verifier and returns the executable.
 pub fn make(workspace: &Utf8Path, offline: bool) -> Result<Utf8PathBuf> {
-    let version = host::output(host::command("rustc").arg("-vV"))?;
+    let sh = Shell::new()?;
+    let _workspace = sh.push_dir(workspace);
+    let version = host::read(cmd!(sh, "rustc -vV"))?;
     let target = version
         .lines()
         .find_map(|line| line.strip_prefix("host: "))
@@ -21,23 +24,14 @@ pub fn make(workspace: &Utf8Path, offline: bool) -> Result<Utf8PathBuf> {
     ];
     flags.extend(home.map(|home| format!("--remap-path-prefix={home}=/cargo")));
     let folder = workspace.join("target/image");
-    host::run(
-        host::cargo()
-            .args([
-                "build",
-                "--quiet",
-                "--release",
-                "--locked",
-                "--package",
-                "verifier",
-                "--target",
-                target,
-            ])
-            .args(offline.then_some("--offline"))
-            .current_dir(workspace)
-            .env("CARGO_TARGET_DIR", &folder)
-            .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}")),
-    )
+    let _folder = sh.push_env("CARGO_TARGET_DIR", &folder);
+    let _flags = sh.push_env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
+    let cargo = host::cargo();
+    let offline = offline.then_some("--offline");
+    host::run(cmd!(
+        sh,
+        "{cargo} build --quiet --release --locked --package verifier --target {target} {offline...}"
+    ))
     .context("failed to build the verifier")?;
     Ok(folder.join(target).join("release/verifier"))
 }

@@ -1,47 +1,23 @@
 //! Output folders and files: complete or absent, and no folder of somebody else's.
 
-use std::cell::Cell;
+use std::cell::OnceCell;
 use std::io::Write as _;
-use std::sync::Mutex;
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::work::files::remove_tree;
-use engine::{host, sandbox};
+use engine::{interrupt, progress};
 use failure::usage;
 
 /// The file by which a folder is known to be one of ours.
 pub const MARKER: &str = "summary.json";
 
-/// What an interrupt has to remove.
-static BEGUN: Mutex<Vec<Utf8PathBuf>> = Mutex::new(Vec::new());
-
-/// Makes Ctrl-C and termination remove output that is not complete. Kept work needs no such care: the next run
-/// removes what this one did not finish.
-pub fn clean_up_on_interrupt() -> Result<()> {
-    ctrlc::set_handler(|| {
-        host::stop_apart();
-        if let Err(error) = sandbox::stop_all() {
-            eprintln!("warning: {error:#}");
-        }
-        let begun = BEGUN.lock().map(|begun| begun.clone()).unwrap_or_default();
-        for partial in begun {
-            if let Err(error) = remove_tree(&partial) {
-                eprintln!("warning: {error:#}");
-            }
-        }
-        eprintln!("interrupted; run the same command again to go on from the finished steps");
-        std::process::exit(130);
-    })
-    .context("failed to set up what happens on Ctrl-C")
-}
-
-/// Makes an interrupt remove `partial`, too.
-pub fn remove_on_interrupt(partial: &Utf8Path) {
-    if let Ok(mut begun) = BEGUN.lock() {
-        begun.push(partial.to_owned());
-    }
+/// Removes the folder `partial` on an interrupt. Kept work needs no such care: the next run removes what this one did not
+/// finish.
+pub fn remove_on_interrupt(partial: &Utf8Path) -> interrupt::Guard {
+    let partial = partial.to_owned();
+    interrupt::register(move || remove_tree(&partial))
 }
 
 /// An output folder that is being written beside its final place.
@@ -49,7 +25,8 @@ pub fn remove_on_interrupt(partial: &Utf8Path) {
 pub struct Out {
     place: Utf8PathBuf,
     partial: Utf8PathBuf,
-    begun: Cell<bool>,
+    /// There while the partial folder is; an interrupt removes it, too.
+    begun: OnceCell<interrupt::Guard>,
 }
 
 impl Out {
@@ -82,7 +59,7 @@ impl Out {
         Ok(Self {
             place,
             partial,
-            begun: Cell::new(false),
+            begun: OnceCell::new(),
         })
     }
 
@@ -93,8 +70,8 @@ impl Out {
 
     /// The folder to write to, empty. An interrupt removes it.
     pub fn begin(&self) -> Result<&Utf8Path> {
-        self.begun.set(true);
-        remove_on_interrupt(&self.partial);
+        self.begun
+            .get_or_init(|| remove_on_interrupt(&self.partial));
         remove_tree(&self.partial)?;
         fs_err::create_dir_all(&self.partial)?;
         Ok(&self.partial)
@@ -123,10 +100,10 @@ impl Out {
 impl Drop for Out {
     fn drop(&mut self) {
         // Another run may be writing to the same place.
-        if self.begun.get()
+        if self.begun.get().is_some()
             && let Err(error) = remove_tree(&self.partial)
         {
-            eprintln!("warning: {error:#}");
+            progress::warning(format_args!("{error:#}"));
         }
     }
 }

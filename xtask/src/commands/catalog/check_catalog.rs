@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 use walkdir::WalkDir;
+use xshell::{Shell, cmd};
 
 use engine::host;
 use failure::usage;
@@ -51,19 +52,14 @@ pub fn run(flags: &Args) -> Result<()> {
         eprint!("{differences}");
         failed.push("versions differ between go.mods".to_owned());
     }
+    let sh = Shell::new()?;
     for go_mod in &go_mods {
         let folder = go_mod.parent().unwrap_or(Utf8Path::new(""));
+        let _folder = sh.push_dir(source.join(folder));
         for check in CHECKS {
             let shown = format!("go {} in {folder}", check.join(" "));
             eprintln!("{shown}");
-            let status = host::command("go")
-                .args(check)
-                .current_dir(source.join(folder))
-                .status();
-            if !status
-                .with_context(|| format!("failed to execute {shown}"))?
-                .success()
-            {
+            if !host::status(cmd!(sh, "go {check...}"))?.success() {
                 failed.push(shown);
             }
         }
@@ -116,9 +112,10 @@ type Requirements = BTreeMap<String, BTreeMap<String, Vec<Utf8PathBuf>>>;
 
 fn requirements(source: &Utf8Path, go_mods: &[Utf8PathBuf]) -> Result<Requirements> {
     let mut found = Requirements::new();
+    let sh = Shell::new()?;
     for path in go_mods {
         let file = source.join(path);
-        let json = host::output(host::command("go").args(["mod", "edit", "-json", file.as_str()]))?;
+        let json = host::read(cmd!(sh, "go mod edit -json {file}"))?;
         let go_mod: GoMod =
             serde_json::from_str(&json).context("`go mod edit -json` printed something else")?;
         for required in go_mod.require.into_iter().flatten() {

@@ -9,7 +9,7 @@ use camino::Utf8PathBuf;
 use crate::source;
 use engine::Engine;
 use engine::progress::{Kind, Progress};
-use engine::sandbox::Root;
+use engine::sandbox::RootFs;
 use failure::missed;
 use oci::docker;
 use oci::docker::Loadable;
@@ -155,10 +155,10 @@ fn measure(
     let tree = &foundation.tree;
     let layers = local(&image.1)?;
     let loaded = match &tree.engine {
-        Root::Docker(_) => Some(progress.step("image into Docker", Kind::Local, |_| {
+        RootFs::DockerImage(_) => Some(progress.step("image into Docker", Kind::Local, |_| {
             load(foundation, image, &layers)
         })?),
-        Root::Folder(_) | Root::Here => None,
+        RootFs::Directory(_) | RootFs::CurrentContainer => None,
     };
     progress.step("verify", Kind::Local, |step| {
         let inputs = measure::Inputs {
@@ -185,7 +185,7 @@ fn load(
     foundation: &Foundation,
     (name, placed): &(String, Vec<PlacedLayer>),
     layers: &[LayerBlob],
-) -> Result<Root> {
+) -> Result<RootFs> {
     let tree = &foundation.tree;
     let loadable = |nonroot: bool| -> Result<Loadable<'_>> {
         let twin = if nonroot { NONROOT } else { "" };
@@ -196,7 +196,7 @@ fn load(
         })
     };
     docker::load(&[loadable(false)?, loadable(true)?])?;
-    Ok(Root::Docker(format!("{IN_DOCKER}:{MEASURED}")))
+    Ok(RootFs::DockerImage(format!("{IN_DOCKER}:{MEASURED}")))
 }
 
 /// All packs of the image, their layers under the wanted compression; packs are made with zstd.
