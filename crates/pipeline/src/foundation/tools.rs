@@ -21,6 +21,7 @@ use crate::pack::store::Store;
 use crate::work::files::{files_below, link_tree};
 use crate::work::kept_layer;
 use crate::work::{Key, Work};
+use engine::excerpt::excerpt;
 use engine::progress::{Step, millis};
 use engine::sandbox::Sandbox;
 use failure::usage;
@@ -204,7 +205,7 @@ impl Maker<'_> {
                 bail!(
                     "{} does not build:\n{}",
                     build.binary,
-                    last_lines(&done.stderr)
+                    excerpt(&done.stderr)
                 );
             }
             fs_err::rename(scratch.path().join(&build.binary), kept.join(&build.binary))?;
@@ -228,7 +229,7 @@ impl Maker<'_> {
             bail!(
                 "failed to fetch the Go modules of {}:\n{}",
                 build.binary,
-                last_lines(&done.stderr)
+                excerpt(&done.stderr)
             );
         }
         Ok(())
@@ -258,14 +259,6 @@ impl Maker<'_> {
             key,
         })
     }
-}
-
-fn last_lines(text: &str) -> String {
-    let lines: Vec<&str> = text
-        .lines()
-        .filter(|line| !line.starts_with("go: downloading "))
-        .collect();
-    lines[lines.len().saturating_sub(12)..].join("\n")
 }
 
 /// Makes the layer of Go, the tools, the verifier, the user and the empty caches, unless it is kept, here or in the

@@ -14,7 +14,7 @@ use oci_client::Reference;
 use crate::pack::archive;
 use crate::pack::artifact::{Artifact, tag};
 use crate::work::{Key, Work};
-use engine::progress::Step;
+use engine::progress::{self, Step};
 use failure::{corrupt, usage};
 use oci::layout::reader;
 use oci::layout::reader::Layout;
@@ -84,7 +84,7 @@ impl Store {
                     "remove it there",
                 ));
             }
-            eprintln!("{name}: taken from {self}");
+            progress::note(format_args!("{name}: taken from {self}"));
             take(artifact)
         };
         match self {

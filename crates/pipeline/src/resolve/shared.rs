@@ -18,6 +18,7 @@ use modules::Module;
 
 use crate::resolve::go_mod::GoMod;
 use crate::resolve::{Loaded, Package, Requirements, Resolver, What};
+use engine::progress;
 
 /// Packages that are compiled together, in the folder of one go.mod.
 #[derive(Debug)]
@@ -86,10 +87,10 @@ impl Common {
             }
         };
         for (package, reason) in &loaded.broken {
-            eprintln!(
+            progress::note(format_args!(
                 "note: {package} is not part of the common pack: {}",
                 reason.lines().next().unwrap_or_default()
-            );
+            ));
         }
         let packages: Vec<String> = wanted
             .iter()

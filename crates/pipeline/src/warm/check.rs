@@ -9,9 +9,11 @@ use camino::{Utf8Path, Utf8PathBuf};
 use gocache::ActionGraph;
 use sha256::Sha256Hash;
 
-use super::{Built, Caches, Job, Warmer, file_name, first_lines};
+use super::{Built, Caches, Job, Warmer, file_name};
 use crate::foundation::tree::{ELSEWHERE, SCRATCH};
 use crate::work::Scratch;
+use engine::excerpt::excerpt;
+use engine::progress;
 use engine::progress::Step;
 use engine::sandbox::Sandbox;
 
@@ -99,10 +101,10 @@ impl Warmer<'_> {
                 );
             }
             if !hits.linked.is_empty() {
-                eprintln!(
-                    "warning: {}: the link cannot be taken from the cache with this Go version",
+                progress::warning(format_args!(
+                    "{}: the link cannot be taken from the cache with this Go version",
                     build.name
-                );
+                ));
                 result.links_that_ran.push(build.folder.clone());
             }
             result.asked.extend(asked);
@@ -152,7 +154,7 @@ impl Build {
             bail!(
                 "{}: does not build from the sealed caches:\n{}",
                 self.name,
-                first_lines(&done.stderr)
+                excerpt(&done.stderr)
             );
         }
         let graph = ActionGraph::parse(fs_err::File::open(scratch.join(&graph))?)?;

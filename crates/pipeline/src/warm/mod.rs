@@ -36,6 +36,7 @@ use crate::resolve::go_mod_files::GoModFiles;
 use crate::resolve::shared::Common;
 use crate::work::files::{link_files, link_tree, remove_tree};
 use crate::work::{Scratch, Work};
+use engine::excerpt::excerpt;
 use engine::progress::{Step, millis};
 use engine::sandbox::Sandbox;
 use failure::{corrupt, usage};
@@ -347,7 +348,7 @@ impl Warmer<'_> {
                     format!(
                         "{folder}: what the providers share does not build:
 {}",
-                        first_lines(&done.stderr)
+                        excerpt(&done.stderr)
                     ),
                     "make it build with `go build ./...` first",
                 ));
@@ -412,7 +413,7 @@ impl Warmer<'_> {
             return Ok(Err(format!(
                 "{} does not build:\n{}",
                 module.path,
-                first_lines(&log.other.join("\n"))
+                excerpt(&log.other.join("\n"))
             )));
         }
         let executable = scratch.join(&name);
@@ -485,8 +486,4 @@ impl Warmer<'_> {
 /// A file name for what belongs to `module`, and to no other.
 fn file_name(module: &Module) -> String {
     Sha256Hash::of(module.path.as_str().as_bytes()).to_string()
-}
-
-fn first_lines(text: &str) -> String {
-    text.trim().lines().take(12).collect::<Vec<_>>().join("\n")
 }
