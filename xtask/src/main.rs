@@ -23,7 +23,7 @@ const LIBRARIES: [failure::Classify; 3] = [
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
-    match pipeline::work::out::clean_up_on_interrupt().and_then(|()| cli.command.run()) {
+    match engine::interrupt::install().and_then(|()| cli.command.run()) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {}", failure::text(&error));

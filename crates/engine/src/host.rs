@@ -1,17 +1,20 @@
 //! Commands on the build machine itself, and the packages they come from.
 //!
-//! Everything else runs in the image's own tree (`sandbox`). What is missing here is installed where that is
-//! possible without asking (root on Debian or Ubuntu); elsewhere the exact command is printed.
+//! Everything else runs in the image's own tree (`sandbox`). A command is written with xshell, which quotes what it is
+//! given, and started here alone: without standard input, in a process group of its own that ends with this program,
+//! and with what it said in the error if it fails. What is missing here is installed where that is possible without
+//! asking (root on Debian or Ubuntu); elsewhere the exact command is printed.
 
-use std::os::unix::process::CommandExt as _;
-use std::process::{Command, Output, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::process::{Command, ExitStatus, Output};
 
 use anyhow::{Context as _, Result, bail};
 use camino::Utf8PathBuf;
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use duct::Expression;
+use xshell::{Cmd, Shell, cmd};
 
+use crate::excerpt::excerpt;
+use crate::process_group::ProcessGroup;
+use crate::progress;
 use failure::usage;
 
 /// The program that runs commands in an image's tree, with its Debian package.
@@ -20,96 +23,84 @@ pub const SANDBOX: (&str, &str) = ("bwrap", "bubblewrap");
 /// Programs that building an image takes, with the Debian package of each.
 pub const PROGRAMS: [(&str, &str); 2] = [SANDBOX, ("mmdebstrap", "mmdebstrap")];
 
-/// A command on the build machine.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one place where commands of the build machine start"
-)]
-pub fn command(program: &str) -> Command {
-    let mut command = Command::new(program);
-    command.stdin(Stdio::null());
-    command
+/// Begins of the variables by which cargo speaks to this program alone. Crates whose build scripts look at them would be
+/// compiled anew by a cargo that this program starts, and again by the next `cargo xtask`.
+const FROM_CARGO: [&str; 2] = ["CARGO_PKG_", "CARGO_MANIFEST_"];
+
+/// The cargo that runs this program.
+pub fn cargo() -> String {
+    std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned())
 }
 
-/// The cargo that runs this program, without what it says to this program alone: crates whose build scripts look at that
-/// would be compiled anew, and again by the next `cargo xtask`.
-pub fn cargo() -> Command {
-    let program = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let mut cargo = command(&program);
-    let said = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    for name in
-        said.filter(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
-    {
-        cargo.env_remove(name);
+/// Runs `command`, and fails when it does.
+pub fn run(command: Cmd<'_>) -> Result<()> {
+    succeed(&command.into()).map(drop)
+}
+
+/// Runs `command`, and fails when it does; its standard output.
+pub fn read(command: Cmd<'_>) -> Result<String> {
+    let command = command.into();
+    String::from_utf8(succeed(&command)?)
+        .with_context(|| format!("{} printed no UTF-8", shown(&command)))
+}
+
+/// Runs `command` to its end, however that is; what it said.
+pub fn output(command: Cmd<'_>) -> Result<Output> {
+    capture(&command.into())
+}
+
+/// Runs `command` to its end, however that is; it says what it says where this program does.
+pub fn status(command: Cmd<'_>) -> Result<ExitStatus> {
+    let command = command.into();
+    wait(&command, &to_duct(&command)).map(|done| done.status)
+}
+
+/// `command` for a [`ProcessGroup`], where its streams are to go elsewhere or it runs beside others.
+pub fn expression(command: Cmd<'_>) -> Expression {
+    to_duct(&command.into())
+}
+
+fn to_duct(command: &Command) -> Expression {
+    let mut expression = duct::cmd(command.get_program(), command.get_args()).stdin_null();
+    if let Some(folder) = command.get_current_dir() {
+        expression = expression.dir(folder);
     }
-    cargo
-}
-
-/// Runs `command` and returns its standard output; a failure holds the command and the end of what it said.
-pub fn output(command: &mut Command) -> Result<String> {
-    let done = run(command)?;
-    String::from_utf8(done.stdout).with_context(|| format!("{} printed no UTF-8", shown(command)))
-}
-
-/// Runs `command` to its end, and fails when it does.
-pub fn run(command: &mut Command) -> Result<Output> {
-    let done = command
-        .output()
-        .with_context(|| format!("failed to execute {}", shown(command)))?;
-    checked(command, done)
-}
-
-/// Process groups of [`run_apart`], which a Ctrl-C does not reach by itself.
-static APART: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
-
-/// Runs `command` like [`run`], in a process group of its own: for programs that signal their whole group when they
-/// fail, and would end this one and its caller with it.
-pub fn run_apart(command: &mut Command) -> Result<Output> {
-    let context = |command: &Command| format!("failed to execute {}", shown(command));
-    command
-        .process_group(0)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let child = command.spawn().with_context(|| context(command))?;
-    let group = Pid::from_raw(i32::try_from(child.id()).context("a process ID is an i32")?);
-    change_apart(|groups| groups.push(group));
-    let done = child.wait_with_output().with_context(|| context(command));
-    change_apart(|groups| groups.retain(|other| *other != group));
-    checked(command, done?)
-}
-
-/// Ends what [`run_apart`] has running.
-pub fn stop_apart() {
-    change_apart(|groups| {
-        for group in groups.drain(..) {
-            if let Err(error) = killpg(group, Signal::SIGTERM) {
-                eprintln!("warning: failed to stop the process group {group}: {error}");
-            }
+    for (name, value) in command.get_envs() {
+        expression = match value {
+            Some(value) => expression.env(name, value),
+            None => expression.env_remove(name),
+        };
+    }
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if FROM_CARGO.iter().any(|begin| text.starts_with(begin)) {
+            expression = expression.env_remove(name);
         }
-    });
+    }
+    expression
 }
 
-fn change_apart(change: impl FnOnce(&mut Vec<Pid>)) {
-    change(&mut APART.lock().unwrap_or_else(PoisonError::into_inner));
+fn wait(command: &Command, expression: &Expression) -> Result<Output> {
+    ProcessGroup::start(expression)
+        .and_then(ProcessGroup::wait)
+        .with_context(|| format!("failed to execute {}", shown(command)))
 }
 
-fn checked(command: &Command, done: Output) -> Result<Output> {
+fn capture(command: &Command) -> Result<Output> {
+    wait(command, &to_duct(command).stdout_capture().stderr_capture())
+}
+
+fn succeed(command: &Command) -> Result<Vec<u8>> {
+    let done = capture(command)?;
     if !done.status.success() {
         bail!(
             "{} failed ({}):\n{}",
             shown(command),
             done.status,
-            tail(&done.stderr, 20)
+            excerpt(&String::from_utf8_lossy(&done.stderr))
         );
     }
-    Ok(done)
-}
-
-/// The last `lines` lines of `text`.
-fn tail(text: &[u8], lines: usize) -> String {
-    let text = String::from_utf8_lossy(text);
-    let all: Vec<&str> = text.trim_end().lines().collect();
-    all[all.len().saturating_sub(lines)..].join("\n")
+    Ok(done.stdout)
 }
 
 /// `command` as a person would type it, without its environment.
@@ -158,14 +149,17 @@ pub fn require_programs(programs: &[(&str, &'static str)]) -> Result<()> {
             format!("install with: {sudo}'{install}'"),
         ));
     }
-    eprintln!("installing {} with apt-get", missing.join(" and "));
-    run(command("apt-get").arg("update")).context("failed to install what the build needs")?;
-    run(command("apt-get")
-        .args(["install", "-y", "--no-install-recommends"])
-        .args(&missing)
-        .env("DEBIAN_FRONTEND", "noninteractive"))
-    .context("failed to install what the build needs")?;
-    Ok(())
+    progress::note(format!("installing {} with apt-get", missing.join(" and ")));
+    let sh = Shell::new()?;
+    let _no_questions = sh.push_env("DEBIAN_FRONTEND", "noninteractive");
+    let update = cmd!(sh, "apt-get update");
+    let install = cmd!(
+        sh,
+        "apt-get install -y --no-install-recommends {missing...}"
+    );
+    run(update)
+        .and_then(|()| run(install))
+        .context("failed to install what the build needs")
 }
 
 #[cfg(test)]
@@ -174,18 +168,35 @@ mod tests {
 
     #[test]
     fn a_failure_names_the_command_and_what_it_said() {
-        let error = output(command("sh").args(["-c", "echo first; echo why >&2; exit 3"]))
-            .unwrap_err()
-            .to_string();
-        assert!(error.starts_with("sh -c"), "{error}");
-        assert!(error.ends_with("why"), "{error}");
+        let sh = Shell::new().unwrap();
+        let script = "echo first; echo why >&2; exit 3";
+        let error = read(cmd!(sh, "sh -c {script}")).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "sh -c echo first; echo why >&2; exit 3 failed (exit status: 3):\nwhy"
+        );
     }
 
     #[test]
     fn an_absent_program_is_named() {
-        let error = output(&mut command("no-such-program"))
-            .unwrap_err()
-            .to_string();
+        let sh = Shell::new().unwrap();
+        let error = run(cmd!(sh, "no-such-program")).unwrap_err().to_string();
         assert_eq!(error, "failed to execute no-such-program");
+    }
+
+    #[test]
+    fn folder_and_environment_are_those_of_the_shell_and_cargo_says_nothing() {
+        let sh = Shell::new().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().canonicalize().unwrap();
+        let _folder = sh.push_dir(&folder);
+        let _name = sh.push_env("NAME", "a value");
+        let script =
+            "pwd; echo $NAME $HOME; env | grep -c '^CARGO_PKG_'; read line || echo no input";
+        let said = read(cmd!(sh, "sh -c {script}").env_remove("HOME")).unwrap();
+        assert_eq!(
+            said,
+            format!("{}\na value\n0\nno input\n", folder.display())
+        );
     }
 }

@@ -1,15 +1,40 @@
 //! What the user sees while it runs, and the account of where the time went.
 //!
-//! On a terminal a spinner shows the step under way; elsewhere each step is a plain line. Each finished step leaves
+//! On a terminal a spinner shows the step under way; elsewhere each step is a plain line. Lines from anywhere in the
+//! libraries come through here ([`note`], [`warning`]): nothing else knows what is being drawn. Each finished step leaves
 //! an entry with its wall time, the CPU time of this process and its children, and the bytes it wrote, so that
 //! the cost of everything around Go's own work is known for every run.
 
+use std::io::Write as _;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nix::sys::resource::{Usage, UsageWho, getrusage};
 use serde::Serialize;
+
+/// What is drawn on standard error.
+static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+
+/// Prints a line on standard error, above the spinner.
+pub fn note(text: impl std::fmt::Display) {
+    BARS.suspend(|| {
+        // Nobody is left to be told that standard error is closed, and an interrupt has to go on.
+        let _ = writeln!(std::io::stderr(), "{text}");
+    });
+}
+
+/// Prints that something went wrong that stops nothing.
+pub fn warning(text: impl std::fmt::Display) {
+    note(format_args!("warning: {text}"));
+}
+
+/// Removes the spinner for good, for the last lines of an interrupted run.
+pub fn close() {
+    let _ = BARS.clear();
+    BARS.set_draw_target(ProgressDrawTarget::hidden());
+}
 
 /// What a step waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -71,7 +96,7 @@ impl oci::events::Events for Step {
     }
 
     fn warning(&self, message: &str) {
-        self.bar.suspend(|| eprintln!("warning: {message}"));
+        warning(message);
     }
 }
 
@@ -84,14 +109,14 @@ impl Progress {
         work: impl FnOnce(&mut Step) -> Result<T>,
     ) -> Result<T> {
         let name = name.into();
-        let bar = ProgressBar::new_spinner().with_prefix(name.clone());
+        let bar = BARS.add(ProgressBar::new_spinner().with_prefix(name.clone()));
         bar.set_style(
             ProgressStyle::with_template("{spinner} {prefix} {elapsed} {msg}")
                 .expect("the template is a constant"),
         );
         bar.enable_steady_tick(Duration::from_millis(120));
-        if bar.is_hidden() {
-            eprintln!("{name}");
+        if BARS.is_hidden() {
+            note(&name);
         }
         let mut step = Step {
             bar,
@@ -101,9 +126,10 @@ impl Progress {
         let (started, cpu) = (Instant::now(), cpu_ms());
         let result = work(&mut step);
         step.bar.finish_and_clear();
+        BARS.remove(&step.bar);
         let wall_ms = millis(started);
-        if !step.bar.is_hidden() && result.is_ok() {
-            eprintln!("{name} ({:.1} s)", wall_ms as f64 / 1000.0);
+        if !BARS.is_hidden() && result.is_ok() {
+            note(format_args!("{name} ({:.1} s)", wall_ms as f64 / 1000.0));
         }
         let cpu_ms = cpu_ms().saturating_sub(cpu);
         self.stages.push(Stage {

@@ -19,7 +19,6 @@
 #![warn(missing_docs)]
 
 pub mod assemble;
-pub mod excerpt;
 pub mod flow;
 pub mod foundation;
 pub mod image_toml;

@@ -15,7 +15,7 @@ use crate::names::VERIFIER;
 use crate::work;
 use crate::work::{Key, Work};
 use engine::progress::Step;
-use engine::sandbox::{Root, Sandbox, User};
+use engine::sandbox::{RootFs, Sandbox, User};
 use oci::image::Image;
 use oci::layer::LayerBlob;
 use oci::platform::Platform;
@@ -49,7 +49,7 @@ pub struct Measured<'a> {
     /// Its layers.
     pub layers: &'a [LayerBlob],
     /// What runs commands in it; where nothing does yet, it is unpacked.
-    pub loaded: Option<Root>,
+    pub loaded: Option<RootFs>,
 }
 
 /// Measures modules in an image; a report of the same inputs is kept.
@@ -69,7 +69,7 @@ pub fn run(
         } else {
             step.detail("unpacking");
             unpack_layers(measured.layers, unpacked.path())?;
-            Root::Folder(unpacked.path().to_owned())
+            RootFs::Directory(unpacked.path().to_owned())
         };
         step.detail("measuring");
         let mut flags = vec!["--preview", "sample"];
@@ -111,7 +111,7 @@ pub fn root_sandbox(root: &Utf8Path, image: &Image, source: &Utf8Path) -> Sandbo
 }
 
 /// Commands in an unpacked image as a pod with a read-only root runs them.
-pub fn nonroot_sandbox(root: Root, image: &ImageToml, platform: &Platform) -> Sandbox {
+pub fn nonroot_sandbox(root: RootFs, image: &ImageToml, platform: &Platform) -> Sandbox {
     Sandbox::of(root)
         .env(image_config::env(image, platform, true))
         .env([("HOME", "/tmp")])

@@ -14,7 +14,9 @@ use comfy_table::{CellAlignment, Table, presets};
 use gocache::bit_flip::{FilesByKind, Flip, files_by_kind};
 use gocache::image_info::{IMAGE_INFO_PATH, ImageInfo, PACKS_PATH};
 use serde::{Deserialize, Serialize};
+use xshell::{Shell, cmd};
 
+use engine::excerpt::excerpt;
 use engine::host;
 use engine::progress::{Kind, Progress, millis};
 use failure::{missed, usage};
@@ -170,15 +172,13 @@ impl Check<'_> {
     fn run(&self, times_ms: &mut Vec<u64>) -> Result<(bool, Report)> {
         let verifier = self.root.join(relative(VERIFIER.into()));
         let started = Instant::now();
-        let done = host::command(verifier.as_str())
-            .args(["check", "--json", "--root", self.root.as_str()])
-            .output()
-            .with_context(|| format!("failed to execute {verifier}"))?;
+        let (sh, root) = (Shell::new()?, self.root);
+        let done = host::output(cmd!(sh, "{verifier} check --json --root {root}"))?;
         times_ms.push(millis(started));
         let mut report: Report = serde_json::from_slice(&done.stdout).with_context(|| {
             format!(
                 "{verifier} check printed no report: {}",
-                String::from_utf8_lossy(&done.stderr)
+                excerpt(&String::from_utf8_lossy(&done.stderr))
             )
         })?;
         report.exit_code = done.status.code();

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
+use xshell::{Shell, cmd};
 
 use engine::host;
 use engine::progress::{Kind, Progress, Step, cpu_ms, human_bytes, millis};
@@ -135,8 +136,9 @@ fn timed<T>(work: impl FnOnce() -> Result<(T, Duration)>) -> Result<(T, Round)> 
 
 fn copy(trees: &[Utf8PathBuf], to: &Utf8Path) -> Result<((), Duration)> {
     fs_err::create_dir(to)?;
+    let sh = Shell::new()?;
     for tree in trees {
-        host::run(host::command("cp").args(["-rn", &format!("{tree}/."), to.as_str()]))?;
+        host::run(cmd!(sh, "cp -rn {tree}/. {to}"))?;
     }
     let started = Instant::now();
     rustix::fs::syncfs(fs_err::File::open(to)?).with_context(|| format!("failed to sync {to}"))?;

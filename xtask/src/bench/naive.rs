@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use modules::Module;
 use serde::Serialize;
+use xshell::{Cmd, Shell, cmd};
 
 use crate::source;
 use engine::host;
@@ -196,14 +197,12 @@ impl Bench {
                 step.detail(module.path.as_str());
                 caches.warm_ms += self.build_one(module, &caches)?;
             }
-            fs_err::create_dir_all(caches.merged())?;
+            let merged = caches.merged();
+            fs_err::create_dir_all(&merged)?;
+            let sh = Shell::new()?;
             for provider in &self.providers {
                 let own = caches.of(provider);
-                host::run(host::command("cp").args([
-                    "-rn",
-                    &format!("{own}/."),
-                    caches.merged().as_str(),
-                ]))?;
+                host::run(cmd!(sh, "cp -rn {own}/. {merged}"))?;
                 remove_tree(&own)?;
             }
             Ok(caches)
@@ -214,30 +213,23 @@ impl Bench {
     fn build_one(&self, module: &Module, caches: &Caches) -> Result<u64> {
         let go = self.foundation.tree.go.join("bin/go");
         let own = caches.of(&module.provider);
-        let build = |arguments: &[&str]| -> Result<()> {
-            let mut command = host::command(go.as_str());
-            command
-                .args(arguments)
-                .current_dir(self.source.join(&module.path))
-                .env_remove("GOFLAGS")
-                .env_remove("CGO_ENABLED")
-                .env("GOENV", "off")
-                .env("GOTOOLCHAIN", "local")
-                .env("GOMODCACHE", own.join("go-mod"))
-                .env("GOCACHE", own.join("go-build"))
-                .env("GOSUMDB", "off")
-                .env(
-                    "GOPROXY",
-                    format!("file://{}/cache/download", self.foundation.go_mod),
-                );
-            host::run(&mut command)
-                .map(drop)
+        let proxy = format!("file://{}/cache/download", self.foundation.go_mod);
+        let sh = Shell::new()?;
+        sh.change_dir(self.source.join(&module.path));
+        sh.set_var("GOENV", "off");
+        sh.set_var("GOTOOLCHAIN", "local");
+        sh.set_var("GOMODCACHE", own.join("go-mod"));
+        sh.set_var("GOCACHE", own.join("go-build"));
+        sh.set_var("GOSUMDB", "off");
+        sh.set_var("GOPROXY", proxy);
+        let run = |go: Cmd<'_>| {
+            host::run(go.env_remove("GOFLAGS").env_remove("CGO_ENABLED"))
                 .with_context(|| format!("{} does not build", module.path))
         };
-        build(&["mod", "download"])?;
+        run(cmd!(sh, "{go} mod download"))?;
         let started = Instant::now();
         let executable = caches.scratch.path().join("executable");
-        build(&["build", "-o", executable.as_str(), "."])?;
+        run(cmd!(sh, "{go} build -o {executable} ."))?;
         Ok(millis(started))
     }
 

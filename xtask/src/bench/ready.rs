@@ -5,7 +5,6 @@ use crate::flags::ImageLayout;
 use crate::source::Source;
 use camino::Utf8PathBuf;
 use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -14,9 +13,11 @@ use modules::Module;
 use oci_spec::image::Descriptor;
 use report::stats::median;
 use serde::Serialize;
+use xshell::{Shell, cmd};
 
 use crate::source;
 use engine::host;
+use engine::process_group::ProcessGroup;
 use engine::progress::{Kind, Progress, Step, human_bytes, millis};
 use oci::image::Image;
 use oci::layout::reader;
@@ -192,9 +193,9 @@ impl Node<'_> {
 
 /// Debian's registry on a free port of this machine, for as long as this lives.
 struct LocalRegistry {
-    process: Child,
     /// `127.0.0.1:PORT`.
     host: String,
+    _process: ProcessGroup,
 }
 
 impl LocalRegistry {
@@ -212,14 +213,14 @@ impl LocalRegistry {
             "http": {"addr": host},
         });
         fs_err::write(&file, config.to_string())?;
-        let log = fs_err::File::create(folder.join("log"))?.into_parts().0;
-        let process = host::command(REGISTRY.0)
-            .args(["serve", file.as_str()])
-            .stdout(log.try_clone()?)
-            .stderr(Stdio::from(log))
-            .spawn()
-            .with_context(|| format!("failed to execute {}", REGISTRY.0))?;
-        let registry = Self { process, host };
+        let (sh, program) = (Shell::new()?, REGISTRY.0);
+        let serve = host::expression(cmd!(sh, "{program} serve {file}"));
+        let logged = serve.stderr_to_stdout().stdout_path(folder.join("log"));
+        let process = ProcessGroup::start(&logged);
+        let registry = Self {
+            host,
+            _process: process.with_context(|| format!("failed to execute {program}"))?,
+        };
         let started = Instant::now();
         while TcpStream::connect(&registry.host).is_err() {
             if started.elapsed() > START {
@@ -228,15 +229,6 @@ impl LocalRegistry {
             std::thread::sleep(Duration::from_millis(50));
         }
         Ok(registry)
-    }
-}
-
-impl Drop for LocalRegistry {
-    fn drop(&mut self) {
-        let stopped = self.process.kill().and_then(|()| self.process.wait());
-        if let Err(error) = stopped {
-            eprintln!("warning: failed to stop {}: {error}", REGISTRY.0);
-        }
     }
 }
 

@@ -7,7 +7,6 @@ use std::collections::HashMap;
 use std::io::{BufRead, PipeWriter, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use anyhow::{Context as _, Result, anyhow};
@@ -21,29 +20,27 @@ use bollard::query_parameters::{
 };
 use futures_util::StreamExt as _;
 
-use super::{Sandbox, User, scan_all};
-use oci::docker::{connect, runtime};
+use crate::interrupt;
+use crate::sandbox::scan::scan_all;
+use crate::sandbox::spec::{RootFs, Sandbox, User};
+use oci::docker::{Loadable, connect, runtime};
+use oci::layer::LayerBlob;
+use oci::platform::Platform;
 
-/// Containers of commands under way.
-static RUNNING: Mutex<Vec<String>> = Mutex::new(Vec::new());
-
-/// Removes the containers of all commands under way.
-pub fn stop_all() -> Result<()> {
-    let ids = change_running(std::mem::take);
-    if ids.is_empty() {
-        return Ok(());
-    }
-    runtime()?.block_on(async {
-        let docker = connect().await?;
-        for id in ids {
-            remove(&docker, &id).await?;
-        }
-        Ok(())
-    })
-}
-
-fn change_running<T>(change: impl FnOnce(&mut Vec<String>) -> T) -> T {
-    change(&mut RUNNING.lock().unwrap_or_else(PoisonError::into_inner))
+/// Hands Docker the base system, of which it makes a container for each command.
+pub fn load_root_fs(base: &LayerBlob, platform: &Platform) -> Result<RootFs> {
+    let diff_id = base.layer.diff_id.to_string();
+    let name = format!("iac-runner-tree:{}", &diff_id[..16]);
+    let config = serde_json::json!({
+        "os": platform.os, "architecture": platform.arch, "config": {},
+        "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{diff_id}")]},
+    });
+    oci::docker::load(&[Loadable {
+        name: name.clone(),
+        config,
+        layers: vec![base],
+    }])?;
+    Ok(RootFs::DockerImage(name))
 }
 
 /// Runs a command to its end: its exit code, its standard output, and what `scan` made of its standard error.
@@ -69,10 +66,13 @@ async fn execute(body: ContainerCreateBody, stderr: PipeWriter) -> Result<(ExitS
     let docker = connect().await?;
     let created = docker.create_container(None, body).await;
     let id = created.context("Docker refused to make a container")?.id;
-    change_running(|running| running.push(id.clone()));
+    let interrupted = id.clone();
+    let on_interrupt = interrupt::register(move || {
+        runtime()?.block_on(async { remove(&connect().await?, &interrupted).await })
+    });
     let followed = follow(&docker, &id, stderr).await;
-    change_running(|running| running.retain(|other| *other != id));
     let removed = remove(&docker, &id).await;
+    drop(on_interrupt);
     followed.and_then(|done| removed.map(|()| done))
 }
 
@@ -172,11 +172,10 @@ fn body(sandbox: &Sandbox, image: &str, arguments: &[&str]) -> ContainerCreateBo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sandbox::Root;
 
     #[test]
     fn a_container_gets_what_the_sandbox_says_and_nothing_else() {
-        let sandbox = Sandbox::of(Root::Docker("tree".into()))
+        let sandbox = Sandbox::of(RootFs::DockerImage("tree".into()))
             .read_only("/one".into(), "/place")
             .writable("/two".into(), "/place")
             .env([("NAME", "value")])

@@ -16,9 +16,9 @@ use crate::resolve::resolver::Resolver;
 use crate::warm::Warmer;
 use crate::work::Work;
 use crate::workspace::workspace;
+use engine::Engine;
 use engine::progress::{Kind, Progress};
-use engine::sandbox::Root;
-use engine::{Engine, choice};
+use engine::sandbox::{self, RootFs};
 use oci::platform::Platform;
 
 /// What caches are made in and with.
@@ -45,23 +45,23 @@ pub fn foundation(settings: Settings, progress: &mut Progress) -> Result<Foundat
     }
     let platform = Platform::host();
     let work = Work::open()?;
-    let base = if settings.engine == Engine::Here {
+    let base = if settings.engine == Engine::CurrentContainer {
         Base::around()?
     } else {
-        choice::require(settings.engine)?;
+        settings.engine.require()?;
         progress.step("base system", Kind::Network, |step| {
             let Settings { store, offline, .. } = &settings;
             base::make(&work, &image, &platform, store, *offline, step)
         })?
     };
     let engine = match &base.layer {
-        None => Root::Here,
+        None => RootFs::CurrentContainer,
         Some(layer) if settings.engine == Engine::Docker => {
             progress.step("base system into Docker", Kind::Local, |_| {
-                choice::load_tree(layer, &platform)
+                sandbox::load_root_fs(layer, &platform)
             })?
         }
-        Some(_) => Root::Folder(base.root.clone()),
+        Some(_) => RootFs::Directory(base.root.clone()),
     };
     let go = progress.step(format!("Go {}", image.go.version), Kind::Network, |_| {
         go::make(&work, &image, &platform, settings.offline)

@@ -8,6 +8,7 @@
 
 use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
+use xshell::{Shell, cmd};
 
 use crate::image_toml::ImageToml;
 use crate::names::BASE;
@@ -92,36 +93,21 @@ fn write(image: &ImageToml, folder: &Utf8Path, offline: bool) -> Result<()> {
 }
 
 fn debootstrap(image: &ImageToml, archive: &Utf8Path) -> Result<()> {
-    let mut command = host::command("mmdebstrap");
-    command
-        .args([
-            "--mode=auto",
-            "--variant=minbase",
-            "--format=tar",
-            "--skip=output/dev",
-        ])
-        .arg(format!("--include={}", image.base.packages.join(",")))
-        .args(
-            image
-                .base
-                .exclude
-                .iter()
-                .map(|path| format!("--dpkgopt=path-exclude={path}")),
-        )
-        .args(
-            image
-                .base
-                .include
-                .iter()
-                .map(|path| format!("--dpkgopt=path-include={path}")),
-        )
-        .arg(&image.base.suite)
-        .arg(archive)
-        .args(&image.base.mirror)
-        .env("SOURCE_DATE_EPOCH", image.image.epoch.to_string());
-    host::run_apart(&mut command)
-        .context("failed to make the base system; this takes the network and some space on disk")?;
-    Ok(())
+    let base = &image.base;
+    let (suite, mirror) = (&base.suite, &base.mirror);
+    let packages = base.packages.join(",");
+    let exclude = base.exclude.iter();
+    let exclude = exclude.map(|path| format!("--dpkgopt=path-exclude={path}"));
+    let include = base.include.iter();
+    let include = include.map(|path| format!("--dpkgopt=path-include={path}"));
+    let sh = Shell::new()?;
+    let _epoch = sh.push_env("SOURCE_DATE_EPOCH", image.image.epoch.to_string());
+    host::run(cmd!(
+        sh,
+        "mmdebstrap --mode=auto --variant=minbase --format=tar --skip=output/dev --include={packages}
+            {exclude...} {include...} {suite} {archive} {mirror...}"
+    ))
+    .context("failed to make the base system; this takes the network and some space on disk")
 }
 
 fn write_layer(image: &ImageToml, archive: &Utf8Path, blob: &Utf8Path) -> Result<Layer> {

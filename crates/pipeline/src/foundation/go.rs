@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
+use xshell::{Shell, cmd};
 
 use crate::image_toml::ImageToml;
 use crate::resolve::embedding::Embedding;
@@ -69,15 +70,9 @@ fn fetch(version: &str, cache: &Utf8Path) -> Result<Utf8PathBuf> {
             "any Go from 1.21 on will do",
         ));
     }
-    let printed = host::output(
-        host::command("go")
-            .args(["env", "GOROOT"])
-            .env("GOTOOLCHAIN", format!("go{version}"))
-            .env("GOMODCACHE", cache)
-            .env("GOFLAGS", "-modcacherw")
-            .env("GOWORK", "off")
-            .current_dir(cache),
-    );
+    let sh = shell(cache)?;
+    let toolchain = format!("go{version}");
+    let printed = host::read(cmd!(sh, "go env GOROOT").env("GOTOOLCHAIN", &toolchain));
     match printed {
         Ok(goroot) if !goroot.trim().is_empty() => {
             let goroot = Utf8PathBuf::from(goroot.trim());
@@ -86,7 +81,7 @@ fn fetch(version: &str, cache: &Utf8Path) -> Result<Utf8PathBuf> {
                 return fetch_own_version(version, cache);
             }
             let found = fs_err::read_to_string(goroot.join("VERSION"))?;
-            if found.lines().next() == Some(&format!("go{version}")) {
+            if found.lines().next() == Some(&toolchain) {
                 return Ok(goroot);
             }
             Err(usage(
@@ -106,6 +101,16 @@ fn fetch(version: &str, cache: &Utf8Path) -> Result<Utf8PathBuf> {
     }
 }
 
+/// Where the go command fetches into `cache`, and looks at no settings of a workspace.
+fn shell(cache: &Utf8Path) -> Result<Shell> {
+    let sh = Shell::new()?;
+    sh.change_dir(cache);
+    sh.set_var("GOMODCACHE", cache);
+    sh.set_var("GOFLAGS", "-modcacherw");
+    sh.set_var("GOWORK", "off");
+    Ok(sh)
+}
+
 /// The distribution of the version that the machine's own go command has: the Go module, made ready for use as the go
 /// command does it (source: `cmd/go/internal/toolchain/select.go`).
 fn fetch_own_version(version: &str, cache: &Utf8Path) -> Result<Utf8PathBuf> {
@@ -115,19 +120,9 @@ fn fetch_own_version(version: &str, cache: &Utf8Path) -> Result<Utf8PathBuf> {
         dir: Utf8PathBuf,
     }
     let Platform { os, arch } = Platform::host();
-    let printed = host::output(
-        host::command("go")
-            .args([
-                "mod",
-                "download",
-                "-json",
-                &format!("golang.org/toolchain@v0.0.1-go{version}.{os}-{arch}"),
-            ])
-            .env("GOMODCACHE", cache)
-            .env("GOFLAGS", "-modcacherw")
-            .env("GOWORK", "off")
-            .current_dir(cache),
-    )?;
+    let sh = shell(cache)?;
+    let module = format!("golang.org/toolchain@v0.0.1-go{version}.{os}-{arch}");
+    let printed = host::read(cmd!(sh, "go mod download -json {module}"))?;
     let Downloaded { dir } =
         serde_json::from_str(&printed).context("the go command printed no JSON")?;
     for folder in ["bin", "pkg/tool"] {

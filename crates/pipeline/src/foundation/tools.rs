@@ -22,6 +22,7 @@ use crate::pack::store::Store;
 use crate::work::files::{files_below, link_tree};
 use crate::work::kept_layer;
 use crate::work::{Key, Work};
+use engine::excerpt::excerpt;
 use engine::progress::{Step, millis};
 use engine::sandbox::Sandbox;
 use failure::usage;
@@ -202,7 +203,7 @@ impl Maker<'_> {
                 bail!(
                     "{} does not build:\n{}",
                     build.binary,
-                    last_lines(&done.stderr)
+                    excerpt(&done.stderr)
                 );
             }
             fs_err::rename(scratch.path().join(&build.binary), kept.join(&build.binary))?;
@@ -226,7 +227,7 @@ impl Maker<'_> {
             bail!(
                 "failed to fetch the Go modules of {}:\n{}",
                 build.binary,
-                last_lines(&done.stderr)
+                excerpt(&done.stderr)
             );
         }
         Ok(())
@@ -256,14 +257,6 @@ impl Maker<'_> {
             key,
         })
     }
-}
-
-fn last_lines(text: &str) -> String {
-    let lines: Vec<&str> = text
-        .lines()
-        .filter(|line| !line.starts_with("go: downloading "))
-        .collect();
-    lines[lines.len().saturating_sub(12)..].join("\n")
 }
 
 /// Makes the layer of Go, the tools, the verifier, the user and the empty caches, unless it is kept, here or in the

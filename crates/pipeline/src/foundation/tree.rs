@@ -6,7 +6,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::image_toml::ImageToml;
-use engine::sandbox::{Root, Sandbox};
+use engine::sandbox::{RootFs, Sandbox};
 use oci::platform::Platform;
 
 /// Where the source is mounted when caches are made.
@@ -22,7 +22,7 @@ pub struct Tree {
     /// The base system's root.
     pub root: Utf8PathBuf,
     /// What runs commands in it.
-    pub engine: Root,
+    pub engine: RootFs,
     /// Go's distribution.
     pub go: Utf8PathBuf,
     /// The image's settings.

@@ -3,6 +3,7 @@
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
+use xshell::{Shell, cmd};
 
 use crate::work::Work;
 use engine::host;
@@ -10,7 +11,9 @@ use engine::host;
 /// Builds the verifier and returns the executable: a copy of this run's own, as another run may build it from changed
 /// sources before this one has hashed and packed it.
 pub fn make(work: &Work, workspace: &Utf8Path, offline: bool) -> Result<Utf8PathBuf> {
-    let version = host::output(host::command("rustc").arg("-vV"))?;
+    let sh = Shell::new()?;
+    let _workspace = sh.push_dir(workspace);
+    let version = host::read(cmd!(sh, "rustc -vV"))?;
     let target = version
         .lines()
         .find_map(|line| line.strip_prefix("host: "))
@@ -23,23 +26,14 @@ pub fn make(work: &Work, workspace: &Utf8Path, offline: bool) -> Result<Utf8Path
     ];
     flags.extend(home.map(|home| format!("--remap-path-prefix={home}=/cargo")));
     let folder = workspace.join("target/image");
-    host::run(
-        host::cargo()
-            .args([
-                "build",
-                "--quiet",
-                "--release",
-                "--locked",
-                "--package",
-                "verifier",
-                "--target",
-                target,
-            ])
-            .args(offline.then_some("--offline"))
-            .current_dir(workspace)
-            .env("CARGO_TARGET_DIR", &folder)
-            .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}")),
-    )
+    let _folder = sh.push_env("CARGO_TARGET_DIR", &folder);
+    let _flags = sh.push_env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
+    let cargo = host::cargo();
+    let offline = offline.then_some("--offline");
+    host::run(cmd!(
+        sh,
+        "{cargo} build --quiet --release --locked --package verifier --target {target} {offline...}"
+    ))
     .context("failed to build the verifier")?;
     let executable = work.lasting("verifier-")?.join("verifier");
     fs_err::copy(folder.join(target).join("release/verifier"), &executable)?;

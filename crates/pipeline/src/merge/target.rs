@@ -5,7 +5,7 @@
 //! disk in one call for the whole file system, and the two change places in one step. What a merge that was killed
 //! left, the next one removes.
 
-use std::cell::Cell;
+use std::cell::OnceCell;
 use std::fs::{File, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use crate::merge::record::{MARKER, Record};
 use crate::work::files::remove_tree;
 use crate::work::out;
+use engine::{interrupt, progress};
 use failure::usage;
 
 /// A folder for a merged tree, held by this process.
@@ -29,7 +30,7 @@ pub struct Target {
     old: Utf8PathBuf,
     /// The folder above, locked.
     parent: File,
-    begun: Cell<bool>,
+    begun: OnceCell<interrupt::Guard>,
 }
 
 impl Target {
@@ -47,7 +48,9 @@ impl Target {
         match parent.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                eprintln!("waiting for another merge that writes to {above}");
+                progress::note(format_args!(
+                    "waiting for another merge that writes to {above}"
+                ));
                 parent
                     .lock()
                     .with_context(|| format!("failed to lock {above}"))?;
@@ -61,7 +64,7 @@ impl Target {
             partial: folder.with_file_name(format!(".{name}.partial")),
             old: folder.with_file_name(format!(".{name}.old")),
             parent,
-            begun: Cell::new(false),
+            begun: OnceCell::new(),
         };
         locked.recover()?;
         locked.check()?;
@@ -108,8 +111,8 @@ impl Target {
 
     /// The folder to write to, empty. An interrupt removes it, and so does a failure.
     pub fn begin(&self) -> Result<&Utf8Path> {
-        self.begun.set(true);
-        out::remove_on_interrupt(&self.partial);
+        self.begun
+            .get_or_init(|| out::remove_on_interrupt(&self.partial));
         fs_err::create_dir(&self.partial)?;
         Ok(&self.partial)
     }
@@ -145,10 +148,10 @@ impl Target {
 
 impl Drop for Target {
     fn drop(&mut self) {
-        if self.begun.get()
+        if self.begun.get().is_some()
             && let Err(error) = remove_tree(&self.partial)
         {
-            eprintln!("warning: {error:#}");
+            progress::warning(format_args!("{error:#}"));
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::pack::archive;
 use crate::pack::artifact::Artifact;
 use crate::pack::description::tag;
 use crate::work::{Key, Work};
-use engine::progress::Step;
+use engine::progress::{self, Step};
 use failure::{corrupt, usage};
 use oci::layout::reader;
 use oci::layout::reader::Layout;
@@ -85,7 +85,7 @@ impl Store {
                     "remove it there",
                 ));
             }
-            eprintln!("{name}: taken from {self}");
+            progress::note(format_args!("{name}: taken from {self}"));
             take(artifact)
         };
         match self {

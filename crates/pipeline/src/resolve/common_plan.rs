@@ -21,6 +21,7 @@ use crate::resolve::load::What;
 use crate::resolve::package::{Loaded, Package};
 use crate::resolve::requirements::Requirements;
 use crate::resolve::resolver::Resolver;
+use engine::progress;
 
 /// Packages that are compiled together, in the folder of one go.mod.
 #[derive(Debug)]
@@ -89,10 +90,10 @@ impl CommonPlan {
             }
         };
         for (package, reason) in &loaded.broken {
-            eprintln!(
+            progress::note(format_args!(
                 "note: {package} is not part of the common pack: {}",
                 reason.lines().next().unwrap_or_default()
-            );
+            ));
         }
         let packages: Vec<String> = wanted
             .iter()

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, bail};
 use camino::Utf8PathBuf;
+use engine::progress;
 use gocache::ActionGraph;
 use sha256::Sha256Hash;
 
@@ -44,10 +45,10 @@ pub fn check(builds: Vec<Rebuilt>) -> Result<CacheUse> {
             );
         }
         if !hits.linked.is_empty() {
-            eprintln!(
-                "warning: {}: the link cannot be taken from the cache with this Go version",
+            progress::warning(format_args!(
+                "{}: the link cannot be taken from the cache with this Go version",
                 build.name
-            );
+            ));
             used.links_that_ran.push(build.folder);
         }
         used.asked.extend(build.asked);

@@ -8,12 +8,12 @@ use camino::Utf8Path;
 use gocache::{HashInputs, HashLog, InputsRecord, RecordedModule, Store};
 use modules::Module;
 
-use crate::excerpt::first_lines;
 use crate::foundation::tree::{SCRATCH, SOURCE};
 use crate::pack::manifest::WarmModule;
 use crate::warm::plan::{Built, CacheFolders, WarmPlan, file_name};
 use crate::warm::warmer::Warmer;
 use crate::work::Scratch;
+use engine::excerpt::excerpt;
 use engine::progress::Step;
 use engine::progress::millis;
 use engine::sandbox::Sandbox;
@@ -57,7 +57,7 @@ impl Warmer<'_> {
                 return Err(usage(
                     format!(
                         "{folder}: what the providers share does not build:\n{}",
-                        first_lines(&done.stderr)
+                        excerpt(&done.stderr)
                     ),
                     "make it build with `go build ./...` first",
                 ));
@@ -122,7 +122,7 @@ impl Warmer<'_> {
             return Ok(Err(format!(
                 "{} does not build:\n{}",
                 module.path,
-                first_lines(&log.other.join("\n"))
+                excerpt(&log.other.join("\n"))
             )));
         }
         let executable = scratch.join(&name);

@@ -6,13 +6,13 @@ use anyhow::{Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::ActionGraph;
 
-use crate::excerpt::first_lines;
 use crate::foundation::tree::{ELSEWHERE, SCRATCH};
 use crate::names::VERIFIER;
 use crate::warm::check::{CacheUse, Rebuilt, check};
 use crate::warm::plan::{BuiltModule, CacheFolders, WarmPlan, file_name};
 use crate::warm::warmer::Warmer;
 use crate::work::Scratch;
+use engine::excerpt::excerpt;
 use engine::progress::Step;
 use engine::sandbox::Sandbox;
 
@@ -110,7 +110,7 @@ impl Build {
             bail!(
                 "{}: does not build from the sealed caches:\n{}",
                 self.name,
-                first_lines(&done.stderr)
+                excerpt(&done.stderr)
             );
         }
         let graph = ActionGraph::parse(fs_err::File::open(scratch.join(&graph))?)?;

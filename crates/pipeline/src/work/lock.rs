@@ -128,7 +128,7 @@ impl NamedLock {
 impl Drop for NamedLock {
     fn drop(&mut self) {
         if let Err(error) = fs_err::remove_file(&self.file) {
-            eprintln!("warning: {error}");
+            engine::progress::warning(format_args!("{error}"));
         }
     }
 }

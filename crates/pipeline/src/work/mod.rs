@@ -23,6 +23,7 @@ pub mod lock;
 pub mod out;
 pub mod stock;
 
+use engine::progress;
 use std::collections::BTreeMap;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
@@ -187,7 +188,9 @@ impl Work {
     /// `does` it.
     pub fn lock(&self, name: &str, does: &str) -> Result<NamedLock> {
         let file = self.root.join(LOCKS).join(name);
-        NamedLock::take(file, || eprintln!("waiting for another run that {does}"))
+        NamedLock::take(file, || {
+            progress::note(format_args!("waiting for another run that {does}"))
+        })
     }
 
     /// Where the result of step `kind` with `key` is, once it was made. It stays until this run ends.
@@ -310,7 +313,7 @@ impl RunFolder {
 impl Drop for RunFolder {
     fn drop(&mut self) {
         if let Err(error) = remove_tree(&self.path) {
-            eprintln!("warning: {error:#}");
+            progress::warning(format_args!("{error:#}"));
         }
     }
 }
@@ -376,7 +379,7 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         if let Err(error) = remove_tree(&self.0) {
-            eprintln!("warning: {error:#}");
+            progress::warning(format_args!("{error:#}"));
         }
     }
 }

@@ -2,47 +2,23 @@
 
 use std::cell::RefCell;
 use std::io::Write as _;
-use std::sync::Mutex;
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::work::files::remove_tree;
 use crate::work::lock::{self, Lock, Mode};
-use engine::{host, sandbox};
+use engine::{interrupt, progress};
 use failure::usage;
 
 /// The file by which a folder is known to be one of ours.
 pub const MARKER: &str = "summary.json";
 
-/// What an interrupt has to remove.
-static BEGUN: Mutex<Vec<Utf8PathBuf>> = Mutex::new(Vec::new());
-
-/// Makes Ctrl-C and termination remove output that is not complete. Kept work needs no such care: the next run
-/// removes what this one did not finish.
-pub fn clean_up_on_interrupt() -> Result<()> {
-    ctrlc::set_handler(|| {
-        host::stop_apart();
-        if let Err(error) = sandbox::stop_all() {
-            eprintln!("warning: {error:#}");
-        }
-        let begun = BEGUN.lock().map(|begun| begun.clone()).unwrap_or_default();
-        for partial in begun {
-            if let Err(error) = remove_tree(&partial) {
-                eprintln!("warning: {error:#}");
-            }
-        }
-        eprintln!("interrupted; run the same command again to go on from the finished steps");
-        std::process::exit(130);
-    })
-    .context("failed to set up what happens on Ctrl-C")
-}
-
-/// Makes an interrupt remove `partial`, too.
-pub fn remove_on_interrupt(partial: &Utf8Path) {
-    if let Ok(mut begun) = BEGUN.lock() {
-        begun.push(partial.to_owned());
-    }
+/// Removes the folder `partial` on an interrupt. Kept work needs no such care: the next run removes what this one did not
+/// finish.
+pub fn remove_on_interrupt(partial: &Utf8Path) -> interrupt::Guard {
+    let partial = partial.to_owned();
+    interrupt::register(move || remove_tree(&partial))
 }
 
 /// An output folder that is being written beside its final place.
@@ -50,8 +26,8 @@ pub fn remove_on_interrupt(partial: &Utf8Path) {
 pub struct Out {
     place: Utf8PathBuf,
     partial: Utf8PathBuf,
-    /// Of the folder that is written, from its beginning until it is complete.
-    begun: RefCell<Option<Lock>>,
+    /// Of the folder that is written, from its beginning until it is complete; an interrupt removes it, too.
+    begun: RefCell<Option<(Lock, interrupt::Guard)>>,
 }
 
 impl Out {
@@ -95,14 +71,19 @@ impl Out {
 
     /// The folder to write to, empty, once no other run writes to the same place. An interrupt removes it.
     pub fn begin(&self) -> Result<&Utf8Path> {
-        let waiting = || eprintln!("waiting for another run that writes {}", self.place);
+        let waiting = || {
+            progress::note(format_args!(
+                "waiting for another run that writes {}",
+                self.place
+            ));
+        };
         let mut begun = self.begun.borrow_mut();
         while begun.is_none() {
             fs_err::create_dir_all(&self.partial)?;
             // None: the other run has completed it.
-            *begun = lock::lock(&self.partial, Mode::Exclusive, waiting)?;
+            let lock = lock::lock(&self.partial, Mode::Exclusive, waiting)?;
+            *begun = lock.map(|lock| (lock, remove_on_interrupt(&self.partial)));
         }
-        remove_on_interrupt(&self.partial);
         for left in self.partial.read_dir_utf8()? {
             remove_tree(left?.path())?;
         }
@@ -136,7 +117,7 @@ impl Drop for Out {
         if self.begun.borrow().is_some()
             && let Err(error) = remove_tree(&self.partial)
         {
-            eprintln!("warning: {error:#}");
+            progress::warning(format_args!("{error:#}"));
         }
     }
 }

@@ -1,13 +1,11 @@
 //! One run after the other, several at once, and runs that died.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::Stdio;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use super::*;
-use engine::host;
 
 /// Says to the test program which folder it is to work in until it is killed.
 const CHILD: &str = "IAC_RUNNER_TEST_WORK";
@@ -168,14 +166,12 @@ fn what_a_dead_run_left_goes_and_a_living_ones_stays() {
     die_half_way();
     let (_folder, root) = work();
     let this = std::env::current_exe().unwrap();
-    let mut child = host::command(this.to_str().unwrap())
-        .args(["--exact", "--nocapture"])
-        .arg("work::tests::what_a_dead_run_left_goes_and_a_living_ones_stays")
+    let name = "work::tests::what_a_dead_run_left_goes_and_a_living_ones_stays";
+    let child = duct::cmd!(this, "--exact", "--nocapture", name)
         .env(CHILD, &root)
-        .stdout(Stdio::piped())
-        .spawn()
+        .reader()
         .unwrap();
-    let said = BufReader::new(child.stdout.take().unwrap()).lines();
+    let said = BufReader::new(&child).lines();
     assert!(said.map_while(Result::ok).any(|line| line == "begun"));
     let runs = || fs_err::read_dir(root.join(PARTIAL)).unwrap().count();
 
@@ -183,7 +179,6 @@ fn what_a_dead_run_left_goes_and_a_living_ones_stays() {
     assert_eq!(runs(), 2);
     drop(living);
     child.kill().unwrap();
-    child.wait().unwrap();
     fs_err::create_dir_all(root.join(PARTIAL).join("of an older version/ro")).unwrap();
     assert_eq!(runs(), 2);
     let next = Work::open_at(&root).unwrap();

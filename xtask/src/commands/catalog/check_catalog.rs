@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use modules::ModFile;
 use walkdir::WalkDir;
+use xshell::{Shell, cmd};
 
 use engine::host;
 use failure::usage;
@@ -51,19 +52,14 @@ pub fn run(flags: &Args) -> Result<()> {
         eprint!("{differences}");
         failed.push("versions differ between go.mods".to_owned());
     }
+    let sh = Shell::new()?;
     for go_mod in &go_mods {
         let folder = go_mod.parent().unwrap_or(Utf8Path::new(""));
+        let _folder = sh.push_dir(source.join(folder));
         for check in CHECKS {
             let shown = format!("go {} in {folder}", check.join(" "));
             eprintln!("{shown}");
-            let status = host::command("go")
-                .args(check)
-                .current_dir(source.join(folder))
-                .status();
-            if !status
-                .with_context(|| format!("failed to execute {shown}"))?
-                .success()
-            {
+            if !host::status(cmd!(sh, "go {check...}"))?.success() {
                 failed.push(shown);
             }
         }

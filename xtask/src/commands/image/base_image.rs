@@ -9,7 +9,7 @@ use camino::Utf8PathBuf;
 use crate::source;
 use engine::Engine;
 use engine::progress::{Kind, Progress};
-use engine::sandbox::Root;
+use engine::sandbox::RootFs;
 use failure::missed;
 use oci::docker;
 use oci::docker::Loadable;
@@ -157,7 +157,7 @@ fn measure(
         .map(ImageLayer::on_this_machine)
         .collect::<Result<_>>()?;
     // Docker has one image of a name: it must still be this one when it is measured.
-    let _named = matches!(tree.engine, Root::Docker(_))
+    let _named = matches!(tree.engine, RootFs::DockerImage(_))
         .then(|| {
             foundation
                 .work
@@ -165,10 +165,10 @@ fn measure(
         })
         .transpose()?;
     let loaded = match &tree.engine {
-        Root::Docker(_) => Some(progress.step("image into Docker", Kind::Local, |_| {
+        RootFs::DockerImage(_) => Some(progress.step("image into Docker", Kind::Local, |_| {
             load(foundation, image, &layers)
         })?),
-        Root::Folder(_) | Root::Here => None,
+        RootFs::Directory(_) | RootFs::CurrentContainer => None,
     };
     progress.step("verify", Kind::Local, |step| {
         let inputs = measure::Inputs {
@@ -191,7 +191,7 @@ fn measure(
 }
 
 /// Hands Docker the image and its twin; what runs commands in the twin.
-fn load(foundation: &Foundation, image: &Variant, layers: &[LayerBlob]) -> Result<Root> {
+fn load(foundation: &Foundation, image: &Variant, layers: &[LayerBlob]) -> Result<RootFs> {
     let tree = &foundation.tree;
     let loadable = |nonroot: bool| -> Result<Loadable<'_>> {
         let twin = if nonroot { NONROOT } else { "" };
@@ -202,7 +202,7 @@ fn load(foundation: &Foundation, image: &Variant, layers: &[LayerBlob]) -> Resul
         })
     };
     docker::load(&[loadable(false)?, loadable(true)?])?;
-    Ok(Root::Docker(format!("{IN_DOCKER}:{MEASURED}")))
+    Ok(RootFs::DockerImage(format!("{IN_DOCKER}:{MEASURED}")))
 }
 
 /// All packs of the image, their layers under the wanted compression; packs are made with zstd.

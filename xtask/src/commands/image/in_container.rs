@@ -33,7 +33,7 @@ pub struct Args {
 /// Makes the files of tools and caches below `--out`.
 pub fn run(flags: &Args) -> Result<()> {
     let mut settings = Settings::new(flags.source.folder()?);
-    settings.engine = Engine::Here;
+    settings.engine = Engine::CurrentContainer;
     let modules = source::discover(&settings.source)?.modules;
     let providers = source::select(&modules, &flags.providers)?;
     fs_err::create_dir(&flags.out).map_err(|error| {

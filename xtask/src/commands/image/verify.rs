@@ -6,7 +6,7 @@
 
 use crate::source::Source;
 use std::collections::BTreeMap;
-use std::process::{ExitCode, Stdio};
+use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -16,7 +16,7 @@ use nix::unistd::{AccessFlags, access};
 use crate::source;
 use engine::host;
 use engine::progress::{Kind, Progress, Step};
-use engine::sandbox::{Sandbox, User};
+use engine::sandbox::{Sandbox, Stdout, User};
 use failure::usage;
 use oci::docker::save;
 use oci::image::Image;
@@ -109,11 +109,11 @@ pub fn run(flags: &Args) -> Result<ExitCode> {
         )
     };
     let Some(file) = &flags.json else {
-        let done = sandbox.run_through(&arguments.words(), Stdio::inherit())?;
+        let done = sandbox.run_through(&arguments.words(), Stdout::Inherited)?;
         return exit_code(done.status);
     };
     arguments.0.extend(["--json".to_owned(), "-".to_owned()]);
-    let done = sandbox.run_through(&arguments.words(), Stdio::piped())?;
+    let done = sandbox.run_through(&arguments.words(), Stdout::Captured)?;
     let code = exit_code(done.status)?;
     if done.stdout.is_empty() {
         // It has said why.

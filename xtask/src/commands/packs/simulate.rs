@@ -9,10 +9,11 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, anyhow, bail};
-use camino::{Utf8Path, Utf8PathBuf};
+use anyhow::{Context as _, Result, anyhow};
+use camino::Utf8PathBuf;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use xshell::{Shell, cmd};
 
 use crate::commands::packs::warm::{Warmed, WarmedPack};
 use crate::source;
@@ -322,29 +323,23 @@ impl Runner<'_> {
 
     fn json<T: DeserializeOwned>(&self, job: &str, arguments: &[String]) -> Result<T> {
         let printed = self.run(job, arguments)?;
-        serde_json::from_slice(&printed)
+        serde_json::from_str(&printed)
             .with_context(|| format!("`{}` of the job {job} printed no account", arguments[0]))
     }
 
     /// Runs this program as the job's machine would; what it printed.
-    fn run(&self, job: &str, arguments: &[String]) -> Result<Vec<u8>> {
+    fn run(&self, job: &str, arguments: &[String]) -> Result<String> {
         let folder = self.own_folder(job);
         fs_err::create_dir_all(&folder)?;
-        let done = host::command(self.program.as_str())
-            .args(arguments)
-            .env("XDG_CACHE_HOME", folder.join("cache"))
-            .current_dir(Utf8Path::new("/").join(&folder))
-            .output()
-            .with_context(|| format!("failed to run {}", self.program))?;
-        if !done.status.success() {
-            bail!(
-                "the job {job} failed ({}) in `cargo xtask {}`:\n{}",
-                done.status,
-                arguments.join(" "),
-                String::from_utf8_lossy(&done.stderr).trim()
-            );
-        }
-        Ok(done.stdout)
+        let (sh, program) = (Shell::new()?, &self.program);
+        let _folder = sh.push_dir(&folder);
+        let _cache = sh.push_env("XDG_CACHE_HOME", folder.join("cache"));
+        host::read(cmd!(sh, "{program} {arguments...}")).with_context(|| {
+            format!(
+                "the job {job} failed in `cargo xtask {}`",
+                arguments.join(" ")
+            )
+        })
     }
 }
 

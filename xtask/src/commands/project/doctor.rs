@@ -12,6 +12,7 @@ use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access};
 use pipeline::summary::table;
 use pipeline::work::{self, stock};
+use xshell::{Shell, cmd};
 
 use super::test;
 
@@ -138,7 +139,8 @@ fn program(name: &str, need: Need, install: &str) -> Check {
 
 /// The first line that a command prints; none where it fails.
 fn said(program: &str, arguments: &[&str]) -> Option<String> {
-    let printed = host::output(host::command(program).args(arguments)).ok()?;
+    let sh = Shell::new().ok()?;
+    let printed = host::read(cmd!(sh, "{program} {arguments...}")).ok()?;
     printed.lines().next().map(str::to_owned)
 }
 

@@ -1,12 +1,14 @@
 //! `cargo xtask test`: every test of the project, with what the tests need.
 
 use std::io::{self, Seek as _};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::Output;
 
 use anyhow::{Context as _, Result, bail};
-use camino::Utf8PathBuf;
+use duct::Expression;
+use xshell::{Shell, cmd};
 
 use engine::host;
+use engine::process_group::{PATIENCE_WITH_OURS, ProcessGroup};
 use pipeline::workspace::workspace;
 
 /// Programs that only the end-to-end tests use, with the Debian package of each.
@@ -19,8 +21,13 @@ pub const PROGRAMS: [(&str, &str); 3] = [
 /// How many tests run at the same time.
 const THREADS: &str = "RUST_TEST_THREADS";
 
-/// The tests make many images, and look at few of their bytes.
-const COMPRESS_FAST: (&str, &str) = ("IAC_RUNNER_ZSTD_LEVEL", "1");
+/// What is set for the tests.
+const SETTINGS: [(&str, &str); 2] = [
+    // They make many images, and look at few of their bytes.
+    ("IAC_RUNNER_ZSTD_LEVEL", "1"),
+    // What people and programs read changes only when somebody says so.
+    ("INSTA_UPDATE", "no"),
+];
 
 /// The tests that build images, and all others. Both are chosen by their targets, among all packages: chosen by
 /// packages, they would be compiled anew for either, with other features of what they depend on.
@@ -36,61 +43,65 @@ pub struct Args {
 }
 
 /// Runs the tests. What all images have is made while the tests are compiled. Those of images wait for the network and
-/// for each other's kept work; the others run meanwhile, and are shown afterwards.
+/// for each other's kept work; the others run meanwhile, and are shown afterwards. Where the tests do not compile, what
+/// is under way is ended.
 pub fn run(flags: &Args) -> Result<()> {
+    let sh = shell()?;
+    let cargo = host::cargo();
+    let test =
+        |which: &[&str]| host::expression(cmd!(sh, "{cargo} test --workspace --locked {which...}"));
     if flags.quick {
-        return finish([test(&OTHERS).status()]);
+        return finish([start(&test(&OTHERS))?.wait()]);
     }
     host::require_programs(&PROGRAMS)?;
     host::require_programs(&host::PROGRAMS)?;
     let mut shown = tempfile::tempfile().context("failed to make a temporary file")?;
     let out = tempfile::tempdir().context("failed to make a temporary folder")?;
-    let program = Utf8PathBuf::try_from(std::env::current_exe()?)?;
-    let mut tools = host::command(program.as_str())
-        .args(["warm", "--provider", "tools", "--out"])
-        .arg(out.path().join("tools"))
-        .env(COMPRESS_FAST.0, COMPRESS_FAST.1)
-        .stdout(Stdio::null())
-        .stderr(shown.try_clone()?)
-        .spawn()
-        .context("failed to start making the tools")?;
-    let compiled = finish([test(&[]).arg("--no-run").status()]);
-    if compiled.is_err() {
-        tools.kill().context("failed to stop making the tools")?;
-        tools.wait()?;
-        return compiled;
-    }
-    let mut others = test(&OTHERS)
-        .stdout(shown.try_clone()?)
-        .stderr(shown.try_clone()?)
-        .spawn()
-        .context("failed to execute cargo test")?;
-    let images = test(&IMAGES).status();
-    let others = others.wait();
-    let tools = tools.wait();
+    let out = out.path().join("tools");
+    let program = std::env::current_exe()?;
+    let tools = host::expression(cmd!(sh, "{program} warm --provider tools --out {out}"))
+        .stdout_null()
+        .stderr_file(shown.try_clone()?);
+    let tools = start(&tools)?;
+    finish([start(&test(&["--no-run"]))?.wait()])?;
+    let others = test(&OTHERS)
+        .stderr_to_stdout()
+        .stdout_file(shown.try_clone()?);
+    let others = start(&others)?;
+    let images = start(&test(&IMAGES))?;
+    let ended = [images, others, tools].map(ProcessGroup::wait);
     shown.rewind()?;
     io::copy(&mut shown, &mut io::stdout())?;
-    finish([images, others, tools])
+    finish(ended)
 }
 
-/// `cargo test` of the targets that `arguments` choose.
-fn test(arguments: &[&str]) -> Command {
-    let mut test = host::cargo();
-    test.args(["test", "--workspace", "--locked"])
-        .args(arguments)
-        .env(COMPRESS_FAST.0, COMPRESS_FAST.1)
-        .current_dir(workspace());
+/// Where the tests run, and what is set for them.
+fn shell() -> Result<Shell> {
+    let sh = Shell::new()?;
+    sh.change_dir(workspace());
+    for (name, value) in SETTINGS {
+        sh.set_var(name, value);
+    }
     if std::env::var_os(THREADS).is_none() {
         // Many tests wait for another one's network or kept work.
-        test.env(THREADS, (2 * host::processors()).to_string());
+        sh.set_var(THREADS, (2 * host::processors()).to_string());
     }
-    test
+    Ok(sh)
+}
+
+fn start(part: &Expression) -> Result<ProcessGroup> {
+    ProcessGroup::start_with_patience(part, PATIENCE_WITH_OURS)
+        .context("failed to execute the tests")
 }
 
 /// An error where one of the parts did not end well.
-fn finish(parts: impl IntoIterator<Item = io::Result<ExitStatus>>) -> Result<()> {
+fn finish(parts: impl IntoIterator<Item = Result<Output>>) -> Result<()> {
     for part in parts {
-        if !part.context("failed to execute the tests")?.success() {
+        if !part
+            .context("failed to execute the tests")?
+            .status
+            .success()
+        {
             bail!("tests failed");
         }
     }

@@ -5,30 +5,25 @@
 //! not, and nothing takes its network away but Go's own settings; what keeps the machine's files safe is the container.
 
 use std::io::ErrorKind;
-use std::process::Command;
 
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
+use duct::Expression;
 
-use super::{Mount, Sandbox};
-use crate::host;
+use crate::sandbox::spec::{Mount, Sandbox};
 use failure::usage;
 
 /// The command, with everything at its place.
-pub fn command(sandbox: &Sandbox, arguments: &[&str]) -> Result<Command> {
+pub fn expression(sandbox: &Sandbox, arguments: &[&str]) -> Result<Expression> {
     for mount in sandbox.mounts() {
         put(mount)?;
     }
     let (program, arguments) = arguments.split_first().unwrap_or((&"true", &[]));
-    let mut command = host::command(program);
-    command
-        .args(arguments)
-        .env_clear()
-        .envs(&sandbox.env)
+    Ok(duct::cmd(*program, arguments)
         // The folder as it is called, not where the link leads.
         .env("PWD", &sandbox.folder)
-        .current_dir(&sandbox.folder);
-    Ok(command)
+        .full_env(&sandbox.env)
+        .dir(&sandbox.folder))
 }
 
 /// Makes `mount.target` stand for `mount.source`, from one moment to the next.
@@ -72,7 +67,7 @@ fn beside(target: &Utf8Path) -> Utf8PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sandbox::Root;
+    use crate::sandbox::spec::RootFs;
 
     #[test]
     fn a_link_stands_for_the_mount_and_the_folder_is_called_as_it_was_named() {
@@ -84,7 +79,7 @@ mod tests {
         }
         let place = folder.join("deep/place");
         for name in ["one", "two", "two"] {
-            let done = Sandbox::of(Root::Here)
+            let done = Sandbox::of(RootFs::CurrentContainer)
                 // A later mount hides an earlier one.
                 .read_only(folder, &place)
                 .read_only(&folder.join(name), &place)
@@ -102,7 +97,7 @@ mod tests {
         let folder = Utf8Path::from_path(folder.path()).unwrap();
         let there = folder.join("there");
         fs_err::write(&there, "x").unwrap();
-        let sandbox = Sandbox::of(Root::Here).read_only(folder, &there);
+        let sandbox = Sandbox::of(RootFs::CurrentContainer).read_only(folder, &there);
         let said = sandbox.run(&["true"]).unwrap_err().to_string();
         assert!(said.contains("there already"), "{said}");
         assert_eq!(fs_err::read_to_string(&there).unwrap(), "x");

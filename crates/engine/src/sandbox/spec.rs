@@ -1,0 +1,207 @@
+//! What the commands of a sandbox get: a root file system, mounts, an environment, a network or none, a user.
+
+use std::collections::BTreeMap;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+/// Variables of the build machine that a fetch takes over.
+const FETCH_VARIABLES: [&str; 14] = [
+    "GOAUTH",
+    "GOINSECURE",
+    "GONOPROXY",
+    "GONOSUMDB",
+    "GOPRIVATE",
+    "GOPROXY",
+    "GOSUMDB",
+    "GOVCS",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+];
+
+/// Where the trust store of the build machine is mounted for a fetch.
+const TRUST_STORE: &str = "/run/trust-store.pem";
+
+/// Places where distributions keep the trust store.
+const TRUST_STORES: [&str; 3] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/cert.pem",
+];
+
+/// What names are resolved by.
+const RESOLVER_FILES: [&str; 3] = ["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf"];
+
+/// As whom a command runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum User {
+    /// Root.
+    Root,
+    /// This user and group, without capabilities.
+    Id(u32),
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Mount {
+    pub source: Utf8PathBuf,
+    pub target: Utf8PathBuf,
+    pub writable: bool,
+}
+
+/// Where the root file system is, which decides what runs commands in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RootFs {
+    /// In this directory: bubblewrap.
+    Directory(Utf8PathBuf),
+    /// In this image of the local Docker, by name: a container for each command.
+    DockerImage(String),
+    /// That of the container which this process is in: nothing but the process itself.
+    CurrentContainer,
+}
+
+impl std::fmt::Display for RootFs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Directory(directory) => directory.fmt(f),
+            Self::DockerImage(image) => write!(f, "a container of {image}"),
+            Self::CurrentContainer => f.write_str("this container"),
+        }
+    }
+}
+
+/// A root file system, what is mounted in it, and the environment of the commands run there.
+#[derive(Debug, Clone)]
+pub struct Sandbox {
+    pub(super) root: RootFs,
+    pub(super) root_is_writable: bool,
+    mounts: Vec<Mount>,
+    pub(super) env: BTreeMap<String, String>,
+    pub(super) folder: Utf8PathBuf,
+    pub(super) network: bool,
+    pub(super) user: User,
+}
+
+impl Sandbox {
+    /// Commands in the directory `root`, as root, in `/`, without network.
+    pub fn new(root: &Utf8Path) -> Self {
+        Self::of(RootFs::Directory(root.to_owned()))
+    }
+
+    /// Commands in `root`, as root, in `/`, without network.
+    pub fn of(root: RootFs) -> Self {
+        Self {
+            root,
+            root_is_writable: false,
+            mounts: Vec::new(),
+            env: BTreeMap::new(),
+            folder: "/".into(),
+            network: false,
+            user: User::Root,
+        }
+    }
+
+    /// Lets commands write to the root file system itself.
+    #[must_use]
+    pub fn writable_root(mut self) -> Self {
+        self.root_is_writable = true;
+        self
+    }
+
+    /// Mounts `source` read-only at `target`.
+    #[must_use]
+    pub fn read_only(self, source: &Utf8Path, target: impl Into<Utf8PathBuf>) -> Self {
+        self.mount(source, target.into(), false)
+    }
+
+    /// Mounts `source` at `target`, to be written to.
+    #[must_use]
+    pub fn writable(self, source: &Utf8Path, target: impl Into<Utf8PathBuf>) -> Self {
+        self.mount(source, target.into(), true)
+    }
+
+    fn mount(mut self, source: &Utf8Path, target: Utf8PathBuf, writable: bool) -> Self {
+        self.mounts.push(Mount {
+            source: source.to_owned(),
+            target,
+            writable,
+        });
+        self
+    }
+
+    /// Adds variables to the environment.
+    #[must_use]
+    pub fn env<K: Into<String>, V: Into<String>>(
+        mut self,
+        variables: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        self.env.extend(
+            variables
+                .into_iter()
+                .map(|(name, value)| (name.into(), value.into())),
+        );
+        self
+    }
+
+    /// Runs commands in `folder` of the root file system.
+    #[must_use]
+    pub fn folder(mut self, folder: impl Into<Utf8PathBuf>) -> Self {
+        self.folder = folder.into();
+        self
+    }
+
+    /// Runs commands as `user`.
+    #[must_use]
+    pub fn user(mut self, user: User) -> Self {
+        self.user = user;
+        self
+    }
+
+    /// Gives commands the build machine's network, proxies and trust store.
+    #[must_use]
+    pub fn with_network(self) -> Self {
+        self.with_network_of(
+            |name| std::env::var(name).ok(),
+            |file| Utf8Path::new(file).is_file(),
+        )
+    }
+
+    /// [`Sandbox::with_network`] on a machine with these variables and files.
+    pub(super) fn with_network_of(
+        mut self,
+        variable: impl Fn(&str) -> Option<String>,
+        is_file: impl Fn(&str) -> bool,
+    ) -> Self {
+        self.network = true;
+        for name in FETCH_VARIABLES {
+            if let Some(value) = variable(name) {
+                self.env.insert(name.to_owned(), value);
+            }
+        }
+        let named = variable("SSL_CERT_FILE");
+        let mut stores = named.as_deref().into_iter().chain(TRUST_STORES);
+        if let Some(store) = stores.find(|file| is_file(file)) {
+            self = self.read_only(store.into(), TRUST_STORE);
+            for name in ["SSL_CERT_FILE", "GIT_SSL_CAINFO"] {
+                self.env.insert(name.to_owned(), TRUST_STORE.to_owned());
+            }
+        }
+        for file in RESOLVER_FILES {
+            if is_file(file) {
+                self = self.read_only(file.into(), file);
+            }
+        }
+        self
+    }
+
+    /// What is mounted, each place once: a later mount hides an earlier one.
+    pub(super) fn mounts(&self) -> impl Iterator<Item = &Mount> {
+        self.mounts.iter().enumerate().filter_map(|(index, mount)| {
+            let later = &self.mounts[index + 1..];
+            let is_hidden = later.iter().any(|other| other.target == mount.target);
+            (!is_hidden).then_some(mount)
+        })
+    }
+}
