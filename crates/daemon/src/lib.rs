@@ -10,6 +10,7 @@
 pub mod registry;
 
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use camino::Utf8PathBuf;
@@ -82,7 +83,7 @@ impl Error {
 /// A running process; killed and waited for when this is dropped.
 #[derive(Debug)]
 pub struct Daemon {
-    handle: Handle,
+    handle: Arc<Handle>,
 }
 
 impl Daemon {
@@ -104,7 +105,9 @@ impl Daemon {
             }
             Err(source) => return Err(Error::Start { program, source }),
         };
-        let daemon = Self { handle };
+        let daemon = Self {
+            handle: Arc::new(handle),
+        };
         let started = Instant::now();
         loop {
             // Before the question: on the port of a daemon that has ended, another one may answer.
@@ -124,6 +127,12 @@ impl Daemon {
             }
             std::thread::sleep(POLL_INTERVAL);
         }
+    }
+
+    /// What kills it from elsewhere, on an interrupt say: it does not need this value, which may never be dropped then.
+    pub fn killer(&self) -> impl FnOnce() -> io::Result<()> + Send + 'static {
+        let handle = Arc::clone(&self.handle);
+        move || handle.kill()
     }
 
     /// Process IDs, in the order of the expression.

@@ -30,7 +30,7 @@ pub enum Access {
 /// A running registry.
 #[derive(Debug)]
 pub struct Registry {
-    _daemon: Daemon,
+    daemon: Daemon,
     folder: Utf8PathBuf,
     host: String,
 }
@@ -78,10 +78,15 @@ impl Registry {
             other => other,
         })?;
         Ok(Self {
-            _daemon: daemon,
+            daemon,
             folder: folder.to_owned(),
             host,
         })
+    }
+
+    /// What kills it from elsewhere; see [`Daemon::killer`].
+    pub fn killer(&self) -> impl FnOnce() -> std::io::Result<()> + Send + 'static {
+        self.daemon.killer()
     }
 
     /// `127.0.0.1:PORT`.

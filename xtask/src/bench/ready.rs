@@ -4,20 +4,19 @@
 use crate::flags::ImageLayout;
 use crate::source::Source;
 use camino::Utf8PathBuf;
-use std::net::{TcpListener, TcpStream};
-use std::time::{Duration, Instant};
+use daemon::registry::{self, Access};
+use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::Result;
 use camino::Utf8Path;
 use modules::Module;
 use oci_spec::image::Descriptor;
 use report::stats::median;
 use serde::Serialize;
-use xshell::{Shell, cmd};
 
 use crate::source;
 use engine::host;
-use engine::process_group::ProcessGroup;
+use engine::interrupt;
 use engine::progress::{Kind, Progress, Step, human_bytes, millis};
 use oci::image::Image;
 use oci::layout::reader;
@@ -31,11 +30,6 @@ use pipeline::measure::Report;
 use pipeline::names::{LATEST, NONROOT};
 use pipeline::summary;
 use pipeline::work::Work;
-
-/// The registry, with its Debian package.
-const REGISTRY: (&str, &str) = ("docker-registry", "docker-registry");
-/// How long the registry may take to answer.
-const START: Duration = Duration::from_secs(60);
 
 /// An image on its way; times in milliseconds.
 #[derive(Debug, Serialize)]
@@ -78,10 +72,12 @@ pub fn run(flags: &Args) -> Result<()> {
     let names: Vec<&str> = names.collect();
     let mut modules = source::discover(&source)?.modules;
     modules.retain(|module| names.contains(&variant(&module.provider).as_str()));
-    host::require_programs(&[host::SANDBOX, REGISTRY])?;
+    host::require_programs(&[host::SANDBOX, (registry::PROGRAM, registry::PROGRAM)])?;
     let work = Work::open()?;
     let scratch = work.scratch("registry")?;
-    let registry = LocalRegistry::start(scratch.path())?;
+    let registry = registry::Registry::start(scratch.path(), Access::Open)?;
+    let kill = registry.killer();
+    let _ended = interrupt::register(move || Ok(kill()?));
     let mut progress = Progress::default();
     let node = Node {
         work: &work,
@@ -134,7 +130,7 @@ fn built<'m>(name: &str, modules: &'m [Module]) -> Vec<&'m Module> {
 /// A machine that runs images of a registry.
 struct Node<'a> {
     work: &'a Work,
-    registry: &'a LocalRegistry,
+    registry: &'a registry::Registry,
     source: &'a Utf8Path,
     platform: Platform,
 }
@@ -149,13 +145,13 @@ impl Node<'_> {
         step: &Step,
     ) -> Result<Ready> {
         let tag = name.replace(' ', "-");
-        let repository = reference::repository(&format!("{}/ready", self.registry.host))?;
+        let repository = reference::repository(&format!("{}/ready", self.registry.host()))?;
         RegistryTarget::open(&repository, true, self.work, step)?.push(layout, descriptor, &tag)?;
         let blobs = self.work.scratch("blobs")?;
         rustix::fs::sync();
 
         let started = Instant::now();
-        let reference = format!("{}/ready:{tag}", self.registry.host).parse()?;
+        let reference = format!("{}/ready:{tag}", self.registry.host()).parse()?;
         let from = Registry::open(&reference, true, blobs.path().to_owned(), step)?;
         let image = Image::fetch(&from, &from.find()?, &self.platform)?;
         let pull_ms = millis(started);
@@ -188,47 +184,6 @@ impl Node<'_> {
             .filter_map(report::MeasuredModule::first_median_ms)
             .collect();
         Ok(Some(median(&times)))
-    }
-}
-
-/// Debian's registry on a free port of this machine, for as long as this lives.
-struct LocalRegistry {
-    /// `127.0.0.1:PORT`.
-    host: String,
-    _process: ProcessGroup,
-}
-
-impl LocalRegistry {
-    fn start(folder: &Utf8Path) -> Result<Self> {
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-        let host = format!(
-            "127.0.0.1:{}",
-            port.context("there is no free port")?.port()
-        );
-        let file = folder.join("config.yml");
-        // JSON is YAML.
-        let config = serde_json::json!({
-            "version": 0.1,
-            "storage": {"filesystem": {"rootdirectory": folder.join("data")}},
-            "http": {"addr": host},
-        });
-        fs_err::write(&file, config.to_string())?;
-        let (sh, program) = (Shell::new()?, REGISTRY.0);
-        let serve = host::expression(cmd!(sh, "{program} serve {file}"));
-        let logged = serve.stderr_to_stdout().stdout_path(folder.join("log"));
-        let process = ProcessGroup::start(&logged);
-        let registry = Self {
-            host,
-            _process: process.with_context(|| format!("failed to execute {program}"))?,
-        };
-        let started = Instant::now();
-        while TcpStream::connect(&registry.host).is_err() {
-            if started.elapsed() > START {
-                bail!("{} does not answer on {}", REGISTRY.0, registry.host);
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Ok(registry)
     }
 }
 

@@ -189,7 +189,7 @@ impl Work {
     pub fn lock(&self, name: &str, does: &str) -> Result<NamedLock> {
         let file = self.root.join(LOCKS).join(name);
         NamedLock::take(file, || {
-            progress::note(format_args!("waiting for another run that {does}"))
+            progress::note(format_args!("waiting for another run that {does}"));
         })
     }
 

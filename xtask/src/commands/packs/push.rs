@@ -58,10 +58,10 @@ pub fn run(flags: &Args) -> Result<()> {
             match highest(&target.registry().tags()?, &tag) {
                 Highest::This => pushed.extend(retag(&target, &pushed, &tag, LATEST)?),
                 Highest::Other(other) => {
-                    eprintln!("latest stays where it is: {other} is higher than {tag}")
+                    eprintln!("latest stays where it is: {other} is higher than {tag}");
                 }
                 Highest::NotStable => {
-                    eprintln!("latest stays where it is: {tag} is no stable version")
+                    eprintln!("latest stays where it is: {tag} is no stable version");
                 }
             }
         }
