@@ -23,8 +23,8 @@ pub const SANDBOX: (&str, &str) = ("bwrap", "bubblewrap");
 /// Programs that building an image takes, with the Debian package of each.
 pub const PROGRAMS: [(&str, &str); 2] = [SANDBOX, ("mmdebstrap", "mmdebstrap")];
 
-/// Begins of the variables by which cargo speaks to this program alone. Crates whose build scripts look at them would be
-/// compiled anew by a cargo that this program starts, and again by the next `cargo xtask`.
+/// Begins of the variables by which cargo speaks to this program alone. Crates whose build scripts look at them would
+/// be compiled anew by a cargo that this program starts, and again by the next `cargo xtask`.
 const FROM_CARGO: [&str; 2] = ["CARGO_PKG_", "CARGO_MANIFEST_"];
 
 /// The cargo that runs this program.

@@ -1,8 +1,8 @@
 //! What the user sees while it runs, and the account of where the time went.
 //!
 //! On a terminal a spinner shows the step under way; elsewhere each step is a plain line. Lines from anywhere in the
-//! libraries come through here ([`note`], [`warning`]): nothing else knows what is being drawn. Each finished step leaves
-//! an entry with its wall time, the CPU time of this process and its children, and the bytes it wrote, so that
+//! libraries come through here ([`note`], [`warning`]): nothing else knows what is being drawn. Each finished step
+//! leaves an entry with its wall time, the CPU time of this process and its children, and the bytes it wrote, so that
 //! the cost of everything around Go's own work is known for every run.
 
 use std::io::Write as _;

@@ -1,8 +1,8 @@
 //! What a failure means for the caller: its kind, which decides the exit code, what is wrong, and what to do about it.
 //!
-//! Scripts rely on the exit codes, so there is one table of them, for both binaries. Libraries whose errors are types of
-//! their own say of each which kind it is ([`Classify`]); an error that nobody knows is an ordinary failure. The first
-//! cause in the chain of an `anyhow` error that has a kind decides.
+//! Scripts rely on the exit codes, so there is one table of them, for both binaries. Libraries whose errors are types
+//! of their own say of each which kind it is ([`Classify`]); an error that nobody knows is an ordinary failure. The
+//! first cause in the chain of an `anyhow` error that has a kind decides.
 //!
 //! The hint stands apart from the message: a message is a fragment that may stand in the middle of a chain of contexts,
 //! a hint is what the user does next, and is shown last.

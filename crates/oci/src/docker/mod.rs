@@ -22,7 +22,8 @@ use crate::layer::{self, LayerBlob};
 const TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// What to do where no daemon answers.
-pub const REACH: &str = "failed to reach Docker; check that its daemon runs (`docker info`), or name it with DOCKER_HOST";
+pub const REACH: &str = "failed to reach Docker; check that its daemon runs (`docker info`), or name it by \
+                         DOCKER_HOST";
 
 /// What speaks to Docker, for one conversation.
 pub fn runtime() -> Result<Runtime> {

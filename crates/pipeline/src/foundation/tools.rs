@@ -235,7 +235,12 @@ impl Maker<'_> {
 
     fn released<'b>(&self, name: &str, tool: &'b Tool) -> Result<Origin<'b>> {
         let release = tool.release.as_ref().ok_or_else(|| {
-            usage(format!("image.toml: tools.{name} has the source `release` but no [tools.{name}.release]"), "add it, with url, binaries and sha256")
+            usage(
+                format!(
+                    "image.toml: tools.{name} has the source `release` but no [tools.{name}.release]"
+                ),
+                "add it, with url, binaries and sha256",
+            )
         })?;
         let platform = &self.tree.platform;
         let sha256 = release.sha256.get(&platform.to_string()).ok_or_else(|| {

@@ -63,8 +63,8 @@ pub fn verify(
     }
 }
 
-/// Where `error` tells of damaged Go modules: removes them from the shared module cache `go_mod`, unless another run uses
-/// it, so that the next run fetches them again.
+/// Where `error` tells of damaged Go modules: removes them from the shared module cache `go_mod`, unless another run
+/// uses it, so that the next run fetches them again.
 pub fn remove_damaged(work: &Work, go_mod: &Utf8Path, error: anyhow::Error) -> anyhow::Error {
     let Some(DamagedModules(modules)) = error.downcast_ref() else {
         return error;

@@ -14,8 +14,8 @@ use failure::usage;
 /// The file by which a folder is known to be one of ours.
 pub const MARKER: &str = "summary.json";
 
-/// Removes the folder `partial` on an interrupt. Kept work needs no such care: the next run removes what this one did not
-/// finish.
+/// Removes the folder `partial` on an interrupt. Kept work needs no such care: the next run removes what this one did
+/// not finish.
 pub fn remove_on_interrupt(partial: &Utf8Path) -> interrupt::Guard {
     let partial = partial.to_owned();
     interrupt::register(move || remove_tree(&partial))
