@@ -15,7 +15,6 @@ use crate::commands::{catalog, image, packs, project, reports};
     after_help = "Exit codes: 0 fine, 1 failed, 2 bad usage or input, 3 a target was missed, 4 corrupt data"
 )]
 pub struct Cli {
-    /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -71,7 +70,6 @@ pub enum Command {
 }
 
 impl Command {
-    /// Runs the command.
     pub fn run(&self) -> anyhow::Result<ExitCode> {
         let done = match self {
             Self::BaseImage(args) => image::base_image::run(args),

@@ -9,7 +9,6 @@ use crate::source::Source;
 
 /// Where the image goes that is built without `--out`.
 pub const BASE_IMAGE: &str = "target/base-image";
-/// Its layout.
 pub const BASE_IMAGE_LAYOUT: &str = "target/base-image/oci";
 
 /// An image that is built already.

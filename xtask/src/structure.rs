@@ -33,7 +33,6 @@ fn rust_files(folder: &Utf8Path) -> Vec<Utf8PathBuf> {
         .collect()
 }
 
-/// The module that `file` is.
 fn module(file: &Utf8Path) -> String {
     let mut parts: Vec<&str> = file
         .with_extension("")

@@ -30,7 +30,6 @@ use pipeline::work::Work;
 /// Exit code of a check that found corruption.
 const CORRUPT: i32 = 4;
 
-/// What came of it.
 #[derive(Debug, Default, Serialize)]
 struct Results {
     /// Files and bytes that each check looks at.
@@ -77,7 +76,6 @@ struct Finding {
     path: Utf8PathBuf,
 }
 
-/// Flags of the command.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -99,7 +97,6 @@ pub struct Args {
     pub json: bool,
 }
 
-/// Unpacks, checks, flips and prints.
 pub fn run(flags: &Args) -> Result<()> {
     if !host::is_root() {
         return Err(usage(

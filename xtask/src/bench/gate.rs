@@ -38,7 +38,6 @@ const VARIANT: &str = "latest-nonroot";
 const FIRST_BUILDS: usize = 40;
 /// Each report is held against as many that were made just before it.
 const BASELINES: usize = 3;
-/// Where the wrapper is mounted.
 const WRAPPER: &str = "/run/wrapper";
 /// Time that the wrapper adds, as a divisor: a fifth.
 const WRAPPER_SCRIPT: &str = r#"#!/bin/bash
@@ -57,7 +56,6 @@ struct Line {
     not_met: usize,
 }
 
-/// Flags of the command.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -125,7 +123,6 @@ struct Bench {
     /// Those that are warm, by path.
     modules: Vec<Utf8PathBuf>,
     runs: usize,
-    /// Holds the wrapper.
     wrapper: tempfile::TempDir,
 }
 
@@ -178,7 +175,6 @@ impl Bench {
         })
     }
 
-    /// A report of every module.
     fn measure(&self, sandbox: &Sandbox, runs: usize) -> Result<Report> {
         let runs = runs.to_string();
         let mut flags = vec!["--runs", &runs];

@@ -35,10 +35,8 @@ struct Round {
 /// One of the times of a round.
 type Field = fn(&Round) -> u64;
 
-/// A way of merging, measured.
 type Rounds = Vec<Round>;
 
-/// Flags of the command.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Packs, as `merge` takes them

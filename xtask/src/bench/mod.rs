@@ -12,7 +12,6 @@ pub mod throughput;
 use anyhow::Result;
 use clap::Subcommand;
 
-/// Flags of `bench`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// What to measure [default: throughput]
@@ -20,7 +19,6 @@ pub struct Args {
     what: Option<What>,
 }
 
-/// What can be measured.
 #[derive(Debug, Subcommand)]
 enum What {
     /// Hashing, sealing and packing: bytes per second, on entries made for the purpose
@@ -41,7 +39,6 @@ enum What {
     Check(check::Args),
 }
 
-/// Runs the benchmark.
 pub fn run(args: &Args) -> Result<()> {
     match &args.what {
         None => throughput::run(&throughput::Args::default()),

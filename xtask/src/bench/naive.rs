@@ -38,7 +38,6 @@ use pipeline::work::Scratch;
 use pipeline::work::files::{files_below, remove_tree};
 use pipeline::work::out::Out;
 
-/// One of the two, measured.
 #[derive(Debug, Serialize)]
 struct Measured {
     /// Building everything that the caches hold, in milliseconds.
@@ -49,7 +48,6 @@ struct Measured {
     first: FirstBuilds,
 }
 
-/// Flags of the command.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -107,9 +105,7 @@ struct Bench {
     /// The layers that both images have.
     below: [Pack; 2],
     source: Utf8PathBuf,
-    /// Every module of the source.
     all: Vec<Module>,
-    /// Whose modules are built.
     providers: Vec<String>,
 }
 
@@ -121,7 +117,6 @@ struct Caches {
 }
 
 impl Caches {
-    /// Both caches of one provider.
     fn of(&self, provider: &str) -> Utf8PathBuf {
         self.scratch.path().join("of").join(provider)
     }

@@ -68,7 +68,6 @@ impl Order {
     }
 }
 
-/// A file of a cache.
 #[derive(Debug, Clone)]
 struct File {
     path: Utf8PathBuf,
@@ -83,7 +82,6 @@ impl File {
     }
 }
 
-/// What came of an order.
 #[derive(Debug, Serialize)]
 struct Line {
     order: &'static str,
@@ -93,7 +91,6 @@ struct Line {
     ratio: f64,
 }
 
-/// Flags of the command.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -114,7 +111,6 @@ pub struct Args {
     pub json: bool,
 }
 
-/// Measures and prints.
 pub fn run(flags: &Args) -> Result<()> {
     if !host::is_root() {
         return Err(usage(

@@ -49,7 +49,6 @@ impl Ready {
     }
 }
 
-/// Flags of the command.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -64,7 +63,6 @@ pub struct Args {
     pub json: bool,
 }
 
-/// Measures and prints.
 pub fn run(flags: &Args) -> Result<()> {
     let source = flags.source.folder()?;
     let layout = Layout::open(&flags.layout.image)?;

@@ -30,7 +30,6 @@ struct Line {
     times_reading: f64,
 }
 
-/// Flags of the command.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Megabytes of entries

@@ -32,7 +32,6 @@ use pipeline::pack::layer_content::LayerContent;
 use pipeline::summary;
 use pipeline::work::Work;
 
-/// Flags of the command.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -95,7 +94,6 @@ struct Sizes {
 struct Line {
     /// The base system, the tools, or a pack.
     part: String,
-    /// What of it.
     content: String,
     files: usize,
     uncompressed_bytes: u64,
@@ -118,7 +116,6 @@ struct Tried {
 /// Compressed bytes of the base system, the tools and each pack.
 type ByPart = BTreeMap<String, u64>;
 
-/// The layers of an image.
 struct Parts {
     layers: Vec<(LayerContent, Tar)>,
     go_mod: Utf8PathBuf,

@@ -58,7 +58,6 @@ impl Tar {
         })
     }
 
-    /// Its files.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }

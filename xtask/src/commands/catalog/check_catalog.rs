@@ -24,7 +24,6 @@ const CHECKS: [&[&str]; 3] = [
     &["test", "./..."],
 ];
 
-/// Flags of the command.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]

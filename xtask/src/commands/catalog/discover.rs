@@ -5,7 +5,6 @@ use anyhow::Result;
 
 use crate::source;
 
-/// Flags of the command.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]

@@ -31,7 +31,6 @@ const TEMPLATE: [(&str, &str); 5] = [
     ),
 ];
 
-/// Flags of the command.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]

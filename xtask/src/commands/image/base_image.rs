@@ -33,10 +33,8 @@ use pipeline::work::out::{MARKER, Out};
 /// The variant whose layers and environment are measured.
 const MEASURED: &str = "latest-nonroot";
 
-/// What Docker calls the image.
 const IN_DOCKER: &str = "iac-runner-base";
 
-/// Flags of the command.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]

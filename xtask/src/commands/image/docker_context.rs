@@ -24,7 +24,6 @@ use pipeline::work::out::Out;
 /// By which a context of ours is known.
 const MARKERS: [&str; 2] = ["Dockerfile", "tools.tar"];
 
-/// Flags of the command.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]

@@ -14,7 +14,6 @@ use pipeline::names::COMMON;
 use pipeline::pack::layer_content::LayerContent;
 use pipeline::workspace::workspace;
 
-/// Flags of the command.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Write nothing; exit with 1 if a committed Dockerfile is out of date

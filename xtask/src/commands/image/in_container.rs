@@ -17,7 +17,6 @@ use pipeline::flow;
 use pipeline::flow::Settings;
 use pipeline::pack::KeptPack;
 
-/// Flags of the command.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]

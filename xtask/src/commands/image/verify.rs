@@ -40,7 +40,6 @@ const SETPRIV: &str = "/usr/bin/setpriv";
 /// How root drops the page cache.
 const DROP_CACHES: &str = "/proc/sys/vm/drop_caches";
 
-/// Flags of the command.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The image: DIR/oci[:TAG] in an OCI layout, HOST/REPOSITORY:TAG in a registry, docker:NAME in the local Docker
@@ -161,9 +160,7 @@ fn reference(flags: &Args) -> Result<ImageReference> {
     Ok(reference)
 }
 
-/// An image on this machine.
 struct Fetched {
-    /// Its tag or reference.
     name: String,
     image: Image,
     /// Holds the blobs, if nothing else does.

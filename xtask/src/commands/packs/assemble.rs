@@ -30,7 +30,6 @@ struct Assembled {
     moved_bytes: u64,
 }
 
-/// Flags of the command.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Packs: folders or archives that `warm` wrote, or HOST/REPO:TAG of packs that it pushed

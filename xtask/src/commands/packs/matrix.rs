@@ -16,7 +16,6 @@ use pipeline::pack::matrix;
 use pipeline::pack::matrix::{ProviderTime, Times};
 use pipeline::work::out;
 
-/// Flags of the command.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]

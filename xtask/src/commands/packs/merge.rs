@@ -13,7 +13,6 @@ use pipeline::work::Work;
 /// Conflicts that are shown; the file beside the caches has them all.
 const SHOWN: usize = 20;
 
-/// Flags of the command.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Packs in any order, as `assemble` takes them, all made with the same settings

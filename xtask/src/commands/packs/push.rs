@@ -17,7 +17,6 @@ use pipeline::assemble::registry_target::RegistryTarget;
 use pipeline::names::LATEST;
 use pipeline::work::Work;
 
-/// Flags of the command.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// What to push: an OCI layout (DIR/oci), or images that are in the same registry (HOST/REPO:TAG)

@@ -32,12 +32,10 @@ const MARKER: &str = "simulation.json";
 /// The tag of the image in the repository.
 const TAG: &str = "simulated";
 
-/// What a simulation came to.
 #[derive(Debug, Serialize)]
 struct Simulation {
     /// The job that makes what all others start from.
     shared: Done,
-    /// The jobs of the matrix.
     providers: Vec<Done>,
     /// The last job: the image, verified, and in a simulation with files the merged caches.
     last: Done,
@@ -49,7 +47,6 @@ struct Simulation {
     moved_bytes: u64,
 }
 
-/// A finished job.
 #[derive(Debug, Serialize)]
 struct Done {
     name: String,
@@ -59,13 +56,11 @@ struct Done {
     packs: Vec<WarmedPack>,
 }
 
-/// What a job runs.
 struct Job {
     name: String,
     arguments: Vec<String>,
 }
 
-/// Flags of the command.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]

@@ -31,7 +31,6 @@ const SHARED: [&str; 3] = [BASE, TOOLS, COMMON];
 /// What was made, for scripts.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Warmed {
-    /// The packs.
     pub packs: Vec<WarmedPack>,
     /// Content that went to registries and came from them.
     pub moved_bytes: u64,
@@ -40,11 +39,9 @@ pub struct Warmed {
 /// A pack that was made, or found.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct WarmedPack {
-    /// Its name.
     pub name: String,
     /// The tag under which it is kept.
     pub tag: String,
-    /// Modules in it.
     pub modules: usize,
     /// Its layers as shipped.
     pub compressed_bytes: u64,
@@ -52,7 +49,6 @@ pub struct WarmedPack {
     pub uncompressed_bytes: u64,
 }
 
-/// Flags of the command.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]

@@ -9,7 +9,6 @@ use pipeline::work::{self, stock};
 
 const SECONDS_A_DAY: u64 = 24 * 60 * 60;
 
-/// Flags of the command.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Every use of kept work is noted, so what was not used for N days is needed by nothing that still \

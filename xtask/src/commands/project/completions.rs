@@ -11,7 +11,6 @@ use crate::cli::Cli;
 /// What the script completes: a shell cannot be told of `cargo xtask`, which is an alias of cargo's.
 const FUNCTION: &str = "xtask";
 
-/// Flags of the command.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Shells complete programs and functions, and cargo completes none of its aliases. So the script is \

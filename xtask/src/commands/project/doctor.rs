@@ -34,12 +34,10 @@ const NETWORK: [&str; 8] = [
     "http_proxy",
 ];
 
-/// Flags of the command.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "The exit code is 1 if something that `base-image` needs is missing.")]
 pub struct Args {}
 
-/// What something is needed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Need {
     BaseImage,
@@ -47,7 +45,6 @@ enum Need {
     Docker,
 }
 
-/// Something that is looked at.
 #[derive(Debug)]
 struct Check {
     name: String,
@@ -252,7 +249,6 @@ fn without_secret(value: &str) -> &str {
     }
 }
 
-/// What the kept work takes.
 fn kept(place: &Utf8Path) -> Result<String> {
     let stock = stock::list(place)?;
     if stock.is_empty() {

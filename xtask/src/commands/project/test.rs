@@ -34,7 +34,6 @@ const SETTINGS: [(&str, &str); 2] = [
 const IMAGES: [&str; 2] = ["--test", "images"];
 const OTHERS: [&str; 4] = ["--lib", "--bins", "--test", "end_to_end"];
 
-/// Flags of the command.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Leave out the end-to-end tests, which need a network and some minutes

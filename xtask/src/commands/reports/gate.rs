@@ -7,7 +7,6 @@ use report::Report;
 use report::gate::{self, Baseline};
 use report::history::{self, HistoryLine};
 
-/// Flags of the command.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The baseline

@@ -8,7 +8,6 @@ use std::io::{ErrorKind, Write as _};
 use anyhow::{Context as _, Result};
 use report::Export;
 
-/// Flags of the command.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The report, as `base-image` and the verifier write it

@@ -6,7 +6,6 @@ use report::SCHEMA_FILE;
 
 use pipeline::workspace::workspace;
 
-/// Flags of the command.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Write nothing; exit with 1 if the committed schema is out of date
