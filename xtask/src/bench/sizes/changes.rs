@@ -3,8 +3,7 @@
 use anyhow::Result;
 use rayon::prelude::*;
 
-use super::Files;
-use crate::bench::sizes::recompress::{Entry, compressed};
+use crate::bench::sizes::recompress::{Entry, Files, compressed};
 use failure::usage;
 use oci::layer::CompressionSettings;
 use oci::layer::zstd_settings::{Far, Zstd};

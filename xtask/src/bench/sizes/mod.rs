@@ -16,7 +16,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use self::changes::{Composed, changes, part_of, sizes, wanted};
-use crate::bench::sizes::recompress::{Entry, Tar, compressed};
+use crate::bench::sizes::recompress::{Files, Tar, compressed};
 use engine::progress::{Kind, Progress, Step, human_bytes};
 use oci::image::{Image, ImageLayer};
 use oci::layer::CompressionSettings;
@@ -136,8 +136,6 @@ impl Content {
         (Self::Executables, "executables"),
     ];
 }
-
-type Files<'a> = Vec<(&'a Tar, &'a Entry)>;
 
 impl Parts {
     fn unpack(image: &Image, toml: &ImageToml, scratch: &Utf8Path) -> Result<Self> {

@@ -92,6 +92,9 @@ impl Write for Count {
     }
 }
 
+/// Files, each with the archive that holds it.
+pub type Files<'a> = Vec<(&'a Tar, &'a Entry)>;
+
 #[cfg(test)]
 mod tests {
     use super::*;
