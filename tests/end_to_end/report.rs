@@ -26,6 +26,9 @@ fn report(factor: f64) -> Report {
         for phase in module.phases.values_mut() {
             phase.wall_ms = (0..8).map(|run| factor * 300.0 + f64::from(run)).collect();
         }
+        for yardstick in [&mut module.list_ms, &mut module.probe_ms] {
+            *yardstick = vec![yardstick[0]; 8];
+        }
     }
     report
 }

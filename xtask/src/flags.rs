@@ -1,8 +1,11 @@
 //! Flags that several commands have.
 
-use camino::Utf8PathBuf;
+use anyhow::Result;
+use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 use engine::Engine;
+use failure::usage;
+use oci::layout::reader::Layout;
 use pipeline::flow::Settings;
 
 use crate::source::Source;
@@ -17,6 +20,24 @@ pub struct ImageLayout {
     /// OCI image layout
     #[arg(long, value_name = "DIR/oci", default_value = BASE_IMAGE_LAYOUT)]
     pub image: Utf8PathBuf,
+}
+
+impl ImageLayout {
+    /// The layout.
+    pub fn open(&self) -> Result<Layout> {
+        open_layout(&self.image)
+    }
+}
+
+/// The layout in a folder that the user names.
+pub fn open_layout(folder: &Utf8Path) -> Result<Layout> {
+    if folder.join("index.json").is_file() {
+        return Layout::open(folder);
+    }
+    Err(usage(
+        format!("{folder} is no OCI layout, it has no index.json"),
+        "`cargo xtask base-image` makes one below its --out",
+    ))
 }
 
 /// How packs are made.

@@ -3,7 +3,7 @@
 //! The image is unpacked from its layers, and its own verifier looks at all of it each time, as a user's would. A flip
 //! counts as found when the check ends with exit code 4 and names that file, and no other, as corrupt.
 
-use crate::flags::ImageLayout;
+use crate::flags::{ImageLayout, open_layout};
 use pipeline::names::LATEST;
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -21,7 +21,6 @@ use engine::host;
 use engine::progress::{Kind, Progress, millis};
 use failure::{missed, usage};
 use oci::image::Image;
-use oci::layout::reader::Layout;
 use oci::platform::Platform;
 use pipeline::names::VERIFIER;
 use pipeline::owners::relative;
@@ -204,7 +203,7 @@ impl Check<'_> {
 /// Unpacks the image `name` of a layout.
 fn unpack_image(layout: &Utf8Path, name: &str, root: &Utf8Path) -> Result<()> {
     let platform = Platform::host();
-    let layout = Layout::open(layout)?;
+    let layout = open_layout(layout)?;
     let image = Image::fetch(&layout, layout.find(Some(name), &platform)?, &platform)?;
     image.unpack(root).map(drop)
 }

@@ -9,7 +9,7 @@
 //!
 //! All in one unpacked copy of the image, of which nothing stays.
 
-use crate::flags::ImageLayout;
+use crate::flags::{ImageLayout, open_layout};
 use crate::source::Source;
 use std::collections::{BTreeMap, VecDeque};
 use std::os::unix::fs::PermissionsExt as _;
@@ -24,7 +24,6 @@ use engine::host;
 use engine::progress::{Kind, Progress, Step};
 use engine::sandbox::{Sandbox, User};
 use oci::image::Image;
-use oci::layout::reader::Layout;
 use oci::platform::Platform;
 use pipeline::foundation::tree::ELSEWHERE;
 use pipeline::measure;
@@ -301,7 +300,7 @@ fn warm_modules(root: &Utf8Path) -> Result<Vec<Utf8PathBuf>> {
 
 /// Fetches [`VARIANT`] from a layout, and unpacks it.
 fn unpack(layout: &Utf8Path, root: &Utf8Path) -> Result<Image> {
-    let (layout, platform) = (Layout::open(layout)?, Platform::host());
+    let (layout, platform) = (open_layout(layout)?, Platform::host());
     let image = Image::fetch(&layout, layout.find(Some(VARIANT), &platform)?, &platform)?;
     image.unpack(root)?;
     Ok(image)

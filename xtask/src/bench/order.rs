@@ -22,7 +22,6 @@ use engine::host;
 use engine::progress::{Kind, Progress};
 use failure::usage;
 use oci::image::Image;
-use oci::layout::reader::Layout;
 use oci::platform::Platform;
 use pipeline::image_toml::ImageToml;
 use pipeline::owners::relative;
@@ -120,7 +119,7 @@ pub fn run(flags: &Args) -> Result<()> {
     }
     let source = flags.source.folder()?;
     let image_toml = ImageToml::read(&pipeline::workspace::image_toml())?;
-    let (layout, platform) = (Layout::open(&flags.layout.image)?, Platform::host());
+    let (layout, platform) = (flags.layout.open()?, Platform::host());
     let image = Image::fetch(
         &layout,
         layout.find(Some(&flags.name), &platform)?,

@@ -1,7 +1,7 @@
 //! `cargo xtask bench ready`: how long a node that has nothing takes until a program is built: to fetch an image from a
 //! registry on this machine, to unpack it, and to build one program of each of its providers for the first time.
 
-use crate::flags::ImageLayout;
+use crate::flags::{ImageLayout, open_layout};
 use crate::source::Source;
 use camino::Utf8PathBuf;
 use daemon::registry::{self, Access};
@@ -65,7 +65,7 @@ pub struct Args {
 
 pub fn run(flags: &Args) -> Result<()> {
     let source = flags.source.folder()?;
-    let layout = Layout::open(&flags.layout.image)?;
+    let layout = flags.layout.open()?;
     let names = layout.manifests().iter().filter_map(reader::name);
     let names: Vec<&str> = names.collect();
     let mut modules = source::discover(&source)?.modules;
@@ -95,7 +95,7 @@ pub fn run(flags: &Args) -> Result<()> {
         })?);
     }
     if let Some(naive) = &flags.naive {
-        let layout = Layout::open(naive)?;
+        let layout = open_layout(naive)?;
         let descriptor = layout.find(None, &node.platform)?;
         let built = built(LATEST, &modules);
         measured.push(progress.step("the usual recipe", Kind::Local, |step| {

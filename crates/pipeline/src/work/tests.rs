@@ -179,6 +179,10 @@ fn what_a_dead_run_left_goes_and_a_living_ones_stays() {
     assert_eq!(runs(), 2);
     drop(living);
     child.kill().unwrap();
+    // Its locks go when it has ended, not when it is told to.
+    while matches!(child.try_wait(), Ok(None)) {
+        thread::yield_now();
+    }
     fs_err::create_dir_all(root.join(PARTIAL).join("of an older version/ro")).unwrap();
     assert_eq!(runs(), 2);
     let next = Work::open_at(&root).unwrap();

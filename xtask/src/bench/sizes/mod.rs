@@ -21,7 +21,6 @@ use engine::progress::{Kind, Progress, Step, human_bytes};
 use oci::image::{Image, ImageLayer};
 use oci::layer::CompressionSettings;
 use oci::layer::zstd_settings::Zstd;
-use oci::layout::reader::Layout;
 use oci::platform::Platform;
 use pipeline::image_toml::ImageToml;
 use pipeline::names::COMMON;
@@ -52,7 +51,7 @@ pub fn run(flags: &Args) -> Result<()> {
     let image_toml = ImageToml::read(&pipeline::workspace::image_toml())?;
     let shipped = image_toml.layers;
     wanted(changes(&[], shipped), &flags.changes)?;
-    let (layout, platform) = (Layout::open(&flags.layout.image)?, Platform::host());
+    let (layout, platform) = (flags.layout.open()?, Platform::host());
     let image = Image::fetch(&layout, layout.find(Some(LATEST), &platform)?, &platform)?;
     let work = Work::open()?;
     let scratch = work.scratch("sizes")?;

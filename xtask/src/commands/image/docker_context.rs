@@ -12,7 +12,6 @@ use oci::blob::link_or_copy;
 use oci::image::Image;
 use oci::layer::Compression;
 use oci::layout::reader;
-use oci::layout::reader::Layout;
 use oci::platform::Platform;
 use pipeline::assemble::dockerfile;
 use pipeline::assemble::dockerfile::Settings;
@@ -40,7 +39,7 @@ pub struct Args {
 pub fn run(flags: &Args) -> Result<()> {
     let out = Out::of(&flags.out, "a build context", &MARKERS)?;
     let platform = Platform::host();
-    let layout = Layout::open(&flags.layout.image)?;
+    let layout = flags.layout.open()?;
     let descriptor = layout.find(flags.tag.as_deref(), &platform)?;
     let name = reader::name(descriptor).unwrap_or_default().to_owned();
     if name.ends_with(NONROOT) {

@@ -4,6 +4,7 @@
 //! nothing was built, with the environment that the image itself sets. What the verifier says goes straight to the
 //! terminal, and its exit code is that of the command.
 
+use crate::flags::open_layout;
 use crate::source::Source;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -21,7 +22,6 @@ use failure::usage;
 use oci::docker::save;
 use oci::image::Image;
 use oci::layout::reader;
-use oci::layout::reader::Layout;
 use oci::platform::Platform;
 use oci::reference::ImageReference;
 use oci::registry::Registry;
@@ -177,7 +177,7 @@ impl Fetched {
     ) -> Result<Self> {
         let (name, image, archive) = match reference {
             ImageReference::Layout { folder, tag } => {
-                let layout = Layout::open(folder)?;
+                let layout = open_layout(folder)?;
                 let found = layout.find(tag.as_deref(), platform)?;
                 let name = reader::name(found).unwrap_or(folder.as_str()).to_owned();
                 (name, Image::fetch(&layout, found, platform)?, None)

@@ -3,6 +3,7 @@
 //! Pushing again what is there sends nothing and changes nothing. The whole image gets its tag after all others, and
 //! `latest` comes last of all.
 
+use crate::flags::open_layout;
 use anyhow::Result;
 use camino::Utf8Path;
 use semver::Version;
@@ -11,7 +12,6 @@ use crate::commands::packs::assemble::tagged;
 use engine::progress::{Kind, Progress, human_bytes};
 use failure::usage;
 use oci::layout::reader;
-use oci::layout::reader::Layout;
 use oci::reference::names_a_host;
 use pipeline::assemble::registry_target::RegistryTarget;
 use pipeline::names::LATEST;
@@ -82,7 +82,7 @@ type Pushed = Vec<(String, String)>;
 
 /// Pushes every image of a layout of ours; `latest` becomes `tag`.
 fn push_layout(target: &RegistryTarget<'_>, folder: &Utf8Path, tag: &str) -> Result<Pushed> {
-    let layout = Layout::open(folder)?;
+    let layout = open_layout(folder)?;
     let mut images = Vec::new();
     for descriptor in layout.manifests() {
         let name = reader::name(descriptor).unwrap_or_default();
