@@ -2,7 +2,7 @@
 //!
 //! The tree may be anybody's, and hostile. So nothing of it decides what happens before its own programs run:
 //! - Every capability is dropped. Root's commands get back those that files of other owners take; they can neither mount
-//!   nor make devices. The commands of another user get none. In a user namespace there are none to give.
+//!   nor make devices, and /proc is read-only. The commands of another user get none. In a user namespace there are none to give.
 //! - Somebody has to become that user, and must have the right to. That is the verifier of this machine
 //!   (`verifier init`), linked statically and mounted in a folder that bubblewrap made; no program, no library and no
 //!   list of users of the tree has a part in it.
@@ -73,7 +73,9 @@ fn arguments(
     let bind = |writable| if writable { "--bind" } else { "--ro-bind" };
     add(&["--clearenv"]);
     add(&[bind(sandbox.root_is_writable), root.as_str(), "/"]);
-    add(&["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/run"]);
+    // Read-only as a whole: what root may write to there is the machine's own, and takes no capability.
+    add(&["--proc", "/proc", "--remount-ro", "/proc"]);
+    add(&["--dev", "/dev", "--tmpfs", "/run"]);
     add(&["--perms", "1777", "--tmpfs", "/tmp"]);
     for mount in mounts {
         let (source, target) = (mount.source.as_str(), mount.target.as_str());
