@@ -95,8 +95,8 @@ fn listed(root: &Utf8Path) -> Vec<String> {
     let shown = entries.map(|entry| {
         let metadata = entry.metadata().unwrap();
         format!(
-            "{:?} {:o} {}",
-            entry.path(),
+            "{} {:o} {}",
+            entry.path().display(),
             metadata.permissions().mode(),
             metadata.len()
         )
