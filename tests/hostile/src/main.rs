@@ -78,10 +78,12 @@ fn writable_below(folder: &Path, found: &mut Vec<String>) {
         match kind {
             Ok(kind) if kind.is_dir() => writable_below(&entry.path(), found),
             // Root may empty the page cache, where the test's user is root.
-            Ok(kind) if kind.is_file() && name != "drop_caches" => {
-                if OpenOptions::new().write(true).open(entry.path()).is_ok() {
-                    found.push(entry.path().display().to_string());
-                }
+            Ok(kind)
+                if kind.is_file()
+                    && name != "drop_caches"
+                    && OpenOptions::new().write(true).open(entry.path()).is_ok() =>
+            {
+                found.push(entry.path().display().to_string());
             }
             _ => {}
         }
