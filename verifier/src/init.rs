@@ -1,9 +1,9 @@
 //! The first process of a sandbox: runs one command as a user without rights, and reaps what that leaves.
 //!
 //! A sandbox of root starts with just enough rights to become somebody else. Whatever runs while it has them must not
-//! come from the tree it is in, whose programs and libraries may be anybody's: this one is linked statically and mounted
-//! from outside. The command that it starts has no rights at all, and cannot get any: every set of capabilities is
-//! empty, the bounding set as well.
+//! come from the tree it is in, whose programs and libraries may be anybody's: this one is linked statically and
+//! mounted from outside. The command that it starts has no rights at all, and cannot get any: every set of capabilities
+//! is empty, the bounding set as well.
 //!
 //! It stays as root's process, by then without rights of its own: only such a one dies with the sandbox's parent, and
 //! all others with it.

@@ -1,8 +1,9 @@
 //! Commands in a folder that holds a whole tree, with bubblewrap: no daemon, as root or in a user namespace.
 //!
 //! The tree may be anybody's, and hostile. So nothing of it decides what happens before its own programs run:
-//! - Every capability is dropped. Root's commands get back those that files of other owners take; they can neither mount
-//!   nor make devices, and /proc is read-only. The commands of another user get none. In a user namespace there are none to give.
+//! - Every capability is dropped. Root's commands get back what files of other owners take; they can neither mount nor
+//!   make devices, and /proc is read-only. The commands of another user get none. In a user namespace there
+//!   are none to give.
 //! - Somebody has to become that user, and must have the right to. That is the verifier of this machine
 //!   (`verifier init`), linked statically and mounted in a folder that bubblewrap made; no program, no library and no
 //!   list of users of the tree has a part in it.
@@ -104,8 +105,8 @@ fn arguments(
     Ok(arguments)
 }
 
-/// Makes what is to be mounted on, which bubblewrap cannot in a tree that is mounted read-only. The mounts, each with the
-/// place in the tree that its target leads to.
+/// Makes what is to be mounted on, which bubblewrap cannot in a tree that is mounted read-only. The mounts, each with
+/// the place in the tree that its target leads to.
 fn make_mount_points(sandbox: &Sandbox, root: &Utf8Path) -> Result<Vec<Mount>> {
     for folder in MOUNT_POINTS {
         let point = root.join(folder);
