@@ -8,6 +8,7 @@
 //! | `docker.rs` | what people build with Docker |
 //! | `files.rs` | every file here is a part of this binary |
 //! | `gate.rs` | the life of a baseline |
+//! | `hostile.rs` | an image whose every program attacks |
 //! | `interrupted.rs` | commands that are killed, and what they leave |
 //! | `matrix.rs` | packs made apart from each other, and images of them |
 //! | `readers.rs` | layers unpacked by containerd and Podman |
@@ -28,6 +29,7 @@ mod civo;
 mod docker;
 mod files;
 mod gate;
+mod hostile;
 mod interrupted;
 mod matrix;
 mod readers;

@@ -9,6 +9,7 @@ mod explain;
 mod gate;
 mod go;
 mod info;
+mod init;
 mod output;
 mod process;
 mod report_command;
@@ -34,6 +35,8 @@ enum Command {
     Report(report_command::Args),
     Gate(gate::Args),
     Cacheprog(cacheprog::Args),
+    #[command(hide = true)]
+    Init(init::Args),
 }
 
 /// The libraries whose errors have kinds of their own.
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Command::Report(args) => report_command::run(&args),
         Command::Gate(args) => gate::run(&args),
         Command::Cacheprog(args) => cacheprog::run(&args),
+        Command::Init(args) => init::run(&args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {}", failure::text(&error));

@@ -34,7 +34,7 @@ pub enum Command {
     Matrix(packs::matrix::Args),
     /// Run the whole matrix on this machine, as the workflow would, and say how long it took
     Simulate(packs::simulate::Args),
-    /// Run an image's own verifier in the image, which may be anywhere; exits as the verifier does
+    /// Run the verifier of this repository in an image, which may be anywhere; exits as the verifier does
     Verify(image::verify::Args),
     /// Merge packs into one tree of caches, for images that are built from a Dockerfile
     Merge(packs::merge::Args),

@@ -1,5 +1,6 @@
-//! Runs the image's own verifier in the image: unpacked from its own layers, read-only, without network, as the
-//! image's user, with the source at a path at which nothing was built.
+//! Runs the verifier in the image: unpacked from its own layers, read-only, without network, as the image's user, with
+//! the source at a path at which nothing was built. The verifier is the one of this machine, at its own place in the
+//! image: what is judged has no say in the judgement.
 
 use std::collections::BTreeMap;
 
@@ -57,7 +58,7 @@ pub fn run(
     work: &Work,
     (image, platform): (&ImageToml, &Platform),
     measured: Measured<'_>,
-    source: &Utf8Path,
+    (source, verifier): (&Utf8Path, &Utf8Path),
     inputs: &Inputs<'_>,
     step: &Step,
 ) -> Result<Report> {
@@ -76,7 +77,7 @@ pub fn run(
         for module in &inputs.modules {
             flags.extend(["--module", module.as_str()]);
         }
-        let sandbox = nonroot_sandbox(root, image, platform).read_only(source, ELSEWHERE);
+        let sandbox = nonroot_sandbox(root, image, platform, verifier).read_only(source, ELSEWHERE);
         fs_err::write(folder.join(REPORT), measure(&sandbox, &flags)?)?;
         Ok(())
     })?;
@@ -110,9 +111,16 @@ pub fn root_sandbox(root: &Utf8Path, image: &Image, source: &Utf8Path) -> Sandbo
         .read_only(source, ELSEWHERE)
 }
 
-/// Commands in an unpacked image as a pod with a read-only root runs them.
-pub fn nonroot_sandbox(root: RootFs, image: &ImageToml, platform: &Platform) -> Sandbox {
+/// Commands in an unpacked image as a pod with a read-only root runs them, with this machine's verifier.
+fn nonroot_sandbox(
+    root: RootFs,
+    image: &ImageToml,
+    platform: &Platform,
+    verifier: &Utf8Path,
+) -> Sandbox {
     Sandbox::of(root)
+        .init(verifier)
+        .read_only(verifier, VERIFIER)
         .env(image_config::env(image, platform, true))
         .env([("HOME", "/tmp")])
         .user(User::Id(image.user.uid))

@@ -68,7 +68,7 @@ impl Kept {
                 let metadata = result.path().symlink_metadata().unwrap();
                 if !metadata.is_symlink() {
                     let name = format!("{step}/{}", result.file_name());
-                    made.insert(name, (metadata.ino(), metadata.mtime_nsec()));
+                    made.insert(name, (metadata.ino(), newest(result.path())));
                 }
             }
         }
@@ -96,4 +96,14 @@ fn ordinary() -> Utf8PathBuf {
         |_| Utf8PathBuf::from(std::env::var("HOME").unwrap()).join(".cache"),
         Utf8PathBuf::from,
     )
+}
+
+/// Unix time of what was written last in the result `folder`, in nanoseconds; the folder's own tells when it was used.
+fn newest(folder: &Utf8Path) -> i64 {
+    let entries = folder.read_dir_utf8().unwrap().map(Result::unwrap);
+    let times = entries.map(|entry| {
+        let metadata = entry.path().symlink_metadata().unwrap();
+        metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec()
+    });
+    times.max().unwrap_or_default()
 }

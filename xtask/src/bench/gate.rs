@@ -1,6 +1,6 @@
 //! `cargo xtask bench gate`: how often the gate is wrong, measured on a real image.
 //!
-//! The image's own verifier measures it again and again, and each report is held against the three before it: nothing
+//! The verifier measures it again and again, and each report is held against the three before it: nothing
 //! has changed, so every gate that is not met is a false alarm. In between, things are made worse on purpose, and
 //! every gate that is met has missed one:
 //! - a wrapper before the go command that makes each one take a fifth longer,
@@ -26,7 +26,9 @@ use engine::sandbox::{Sandbox, User};
 use oci::image::Image;
 use oci::platform::Platform;
 use pipeline::foundation::tree::ELSEWHERE;
+use pipeline::foundation::verifier;
 use pipeline::measure;
+use pipeline::names::VERIFIER;
 use pipeline::owners::relative;
 use pipeline::work::Work;
 
@@ -80,7 +82,8 @@ pub fn run(flags: &Args) -> Result<()> {
     let work = Work::open()?;
     let scratch = work.scratch("gate")?;
     let bench = progress.step("unpack", Kind::Local, |_| {
-        Bench::unpack(flags, &source, scratch.path())
+        let verifier = verifier::make(&work, &pipeline::workspace::workspace(), false)?;
+        Bench::unpack(flags, &source, &verifier, scratch.path())
     })?;
     let (none, slower) = progress.step("measure times", Kind::Local, |step| {
         bench.times(flags.pairs.into(), flags.tries.into(), step)
@@ -126,7 +129,12 @@ struct Bench {
 }
 
 impl Bench {
-    fn unpack(flags: &Args, source: &Utf8Path, root: &Utf8Path) -> Result<Self> {
+    fn unpack(
+        flags: &Args,
+        source: &Utf8Path,
+        verifier: &Utf8Path,
+        root: &Utf8Path,
+    ) -> Result<Self> {
         let image = unpack(&flags.layout.image, root)?;
         let env: BTreeMap<String, String> = image
             .env()
@@ -142,6 +150,8 @@ impl Bench {
             .env(&env)
             .env([("HOME", "/tmp")])
             .user(User::Id(user))
+            .init(verifier)
+            .read_only(verifier, VERIFIER)
             .read_only(source, ELSEWHERE);
         let modules = warm_modules(root)?;
         if modules.is_empty() {

@@ -2,6 +2,8 @@
 //!
 //! The image is the tree; what bubblewrap would mount, Docker mounts. A container goes when its command ended, and when
 //! the run is interrupted.
+//!
+//! No container has a capability, but for those that root gets from bubblewrap as well, nor can it get any.
 
 use std::collections::HashMap;
 use std::io::{BufRead, PipeWriter, Write as _};
@@ -22,7 +24,7 @@ use futures_util::StreamExt as _;
 
 use crate::interrupt;
 use crate::sandbox::scan::scan_all;
-use crate::sandbox::spec::{RootFs, Sandbox, User};
+use crate::sandbox::spec::{ROOT_CAPABILITIES, RootFs, Sandbox, User};
 use oci::docker::{Loadable, connect, runtime};
 use oci::layer::LayerBlob;
 use oci::platform::Platform;
@@ -140,7 +142,8 @@ fn body(sandbox: &Sandbox, image: &str, arguments: &[&str]) -> ContainerCreateBo
         ),
         User::Id(id) => (id, id),
     };
-    let without_rights = matches!(sandbox.user, User::Id(_));
+    let capabilities: &[&str] = if user == 0 { &ROOT_CAPABILITIES } else { &[] };
+    let capabilities = capabilities.iter().map(|name| (*name).to_owned());
     let temporary = [("/run", "exec"), ("/tmp", "exec,mode=1777")];
     let network = if sandbox.network { "host" } else { "none" };
     let host = HostConfig {
@@ -150,8 +153,9 @@ fn body(sandbox: &Sandbox, image: &str, arguments: &[&str]) -> ContainerCreateBo
             temporary.map(|(folder, options)| (folder.to_owned(), options.to_owned())),
         )),
         network_mode: Some(network.to_owned()),
-        cap_drop: without_rights.then(|| vec!["ALL".to_owned()]),
-        security_opt: without_rights.then(|| vec!["no-new-privileges".to_owned()]),
+        cap_drop: Some(vec!["ALL".to_owned()]),
+        cap_add: Some(capabilities.collect()),
+        security_opt: Some(vec!["no-new-privileges".to_owned()]),
         ..HostConfig::default()
     };
     let env = sandbox.env.iter();
@@ -191,6 +195,22 @@ mod tests {
         assert_eq!(mounts[0].read_only, Some(false));
         assert_eq!(host.network_mode.as_deref(), Some("none"));
         assert_eq!(host.readonly_rootfs, Some(true));
-        assert_eq!(host.cap_drop, Some(vec!["ALL".to_owned()]));
+    }
+
+    #[test]
+    fn no_container_has_rights_that_mount_or_make_devices() {
+        for user in [User::Root, User::Id(7)] {
+            let sandbox = Sandbox::of(RootFs::DockerImage("tree".into())).user(user);
+            let host = body(&sandbox, "tree", &["go"]).host_config.unwrap();
+            assert_eq!(host.cap_drop, Some(vec!["ALL".to_owned()]));
+            assert_eq!(
+                host.security_opt,
+                Some(vec!["no-new-privileges".to_owned()])
+            );
+            let is_root = user == User::Root && nix::unistd::geteuid().is_root();
+            let added: &[&str] = if is_root { &["CAP_DAC_OVERRIDE"] } else { &[] };
+            assert_eq!(host.cap_add.unwrap(), added);
+            assert_ne!(host.privileged, Some(true));
+        }
     }
 }

@@ -35,10 +35,13 @@ const TRUST_STORES: [&str; 3] = [
 /// What names are resolved by.
 const RESOLVER_FILES: [&str; 3] = ["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf"];
 
+/// What root may do in a tree: use files of other owners, such as a source that only its owner may read.
+pub(super) const ROOT_CAPABILITIES: [&str; 1] = ["CAP_DAC_OVERRIDE"];
+
 /// As whom a command runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum User {
-    /// Root.
+    /// Root, with no more rights than the files of the tree take.
     Root,
     /// This user and group, without capabilities.
     Id(u32),
@@ -82,6 +85,7 @@ pub struct Sandbox {
     pub(super) folder: Utf8PathBuf,
     pub(super) network: bool,
     pub(super) user: User,
+    pub(super) init: Option<Utf8PathBuf>,
 }
 
 impl Sandbox {
@@ -100,6 +104,7 @@ impl Sandbox {
             folder: "/".into(),
             network: false,
             user: User::Root,
+            init: None,
         }
     }
 
@@ -156,6 +161,13 @@ impl Sandbox {
     #[must_use]
     pub fn user(mut self, user: User) -> Self {
         self.user = user;
+        self
+    }
+
+    /// The verifier of this machine, linked statically: the first process of commands that root runs as somebody else.
+    #[must_use]
+    pub fn init(mut self, verifier: &Utf8Path) -> Self {
+        self.init = Some(verifier.to_owned());
         self
     }
 

@@ -25,8 +25,12 @@ const OPAQUE: &[u8] = b".wh..wh..opq";
 /// Notes of a storage driver that no image means to hold.
 const DRIVER_NOTE: &[u8] = b".wh..wh.";
 
+/// Bits by which a file gives its owner's or group's rights to whoever runs it. Root unpacks files of root, where other
+/// users of the machine may be.
+const SET_ID: u32 = 0o6000;
+
 /// Unpacks a layer over `root`, and returns its uncompressed size in bytes. Owners are kept when this process may set
-/// them; device files are left out.
+/// them; device files, setuid and setgid bits are left out.
 pub fn unpack(blob: &Utf8Path, compression: Option<Compression>, root: &Utf8Path) -> Result<u64> {
     let mut tar = Counted {
         inner: layer::reader(blob, compression)?,
@@ -54,6 +58,7 @@ impl<R: Read> Read for Counted<R> {
 fn apply(tar: impl Read, root: &Path) -> Result<()> {
     let mut archive = tar::Archive::new(tar);
     archive.set_preserve_permissions(true);
+    archive.set_mask(SET_ID);
     archive.set_preserve_mtime(true);
     archive.set_preserve_ownerships(is_root());
     let mut layer = LayerUnpacker {
@@ -183,7 +188,7 @@ fn put_folder(place: &Path, header: &Header) -> Result<()> {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error.into()),
         _ => {}
     }
-    let mode = header.mode()? & 0o7777;
+    let mode = header.mode()? & 0o7777 & !SET_ID;
     let mode = if is_root() {
         let (uid, gid) = (header.uid()?, header.gid()?);
         std::os::unix::fs::lchown(place, Some(uid.try_into()?), Some(gid.try_into()?))
@@ -404,6 +409,49 @@ mod tests {
         let stolen = outside.join("secret");
         assert!(root.unpack(&[("stolen", LINK, stolen.as_str())]).is_err());
         assert!(root.unpack(&[(".wh...", FILE, "")]).is_err());
+    }
+
+    #[test]
+    fn nothing_that_is_unpacked_gives_rights() {
+        let root = Root::new();
+        let mut tar = tar::Builder::new(Vec::new());
+        let kinds = [
+            ("folder", FOLDER),
+            ("file", FILE),
+            ("old", EntryType::Continuous),
+        ];
+        let kinds = kinds.into_iter().chain([
+            ("char", EntryType::Char),
+            ("block", EntryType::Block),
+            ("fifo", EntryType::Fifo),
+        ]);
+        for (name, kind) in kinds {
+            let mut header = Header::new_gnu();
+            header.set_path(name).unwrap();
+            header.set_entry_type(kind);
+            header.set_mode(0o7755);
+            header.set_size(0);
+            header.set_uid(0);
+            header.set_gid(0);
+            header.set_cksum();
+            tar.append(&header, &b""[..]).unwrap();
+        }
+        let mut header = Header::new_gnu();
+        header.set_path("link").unwrap();
+        header.set_entry_type(LINK);
+        header.set_link_name("file").unwrap();
+        header.set_mode(0o7755);
+        header.set_size(0);
+        header.set_cksum();
+        tar.append(&header, &b""[..]).unwrap();
+        let blob = root.root.with_file_name("layer");
+        fs_err::write(&blob, tar.into_inner().unwrap()).unwrap();
+        unpack(&blob, None, &root.root).unwrap();
+        for name in ["folder", "file", "old", "link"] {
+            let mode = fs_err::metadata(root.root.join(name)).unwrap().mode();
+            assert_eq!(mode & 0o7777, 0o1755, "{name}");
+        }
+        assert_eq!(root.files(), ["file", "link", "old"]);
     }
 
     #[test]

@@ -16,6 +16,8 @@
 //!   whose lock is free was left by a run that died, and the next run removes it.
 //!
 //! The system releases the locks of a process that dies, however it dies.
+//!
+//! Nobody else looks into the folder: it holds whole trees of files of root, which in part come from anywhere.
 
 pub mod files;
 pub mod kept_layer;
@@ -45,6 +47,8 @@ const PARTIAL: &str = "partial";
 const LOCKS: &str = "locks";
 /// The file in a result that is to be made anew.
 const RETIRED: &str = ".retired";
+/// The mode of the whole folder; what is in it may be opened by any user of a sandbox.
+const PRIVATE: u32 = 0o700;
 /// Raised when what a step makes changes although its inputs do not.
 const FORMAT: u32 = 2;
 /// Enough that no two inputs ever meet.
@@ -123,6 +127,8 @@ impl Work {
 
     pub(crate) fn open_at(root: &Utf8Path) -> Result<Self> {
         let create = || -> Result<RunFolder> {
+            fs_err::create_dir_all(root)?;
+            close(root)?;
             fs_err::create_dir_all(root.join(LOCKS))?;
             let run = RunFolder::create(root)?;
             spread(&run.path)?;
@@ -339,6 +345,14 @@ fn is_retired(folder: &Utf8Path) -> bool {
 /// Marks a result, so that whoever needs it next makes it anew; who uses it now goes on.
 pub fn retire(folder: &Utf8Path) -> Result<()> {
     fs_err::write(folder.join(RETIRED), "")?;
+    Ok(())
+}
+
+/// Keeps other users of the machine out of `folder`.
+fn close(folder: &Utf8Path) -> Result<()> {
+    if fs_err::metadata(folder)?.permissions().mode() & 0o7777 != PRIVATE {
+        fs_err::set_permissions(folder, Permissions::from_mode(PRIVATE))?;
+    }
     Ok(())
 }
 

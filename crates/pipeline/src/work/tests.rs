@@ -34,6 +34,22 @@ fn is_empty(folder: &Utf8Path) -> bool {
 }
 
 #[test]
+fn nobody_else_looks_into_kept_work() {
+    let (_folder, root) = work();
+    let mode = || fs_err::metadata(&root).unwrap().permissions().mode() & 0o7777;
+    drop(Work::open_at(&root).unwrap());
+    assert_eq!(mode(), 0o700);
+    // As an earlier version left it.
+    fs_err::set_permissions(&root, Permissions::from_mode(0o755)).unwrap();
+    let work = Work::open_at(&root).unwrap();
+    assert_eq!(mode(), 0o700);
+    // A sandbox has it for its root, whoever runs there.
+    let scratch = work.scratch("image").unwrap();
+    let scratch = fs_err::metadata(scratch.path()).unwrap().permissions();
+    assert_eq!(scratch.mode() & 0o7777, 0o755);
+}
+
+#[test]
 fn a_result_is_made_once_and_a_failure_leaves_nothing() {
     let (_folder, root) = work();
     let work = Work::open_at(&root).unwrap();

@@ -184,6 +184,7 @@ fn measure(
             loaded,
         };
         let settings = (&tree.image, &tree.platform);
+        let source = (source, foundation.verifier.as_path());
         measure::run(&foundation.work, settings, image, source, &inputs, step)
     })
 }

@@ -1,4 +1,6 @@
-//! `cargo xtask verify`: runs an image's own verifier in the image, wherever the image is and whoever made it.
+//! `cargo xtask verify`: runs this repository's verifier in an image, wherever the image is and whoever made it.
+//!
+//! The verifier is built here and mounted over the image's own, which would say of itself what it likes.
 //!
 //! As a strict cluster would: no network, a read-only root file system, no rights, and the source at a path at which
 //! nothing was built, with the environment that the image itself sets. What the verifier says goes straight to the
@@ -35,8 +37,6 @@ use pipeline::pack::part::Part;
 use pipeline::work::out;
 use pipeline::work::{Scratch, Work};
 
-/// What bubblewrap gives up root's rights with.
-const SETPRIV: &str = "/usr/bin/setpriv";
 /// How root drops the page cache.
 const DROP_CACHES: &str = "/proc/sys/vm/drop_caches";
 
@@ -98,15 +98,13 @@ pub fn run(flags: &Args) -> Result<ExitCode> {
     }
     arguments.add_providers(&flags.providers);
     let sandbox = sandbox(root, &fetched.image, flags)?.read_only(&source, ELSEWHERE);
-    let sandbox = if in_image(root, VERIFIER)?.exists() {
-        sandbox
-    } else {
-        eprintln!("the image holds no verifier; this repository's is used");
-        sandbox.read_only(
-            &verifier::make(&work, &pipeline::workspace::workspace(), false)?,
-            VERIFIER,
-        )
-    };
+    let verifier = progress.step("verifier", Kind::Local, |_| {
+        verifier::make(&work, &pipeline::workspace::workspace(), false)
+    })?;
+    if let Some(difference) = difference(&in_image(root, VERIFIER)?, &verifier)? {
+        eprintln!("{difference}; this repository's is used");
+    }
+    let sandbox = sandbox.init(&verifier).read_only(&verifier, VERIFIER);
     let Some(file) = &flags.json else {
         let done = sandbox.run_through(&arguments.words(), Stdout::Inherited)?;
         return exit_code(done.status);
@@ -306,12 +304,6 @@ fn sandbox(root: &Utf8Path, image: &Image, flags: &Args) -> Result<Sandbox> {
         User::Root if access(DROP_CACHES, AccessFlags::W_OK).is_ok() => {
             sandbox = sandbox.writable(DROP_CACHES.into(), DROP_CACHES);
         }
-        User::Id(_) if host::is_root() && !in_image(root, SETPRIV)?.exists() => {
-            return Err(usage(
-                format!("the image has no {SETPRIV}, by which root gives up its rights"),
-                "use --user root",
-            ));
-        }
         _ => {}
     }
     Ok(sandbox)
@@ -347,6 +339,16 @@ impl Account {
             home: line.map_or("/", |line| line[5]).to_owned(),
         })
     }
+}
+
+/// What is to be said of the image's own verifier, unless it is `ours`.
+fn difference(own: &Utf8Path, ours: &Utf8Path) -> Result<Option<&'static str>> {
+    if !own.is_file() {
+        return Ok(Some("the image holds no verifier"));
+    }
+    let is_same = own.metadata()?.len() == ours.metadata()?.len()
+        && fs_err::read(own)? == fs_err::read(ours)?;
+    Ok((!is_same).then_some("the image holds another verifier"))
 }
 
 /// Where `path` of the unpacked image is.
