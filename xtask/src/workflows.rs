@@ -1,4 +1,5 @@
-//! The workflows call this program; what they call must exist.
+//! The workflows call this program: what they call must exist. Which job of a release runs when, after which others and
+//! with which rights is held by a snapshot, so that nobody widens it unseen.
 
 use clap::Parser as _;
 use serde_json::Value;
@@ -6,13 +7,17 @@ use serde_json::Value;
 use crate::cli::Cli;
 use pipeline::workspace::workspace;
 
+/// The workflow in `file`.
+fn workflow(file: &std::path::Path) -> Value {
+    serde_yaml_ng::from_str(&fs_err::read_to_string(file).unwrap()).unwrap()
+}
+
 /// Every line of every step's `run` in the workflows that runs this program, with the name of the file.
 fn commands() -> Vec<(String, Vec<String>)> {
     let mut commands = Vec::new();
     for entry in fs_err::read_dir(workspace().join(".github/workflows")).unwrap() {
         let file = entry.unwrap();
-        let text = fs_err::read_to_string(file.path()).unwrap();
-        let workflow: Value = serde_yaml_ng::from_str(&text).unwrap();
+        let workflow = workflow(&file.path());
         let jobs = workflow["jobs"].as_object().unwrap().values();
         let steps = jobs.flat_map(|job| job["steps"].as_array().unwrap());
         for run in steps.filter_map(|step| step["run"].as_str()) {
@@ -58,4 +63,48 @@ fn every_command_that_a_workflow_runs_exists() {
             parsed.unwrap_err()
         );
     }
+}
+
+#[test]
+fn the_jobs_of_a_release_run_in_this_order_and_may_do_no_more() {
+    let file = workspace().join(".github/workflows/iac-runner-base-image.yml");
+    let workflow = workflow(file.as_std_path());
+    let shown = |of: &Value, names: &[&str]| -> Value {
+        let fields = names
+            .iter()
+            .filter_map(|name| Some(((*name).to_owned(), of.get(*name)?.clone())));
+        Value::Object(fields.collect())
+    };
+    let jobs = workflow["jobs"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .map(|(name, job)| {
+            let mut shown_job = shown(
+                job,
+                &[
+                    "if",
+                    "needs",
+                    "permissions",
+                    "environment",
+                    "outputs",
+                    "strategy",
+                ],
+            );
+            let steps = job["steps"].as_array().unwrap().iter();
+            let steps = steps.map(|step| shown(step, &["name", "if", "uses", "run"]));
+            shown_job["steps"] = steps.collect();
+            (name.clone(), shown_job)
+        });
+    let graph = serde_json::json!({
+        "on": workflow["on"],
+        "permissions": workflow["permissions"],
+        "concurrency": workflow["concurrency"],
+        "env": workflow["env"],
+        "jobs": jobs.collect::<serde_json::Map<_, _>>(),
+    });
+    // Which version of an action is another decision.
+    insta::with_settings!({filters => vec![(r"@[0-9a-f]{40}", "@[commit]")]}, {
+        insta::assert_json_snapshot!(graph);
+    });
 }
