@@ -8,7 +8,7 @@ use camino::Utf8PathBuf;
 use fs_err::os::unix::fs::symlink;
 
 /// What every image starts from. The module cache is one folder for all; the others have one for each result.
-pub const FOUNDATION: [&str; 6] = ["base", "go", "std", "tool", "tools-layer", "common"];
+pub const FOUNDATION: [&str; 7] = ["base", "root", "go", "std", "tool", "tools-layer", "common"];
 /// What comes from the source.
 pub const SOURCE: [&str; 4] = ["requirements", "pack", "transcoded", "report"];
 

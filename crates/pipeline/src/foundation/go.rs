@@ -15,6 +15,7 @@ use xshell::{Shell, cmd};
 use crate::image_toml::ImageToml;
 use crate::resolve::embedding::Embedding;
 use crate::work::files::files_below;
+use crate::work::kept_tree::{self, Additions};
 use crate::work::{Key, Work};
 use engine::host;
 use failure::usage;
@@ -34,7 +35,7 @@ pub fn make(
         platform.to_string(),
         tests,
     ))?;
-    let folder = work.keep("go", &key, |folder| {
+    kept_tree::keep(work, "go", &key, Additions::None, |folder| {
         if offline {
             bail!(
                 "Go {} is not kept yet; run once without --offline",
@@ -45,12 +46,11 @@ pub fn make(
         let fetched = fetch(&image.go.version, download.path())?;
         copy(
             &fetched,
-            &folder.join("go"),
+            folder,
             tests,
             UNIX_EPOCH + Duration::from_secs(image.image.epoch),
         )
-    })?;
-    Ok(folder.join("go"))
+    })
 }
 
 const UNIX_EPOCH: SystemTime = SystemTime::UNIX_EPOCH;

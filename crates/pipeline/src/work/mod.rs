@@ -19,6 +19,7 @@
 
 pub mod files;
 pub mod kept_layer;
+pub mod kept_tree;
 pub mod lock;
 pub mod out;
 pub mod stock;
