@@ -110,7 +110,7 @@ fn debootstrap(image: &ImageToml, archive: &Utf8Path) -> Result<()> {
     host::run(cmd!(
         sh,
         "mmdebstrap --mode=auto --variant=minbase --format=tar --skip=output/dev --include={packages}
-            {exclude...} {include...} {suite} {archive} {mirror...}"
+            {exclude...} {include...} -- {suite} {archive} {mirror...}"
     ))
     .context("failed to make the base system; this takes the network and some space on disk")
 }
