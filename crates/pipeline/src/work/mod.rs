@@ -82,6 +82,17 @@ impl Key {
     }
 }
 
+impl Key {
+    /// The key of the same inputs where `more` came to them; the same key where there is no more.
+    pub fn with(self, more: &[String]) -> Result<Self> {
+        if more.is_empty() {
+            Ok(self)
+        } else {
+            Self::of(&(self, more))
+        }
+    }
+}
+
 impl std::fmt::Display for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
