@@ -318,7 +318,7 @@ impl Place {
         let mut above = self.store.root().ancestors();
         let there = above.find(|folder| folder.symlink_metadata().is_ok());
         let mut file = tempfile::NamedTempFile::new_in(there.unwrap_or(self.store.root()))?;
-        file.write_all(&[0; PROBE_BYTES])
+        file.write_all(&vec![0; PROBE_BYTES])
     }
 
     /// Makes a file where an output would be kept.

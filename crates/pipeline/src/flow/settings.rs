@@ -8,6 +8,10 @@ use crate::workspace;
 
 /// What a command may do, from its flags.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line, and none depends on another"
+)]
 pub struct Settings {
     /// `image.toml`.
     pub image: Utf8PathBuf,

@@ -263,7 +263,7 @@ mod tests {
             }
         }
         let text = found(Additions::None, |tree| {
-            set_mode(tree.join("bin/tofu"), 0o4755)
+            set_mode(tree.join("bin/tofu"), 0o4755);
         });
         assert!(text.contains("tree/bin/tofu has another mode"), "{text}");
         let text = found(Additions::None, |tree| set_mode(tree.join("bin"), 0o777));
