@@ -1,9 +1,9 @@
 //! A tree of files in the folder of kept work, and the list of all that it held when it was made.
 //!
-//! Trees (the base system, Go, the tools) are compiled with and packed for as long as they are kept, and what is made of
-//! a damaged one looks as good as any other. So each is compared with its list, content included, whenever a run asks
-//! for it; a run does so once for each tree, and nothing in a run writes to one. The list lies beside the tree, so it is
-//! in no layer. It is for damage: who may write to kept work can write the list, too.
+//! Trees (the base system, Go, the tools) are compiled with and packed for as long as they are kept, and what is made
+//! of a damaged one looks as good as any other. So each is compared with its list, content included, whenever a run
+//! asks for it; a run does so once for each tree, and nothing in a run writes to one. The list lies beside the tree, so
+//! it is in no layer. It is for damage: who may write to kept work can write the list, too.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
