@@ -5,6 +5,8 @@ use serde_json::Value;
 use xshell::cmd;
 
 use crate::sources::{place, program, small};
+use crate::support::image::Layout;
+use crate::support::kept::{FOUNDATION, Kept};
 use crate::support::run::{fail, folder, shell, succeed, workspace, write};
 use crate::support::shown::{error, shown};
 
@@ -180,6 +182,74 @@ fn a_full_disk() {
         assert!(said.contains(sign), "{said}");
     }
     assert_eq!(left, 0);
+}
+
+#[test]
+fn a_kept_base_system_or_go_with_one_flipped_bit_makes_no_pack() {
+    let sh = shell();
+    let (_folder, source) = small_source();
+    let (_folder, out) = folder();
+    let warm = || cmd!(sh, "cargo xtask warm --source {source} --provider base");
+    // What is kept is whole, and has its list, before it is copied.
+    succeed(warm().arg(format!("--out={out}/first")));
+    let kept = Kept::linked(&FOUNDATION);
+    sh.set_var("XDG_CACHE_HOME", kept.cache_home());
+    for (step, file) in [("root", "usr/bin/dash"), ("go", "bin/go")] {
+        for result in kept.own(step) {
+            let file = result.join("tree").join(file);
+            let modified = fs_err::metadata(&file).unwrap().modified().unwrap();
+            let mut content = fs_err::read(&file).unwrap();
+            let middle = content.len() / 2;
+            content[middle] ^= 1;
+            fs_err::write(&file, content).unwrap();
+            let file = fs_err::File::options().write(true).open(&file).unwrap();
+            file.file().set_modified(modified).unwrap();
+        }
+        let said = fail(warm().arg(format!("--out={out}/damaged")), 4);
+        assert!(
+            said.contains(&format!("tree/{file} has another content")),
+            "{said}"
+        );
+        assert!(!out.join("damaged").exists());
+        succeed(warm().arg(format!("--out={out}/{step}")));
+        assert_eq!(
+            Layout::at(&out.join(step)).packs(),
+            Layout::at(&out.join("first")).packs()
+        );
+    }
+}
+
+#[test]
+fn go_modules_that_nobody_vouches_for() {
+    let sh = shell();
+    let (_folder, source) = small_source();
+    let (_folder, out) = folder();
+    for (name, value) in [
+        ("GOSUMDB", "off"),
+        ("GONOSUMDB", "*"),
+        ("GOINSECURE", "example.com"),
+    ] {
+        let build = cmd!(
+            sh,
+            "cargo xtask base-image --source {source} --out {out}/out"
+        );
+        let said = fail(build.env(name, value), 2);
+        for sign in [&format!("{name}={value}"), "--allow-unchecked-modules"] {
+            assert!(said.contains(sign), "{said}");
+        }
+    }
+    is_empty(&out);
+}
+
+#[test]
+fn a_provider_that_no_tag_can_carry() {
+    let (_folder, source) = small_source();
+    write(
+        &source,
+        &format!("{}/main.go", place("a+b", "one")),
+        &program("fmt"),
+    );
+    refuses("no_tag", &source, &["--provider", "aws"], 2);
 }
 
 #[test]

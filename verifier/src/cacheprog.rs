@@ -50,9 +50,10 @@ pub struct Args {
 /// Answers requests on standard input until the go command closes it.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let answers = Answers(Mutex::new(io::stdout()));
-    answers.send(&Response::hello())?;
+    let caches = LayeredCaches::new(&args.shipped, &Surroundings::of_process());
+    answers.send(&Response::hello(caches.can_keep()))?;
     let server = Server {
-        caches: LayeredCaches::new(&args.shipped, &Surroundings::of_process()),
+        caches,
         log: Log::open(args.log.as_ref()),
         answers,
     };

@@ -14,6 +14,9 @@ use crate::source::Source;
 pub const BASE_IMAGE: &str = "target/base-image";
 pub const BASE_IMAGE_LAYOUT: &str = "target/base-image/oci";
 
+/// The variable that stands for the flag `--allow-unchecked-modules`.
+pub const ALLOW_UNCHECKED: &str = "IAC_RUNNER_ALLOW_UNCHECKED_MODULES";
+
 /// An image that is built already.
 #[derive(Debug, Args)]
 pub struct ImageLayout {
@@ -54,6 +57,9 @@ pub struct Build {
     /// Use what was fetched before, and no network
     #[arg(long)]
     pub offline: bool,
+    /// Take Go modules that no checksum database vouches for, as GOSUMDB=off, GOINSECURE and others ask; packs say so
+    #[arg(long, env = ALLOW_UNCHECKED)]
+    pub allow_unchecked_modules: bool,
     /// Leave out modules that do not build instead of stopping at them; the exit code is 1 all the same
     #[arg(long)]
     pub keep_going: bool,
@@ -78,6 +84,7 @@ impl Build {
             image: self.image.clone().unwrap_or(defaults.image),
             jobs: self.jobs.map_or(defaults.jobs, usize::from),
             offline: self.offline,
+            allow_unchecked: self.allow_unchecked_modules,
             keep_going: self.keep_going,
             zstd_level: self.zstd_level,
             engine: self.engine,

@@ -9,7 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use modules::{Discovery, Module};
 
 use failure::usage;
-use pipeline::names::is_reserved;
+use pipeline::names::{PROVIDER_CHARACTERS, is_reserved, is_taggable};
 
 /// Where the modules are.
 #[derive(Debug, Args)]
@@ -65,6 +65,15 @@ pub fn select(modules: &[Module], wanted: &[String]) -> Result<Vec<String>> {
             "rename its folder",
         ));
     }
+    if let Some(name) = known.iter().find(|name| !is_taggable(name)) {
+        return Err(usage(
+            format!("the provider {name:?} has a name that no tag of an image can carry"),
+            format!(
+                "rename its folder: letters, digits, `_`, and after the first also `.` and `-`; \
+                 {PROVIDER_CHARACTERS} at most"
+            ),
+        ));
+    }
     for provider in wanted {
         if !known.contains(provider.as_str()) {
             return Err(usage(
@@ -79,4 +88,26 @@ pub fn select(modules: &[Module], wanted: &[String]) -> Result<Vec<String>> {
         .filter(|provider| wanted.is_empty() || wanted.contains(provider))
         .map(str::to_owned)
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_provider_that_no_tag_can_carry_is_refused_whichever_are_wanted() {
+        let module = |provider: &str| Module {
+            provider: provider.to_owned(),
+            component: "one".to_owned(),
+            path: "module".into(),
+            import_path: "example.com/module".to_owned(),
+            go_mod: "go.mod".into(),
+        };
+        for name in ["a+b", "nonroot"] {
+            let error = select(&[module("aws"), module(name)], &["aws".to_owned()]).unwrap_err();
+            assert_eq!(failure::kind(&error, &[]), failure::Kind::Usage);
+            assert!(failure::text(&error).contains(name), "{error:#}");
+        }
+        assert_eq!(select(&[module("aws")], &[]).unwrap(), ["aws"]);
+    }
 }

@@ -96,6 +96,7 @@ pub fn manifest(name: &str) -> Manifest {
             build_ms: 1200,
         }],
         go_modules: Vec::new(),
+        unchecked: Vec::new(),
         files: Vec::new(),
         caches: layer(&format!("{name} caches")),
         executables: Some(layer(&format!("{name} executables"))),

@@ -71,6 +71,39 @@ pub struct Base {
     pub include: Vec<String>,
 }
 
+impl Base {
+    /// Fails for a value that mmdebstrap or dpkg would not take for what it is here: an option, or two settings.
+    fn check(&self) -> Result<()> {
+        let mirror = self.mirror.iter();
+        let words = [&self.suite].into_iter().map(|word| ("suite", word));
+        let words = words
+            .chain(mirror.map(|word| ("mirror", word)))
+            .chain(self.packages.iter().map(|word| ("packages", word)));
+        let is_no_word = |word: &str| {
+            word.is_empty()
+                || word.starts_with('-')
+                || word.contains(|it: char| it.is_whitespace() || it.is_control())
+        };
+        let excluded = self.exclude.iter().map(|path| ("exclude", path));
+        let mut paths = excluded.chain(self.include.iter().map(|path| ("include", path)));
+        let is_no_path = |path: &str| path.is_empty() || path.contains(char::is_control);
+        let refused = words
+            .into_iter()
+            .find(|(_, word)| is_no_word(word))
+            .map(|found| (found, "write one word that does not begin with `-`"));
+        let refused = refused.or_else(|| {
+            let found = paths.find(|(_, path)| is_no_path(path))?;
+            Some((found, "write one path on one line"))
+        });
+        match refused {
+            None => Ok(()),
+            Some(((name, value), hint)) => {
+                Err(usage(format!("base.{name} cannot be {value:?}"), hint))
+            }
+        }
+    }
+}
+
 /// `[user]`.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -220,6 +253,7 @@ impl ImageToml {
                 "set it in [go]",
             ));
         }
+        parsed.base.check()?;
         if parsed.image.cache_entry_time >= i32::MAX as u64 {
             return Err(usage(
                 "image.cache_entry_time does not fit into 32 bits",
@@ -318,6 +352,39 @@ mod tests {
         };
         assert_eq!(image.identity(&arm).goarch_level, "GOARM64=v8.0");
         assert!(!image.go_env(&arm).contains_key("GOAMD64"));
+    }
+
+    #[test]
+    fn a_value_of_the_base_system_is_neither_an_option_nor_two_settings() {
+        let base = |suite: &str, mirror: &str, package: &str, path: &str| Base {
+            suite: suite.to_owned(),
+            mirror: Some(mirror.to_owned()),
+            packages: vec![package.to_owned()],
+            exclude: Vec::new(),
+            include: vec![path.to_owned()],
+        };
+        let good = [
+            "trixie",
+            "https://mirror.example/debian",
+            "git",
+            "/usr/share/a b/*",
+        ];
+        let of = |[suite, mirror, package, path]: [&str; 4]| base(suite, mirror, package, path);
+        of(good).check().unwrap();
+        for bad in ["", "-", "--setup-hook=sh", "a b", "a\nb", "a\tb"] {
+            for field in 0..3 {
+                let mut values = good;
+                values[field] = bad;
+                let error = of(values).check().unwrap_err();
+                assert_eq!(failure::kind(&error, &[]), failure::Kind::Usage, "{bad:?}");
+            }
+        }
+        for bad in ["", "/usr/*\npre-invoke=sh"] {
+            let error = of([good[0], good[1], good[2], bad]).check().unwrap_err();
+            assert!(failure::text(&error).contains("include"), "{error:#}");
+        }
+        let text = shipped().replace("suite = \"", "suite = \"--version ");
+        assert!(failure::text(&ImageToml::parse(&text).unwrap_err()).contains("suite"));
     }
 
     #[test]

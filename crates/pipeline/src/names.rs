@@ -21,9 +21,36 @@ pub fn is_reserved(provider: &str) -> bool {
         || provider.ends_with(NONROOT)
 }
 
+/// Longest name of a provider: a tag has 128 characters at most, and a version, a key or a part goes with the name.
+pub const PROVIDER_CHARACTERS: usize = 64;
+
+/// Whether the tags of images and packs can carry this name of a provider.
+pub fn is_taggable(provider: &str) -> bool {
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    provider.len() <= PROVIDER_CHARACTERS
+        && provider.bytes().next().is_some_and(is_word)
+        && provider
+            .bytes()
+            .all(|byte| is_word(byte) || matches!(byte, b'.' | b'-'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_provider_is_called_what_a_tag_can_be_called() {
+        let longest = "a".repeat(PROVIDER_CHARACTERS);
+        for name in ["aws", "a", "_x", "open-stack_2.0", "AWS", &longest] {
+            assert!(is_taggable(name), "{name}");
+        }
+        let too_long = "a".repeat(PROVIDER_CHARACTERS + 1);
+        for name in [
+            "", "a+b", ".a", "-a", "a b", "a:b", "a@b", "a/b", "a\nb", "ä", "a,b", &too_long,
+        ] {
+            assert!(!is_taggable(name), "{name}");
+        }
+    }
 
     #[test]
     fn names_of_packs_and_variants_are_no_providers() {

@@ -4,11 +4,14 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use fs_err::os::unix::fs::symlink;
+use xshell::cmd;
+
+use super::run::{shell, succeed};
 
 /// What every image starts from. The module cache is one folder for all; the others have one for each result.
-pub const FOUNDATION: [&str; 6] = ["base", "go", "std", "tool", "tools-layer", "common"];
+pub const FOUNDATION: [&str; 7] = ["base", "root", "go", "std", "tool", "tools-layer", "common"];
 /// What comes from the source.
 pub const SOURCE: [&str; 4] = ["requirements", "pack", "transcoded", "report"];
 
@@ -48,6 +51,20 @@ impl Kept {
             }
         }
         Self { place }
+    }
+
+    /// The results of `step`, as copies of this folder's own that may be damaged.
+    pub fn own(&self, step: &str) -> Vec<Utf8PathBuf> {
+        let work = Utf8PathBuf::from_path_buf(self.place.path().join("iac-runner")).unwrap();
+        let sh = shell();
+        let results = work.join(step).read_dir_utf8().unwrap();
+        let results: Vec<_> = results.map(|result| result.unwrap().into_path()).collect();
+        for link in &results {
+            let result = link.canonicalize_utf8().unwrap();
+            fs_err::remove_file(link).unwrap();
+            succeed(cmd!(sh, "cp -a {result} {link}"));
+        }
+        results
     }
 
     /// Value of `XDG_CACHE_HOME`.

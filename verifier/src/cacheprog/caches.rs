@@ -5,7 +5,9 @@
 //! New entries are kept in the first of these that can be written:
 //! 1. `$GOCACHE`: where it can be written, what one build adds the next one finds, with or without this program;
 //! 2. `${XDG_CACHE_HOME:-$HOME/.cache}/iac-runner/go-build`;
-//! 3. `${TMPDIR:-/tmp}/iac-runner-<uid>/go-build`.
+//! 3. `${TMPDIR:-/tmp}/iac-runner-<uid>/go-build`;
+//! 4. a folder of this process alone in `${TMPDIR:-/tmp}`, and 5. one in `/dev/shm`: anybody can put something at the
+//!    name of the third place, and a disk can be full. They go when this process ends, and so does what was kept there.
 //!
 //! Whether a place can be written is found out by writing, at the first put: modes say nothing to root and on a
 //! read-only mount. One that fails is not tried again by this process, but goes on being asked.
@@ -17,7 +19,7 @@
 //! in use. The shipped cache is never touched unless it is `$GOCACHE`.
 
 use std::fs::{DirBuilder, FileTimes};
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind, Read, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -26,6 +28,9 @@ use anyhow::bail;
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::{ActionEntry, Error, Store};
 use sha256::Sha256Hash;
+
+/// More than a full disk has left.
+const PROBE_BYTES: usize = 64 << 10;
 
 const RENEWED_AFTER: Duration = Duration::from_secs(3_600);
 
@@ -36,6 +41,7 @@ pub struct Surroundings {
     pub xdg_cache_home: Option<Utf8PathBuf>,
     pub home: Option<Utf8PathBuf>,
     pub tmpdir: Option<Utf8PathBuf>,
+    pub shared_memory: Option<Utf8PathBuf>,
     pub uid: u32,
 }
 
@@ -51,6 +57,7 @@ impl Surroundings {
             xdg_cache_home: folder("XDG_CACHE_HOME"),
             home: folder("HOME"),
             tmpdir: folder("TMPDIR"),
+            shared_memory: Some("/dev/shm".into()).filter(|folder: &Utf8PathBuf| folder.is_dir()),
             uid: rustix::process::geteuid().as_raw(),
         }
     }
@@ -76,6 +83,18 @@ struct Place {
     private: Option<(Utf8PathBuf, u32)>,
     /// Whether there is something to ask.
     exists: AtomicBool,
+    /// Whether it goes with this process.
+    is_temporary: bool,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let was_made = self.exists.load(Ordering::Relaxed);
+        if let (true, true, Some((folder, _))) = (self.is_temporary, was_made, &self.private) {
+            // What stays is in a place where things do not.
+            let _ = fs_err::remove_dir_all(folder);
+        }
+    }
 }
 
 impl LayeredCaches {
@@ -85,6 +104,7 @@ impl LayeredCaches {
             xdg_cache_home,
             home,
             tmpdir,
+            shared_memory,
             uid,
         } = surroundings;
         let cache_home = xdg_cache_home
@@ -95,6 +115,10 @@ impl LayeredCaches {
             cache_home.map(|folder| folder.join("iac-runner")),
             Some(tmpdir.join(format!("iac-runner-{uid}"))),
         ];
+        let temporary = std::iter::once(&tmpdir).chain(shared_memory);
+        let temporary: Vec<_> = temporary
+            .map(|folder| Place::temporary(folder, *uid))
+            .collect();
         let places = gocache.iter().map(|root| Place::gocache(root));
         let places = places.chain(
             private
@@ -102,6 +126,7 @@ impl LayeredCaches {
                 .flatten()
                 .map(|folder| Place::private(folder, *uid)),
         );
+        let places = places.chain(temporary);
         // Paths in answers must be absolute.
         let shipped = camino::absolute_utf8(shipped).unwrap_or_else(|_| shipped.to_owned());
         let is_gocache = gocache
@@ -113,6 +138,14 @@ impl LayeredCaches {
             shipped: (!is_gocache).then(|| Store::at(&shipped)),
             root_by_way_of_gocache: gocache.as_deref().and_then(way_to_root),
         }
+    }
+
+    /// Whether there is any place for new entries, as far as can be told before there are some.
+    ///
+    /// Without one the go command is told that nothing can be put here, and compiles without keeping anything; a put
+    /// that fails would stop its build.
+    pub fn can_keep(&self) -> bool {
+        self.places.iter().any(|place| place.has_room().is_ok())
     }
 
     /// The entry of an action and the path of its output. An entry that cannot be used is passed over.
@@ -226,6 +259,7 @@ impl Place {
             store: Store::at(root),
             private: None,
             exists: AtomicBool::new(true),
+            is_temporary: false,
         }
     }
 
@@ -236,7 +270,20 @@ impl Place {
             store,
             private: Some((folder, uid)),
             exists,
+            is_temporary: false,
         }
+    }
+
+    /// A folder below `parent` that no other process has or will have.
+    fn temporary(parent: &Utf8Path, uid: u32) -> Self {
+        let name = format!(
+            "iac-runner-{uid}-{}-{:x}",
+            std::process::id(),
+            now_unix_ns()
+        );
+        let mut place = Self::private(parent.join(name), uid);
+        place.is_temporary = true;
+        place
     }
 
     /// Makes the folder that must be ours alone, or makes sure that it is.
@@ -259,6 +306,19 @@ impl Place {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(at_path(&error, folder)),
             _ => check_private(folder, *uid),
         }
+    }
+
+    /// Writes a file to where the place is or would be made, and removes it.
+    fn has_room(&self) -> io::Result<()> {
+        if let Some((folder, uid)) = &self.private
+            && folder.symlink_metadata().is_ok()
+        {
+            check_private(folder, *uid)?;
+        }
+        let mut above = self.store.root().ancestors();
+        let there = above.find(|folder| folder.symlink_metadata().is_ok());
+        let mut file = tempfile::NamedTempFile::new_in(there.unwrap_or(self.store.root()))?;
+        file.write_all(&vec![0; PROBE_BYTES])
     }
 
     /// Makes a file where an output would be kept.
@@ -357,6 +417,7 @@ mod tests {
                 xdg_cache_home: Some(self.path("xdg")),
                 home: Some(self.path("home")),
                 tmpdir: Some(self.path("tmp")),
+                shared_memory: None,
                 uid: rustix::process::geteuid().as_raw(),
             }
         }
@@ -429,6 +490,62 @@ mod tests {
             error.starts_with("no place to keep new entries: ") && error.contains("file/below"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_planted_name_and_a_full_disk_leave_a_folder_of_this_process_alone() {
+        let plants: [fn(&Utf8Path); 4] = [
+            |at| fs_err::write(at, "").unwrap(),
+            |at| symlink("/", at).unwrap(),
+            |at| symlink("nowhere", at).unwrap(),
+            |at| {
+                fs_err::create_dir(at).unwrap();
+                fs_err::set_permissions(at, Permissions::from_mode(0o777)).unwrap();
+            },
+        ];
+        for plant in plants {
+            let folder = Folder::new();
+            fs_err::create_dir(folder.path("tmp")).unwrap();
+            plant(&folder.private_tmp());
+            let caches = folder.caches(&Surroundings {
+                gocache: Some(folder.unwritable()),
+                xdg_cache_home: None,
+                home: None,
+                ..folder.surroundings()
+            });
+            let path = put(&caches, "a").unwrap();
+            let mine = format!("{}-{}-", folder.private_tmp(), std::process::id());
+            let place = path
+                .ancestors()
+                .find(|above| above.parent() == Some(&folder.path("tmp")));
+            let place = place.map(Utf8Path::to_owned);
+            let place = place.unwrap_or_else(|| panic!("{path} is not in {mine}…"));
+            assert!(place.as_str().starts_with(&mine), "{path}");
+            assert_eq!(fs_err::metadata(&place).unwrap().mode() & 0o777, 0o700);
+            assert!(put(&caches, "b").unwrap().starts_with(&place));
+            drop(caches);
+            assert!(!place.exists());
+        }
+        let folder = Folder::new();
+        let nowhere = Surroundings {
+            gocache: Some(folder.unwritable()),
+            xdg_cache_home: None,
+            home: None,
+            tmpdir: Some(folder.unwritable()),
+            ..folder.surroundings()
+        };
+        assert!(!folder.caches(&nowhere).can_keep());
+        assert!(folder.caches(&folder.surroundings()).can_keep());
+        assert!(!folder.path("xdg").exists(), "looking makes nothing");
+        let caches = folder.caches(&Surroundings {
+            gocache: None,
+            xdg_cache_home: None,
+            home: None,
+            tmpdir: Some(folder.unwritable()),
+            shared_memory: Some(folder.path("")),
+            ..folder.surroundings()
+        });
+        assert!(put(&caches, "a").unwrap().starts_with(folder.path("")));
     }
 
     #[test]

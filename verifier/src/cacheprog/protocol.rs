@@ -234,9 +234,13 @@ pub struct Response {
 
 impl Response {
     /// The first message: what this program can do.
-    pub fn hello() -> Self {
+    pub fn hello(can_keep: bool) -> Self {
         Self {
-            known_commands: &["get", "put", "close"],
+            known_commands: if can_keep {
+                &["get", "put", "close"]
+            } else {
+                &["get", "close"]
+            },
             ..Self::default()
         }
     }
@@ -450,8 +454,12 @@ mod tests {
     fn answers_hold_only_what_go_expects() {
         let line = |response: Response| String::from_utf8(response.to_line()).unwrap();
         assert_eq!(
-            line(Response::hello()),
+            line(Response::hello(true)),
             "{\"ID\":0,\"KnownCommands\":[\"get\",\"put\",\"close\"]}\n"
+        );
+        assert_eq!(
+            line(Response::hello(false)),
+            "{\"ID\":0,\"KnownCommands\":[\"get\",\"close\"]}\n"
         );
         assert_eq!(line(Response::miss(3)), "{\"ID\":3,\"Miss\":true}\n");
         assert_eq!(line(Response::done(4)), "{\"ID\":4}\n");

@@ -111,7 +111,7 @@ COPY --from=system /etc/passwd /etc/group /etc/
 }
 
 /// Variables of the go command for those who fetch from elsewhere. Docker itself takes in those of a proxy.
-const FETCH: [&str; 8] = [
+const FETCH: [&str; 9] = [
     "GOAUTH",
     "GOINSECURE",
     "GONOPROXY",
@@ -120,6 +120,8 @@ const FETCH: [&str; 8] = [
     "GOPROXY",
     "GOSUMDB",
     "GOVCS",
+    // The flag of the command for a part of these.
+    "IAC_RUNNER_ALLOW_UNCHECKED_MODULES",
 ];
 
 /// `Dockerfile`: the image with everything made by `docker build` itself, from this repository as the build context.

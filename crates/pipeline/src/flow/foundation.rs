@@ -13,6 +13,7 @@ use crate::pack::Pack;
 use crate::pack::store::Store;
 use crate::resolve::go_mod::by_go_mod;
 use crate::resolve::resolver::Resolver;
+use crate::resolve::unchecked;
 use crate::warm::Warmer;
 use crate::work::Work;
 use crate::workspace::workspace;
@@ -34,6 +35,8 @@ pub struct Foundation {
     pub verifier: Utf8PathBuf,
     /// The module cache that all fetches share.
     pub go_mod: Utf8PathBuf,
+    /// Settings of this machine by which Go modules were not checked; see [`unchecked`].
+    pub(super) unchecked: Vec<String>,
     pub(super) settings: Settings,
 }
 
@@ -44,6 +47,11 @@ pub fn foundation(settings: Settings, progress: &mut Progress) -> Result<Foundat
         image.layers.zstd_level = level;
     }
     let platform = Platform::host();
+    let unchecked = if settings.offline {
+        Vec::new()
+    } else {
+        unchecked::allowed(settings.allow_unchecked, |name| std::env::var(name).ok())?
+    };
     let work = Work::open()?;
     let base = if settings.engine == Engine::CurrentContainer {
         Base::around()?
@@ -64,7 +72,7 @@ pub fn foundation(settings: Settings, progress: &mut Progress) -> Result<Foundat
         Some(_) => RootFs::Directory(base.root.clone()),
     };
     let go = progress.step(format!("Go {}", image.go.version), Kind::Network, |_| {
-        go::make(&work, &image, &platform, settings.offline)
+        go::make(&work, &image, &platform, &settings)
     })?;
     let verifier = progress.step("verifier", Kind::Local, |_| {
         verifier::make(&work, &workspace(), settings.offline)
@@ -77,7 +85,13 @@ pub fn foundation(settings: Settings, progress: &mut Progress) -> Result<Foundat
         platform,
     };
     Ok(Foundation {
-        go_mod: work.shared("go-mod")?,
+        // Of its own: what is in the other one was checked.
+        go_mod: work.shared(if unchecked.is_empty() {
+            "go-mod"
+        } else {
+            "go-mod-unchecked"
+        })?,
+        unchecked,
         work,
         tree,
         base,
@@ -133,6 +147,7 @@ impl Foundation {
             tree: &self.tree,
             source: &self.settings.source,
             go_mod: &self.go_mod,
+            unchecked: &self.unchecked,
             offline: self.settings.offline,
         }
     }
@@ -144,6 +159,7 @@ impl Foundation {
             verifier: &self.verifier,
             source: &self.settings.source,
             go_mod: &self.go_mod,
+            unchecked: &self.unchecked,
             jobs: self.settings.jobs,
             keep_going: self.settings.keep_going,
         }

@@ -67,7 +67,7 @@ impl Foundation {
         let common = progress.step("resolve common", Kind::Network, |_| {
             common_plan::plan(&self.resolver(), &all, &self.tree.image.common.packages)
         })?;
-        let key = self.common_key(&common)?;
+        let key = self.common_key(&common)?.with(&self.unchecked)?;
         progress.step("warm common", Kind::Local, |step| {
             self.forget(COMMON, &key)?;
             let folder = self.work.keep(COMMON, &key, |folder| {
@@ -126,6 +126,7 @@ impl Foundation {
             Ok(plan)
         })?;
         let key = Key::of(&(RECORD_SCHEMA, &common.key, &name, &plan.inputs))?;
+        let key = key.with(&self.unchecked)?;
         progress.step(format!("warm {name}"), Kind::Local, |step| {
             self.forget("pack", &key)?;
             let folder = self.work.keep("pack", &key, |folder| {

@@ -8,6 +8,10 @@ use crate::workspace;
 
 /// What a command may do, from its flags.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line, and none depends on another"
+)]
 pub struct Settings {
     /// `image.toml`.
     pub image: Utf8PathBuf,
@@ -17,6 +21,8 @@ pub struct Settings {
     pub jobs: usize,
     /// Whether the network is out of bounds.
     pub offline: bool,
+    /// Whether Go modules are taken that no checksum database vouches for.
+    pub allow_unchecked: bool,
     /// Whether modules that do not build are left out.
     pub keep_going: bool,
     /// Level of zstd for the layers, in place of the image's.
@@ -37,6 +43,7 @@ impl Settings {
             source,
             jobs: host::processors(),
             offline: false,
+            allow_unchecked: false,
             keep_going: false,
             zstd_level: None,
             again: false,

@@ -14,6 +14,7 @@ use crate::image_toml::ImageToml;
 use crate::names::BASE;
 use crate::pack::store::Store;
 use crate::work::kept_layer;
+use crate::work::kept_tree::{self, Additions};
 use crate::work::{Key, Work};
 use engine::host;
 use engine::progress::Step;
@@ -69,13 +70,17 @@ pub fn make(
         if found.is_none() {
             write(image, folder, offline)?;
         }
-        let root = folder.join("root");
-        fs_err::create_dir(&root)?;
-        unpack_layers([&kept_layer::read(folder)?], &root)
+        Ok(())
+    })?;
+    let layer = kept_layer::read(&folder)?;
+    // By the layer, whose digest was checked just now: a damaged tree is unpacked again from the same one.
+    let unpacked = Key::of(&layer.layer.digest)?;
+    let root = kept_tree::keep(work, "root", &unpacked, Additions::MountPoints, |root| {
+        unpack_layers([&layer], root)
     })?;
     Ok(Base {
-        layer: Some(kept_layer::read(&folder)?),
-        root: folder.join("root"),
+        layer: Some(layer),
+        root,
         key,
     })
 }
@@ -105,7 +110,7 @@ fn debootstrap(image: &ImageToml, archive: &Utf8Path) -> Result<()> {
     host::run(cmd!(
         sh,
         "mmdebstrap --mode=auto --variant=minbase --format=tar --skip=output/dev --include={packages}
-            {exclude...} {include...} {suite} {archive} {mirror...}"
+            {exclude...} {include...} -- {suite} {archive} {mirror...}"
     ))
     .context("failed to make the base system; this takes the network and some space on disk")
 }

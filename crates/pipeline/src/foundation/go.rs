@@ -4,6 +4,7 @@
 //! its files are part of the keys under which Go indexes the standard library, so they are set here once: to those
 //! that the image's layer carries.
 
+use std::collections::BTreeMap;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, SystemTime};
@@ -12,9 +13,12 @@ use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use xshell::{Shell, cmd};
 
+use crate::flow::settings::Settings;
 use crate::image_toml::ImageToml;
 use crate::resolve::embedding::Embedding;
+use crate::resolve::unchecked;
 use crate::work::files::files_below;
+use crate::work::kept_tree::{self, Additions};
 use crate::work::{Key, Work};
 use engine::host;
 use failure::usage;
@@ -25,7 +29,7 @@ pub fn make(
     work: &Work,
     image: &ImageToml,
     platform: &Platform,
-    offline: bool,
+    settings: &Settings,
 ) -> Result<Utf8PathBuf> {
     let tests = image.go.test_data;
     let key = Key::of(&(
@@ -34,23 +38,22 @@ pub fn make(
         platform.to_string(),
         tests,
     ))?;
-    let folder = work.keep("go", &key, |folder| {
-        if offline {
+    kept_tree::keep(work, "go", &key, Additions::None, |folder| {
+        if settings.offline {
             bail!(
                 "Go {} is not kept yet; run once without --offline",
                 image.go.version
             );
         }
         let download = work.scratch("toolchain")?;
-        let fetched = fetch(&image.go.version, download.path())?;
+        let fetched = fetch(&image.go.version, download.path(), settings.allow_unchecked)?;
         copy(
             &fetched,
-            &folder.join("go"),
+            folder,
             tests,
             UNIX_EPOCH + Duration::from_secs(image.image.epoch),
         )
-    })?;
-    Ok(folder.join("go"))
+    })
 }
 
 const UNIX_EPOCH: SystemTime = SystemTime::UNIX_EPOCH;
@@ -63,7 +66,7 @@ const UNKNOWN: [&str; 4] = [
     "404 Not Found",
 ];
 
-fn fetch(version: &str, cache: &Utf8Path) -> Result<Utf8PathBuf> {
+fn fetch(version: &str, cache: &Utf8Path, allow_unchecked: bool) -> Result<Utf8PathBuf> {
     if host::find("go").is_none() {
         return Err(usage(
             "the go command is missing on this machine",
@@ -71,6 +74,11 @@ fn fetch(version: &str, cache: &Utf8Path) -> Result<Utf8PathBuf> {
         ));
     }
     let sh = shell(cache)?;
+    // With what `go env -w` wrote, which is not in the environment.
+    let printed = host::read(cmd!(sh, "go env -json"))?;
+    let known: BTreeMap<String, String> =
+        serde_json::from_str(&printed).context("`go env -json` printed no JSON")?;
+    unchecked::allowed(allow_unchecked, |name| known.get(name).cloned())?;
     let toolchain = format!("go{version}");
     let printed = host::read(cmd!(sh, "go env GOROOT").env("GOTOOLCHAIN", &toolchain));
     match printed {

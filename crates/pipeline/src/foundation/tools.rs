@@ -21,6 +21,7 @@ use crate::owners::{Owners, relative};
 use crate::pack::store::Store;
 use crate::work::files::{files_below, link_tree};
 use crate::work::kept_layer;
+use crate::work::kept_tree::{self, Additions};
 use crate::work::{Key, Work};
 use engine::excerpt::excerpt;
 use engine::progress::{Step, millis};
@@ -114,12 +115,13 @@ impl Maker<'_> {
                     key,
                 } => {
                     step.detail(url.as_str());
-                    let folder = self.work.keep("release", key, |kept| {
-                        if self.offline {
-                            bail!("{url} is not kept yet; run once without --offline");
-                        }
-                        release::unpack(url, sha256, &release.binaries, kept)
-                    })?;
+                    let folder =
+                        kept_tree::keep(self.work, "release", key, Additions::None, |kept| {
+                            if self.offline {
+                                bail!("{url} is not kept yet; run once without --offline");
+                            }
+                            release::unpack(url, sha256, &release.binaries, kept)
+                        })?;
                     let binaries = release.binaries.iter();
                     executables
                         .extend(binaries.map(|binary| (binary.clone(), folder.join(binary))));
@@ -170,7 +172,7 @@ impl Maker<'_> {
         step: &mut Step,
     ) -> Result<Utf8PathBuf> {
         let folder = self.description.join(&build.folder);
-        let kept = self.work.keep("tool", key, |kept| {
+        let kept = kept_tree::keep(self.work, "tool", key, Additions::None, |kept| {
             link_tree(
                 &standard_library::make(self.work, self.tree, step)?,
                 go_build,

@@ -74,6 +74,7 @@ impl Fixture {
             left_out: Checksums::default(),
             go_build_files,
             executable_files: Vec::from_iter(executable),
+            unchecked: Vec::new(),
             links_not_cached: Vec::new(),
             broken: Vec::new(),
             inputs: InputsRecord::default(),

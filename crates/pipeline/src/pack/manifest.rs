@@ -75,6 +75,9 @@ pub struct Manifest {
     pub modules: Vec<WarmModule>,
     /// Go modules whose folders it holds.
     pub go_modules: Vec<Required>,
+    /// Settings of the machine that fetched them by which no checksum database vouched for them, as `NAME=value`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unchecked: Vec<String>,
     /// Its files, sorted.
     pub files: Vec<PackedFile>,
     /// Module cache and build cache without executables.
@@ -95,5 +98,26 @@ impl Manifest {
         let json = serde_json::to_vec(self).context("failed to serialize a pack's manifest")?;
         fs_err::write(folder.join(FILE_NAME), json)?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::fixtures::{key, manifest};
+
+    #[test]
+    fn a_pack_says_that_its_go_modules_were_not_checked_and_nothing_else_changes() {
+        let mut pack = manifest("aws");
+        assert!(
+            serde_json::to_value(&pack)
+                .unwrap()
+                .get("unchecked")
+                .is_none()
+        );
+        pack.unchecked = vec!["GOSUMDB=off".to_owned()];
+        let json = serde_json::to_value(&pack).unwrap();
+        assert_eq!(json["unchecked"], serde_json::json!(["GOSUMDB=off"]));
+        assert_eq!(key("aws").with(&[]).unwrap(), key("aws"));
+        assert_ne!(key("aws").with(&pack.unchecked).unwrap(), key("aws"));
     }
 }

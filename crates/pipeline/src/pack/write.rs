@@ -31,6 +31,8 @@ pub struct Content {
     pub modules: Vec<WarmModule>,
     /// Go modules whose folders are among the files.
     pub go_modules: Vec<Required>,
+    /// Settings of this machine by which they were not checked.
+    pub unchecked: Vec<String>,
     /// Files of the module cache, relative to it, sorted.
     pub go_mod_files: Vec<Utf8PathBuf>,
     /// What the Go modules have beside those files, with the paths that it would have in the image.
@@ -101,6 +103,7 @@ pub fn write(
         identity: content.identity,
         modules: content.modules,
         go_modules: content.go_modules,
+        unchecked: content.unchecked,
         files,
         caches,
         executables,
@@ -275,6 +278,7 @@ mod tests {
             identity: image.identity(&platform()),
             modules: Vec::new(),
             go_modules: Vec::new(),
+            unchecked: Vec::new(),
             go_mod_files: vec![put("go-mod", MOD).path],
             left_out: Checksums::from_iter([left_out(image)]),
             go_build_files: vec![put("go-build", OUTPUT)],

@@ -29,7 +29,8 @@ impl Resolver<'_> {
             go_mod.digest(self.source)?,
             go_mod.folder(),
             &self.tree.image.go.version,
-        ))?;
+        ))?
+        .with(self.unchecked)?;
         let fetched = |folder: &Utf8Path| -> Result<()> {
             let requirements = self.fetch(go_mod)?;
             fs_err::write(

@@ -20,3 +20,4 @@ pub mod load;
 pub mod package;
 pub mod requirements;
 pub mod resolver;
+pub mod unchecked;

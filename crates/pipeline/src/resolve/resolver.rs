@@ -19,6 +19,8 @@ pub struct Resolver<'a> {
     pub source: &'a Utf8Path,
     /// The module cache that all fetches share.
     pub go_mod: &'a Utf8Path,
+    /// Settings of this machine by which Go modules were not checked.
+    pub unchecked: &'a [String],
     /// Whether the network is out of bounds.
     pub offline: bool,
 }

@@ -201,6 +201,7 @@ impl Warmer<'_> {
                 .filter(|required| is_new_module(&required.module))
                 .cloned()
                 .collect(),
+            unchecked: self.unchecked.to_vec(),
             go_mod_files: go_mod_files
                 .filter(|path| is_new(&go.gomodcache, path))
                 .cloned()

@@ -22,6 +22,8 @@ pub struct Warmer<'a> {
     pub source: &'a Utf8Path,
     /// The module cache that all fetches share.
     pub go_mod: &'a Utf8Path,
+    /// Settings of this machine by which Go modules were not checked.
+    pub unchecked: &'a [String],
     /// Modules that are built at the same time.
     pub jobs: usize,
     /// Whether a module that does not build leaves the others be.

@@ -21,6 +21,7 @@
 
 pub mod files;
 pub mod kept_layer;
+pub mod kept_tree;
 pub mod lock;
 pub mod out;
 pub mod stock;
@@ -82,6 +83,17 @@ impl Key {
         let json =
             serde_json::to_vec(&(FORMAT, inputs)).context("failed to serialize a step's inputs")?;
         Ok(Self(hex::encode(&Sha256::digest(json)[..KEY_BYTES])))
+    }
+}
+
+impl Key {
+    /// The key of the same inputs where `more` came to them; the same key where there is no more.
+    pub fn with(self, more: &[String]) -> Result<Self> {
+        if more.is_empty() {
+            Ok(self)
+        } else {
+            Self::of(&(self, more))
+        }
     }
 }
 

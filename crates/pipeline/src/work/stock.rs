@@ -22,7 +22,7 @@ use super::{Key, LOCKS, PARTIAL, RunFolder, is_retired};
 /// Pulled blobs, each a file.
 const BLOBS: &str = "blobs";
 /// Shared folders that are used and removed as a whole.
-const WHOLE: [&str; 1] = ["go-mod"];
+const WHOLE: [&str; 2] = ["go-mod", "go-mod-unchecked"];
 /// Shared folders whose own folders are used and removed, each as a whole.
 const SHARED: [&str; 1] = ["index"];
 

@@ -4,6 +4,7 @@
 //! It is the same pipeline as everywhere, up to the packs, which are then unpacked: what is hashed, sealed and checked
 //! for an image in a layout is so here.
 
+use crate::flags::ALLOW_UNCHECKED;
 use crate::source::Source;
 use anyhow::{Context as _, Result};
 use camino::Utf8PathBuf;
@@ -24,6 +25,9 @@ pub struct Args {
     /// Provider to warm; repeat for several [default: all of the source]
     #[arg(long = "provider", value_name = "P")]
     pub providers: Vec<String>,
+    /// Take Go modules that no checksum database vouches for, as GOSUMDB=off, GOINSECURE and others ask; packs say so
+    #[arg(long, env = ALLOW_UNCHECKED)]
+    pub allow_unchecked_modules: bool,
     /// Folder that is made, and gets the files
     #[arg(long, value_name = "DIR")]
     pub out: Utf8PathBuf,
@@ -33,6 +37,7 @@ pub struct Args {
 pub fn run(flags: &Args) -> Result<()> {
     let mut settings = Settings::new(flags.source.folder()?);
     settings.engine = Engine::CurrentContainer;
+    settings.allow_unchecked = flags.allow_unchecked_modules;
     let modules = source::discover(&settings.source)?.modules;
     let providers = source::select(&modules, &flags.providers)?;
     fs_err::create_dir(&flags.out).map_err(|error| {

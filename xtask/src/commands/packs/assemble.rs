@@ -5,6 +5,7 @@ use camino::Utf8PathBuf;
 use oci_spec::distribution::Reference;
 use serde::Serialize;
 
+use crate::commands::packs::pinned;
 use engine::progress::{Kind, Progress, human_bytes};
 use failure::usage;
 use oci::layout::writer::LayoutWriter;
@@ -47,6 +48,9 @@ pub struct Args {
     /// Make the images in a registry: the whole image under this tag, the others under TAG-<provider> and so on
     #[arg(long, value_name = "HOST/REPO:TAG")]
     pub push: Option<String>,
+    /// Write what was made in the registry to FILE, for `push`: HOST/REPO:TAG@DIGEST a line, the whole image first
+    #[arg(long, value_name = "FILE", requires = "push")]
+    pub pinned: Option<Utf8PathBuf>,
     /// Description of the image
     #[arg(long, value_name = "FILE")]
     pub image: Option<Utf8PathBuf>,
@@ -107,6 +111,9 @@ pub fn run(flags: &Args) -> Result<()> {
             moved_bytes,
         })
     })?;
+    if let (Some(file), Some((repository, tag))) = (&flags.pinned, &push) {
+        fs_err::write(file, pinned::text(repository, tag, &assembled.variants))?;
+    }
     if flags.json {
         println!("{}", serde_json::to_string_pretty(&assembled)?);
     } else {

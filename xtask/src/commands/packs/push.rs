@@ -5,12 +5,13 @@
 
 use crate::flags::open_layout;
 use anyhow::Result;
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use semver::Version;
 
 use crate::commands::packs::assemble::tagged;
+use crate::commands::packs::pinned::{self, Pinned};
 use engine::progress::{Kind, Progress, human_bytes};
-use failure::usage;
+use failure::{corrupt, usage};
 use oci::layout::reader;
 use oci::reference::names_a_host;
 use pipeline::assemble::registry_target::RegistryTarget;
@@ -25,6 +26,9 @@ pub struct Args {
     /// The tag of the whole image; the other variants get TAG-<provider> and so on
     #[arg(value_name = "HOST/REPO:TAG")]
     pub to: String,
+    /// Only give tags to what FILE names, as `assemble --pinned` wrote it, and by its digests: tags can be moved
+    #[arg(long, value_name = "FILE")]
+    pub pinned: Option<Utf8PathBuf>,
     /// Move `latest` and its variants, too, if the tag is the highest stable version of the repository
     #[arg(long)]
     pub latest: bool,
@@ -49,7 +53,18 @@ pub fn run(flags: &Args) -> Result<()> {
                     "a release gives another tag to what its repository has",
                 ));
             }
-            release(&target, &from, &tag)?
+            match &flags.pinned {
+                None => release(&target, &from, &tag)?,
+                Some(file) => release_pinned(&target, &pinned::read(file, &place)?, &from, &tag)?,
+            }
+        } else if flags.pinned.is_some() {
+            return Err(usage(
+                format!(
+                    "--pinned is for images in a registry, and {} is none",
+                    flags.from
+                ),
+                "a layout has its digests in itself",
+            ));
         } else {
             push_layout(&target, flags.from.as_str().into(), &tag)?
         };
@@ -123,14 +138,58 @@ fn release(target: &RegistryTarget<'_>, from: &str, to: &str) -> Result<Pushed> 
     retag(target, &found, from, to)
 }
 
+/// Gives the images of the list, which were tagged `from…`, the tags of `to`: by their digests, the whole image last.
+fn release_pinned(
+    target: &RegistryTarget<'_>,
+    images: &[Pinned],
+    from: &str,
+    to: &str,
+) -> Result<Pushed> {
+    let mut new = Vec::new();
+    for Pinned { tag, digest } in images {
+        let variant = variant(tag, from).ok_or_else(|| {
+            usage(
+                format!("the list of --pinned names the tag {tag}, which is none of {from}"),
+                "give the list that was written for this tag",
+            )
+        })?;
+        new.push((format!("{to}{variant}"), digest));
+    }
+    if !new.iter().any(|(name, _)| name == to) {
+        return Err(usage(
+            format!("the list of --pinned does not name {from}"),
+            "give the list that was written for this tag",
+        ));
+    }
+    new.sort_by_key(|(name, _)| name == to);
+    let mut pushed = Vec::new();
+    for (name, digest) in new {
+        let found = target.retag(digest, &name)?.ok_or_else(|| {
+            usage(
+                format!("the repository has no image {digest} for {name}"),
+                "push the images again",
+            )
+        })?;
+        if found != *digest {
+            return Err(corrupt(
+                format!("{name} became {found} instead of {digest}"),
+                "push the images again",
+            ));
+        }
+        pushed.push((name, found));
+    }
+    Ok(pushed)
+}
+
 /// Gives what is tagged `from…` the tag `to…`, the whole image last.
 fn retag(target: &RegistryTarget<'_>, images: &Pushed, from: &str, to: &str) -> Result<Pushed> {
-    let mut names: Vec<&str> = images.iter().map(|(name, _)| name.as_str()).collect();
-    names.sort_by_key(|name| *name == from);
+    let mut images: Vec<_> = images.iter().collect();
+    images.sort_by_key(|(name, _)| name == from);
     let mut tagged = Vec::new();
-    for name in names {
+    for (name, digest) in images {
         let new = format!("{to}{}", variant(name, from).unwrap_or_default());
-        let digest = target.retag(name, &new)?.ok_or_else(|| {
+        let known = Some(digest).filter(|digest| !digest.is_empty());
+        let digest = target.retag(known.unwrap_or(name), &new)?.ok_or_else(|| {
             usage(
                 format!("the tag {name} was removed meanwhile"),
                 "push the images again",
