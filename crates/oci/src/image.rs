@@ -9,10 +9,11 @@ use oci_spec::image::{Descriptor, ImageConfiguration, ImageIndex, ImageManifest,
 use rayon::prelude::*;
 use serde_json::Value;
 
-use crate::blob::{Blobs, read};
+use crate::blob::{Blobs, check_document, read};
 use crate::layer::Compression;
 use crate::platform::{Platform, is_for, pick};
 use crate::unpack;
+use crate::unpack::limits::Limits;
 use failure::usage;
 
 /// Indexes inside of indexes; more than one is never seen.
@@ -53,10 +54,13 @@ impl Image {
             let index: ImageIndex = read(&file, "index of images")?;
             let manifests: Vec<&Descriptor> = index.manifests().iter().collect();
             descriptor = pick(&manifests, platform)?.clone();
+            check_document(&descriptor, "manifest of an image")?;
             file = blobs.fetch(&descriptor)?;
         }
         let manifest: ImageManifest = read(&file, "manifest of an image")?;
-        let config = blobs.fetch(manifest.config())?;
+        let config = manifest.config();
+        check_document(config, "configuration of an image")?;
+        let config = blobs.fetch(config)?;
         let config = read(&config, "configuration of an image")?;
         let layers = manifest
             .layers()
@@ -76,11 +80,15 @@ impl Image {
         })
     }
 
-    /// Unpacks the layers one over the other into the empty folder `root`; the sum of their files' bytes.
+    /// Unpacks the layers one over the other into the empty folder `root`; the sum of their files' bytes, which is an
+    /// error beyond [`Limits::of_image`].
     pub fn unpack(&self, root: &Utf8Path) -> Result<u64> {
-        let layers = self.layers.iter();
-        let sizes = layers.map(|layer| unpack::unpack(&layer.blob, layer.compression, root));
-        sizes.sum()
+        let compressed_bytes = self.layers.iter().map(|layer| layer.size_bytes).sum();
+        let limits = Limits::of_image(compressed_bytes, root)?;
+        self.layers.iter().try_fold(0, |sum, layer| {
+            let left = limits.less(sum);
+            Ok(sum + unpack::unpack(&layer.blob, layer.compression, root, left)?)
+        })
     }
 
     /// Fails unless this machine can run the image.
