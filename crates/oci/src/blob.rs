@@ -66,6 +66,16 @@ pub fn read<T: DeserializeOwned>(file: &Utf8Path, what: &str) -> Result<T> {
     }
 }
 
+/// Fetches and reads a blob, which is JSON.
+pub fn read_document<T: DeserializeOwned>(
+    blobs: &dyn Blobs,
+    blob: &Descriptor,
+    what: &str,
+) -> Result<T> {
+    check_document(blob, what)?;
+    read(&blobs.fetch(blob)?, what)
+}
+
 /// The descriptor of a layer.
 pub fn layer_descriptor(layer: &Layer) -> Result<Descriptor> {
     let media_type = match layer.compression {

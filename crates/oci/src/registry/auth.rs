@@ -20,6 +20,8 @@ use super::token_service::TokenServices;
 
 /// How long a token is good where the token service does not say.
 const DEFAULT_EXPIRY: Duration = Duration::from_secs(60);
+/// No token is used for longer, whatever its service says.
+const MAX_EXPIRY: Duration = Duration::from_secs(3600);
 /// How long before its end a token is not used any more.
 const MARGIN: Duration = Duration::from_secs(10);
 
@@ -191,7 +193,8 @@ impl Authenticator {
         };
         let lifetime = response
             .expires_in
-            .map_or(DEFAULT_EXPIRY, Duration::from_secs);
+            .map_or(DEFAULT_EXPIRY, Duration::from_secs)
+            .min(MAX_EXPIRY);
         let expires = Instant::now() + lifetime.saturating_sub(MARGIN);
         let authorization = Authorization::Bearer(token);
         self.cache(scope, authorization.clone(), Some(expires));
@@ -263,6 +266,10 @@ mod tests {
             .cache_token(&Scope::Push, response(Some(1)))
             .unwrap();
         assert!(authenticator.cached(&Scope::Push).is_none());
+        authenticator
+            .cache_token(&Scope::Pull, response(Some(u64::MAX)))
+            .unwrap();
+        assert!(authenticator.cached(&Scope::Pull).is_some());
         let empty = TokenResponse {
             token: None,
             access_token: None,
