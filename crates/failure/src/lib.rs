@@ -96,8 +96,8 @@ pub fn kind(error: &Error, libraries: &[Classify]) -> Kind {
     error.chain().find_map(of_cause).unwrap_or(Kind::Failed)
 }
 
-/// What the user reads of `error`: the chain of its messages and, on lines of their own, what to do. Whoever is quoted in
-/// it, it is [`printable`].
+/// What the user reads of `error`: the chain of its messages and, on lines of their own, what to do. Whoever is quoted
+/// in it, it is [`printable`].
 pub fn text(error: &Error) -> String {
     let mut text = format!("{error:#}");
     let hints = error

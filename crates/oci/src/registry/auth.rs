@@ -1,8 +1,8 @@
 //! How a registry is told who asks.
 //!
 //! The first request goes without credentials; what the registry answers says how it wants them: as they are (Basic),
-//! or taken to a token service whose token is then shown (Bearer). Which service that is, the registry says, and whoever
-//! answers in its place; `token_service` holds who of them gets the credentials.
+//! or taken to a token service whose token is then shown (Bearer). Which service that is, the registry says, and
+//! whoever answers in its place; `token_service` holds who of them gets the credentials.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};

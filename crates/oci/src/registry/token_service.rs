@@ -1,10 +1,10 @@
 //! Which token services get the credentials of a registry.
 //!
 //! A registry names its token service in the response to a request without credentials, so whoever can answer in its
-//! place, or was trusted with a repository only, could name one of their own. Credentials therefore go to the registry's
-//! own host, to hosts of its owner, to pairs that are known, and to whom the user lists. The owner of a host is told by
-//! the public suffix list; a name that the list does not know, an address, and this machine, on which every user may
-//! open a port, are no more than themselves.
+//! place, or was trusted with a repository only, could name one of their own. Credentials therefore go to the
+//! registry's own host, to hosts of its owner, to pairs that are known, and to whom the user lists. The owner of a host
+//! is told by the public suffix list; a name that the list does not know, an address, and this machine, on which every
+//! user may open a port, are no more than themselves.
 //!
 //! Without credentials nothing but the name of the repository is told, so any service over HTTPS is asked.
 
