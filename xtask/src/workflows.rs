@@ -1,5 +1,5 @@
 //! The workflows call this program: what they call must exist. Which job of a release runs when, after which others and
-//! with which rights is held by a snapshot, so that nobody widens it unseen.
+//! with which rights is held by a snapshot, so that nobody widens it unseen. Every job has an end.
 
 use clap::Parser as _;
 use serde_json::Value;
@@ -7,17 +7,22 @@ use serde_json::Value;
 use crate::cli::Cli;
 use pipeline::workspace::workspace;
 
-/// The workflow in `file`.
-fn workflow(file: &std::path::Path) -> Value {
-    serde_yaml_ng::from_str(&fs_err::read_to_string(file).unwrap()).unwrap()
+/// The workflows, with the names of their files.
+fn workflows() -> Vec<(String, Value)> {
+    let files = fs_err::read_dir(workspace().join(".github/workflows")).unwrap();
+    let workflows = files.map(|entry| {
+        let file = entry.unwrap();
+        let text = fs_err::read_to_string(file.path()).unwrap();
+        let name = file.file_name().to_string_lossy().into_owned();
+        (name, serde_yaml_ng::from_str(&text).unwrap())
+    });
+    workflows.collect()
 }
 
 /// Every line of every step's `run` in the workflows that runs this program, with the name of the file.
 fn commands() -> Vec<(String, Vec<String>)> {
     let mut commands = Vec::new();
-    for entry in fs_err::read_dir(workspace().join(".github/workflows")).unwrap() {
-        let file = entry.unwrap();
-        let workflow = workflow(&file.path());
+    for (file, workflow) in workflows() {
         let jobs = workflow["jobs"].as_object().unwrap().values();
         let steps = jobs.flat_map(|job| job["steps"].as_array().unwrap());
         for run in steps.filter_map(|step| step["run"].as_str()) {
@@ -25,7 +30,7 @@ fn commands() -> Vec<(String, Vec<String>)> {
                 let line = called.lines().next().unwrap();
                 let words = line.split(')').next().unwrap().split_whitespace();
                 commands.push((
-                    file.file_name().to_string_lossy().into_owned(),
+                    file.clone(),
                     words.map(|word| value(word.trim_matches('"'))).collect(),
                 ));
             }
@@ -67,8 +72,9 @@ fn every_command_that_a_workflow_runs_exists() {
 
 #[test]
 fn the_jobs_of_a_release_run_in_this_order_and_may_do_no_more() {
-    let file = workspace().join(".github/workflows/iac-runner-base-image.yml");
-    let workflow = workflow(file.as_std_path());
+    let mut workflows = workflows().into_iter();
+    let found = workflows.find(|(file, _)| file == "iac-runner-base-image.yml");
+    let (_, workflow) = found.unwrap();
     let shown = |of: &Value, names: &[&str]| -> Value {
         let fields = names
             .iter()
@@ -107,4 +113,20 @@ fn the_jobs_of_a_release_run_in_this_order_and_may_do_no_more() {
     insta::with_settings!({filters => vec![(r"@[0-9a-f]{40}", "@[commit]")]}, {
         insta::assert_json_snapshot!(graph);
     });
+}
+
+/// What hangs, on a server that never comes to an end or on a lock, would be waited for by a job for six hours.
+#[test]
+fn every_job_has_a_limit_of_time() {
+    let workflows = workflows();
+    assert!(workflows.len() >= 2);
+    for (file, workflow) in workflows {
+        for (name, job) in workflow["jobs"].as_object().unwrap() {
+            let minutes = job["timeout-minutes"].as_u64();
+            assert!(
+                minutes.is_some_and(|minutes| (1..=180).contains(&minutes)),
+                "{file}: {name}: {minutes:?}"
+            );
+        }
+    }
 }

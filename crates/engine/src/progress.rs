@@ -10,6 +10,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use failure::printable;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nix::sys::resource::{Usage, UsageWho, getrusage};
 use serde::Serialize;
@@ -21,7 +22,7 @@ static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 pub fn note(text: impl std::fmt::Display) {
     BARS.suspend(|| {
         // Nobody is left to be told that standard error is closed, and an interrupt has to go on.
-        let _ = writeln!(std::io::stderr(), "{text}");
+        let _ = writeln!(std::io::stderr(), "{}", printable(&text.to_string()));
     });
 }
 

@@ -96,7 +96,8 @@ pub fn kind(error: &Error, libraries: &[Classify]) -> Kind {
     error.chain().find_map(of_cause).unwrap_or(Kind::Failed)
 }
 
-/// What the user reads of `error`: the chain of its messages and, on lines of their own, what to do.
+/// What the user reads of `error`: the chain of its messages and, on lines of their own, what to do. Whoever is quoted
+/// in it, it is [`printable`].
 pub fn text(error: &Error) -> String {
     let mut text = format!("{error:#}");
     let hints = error
@@ -105,7 +106,26 @@ pub fn text(error: &Error) -> String {
     for hint in hints {
         write!(text, "\nhint: {hint}").expect("a string takes all that is written to it");
     }
-    text
+    printable(&text)
+}
+
+/// Text from outside as it may be shown: nothing in it moves a terminal's cursor, turns text around, or ends a parser.
+pub fn printable(text: &str) -> String {
+    let is_bad = |c: char| !matches!(c, '\n' | '\t') && is_hidden(c);
+    text.replace("\r\n", "\n").replace(is_bad, "\u{FFFD}")
+}
+
+/// The same on one line.
+pub fn one_line(text: &str) -> String {
+    printable(text).replace(['\n', '\t'], " ")
+}
+
+/// Whether a character does something instead of being seen.
+pub fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{FFFE}' | '\u{FFFF}')
+        // They turn the text that follows around.
+        || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -135,6 +155,16 @@ mod tests {
     fn each_kind_has_an_exit_code_of_its_own() {
         let kinds = [Kind::Failed, Kind::Usage, Kind::Missed, Kind::Corrupt];
         assert_eq!(kinds.map(Kind::exit_code), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn nothing_that_is_quoted_drives_the_terminal() {
+        let hostile = "a\u{1b}]0;title\u{7}\r\u{9b}2J\u{202e}b\r\nc\td";
+        let clean = "a\u{fffd}]0;title\u{fffd}\u{fffd}\u{fffd}2J\u{fffd}b\nc\td";
+        assert_eq!(printable(hostile), clean);
+        assert_eq!(one_line(hostile), clean.replace(['\n', '\t'], " "));
+        let error = usage(hostile, hostile).context(hostile);
+        assert_eq!(text(&error), format!("{clean}: {clean}\nhint: {clean}"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! what a newer builder wrote; `schema` changes only when a field changes its meaning.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,9 @@ pub const LEFT_OUT_SUFFIX: &str = ".left-out";
 
 /// How the names of records end, after the pack's name.
 pub const INPUTS_SUFFIX: &str = ".inputs.json";
+
+/// More bytes than the descriptions of all packs of an image have together.
+const MAX_DESCRIPTIONS_BYTES: u64 = 64 << 20;
 
 /// The schema of the image's description and the packs'.
 pub const SCHEMA: u32 = 1;
@@ -88,6 +92,8 @@ impl PackInfo {
     /// Reads the descriptions in `folder`, which is an image's [`PACKS_PATH`], sorted by name; an image with the tools
     /// alone has no such folder, and no packs.
     ///
+    /// The image may be anybody's, so a description is a regular file, and no link to what lies outside.
+    ///
     /// # Errors
     /// A description that is none is corrupt.
     pub fn read_all(folder: &Utf8Path) -> Result<Vec<Self>, Error> {
@@ -95,12 +101,19 @@ impl PackInfo {
             return Ok(Vec::new());
         }
         let mut packs = Vec::new();
+        let mut left_bytes = MAX_DESCRIPTIONS_BYTES;
         for entry in fs_err::read_dir(folder)? {
             let Ok(file) = Utf8PathBuf::from_path_buf(entry?.path()) else {
                 continue;
             };
             if file.extension() == Some("json") && !file.as_str().ends_with(INPUTS_SUFFIX) {
-                let pack: Self = serde_json::from_slice(&fs_err::read(&file)?)
+                let json =
+                    regular_file::read(&file, left_bytes).map_err(|error| match error.kind() {
+                        ErrorKind::InvalidData => Error::corrupt(&file, error.to_string()),
+                        _ => error.into(),
+                    })?;
+                left_bytes -= json.len() as u64;
+                let pack: Self = serde_json::from_slice(&json)
                     .map_err(|error| Error::corrupt(&file, error.to_string()))?;
                 packs.push(pack);
             }
@@ -143,6 +156,23 @@ mod tests {
             error.kind() == Some(failure::Kind::Corrupt) && error.to_string().contains("aws.json"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_description_is_a_regular_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(folder.path()).unwrap();
+        let huge = fs_err::File::create(folder.join("huge.json")).unwrap();
+        huge.set_len(MAX_DESCRIPTIONS_BYTES + 1).unwrap();
+        for (name, target) in [("huge.json", None), ("endless.json", Some("/dev/zero"))] {
+            if let Some(target) = target {
+                fs_err::remove_file(folder.join("huge.json")).unwrap();
+                std::os::unix::fs::symlink(target, folder.join(name)).unwrap();
+            }
+            let error = PackInfo::read_all(folder).unwrap_err();
+            assert_eq!(error.kind(), Some(failure::Kind::Corrupt), "{error}");
+            assert!(error.to_string().contains(name), "{error}");
+        }
     }
 
     #[test]

@@ -1,13 +1,18 @@
 //! Blobs: where they come from, and what describes them.
 
+use std::io::ErrorKind;
+
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
-use failure::usage;
+use failure::{corrupt, usage};
 use oci_spec::image::{Descriptor, DescriptorBuilder, MediaType, Sha256Digest};
 use serde::de::DeserializeOwned;
 use sha256::Sha256Hash;
 
 use crate::layer::{Compression, Layer};
+
+/// More bytes than a manifest, an index or a configuration has; they are read whole.
+pub const MAX_DOCUMENT_BYTES: u64 = 32 << 20;
 
 /// Where the blobs of an image come from.
 pub trait Blobs: Sync {
@@ -31,9 +36,44 @@ pub fn sha256(descriptor: &Descriptor) -> Result<Sha256Hash> {
         })
 }
 
+/// Fails if `blob`, which is to be a `what`, is too large for one, before anybody fetches it.
+pub fn check_document(blob: &Descriptor, what: &str) -> Result<()> {
+    if blob.size() > MAX_DOCUMENT_BYTES {
+        return Err(corrupt(
+            format!(
+                "{} is to be a {what}, and has {} bytes, more than {MAX_DOCUMENT_BYTES}",
+                blob.digest(),
+                blob.size()
+            ),
+            "make the image anew",
+        ));
+    }
+    Ok(())
+}
+
 /// Reads a blob, which is JSON.
 pub fn read<T: DeserializeOwned>(file: &Utf8Path, what: &str) -> Result<T> {
-    serde_json::from_slice(&fs_err::read(file)?).with_context(|| format!("{file} is no {what}"))
+    let damaged = |reason: String| {
+        corrupt(
+            format!("{file} is no {what}: {reason}"),
+            "make or push the image anew",
+        )
+    };
+    match regular_file::read(file, MAX_DOCUMENT_BYTES) {
+        Ok(json) => serde_json::from_slice(&json).map_err(|error| damaged(error.to_string())),
+        Err(error) if error.kind() == ErrorKind::InvalidData => Err(damaged(error.to_string())),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Fetches and reads a blob, which is JSON.
+pub fn read_document<T: DeserializeOwned>(
+    blobs: &dyn Blobs,
+    blob: &Descriptor,
+    what: &str,
+) -> Result<T> {
+    check_document(blob, what)?;
+    read(&blobs.fetch(blob)?, what)
 }
 
 /// The descriptor of a layer.

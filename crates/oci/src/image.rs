@@ -7,12 +7,14 @@ use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use oci_spec::image::{Descriptor, ImageConfiguration, ImageIndex, ImageManifest, MediaType};
 use rayon::prelude::*;
-use serde_json::Value;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
-use crate::blob::{Blobs, read};
+use crate::blob::{Blobs, check_document, read, read_document};
 use crate::layer::Compression;
 use crate::platform::{Platform, is_for, pick};
 use crate::unpack;
+use crate::unpack::limits::Limits;
 use failure::usage;
 
 /// Indexes inside of indexes; more than one is never seen.
@@ -47,17 +49,17 @@ impl Image {
         let mut file = blobs.fetch(&descriptor)?;
         for _ in 0..MAX_NESTED {
             // Docker's media types and those of OCI differ, and manifests may leave theirs out; the shape tells.
-            if read::<Value>(&file, "JSON")?["manifests"].is_null() {
+            if read::<Shape>(&file, "JSON")?.manifests.is_none() {
                 break;
             }
             let index: ImageIndex = read(&file, "index of images")?;
             let manifests: Vec<&Descriptor> = index.manifests().iter().collect();
             descriptor = pick(&manifests, platform)?.clone();
+            check_document(&descriptor, "manifest of an image")?;
             file = blobs.fetch(&descriptor)?;
         }
         let manifest: ImageManifest = read(&file, "manifest of an image")?;
-        let config = blobs.fetch(manifest.config())?;
-        let config = read(&config, "configuration of an image")?;
+        let config = read_document(blobs, manifest.config(), "configuration of an image")?;
         let layers = manifest
             .layers()
             .par_iter()
@@ -76,11 +78,15 @@ impl Image {
         })
     }
 
-    /// Unpacks the layers one over the other into the empty folder `root`; the sum of their files' bytes.
+    /// Unpacks the layers one over the other into the empty folder `root`; the sum of their files' bytes, which is an
+    /// error beyond [`Limits::of_image`].
     pub fn unpack(&self, root: &Utf8Path) -> Result<u64> {
-        let layers = self.layers.iter();
-        let sizes = layers.map(|layer| unpack::unpack(&layer.blob, layer.compression, root));
-        sizes.sum()
+        let compressed_bytes = self.layers.iter().map(|layer| layer.size_bytes).sum();
+        let limits = Limits::of_image(compressed_bytes, root)?;
+        self.layers.iter().try_fold(0, |sum, layer| {
+            let left = limits.less(sum);
+            Ok(sum + unpack::unpack(&layer.blob, layer.compression, root, left)?)
+        })
     }
 
     /// Fails unless this machine can run the image.
@@ -106,6 +112,12 @@ impl Image {
     }
 }
 
+/// What an index has and a manifest has not.
+#[derive(Deserialize)]
+struct Shape {
+    manifests: Option<IgnoredAny>,
+}
+
 fn compression(layer: &MediaType) -> Result<Option<Compression>> {
     Ok(match layer.as_ref() {
         "application/vnd.oci.image.layer.v1.tar"
@@ -126,6 +138,61 @@ fn compression(layer: &MediaType) -> Result<Option<Compression>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Blobs of a folder, each named by its digest, that are as many bytes as their descriptors say.
+    struct Fetched(Utf8PathBuf, std::sync::Mutex<Vec<u64>>);
+
+    impl Blobs for Fetched {
+        fn fetch(&self, blob: &Descriptor) -> Result<Utf8PathBuf> {
+            self.1.lock().unwrap().push(blob.size());
+            Ok(self.0.join(blob.as_digest_sha256().unwrap()))
+        }
+    }
+
+    #[test]
+    fn documents_are_of_a_size_and_are_documents() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(folder.path()).unwrap();
+        let digest = "a".repeat(64);
+        let descriptor = |size: u64| {
+            serde_json::json!({
+                "mediaType": "application/vnd.oci.image.manifest.v1+json",
+                "digest": format!("sha256:{digest}"), "size": size,
+                "platform": {"os": "linux", "architecture": "amd64"},
+            })
+        };
+        let platform = Platform {
+            os: "linux".into(),
+            arch: "amd64".into(),
+        };
+        let huge = 3 << 30;
+        let manifest = serde_json::json!({
+            "schemaVersion": 2, "config": descriptor(huge), "layers": [],
+        });
+        let index = serde_json::json!({"schemaVersion": 2, "manifests": [descriptor(huge)]});
+        let nested = serde_json::json!({"schemaVersion": 2, "manifests": [descriptor(1)]});
+        for (content, reason, fetched) in [
+            (manifest.to_string(), "more than 33554432", 1),
+            (index.to_string(), "more than 33554432", 1),
+            (
+                nested.to_string(),
+                "no manifest of an image",
+                1 + MAX_NESTED,
+            ),
+            ("{".to_owned(), "no JSON", 1),
+            ("{}".to_owned(), "no manifest of an image", 1),
+        ] {
+            fs_err::write(folder.join(&digest), content).unwrap();
+            let blobs = Fetched(folder.to_owned(), std::sync::Mutex::default());
+            let top: Descriptor = serde_json::from_value(descriptor(1)).unwrap();
+            let error = Image::fetch(&blobs, &top, &platform).unwrap_err();
+            let said = failure::text(&error);
+            assert_eq!(failure::kind(&error, &[]), failure::Kind::Corrupt, "{said}");
+            assert!(said.contains(reason), "{said}");
+            assert_eq!(blobs.1.into_inner().unwrap().len(), fetched, "{said}");
+        }
+    }
+
     #[test]
     fn layers_are_tars() {
         for (media_type, expected) in [

@@ -4,7 +4,8 @@
 //! - The same input gives the same bytes. Neither the clock nor the number of processors shows in a layer.
 //! - No blob is used before its size and digest were checked, wherever it came from.
 //! - No path of an image, whoever made it, leads out of the folder that it is unpacked to.
-//! - Credentials go to the registry that they are for and to its token service, and to nobody else.
+//! - Credentials go to the registry that they are for and to a token service of its owner, and to nobody else.
+//! - Nothing is without an end: bytes, pages, entries, tries and time have limits, and what is slow is no progress.
 //! - Nothing is printed: progress and warnings go to [`events::Events`], failures say what to do about them.
 //!
 //! Where to look:

@@ -11,6 +11,7 @@ use oci::layer::{Compression, CompressionSettings, Layer, LayerWriter, Meta, tra
 use oci::layout::reader::Layout;
 use oci::layout::writer::LayoutWriter;
 use oci::platform::Platform;
+use oci::unpack::limits::Limits;
 use oci::unpack::unpack;
 use oci_spec::image::{
     Arch, ConfigBuilder, Descriptor, ImageConfigurationBuilder, ImageManifestBuilder, MediaType,
@@ -70,7 +71,8 @@ fn the_same_input_gives_the_same_bytes_and_unpacks() {
 
         let root = folder.join(format!("{compression:?}"));
         fs_err::create_dir(&root).unwrap();
-        let unpacked = unpack(&folder.join("one"), Some(compression), &root).unwrap();
+        let limits = Limits::exactly(layer.uncompressed_bytes);
+        let unpacked = unpack(&folder.join("one"), Some(compression), &root, limits).unwrap();
         assert_eq!(unpacked, layer.uncompressed_bytes);
         let file = root.join("var/cache/a");
         assert_eq!(fs_err::read_to_string(&file).unwrap(), "content");

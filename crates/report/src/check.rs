@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
+use failure::is_hidden;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -206,19 +207,6 @@ fn one_line(text: &str) -> Result<(), Fault> {
         let reason = format!("has the character {c:?} in it, which no name has");
         Err(Fault::new("", reason))
     })
-}
-
-/// Prose as it may be shown: nothing in it moves a terminal's cursor, turns text around, or ends a parser.
-pub(crate) fn printable(prose: &str) -> String {
-    let is_bad = |c: char| !matches!(c, '\n' | '\t') && is_hidden(c);
-    prose.replace("\r\n", "\n").replace(is_bad, "\u{FFFD}")
-}
-
-fn is_hidden(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{FFFE}' | '\u{FFFF}')
-        // They turn the text that follows around.
-        || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

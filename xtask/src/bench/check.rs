@@ -20,8 +20,10 @@ use engine::excerpt::excerpt;
 use engine::host;
 use engine::progress::{Kind, Progress, millis};
 use failure::{missed, usage};
+use oci::blob::MAX_DOCUMENT_BYTES;
 use oci::image::Image;
 use oci::platform::Platform;
+use oci::unpack::in_root;
 use pipeline::names::VERIFIER;
 use pipeline::owners::relative;
 use pipeline::work::Work;
@@ -183,14 +185,17 @@ impl Check<'_> {
 
     /// The files of the caches, and the lists that the packs are compared with.
     fn files(&self) -> Result<FilesByKind> {
-        let in_root = |path: &str| self.root.join(relative(path.into()));
-        let info = fs_err::read(in_root(IMAGE_INFO_PATH))?;
+        let in_root = |path: &str| -> Result<Utf8PathBuf> {
+            let place = in_root::resolve(self.root.as_std_path(), path.as_ref())?;
+            Ok(Utf8PathBuf::try_from(place)?)
+        };
+        let info = regular_file::read(&in_root(IMAGE_INFO_PATH)?, MAX_DOCUMENT_BYTES)?;
         let info: ImageInfo =
             serde_json::from_slice(&info).context("failed to read the image's description")?;
         let (gocache, gomodcache) = (&info.identity.gocache, &info.identity.gomodcache);
-        let mut files = files_by_kind(&in_root(gocache), &in_root(gomodcache))?;
+        let mut files = files_by_kind(&in_root(gocache.as_str())?, &in_root(gomodcache.as_str())?)?;
         let mut lists = Vec::new();
-        for entry in fs_err::read_dir(in_root(PACKS_PATH))? {
+        for entry in fs_err::read_dir(in_root(PACKS_PATH)?)? {
             let path = Utf8PathBuf::from_path_buf(entry?.path());
             lists.extend(path.ok().filter(|path| path.extension() == Some("sha256")));
         }

@@ -25,6 +25,7 @@ use engine::progress::{Kind, Progress, Step};
 use engine::sandbox::{Sandbox, User};
 use oci::image::Image;
 use oci::platform::Platform;
+use oci::unpack::in_root;
 use pipeline::foundation::tree::ELSEWHERE;
 use pipeline::foundation::verifier;
 use pipeline::measure;
@@ -301,7 +302,8 @@ impl Line {
 
 /// The modules of all packs in the image.
 fn warm_modules(root: &Utf8Path) -> Result<Vec<Utf8PathBuf>> {
-    let packs = PackInfo::read_all(&root.join(relative(Utf8Path::new(PACKS_PATH))))?;
+    let packs = in_root::resolve(root.as_std_path(), PACKS_PATH.as_ref())?;
+    let packs = PackInfo::read_all(&Utf8PathBuf::try_from(packs)?)?;
     let modules = packs.into_iter().flat_map(|pack| pack.modules);
     let mut modules: Vec<_> = modules.map(|module| module.path).collect();
     modules.sort();

@@ -1,4 +1,7 @@
 //! Images of an OCI image layout: a folder of blobs, and an `index.json` that names them.
+//!
+//! A layout may have come from anywhere, so all that is read of it are regular files in the folder itself: a link could
+//! lead to any file of this machine.
 
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -70,13 +73,22 @@ impl Layout {
 impl Blobs for Layout {
     fn fetch(&self, blob: &Descriptor) -> Result<Utf8PathBuf> {
         let digest = sha256(blob)?;
-        let file = self.folder.join("blobs/sha256").join(digest.to_string());
-        check_file(&file, blob.size(), &digest).map_err(|reason| {
+        let mut file = self.folder.clone();
+        let damaged = |reason: String| {
             corrupt(
                 format!("{} is damaged: {reason}", self.folder),
-                "make it anew",
+                "make it anew; if it holds links, copy what they lead to (`cp -rL`)",
             )
-        })?;
+        };
+        for name in ["blobs", "sha256"] {
+            file.push(name);
+            if file.is_symlink() {
+                return Err(damaged(format!("{file} is a link")));
+            }
+        }
+        file.push(digest.to_string());
+        regular_file::open(&file).map_err(|error| damaged(error.to_string()))?;
+        check_file(&file, blob.size(), &digest).map_err(damaged)?;
         Ok(file)
     }
 }

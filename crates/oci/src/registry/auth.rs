@@ -1,9 +1,8 @@
 //! How a registry is told who asks.
 //!
 //! The first request goes without credentials; what the registry answers says how it wants them: as they are (Basic),
-//! or taken to a token service whose token is then shown (Bearer). The token service may be on another host by the
-//! distribution specification, so credentials go there only where nobody on the way can read them: over HTTPS, on this
-//! machine, or to the very host that the user named as insecure.
+//! or taken to a token service whose token is then shown (Bearer). Which service that is, the registry says, and
+//! whoever answers in its place; `token_service` holds who of them gets the credentials.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -17,10 +16,12 @@ use reqwest::{RequestBuilder, Url};
 use serde::Deserialize;
 
 use super::credentials::Credentials;
-use crate::http::is_this_machine;
+use super::token_service::TokenServices;
 
 /// How long a token is good where the token service does not say.
 const DEFAULT_EXPIRY: Duration = Duration::from_secs(60);
+/// No token is used for longer, whatever its service says.
+const MAX_EXPIRY: Duration = Duration::from_secs(3600);
 /// How long before its end a token is not used any more.
 const MARGIN: Duration = Duration::from_secs(10);
 
@@ -125,14 +126,21 @@ pub struct TokenResponse {
 pub struct Authenticator {
     repository: String,
     credentials: Option<Credentials>,
+    services: TokenServices,
     cache: Mutex<HashMap<Scope, (Authorization, Option<Instant>)>>,
 }
 
 impl Authenticator {
-    pub fn new(repository: &str, credentials: Option<Credentials>) -> Self {
+    /// `credentials` may go to the token services of `services`.
+    pub fn new(
+        repository: &str,
+        credentials: Option<Credentials>,
+        services: TokenServices,
+    ) -> Self {
         Self {
             repository: repository.to_owned(),
             credentials,
+            services,
             cache: Mutex::default(),
         }
     }
@@ -164,7 +172,8 @@ impl Authenticator {
         scope: &Scope,
         base: &Url,
     ) -> Result<Url> {
-        let mut url = token_service(realm, base)?;
+        let with_credentials = self.credentials.is_some();
+        let mut url = self.services.find(realm, base, with_credentials)?;
         {
             let mut query = url.query_pairs_mut();
             if let Some(service) = service {
@@ -184,28 +193,13 @@ impl Authenticator {
         };
         let lifetime = response
             .expires_in
-            .map_or(DEFAULT_EXPIRY, Duration::from_secs);
+            .map_or(DEFAULT_EXPIRY, Duration::from_secs)
+            .min(MAX_EXPIRY);
         let expires = Instant::now() + lifetime.saturating_sub(MARGIN);
         let authorization = Authorization::Bearer(token);
         self.cache(scope, authorization.clone(), Some(expires));
         Ok(authorization)
     }
-}
-
-/// The token service `realm` of the registry at `base`, if credentials may go there.
-fn token_service(realm: &str, base: &Url) -> Result<Url> {
-    let url = Url::parse(realm).ok();
-    let allowed = |url: &Url| {
-        let host = url.host_str().unwrap_or_default();
-        url.scheme() == "https"
-            || url.scheme() == "http" && (is_this_machine(host) || url.origin() == base.origin())
-    };
-    url.filter(allowed).ok_or_else(|| {
-        anyhow::anyhow!(
-            "the registry {} sends its users to the token service {realm}; credentials go to one only over https",
-            base.authority()
-        )
-    })
 }
 
 #[cfg(test)]
@@ -243,32 +237,8 @@ mod tests {
     }
 
     #[test]
-    fn credentials_go_to_a_token_service_only_where_nobody_reads_them() {
-        let base = Url::parse("http://registry.example:5000/").unwrap();
-        for good in [
-            "https://auth.example/token",
-            "http://127.0.0.1:5001/token",
-            "http://[::1]:5001/token",
-            "http://localhost/token",
-            "http://registry.example:5000/token",
-        ] {
-            assert!(token_service(good, &base).is_ok(), "{good}");
-        }
-        for bad in [
-            "http://auth.example/token",
-            "http://registry.example/token",
-            "http://127.0.0.1.auth.example/",
-            "ftp://127.0.0.1/",
-            "/token",
-            "",
-        ] {
-            assert!(token_service(bad, &base).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
     fn a_mount_asks_to_read_the_other_repository_too() {
-        let authenticator = Authenticator::new("team/runner", None);
+        let authenticator = Authenticator::new("team/runner", None, TokenServices::default());
         let base = Url::parse("https://registry.example/").unwrap();
         let scope = Scope::Mount("team/packs".to_owned());
         let url = authenticator.token_url("https://auth.example/token", Some("s"), &scope, &base);
@@ -281,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_token_is_used_while_it_lasts_and_for_what_it_was_given() {
-        let authenticator = Authenticator::new("a", None);
+        let authenticator = Authenticator::new("a", None, TokenServices::default());
         let response = |expires_in| TokenResponse {
             token: None,
             access_token: Some("t".to_owned()),
@@ -296,6 +266,10 @@ mod tests {
             .cache_token(&Scope::Push, response(Some(1)))
             .unwrap();
         assert!(authenticator.cached(&Scope::Push).is_none());
+        authenticator
+            .cache_token(&Scope::Pull, response(Some(u64::MAX)))
+            .unwrap();
+        assert!(authenticator.cached(&Scope::Pull).is_some());
         let empty = TokenResponse {
             token: None,
             access_token: None,

@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Error, Result, anyhow, bail};
 use bytes::Bytes;
+use failure::corrupt;
 use futures_util::stream;
 use oci_spec::distribution::Reference;
 use reqwest::header::{CONTENT_LENGTH, LOCATION};
@@ -18,14 +19,20 @@ use tokio::runtime::Runtime;
 
 use super::auth::{Authenticator, Authorization, Challenge, Scope};
 use super::credentials::Credentials;
-use super::request::{ByteCounters, Opened, Request, RequestError, Response, error_detail};
+use super::pace::{Content, Pace};
+use super::request::{
+    ByteCounters, Opened, Request, RequestError, Response, Streamed, error_detail,
+};
 use super::retry::{RetryPolicy, Transient, retry_after};
+use super::token_service::TokenServices;
 use crate::http::{READ_TIMEOUT, client, runtime};
 
 /// How long a registry may keep silent over what it is sent: it checks and stores a whole blob before it responds.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(300);
-/// More bytes than any response but a blob has.
-const MAX_RESPONSE: usize = 32 << 20;
+/// More bytes than a manifest or a list has.
+pub const MAX_RESPONSE: usize = 32 << 20;
+/// More bytes than are needed of a response that says no, or of a token.
+const MAX_SMALL_RESPONSE: usize = 1 << 20;
 /// As many redirects as there may be.
 const MAX_REDIRECTS: usize = 5;
 /// Content is handed to the connection in such pieces.
@@ -45,11 +52,12 @@ pub struct Client {
 }
 
 impl Client {
-    /// The registry of `reference`, in which `credentials` are good.
+    /// The registry of `reference`, in which `credentials` are good, and the token services that may have them.
     pub fn new(
         reference: &Reference,
         plain: bool,
         credentials: Option<Credentials>,
+        services: TokenServices,
     ) -> Result<Self> {
         let scheme = if plain { "http" } else { "https" };
         let host = reference.resolve_registry();
@@ -68,7 +76,7 @@ impl Client {
             base,
             name: reference.registry().to_owned(),
             repository: reference.repository().to_owned(),
-            authenticator: Authenticator::new(reference.repository(), credentials),
+            authenticator: Authenticator::new(reference.repository(), credentials, services),
         })
     }
 
@@ -118,7 +126,7 @@ impl Client {
     /// The response to `request`, if one comes at once.
     pub fn send_once(&self, request: &Request) -> Result<Response, RequestError> {
         let opened = self.open(request)?;
-        self.read(opened, &self.sender())
+        self.read(opened, MAX_RESPONSE, &self.sender())
     }
 
     /// The response to `request`, if one comes at once; the content of a success comes by [`Client::next_piece`].
@@ -137,10 +145,7 @@ impl Client {
     }
 
     /// What comes next of a content; nothing at its end.
-    pub fn next_piece(
-        &self,
-        content: &mut reqwest::Response,
-    ) -> Result<Option<Bytes>, RequestError> {
+    pub fn next_piece(&self, content: &mut Streamed) -> Result<Option<Bytes>, RequestError> {
         self.piece(content, &self.sender())
     }
 
@@ -179,7 +184,7 @@ impl Client {
         };
         let service = format!("the token service {}", url.authority());
         let opened = self.run(authorization.apply(self.writer.get(url)), &service)?;
-        let response = self.read(opened, &service)?;
+        let response = self.read(opened, MAX_SMALL_RESPONSE, &service)?;
         let failed = |why: String| RequestError::Fatal(anyhow!("{service} of {} {why}", self.name));
         match response.status {
             status if status.is_success() => {
@@ -226,10 +231,15 @@ impl Client {
         let response = self.runtime.block_on(async { request.send().await });
         let response = response.map_err(|error| transport_error(error, who))?;
         let status = response.status();
+        let streamed = |response, content| Streamed {
+            response,
+            pace: Pace::new(content, Instant::now()),
+        };
         if status.is_success() {
-            return Ok(Opened::Content(response));
+            return Ok(Opened::Content(streamed(response, Content::Blob)));
         }
-        let response = self.read(Opened::Content(response), who)?;
+        let refused = Opened::Content(streamed(response, Content::Document));
+        let response = self.read(refused, MAX_SMALL_RESPONSE, who)?;
         if status.is_server_error()
             || [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT].contains(&status)
         {
@@ -241,38 +251,46 @@ impl Client {
         Ok(Opened::Refused(response))
     }
 
-    fn read(&self, opened: Opened, who: &str) -> Result<Response, RequestError> {
+    fn read(&self, opened: Opened, max_bytes: usize, who: &str) -> Result<Response, RequestError> {
         let mut content = match opened {
             Opened::Refused(response) => return Ok(response),
             Opened::Content(content) => content,
         };
+        content.pace = Pace::new(Content::Document, Instant::now());
         let mut body = Vec::new();
         while let Some(piece) = self.piece(&mut content, who)? {
-            if body.len() + piece.len() > MAX_RESPONSE {
-                return Err(RequestError::Fatal(anyhow!(
-                    "{who} answers with more than {MAX_RESPONSE} bytes where a manifest or a list was asked for"
+            if body.len() + piece.len() > max_bytes {
+                return Err(RequestError::Fatal(corrupt(
+                    format!(
+                        "{who} answers with more than {max_bytes} bytes where a manifest, a list, a token or an error \
+                         was to come"
+                    ),
+                    "ask who runs it, or name another registry",
                 )));
             }
             body.extend_from_slice(&piece);
         }
+        let response = content.response;
         Ok(Response {
-            status: content.status(),
-            headers: content.headers().clone(),
-            url: content.url().clone(),
+            status: response.status(),
+            headers: response.headers().clone(),
+            url: response.url().clone(),
             body,
         })
     }
 
-    fn piece(
-        &self,
-        content: &mut reqwest::Response,
-        who: &str,
-    ) -> Result<Option<Bytes>, RequestError> {
-        let piece = self.runtime.block_on(content.chunk());
+    fn piece(&self, content: &mut Streamed, who: &str) -> Result<Option<Bytes>, RequestError> {
+        let piece = self.runtime.block_on(content.response.chunk());
         let piece = piece.map_err(|error| transport_error(error, who))?;
         let received_bytes = piece.as_ref().map_or(0, Bytes::len);
         let counter = &self.byte_counters.received;
         counter.fetch_add(received_bytes as u64, Ordering::Relaxed);
+        if piece.is_some() {
+            let paced = content.pace.received(received_bytes, Instant::now());
+            paced.map_err(|slow| {
+                RequestError::Transient(slow.context(format!("{who} is too slow")).into())
+            })?;
+        }
         Ok(piece)
     }
 
@@ -360,7 +378,7 @@ mod tests {
     #[test]
     fn an_upload_goes_on_only_at_the_registry() {
         let reference = "registry.example/team/runner:1".parse().unwrap();
-        let client = Client::new(&reference, false, None).unwrap();
+        let client = Client::new(&reference, false, None, TokenServices::default()).unwrap();
         let response = Response {
             status: StatusCode::ACCEPTED,
             headers: HeaderMap::new(),

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use sha256::Sha256Hash;
 
 use super::auth::Scope;
+use super::client::MAX_RESPONSE;
 use super::repository::{DIGEST_HEADER, Registry};
 use super::request::{Request, Response};
 use crate::blob::descriptor;
@@ -26,6 +27,10 @@ pub(super) const MANIFEST_TYPES: [&str; 4] = [
 ];
 /// As many tags are asked for at once.
 const TAGS_AT_ONCE: &str = "1000";
+/// As many pages of tags are asked for; registries that give fewer at once give a hundred.
+const MAX_PAGES: usize = 1000;
+/// As many tags a repository may have.
+const MAX_TAGS: usize = 100_000;
 
 /// A manifest or an index, its digest checked.
 pub(super) struct Manifest {
@@ -147,36 +152,63 @@ impl Registry<'_> {
 
         let mut url = self.client.url("tags/list")?;
         url.query_pairs_mut().append_pair("n", TAGS_AT_ONCE);
-        let mut seen = BTreeSet::new();
-        let mut tags = Vec::new();
-        // A registry that leads back to a page ends there.
-        while seen.insert(url.as_str().to_owned()) {
+        let mut tags = BTreeSet::new();
+        let endless = |reason: String| {
+            let (registry, repository) = (self.reference.registry(), self.reference.repository());
+            corrupt(
+                format!(
+                    "the registry {registry} lists the tags of {repository} without an end: {reason}"
+                ),
+                "ask who runs it, or use a repository with fewer tags",
+            )
+        };
+        let mut left_bytes = MAX_RESPONSE;
+        for _ in 0..MAX_PAGES {
             let response = self
                 .client
                 .send(&Request::new(Method::GET, url, Scope::Pull))?;
             let repository = self.reference.repository();
             if response.status == StatusCode::NOT_FOUND {
-                break;
+                return Ok(Vec::from_iter(tags));
             }
             if !response.status.is_success() {
                 let what = format!("list the tags of {repository}");
                 return Err(self.client.refused(&response, &what));
             }
-            let page: Page = serde_json::from_slice(&response.body).with_context(|| {
-                format!(
-                    "the registry {} answers no list of tags of {repository}",
-                    self.reference.registry()
+            let page: Page = serde_json::from_slice(&response.body).map_err(|error| {
+                corrupt(
+                    format!(
+                        "the registry {} answers no list of tags of {repository}: {error}",
+                        self.reference.registry()
+                    ),
+                    "ask again, and if that does not help, name another registry",
                 )
             })?;
-            tags.extend(page.tags.unwrap_or_default());
+            left_bytes = match left_bytes.checked_sub(response.body.len()) {
+                Some(left) => left,
+                None => return Err(endless(format!("there are more than {MAX_RESPONSE} bytes"))),
+            };
+            let before = tags.len();
+            // What is no tag can be neither asked for nor shown.
+            let page = page.tags.unwrap_or_default().into_iter();
+            tags.extend(page.filter(|tag| is_tag(tag)));
+            if tags.len() > MAX_TAGS {
+                return Err(endless(format!("there are more than {MAX_TAGS}")));
+            }
             let links = response.headers.get_all(LINK).iter();
             let mut links = links.filter_map(|link| next_page(link.to_str().ok()?));
             match links.next() {
+                // Each page comes with new ones, so one that leads back to an earlier one is found out there.
+                Some(_) if tags.len() == before => {
+                    return Err(endless(
+                        "a page that has no new ones names another".to_owned(),
+                    ));
+                }
                 Some(next) => url = self.next_page(&response, next)?,
-                None => break,
+                None => return Ok(Vec::from_iter(tags)),
             }
         }
-        Ok(tags)
+        Err(endless(format!("there are more than {MAX_PAGES} pages")))
     }
 
     fn next_page(&self, response: &Response, link: &str) -> Result<Url> {

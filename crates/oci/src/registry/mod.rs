@@ -8,6 +8,7 @@ mod auth;
 mod client;
 mod credentials;
 mod manifests;
+mod pace;
 mod pull;
 mod push;
 mod repository;
@@ -15,6 +16,7 @@ mod request;
 mod retry;
 #[cfg(test)]
 mod tests;
+mod token_service;
 mod upload;
 
 pub use self::push::Pushed;

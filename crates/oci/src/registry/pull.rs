@@ -20,7 +20,11 @@ use super::request::{Opened, Request, RequestError};
 use super::retry::{RetryPolicy, Transient};
 use crate::blob::{Blobs, descriptor, sha256};
 use crate::reference::LATEST;
-use failure::{corrupt, usage};
+use crate::unpack::limits::free_bytes;
+use failure::{corrupt, failed, usage};
+
+/// As many tags are named to whoever asked for one that is not there.
+const SHOWN_TAGS: usize = 30;
 
 impl Registry<'_> {
     /// The manifest or index that the reference names.
@@ -81,7 +85,8 @@ impl Registry<'_> {
     /// Pulls a blob to `partial`, going on from what is there, however often the connection is cut.
     fn pull(&self, blob: &Descriptor, partial: &Utf8Path) -> Result<()> {
         let mut retry = RetryPolicy::default();
-        let mut furthest = 0;
+        let mut furthest = fs_err::metadata(partial)?.len();
+        check_space(partial, blob.size().saturating_sub(furthest))?;
         loop {
             let Transient { error, retry_after } = match self.pull_rest(blob, partial) {
                 Ok(()) => return Ok(()),
@@ -89,10 +94,8 @@ impl Registry<'_> {
                 Err(RequestError::Transient(transient)) => transient,
             };
             let received_bytes = fs_err::metadata(partial)?.len();
-            if received_bytes > furthest {
-                retry.reset();
-            }
-            furthest = received_bytes;
+            retry.progressed(received_bytes.saturating_sub(furthest));
+            furthest = furthest.max(received_bytes);
             let error = error.context(format!(
                 "{} was cut off after {received_bytes} of {} bytes",
                 blob.digest(),
@@ -132,7 +135,7 @@ impl Registry<'_> {
                 return Err(self.client.refused(&response, &what).into());
             }
         };
-        if content.status() != StatusCode::PARTIAL_CONTENT {
+        if content.response.status() != StatusCode::PARTIAL_CONTENT {
             file.set_len(0)?;
             received_bytes = 0;
         }
@@ -157,7 +160,13 @@ impl Registry<'_> {
         match self.tags() {
             Ok(tags) if !tags.is_empty() => usage(
                 format!("there is no {wanted}"),
-                format!("the tags of {repository} are {}", tags.join(", ")),
+                match tags.len().saturating_sub(SHOWN_TAGS) {
+                    0 => format!("the tags of {repository} are {}", tags.join(", ")),
+                    more => format!(
+                        "the tags of {repository} are {}, and {more} more",
+                        tags[..SHOWN_TAGS].join(", ")
+                    ),
+                },
             ),
             _ => usage(
                 format!("there is no {wanted}, and no other tag of {repository}"),
@@ -200,6 +209,20 @@ impl Blobs for Registry<'_> {
         }
         Ok(place)
     }
+}
+
+/// Fails unless the disk of `partial` has room for `bytes` more.
+fn check_space(partial: &Utf8Path, bytes: u64) -> Result<()> {
+    let free_bytes = free_bytes(partial)?;
+    if bytes > free_bytes {
+        return Err(failed(
+            format!(
+                "{bytes} bytes are to be pulled, and {partial} is on a disk with {free_bytes} free"
+            ),
+            "make room there, or keep less with `cargo xtask clean`",
+        ));
+    }
+    Ok(())
 }
 
 /// Keeps every other process from writing to `partial`, which is there afterwards, for as long as the result is held.

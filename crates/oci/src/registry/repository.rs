@@ -8,6 +8,7 @@ use oci_spec::distribution::Reference;
 
 use super::client::Client;
 use super::credentials::{Credentials, credentials};
+use super::token_service::TokenServices;
 use crate::events::Events;
 use crate::http::is_this_machine;
 
@@ -42,11 +43,13 @@ impl<'a> Registry<'a> {
         events: &'a dyn Events,
     ) -> Result<Self> {
         let credentials = credentials(reference.registry())?;
-        Self::open_as(credentials, reference, insecure, kept, events)
+        let services = TokenServices::from_env()?;
+        Self::open_as(credentials, services, reference, insecure, kept, events)
     }
 
     pub(super) fn open_as(
         credentials: Option<Credentials>,
+        services: TokenServices,
         reference: &'a Reference,
         insecure: bool,
         kept: Utf8PathBuf,
@@ -54,7 +57,7 @@ impl<'a> Registry<'a> {
     ) -> Result<Self> {
         let plain = insecure || is_this_machine(reference.resolve_registry());
         Ok(Self {
-            client: Client::new(reference, plain, credentials)?,
+            client: Client::new(reference, plain, credentials, services)?,
             reference,
             kept,
             events,

@@ -5,11 +5,13 @@ use std::sync::atomic::AtomicU64;
 
 use anyhow::{Context as _, Error, Result};
 use bytes::Bytes;
+use failure::one_line;
 use reqwest::header::{HeaderMap, HeaderName};
 use reqwest::{Method, StatusCode, Url};
 use serde_json::Value;
 
 use super::auth::Scope;
+use super::pace::Pace;
 use super::retry::Transient;
 
 /// The bytes of all bodies so far.
@@ -70,10 +72,16 @@ impl Response {
     }
 }
 
+/// A response whose content is being read.
+pub struct Streamed {
+    pub response: reqwest::Response,
+    pub pace: Pace,
+}
+
 /// A response whose status has come.
 pub enum Opened {
     /// A success, whose content is still to be read.
-    Content(reqwest::Response),
+    Content(Streamed),
     /// Anything else, read whole.
     Refused(Response),
 }
@@ -111,13 +119,9 @@ pub fn error_detail(body: &[u8]) -> String {
         }
         Err(_) => String::from_utf8_lossy(body).into_owned(),
     };
+    let text: String = text.chars().take(200).collect();
     // Whatever answers is not trusted with the terminal.
-    let text: String = text
-        .chars()
-        .map(|char| if char.is_control() { ' ' } else { char })
-        .take(200)
-        .collect();
-    match text.trim() {
+    match one_line(&text).trim() {
         "" => String::new(),
         text => format!(" ({text})"),
     }
@@ -134,7 +138,10 @@ mod tests {
                 r#"{"errors": [{"code": "DENIED", "message": "read only"}]}"#,
                 " (DENIED read only)",
             ),
-            ("<html>\n\u{1b}[2Jgone", " (<html>  [2Jgone)"),
+            (
+                "<html>\n\u{1b}[2J\u{202e}gone",
+                " (<html> \u{fffd}[2J\u{fffd}gone)",
+            ),
             (r#"{"other": 1}"#, ""),
             ("", ""),
         ] {

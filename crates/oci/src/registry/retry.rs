@@ -7,12 +7,16 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Error, Result};
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
+use super::pace::WORTH_A_REQUEST;
+
 /// How often in a row a request is tried again.
 const RETRIES: u32 = 5;
 /// The longest wait before the first retry; tests that provoke dozens do not wait for long.
 const FIRST_DELAY: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 250 });
 /// The longest wait that a registry may ask for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
+/// The longest time that is spent waiting, whatever came through in between.
+const MAX_WAITING: Duration = Duration::from_secs(1800);
 
 /// An error after which another try may help.
 #[derive(Debug)]
@@ -35,6 +39,9 @@ impl From<Error> for Transient {
 #[derive(Debug, Default)]
 pub struct RetryPolicy {
     retries: u32,
+    /// Bytes that came through since the tries were last counted anew.
+    progress: u64,
+    waited: Duration,
 }
 
 impl RetryPolicy {
@@ -54,14 +61,27 @@ impl RetryPolicy {
                 asked.as_secs()
             )));
         }
-        sleep(asked.max(delay(self.retries, rand::random())));
+        let wait = asked.max(delay(self.retries, rand::random()));
+        self.waited += wait;
+        if self.waited > MAX_WAITING {
+            return Err(error.context(format!(
+                "gave up: the registry would be waited for longer than {} s; run the same command again to go on \
+                 from there",
+                MAX_WAITING.as_secs()
+            )));
+        }
+        sleep(wait);
         self.retries += 1;
         Ok(())
     }
 
-    /// Something came through: what follows has all its retries again.
-    pub fn reset(&mut self) {
-        self.retries = 0;
+    /// `bytes` came through: when they are enough to be worth a request, what follows has all its retries again.
+    pub fn progressed(&mut self, bytes: u64) {
+        self.progress += bytes;
+        if self.progress >= WORTH_A_REQUEST {
+            self.progress = 0;
+            self.retries = 0;
+        }
     }
 }
 
@@ -124,12 +144,21 @@ mod tests {
         let said = format!("{:#}", RetryPolicy::default().wait(transient).unwrap_err());
         assert!(said.contains("3600 s") && said.contains("too many requests"));
         let transient = Transient::from(anyhow::anyhow!("no route"));
-        let said = RetryPolicy { retries: RETRIES }
-            .wait(transient)
-            .unwrap_err();
+        let mut policy = RetryPolicy {
+            retries: RETRIES,
+            ..RetryPolicy::default()
+        };
+        policy.progressed(WORTH_A_REQUEST - 1);
+        let said = policy.wait(transient).unwrap_err();
         assert_eq!(
             format!("{said:#}"),
             "gave up after 6 tries; run the same command again to go on from there: no route"
         );
+        policy.progressed(1);
+        assert_eq!(policy.retries, 0);
+        policy.waited = MAX_WAITING;
+        let transient = Transient::from(anyhow::anyhow!("no route"));
+        let said = policy.wait(transient).unwrap_err().to_string();
+        assert!(said.contains("longer than 1800 s"), "{said}");
     }
 }

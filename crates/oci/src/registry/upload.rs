@@ -15,6 +15,7 @@ use reqwest::{Method, StatusCode, Url};
 use sha256::HashingWriter;
 
 use super::auth::Scope;
+use super::pace::WORTH_A_REQUEST;
 use super::repository::Registry;
 use super::request::{Request, RequestError, Response};
 use super::retry::RetryPolicy;
@@ -65,10 +66,9 @@ struct Progress {
 impl Progress {
     /// The registry has `received_bytes`.
     fn reached(&mut self, received_bytes: u64) {
-        if received_bytes > self.furthest {
-            self.furthest = received_bytes;
-            self.retry.reset();
-        }
+        let more = received_bytes.saturating_sub(self.furthest);
+        self.furthest += more;
+        self.retry.progressed(more);
     }
 }
 
@@ -219,7 +219,15 @@ impl Registry<'_> {
                     }
                 }
             };
-            rest.advance(usize::try_from(received_end - offset)?);
+            let taken = received_end - offset;
+            if received_end < end && taken < WORTH_A_REQUEST {
+                let error = anyhow!(
+                    "{} took {taken} bytes of a chunk",
+                    self.reference.registry()
+                );
+                progress.retry.wait(error.into())?;
+            }
+            rest.advance(usize::try_from(taken)?);
             offset = received_end;
             progress.reached(offset);
             self.events

@@ -5,6 +5,7 @@
 //! of the image, so that no layer, whoever made it, reaches out of the root.
 
 pub mod in_root;
+pub mod limits;
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -18,6 +19,7 @@ use camino::Utf8Path;
 use tar::{Entry, EntryType, Header};
 use walkdir::WalkDir;
 
+use self::limits::{Count, Limits, Meter};
 use crate::layer::{self, Compression, LayerBlob};
 
 const WHITEOUT: &[u8] = b".wh.";
@@ -29,33 +31,28 @@ const DRIVER_NOTE: &[u8] = b".wh..wh.";
 /// users of the machine may be.
 const SET_ID: u32 = 0o6000;
 
-/// Unpacks a layer over `root`, and returns its uncompressed size in bytes. Owners are kept when this process may set
-/// them; device files, setuid and setgid bits are left out.
-pub fn unpack(blob: &Utf8Path, compression: Option<Compression>, root: &Utf8Path) -> Result<u64> {
-    let mut tar = Counted {
-        inner: layer::reader(blob, compression)?,
-        bytes: 0,
-    };
-    apply(&mut tar, root.as_std_path())
-        .and_then(|()| Ok(io::copy(&mut tar, &mut io::sink()).map(drop)?))
+/// Unpacks a layer over `root`, and returns its uncompressed size in bytes; one that exceeds `limits` is an error, and
+/// so is one that is damaged. Owners are kept when this process may set them; device files, setuid and setgid bits are
+/// left out.
+pub fn unpack(
+    blob: &Utf8Path,
+    compression: Option<Compression>,
+    root: &Utf8Path,
+    limits: Limits,
+) -> Result<u64> {
+    let mut tar = Meter::new(layer::reader(blob, compression)?, limits);
+    let count = tar.count();
+    apply(&mut tar, &count, root.as_std_path())
+        .and_then(|()| {
+            count.in_content();
+            Ok(io::copy(&mut tar, &mut io::sink()).map(drop)?)
+        })
+        .map_err(|error| count.explain(error))
         .with_context(|| format!("failed to unpack {blob} to {root}"))?;
-    Ok(tar.bytes)
+    Ok(count.bytes())
 }
 
-struct Counted<R> {
-    inner: R,
-    bytes: u64,
-}
-
-impl<R: Read> Read for Counted<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        self.bytes += read as u64;
-        Ok(read)
-    }
-}
-
-fn apply(tar: impl Read, root: &Path) -> Result<()> {
+fn apply(tar: impl Read, count: &Count, root: &Path) -> Result<()> {
     let mut archive = tar::Archive::new(tar);
     archive.set_preserve_permissions(true);
     archive.set_mask(SET_ID);
@@ -66,12 +63,17 @@ fn apply(tar: impl Read, root: &Path) -> Result<()> {
         put: HashSet::new(),
         folder: None,
     };
+    count.in_headers();
     for entry in archive.entries()? {
         let mut entry = entry?;
+        count.entry(entry.size())?;
+        count.in_content();
         let path = entry.path()?.into_owned();
         layer
             .entry(&path, &mut entry)
             .with_context(|| format!("failed to unpack {}", path.display()))?;
+        io::copy(&mut entry, &mut io::sink())?;
+        count.in_headers();
     }
     Ok(())
 }
@@ -208,12 +210,18 @@ pub fn unpack_layers<'a>(
     root: &Utf8Path,
 ) -> Result<()> {
     let mut layers = layers.into_iter();
-    layers.try_for_each(|kept| unpack(&kept.blob, Some(kept.layer.compression), root).map(drop))
+    layers.try_for_each(|kept| {
+        let limits = Limits::exactly(kept.layer.uncompressed_bytes);
+        unpack(&kept.blob, Some(kept.layer.compression), root, limits).map(drop)
+    })
 }
 
 fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
+
+#[cfg(test)]
+mod hostile;
 
 #[cfg(test)]
 mod tests {
@@ -269,7 +277,7 @@ mod tests {
             let blob = self.root.with_file_name("layer");
             let tar = tar.into_inner().unwrap();
             fs_err::write(&blob, &tar).unwrap();
-            let bytes = unpack(&blob, None, &self.root)?;
+            let bytes = unpack(&blob, None, &self.root, Limits::exactly(tar.len() as u64))?;
             assert_eq!(bytes, tar.len() as u64);
             Ok(bytes)
         }
@@ -446,7 +454,13 @@ mod tests {
         tar.append(&header, &b""[..]).unwrap();
         let blob = root.root.with_file_name("layer");
         fs_err::write(&blob, tar.into_inner().unwrap()).unwrap();
-        unpack(&blob, None, &root.root).unwrap();
+        unpack(
+            &blob,
+            None,
+            &root.root,
+            Limits::exactly(fs_err::metadata(&blob).unwrap().len()),
+        )
+        .unwrap();
         for name in ["folder", "file", "old", "link"] {
             let mode = fs_err::metadata(root.root.join(name)).unwrap().mode();
             assert_eq!(mode & 0o7777, 0o1755, "{name}");

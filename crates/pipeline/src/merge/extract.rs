@@ -23,6 +23,7 @@ use crate::owners::relative;
 use failure::corrupt;
 use oci::layer;
 use oci::layer::LayerBlob;
+use oci::unpack::limits::{Limits, Meter};
 
 /// Files up to this size are written at once.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -135,7 +136,8 @@ impl Extractor<'_> {
     fn layer(mut self, kept: &LayerBlob) -> Result<Folders> {
         let unreadable = |error: io::Error| damaged(self.pack, &format!("{}: {error}", kept.blob));
         let reader = layer::reader(&kept.blob, Some(kept.layer.compression))?;
-        let mut archive = tar::Archive::new(reader);
+        let limits = Limits::exactly(kept.layer.uncompressed_bytes);
+        let mut archive = tar::Archive::new(Meter::new(reader, limits));
         let mut folders = Folders::new();
         for entry in archive.entries().map_err(unreadable)? {
             let mut entry = entry.map_err(unreadable)?;

@@ -5,6 +5,8 @@
 //! merging need, is a blob of its own. What is read here may come from anyone: whatever does not hold together is
 //! refused.
 
+use std::io::Read as _;
+
 use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Component, Utf8Path};
 use oci_spec::distribution::Reference;
@@ -14,7 +16,7 @@ use crate::pack::blobs::{BlobSource, Pack};
 use crate::pack::description::{Description, NamedLayer, SCHEMA};
 use crate::pack::manifest::{Manifest, PackedFile};
 use failure::{corrupt, usage};
-use oci::blob::{Blobs, read};
+use oci::blob::{Blobs, read, read_document};
 use oci::layer::LayerBlob;
 use oci::layout::writer::LayoutWriter;
 
@@ -24,6 +26,8 @@ const ARTIFACT_TYPE: &str = "application/vnd.iac-runner.pack.v1";
 const CONFIG_TYPE: &str = "application/vnd.iac-runner.pack.config.v1+json";
 /// Media type of the list of a pack's files, JSON in zstd.
 const FILES_TYPE: &str = "application/vnd.iac-runner.pack.files.v1+json+zstd";
+/// More bytes than the list of a pack of a million files has, which is held in memory.
+const MAX_FILES_BYTES: u64 = 512 << 20;
 /// Fast, and the list is mostly digests.
 const FILES_LEVEL: i32 = 3;
 
@@ -75,7 +79,7 @@ impl<'a> Artifact<'a> {
             ));
         }
         let description: Description =
-            read(&blobs.fetch(manifest.config())?, "description of a pack")?;
+            read_document(blobs, manifest.config(), "description of a pack")?;
         if description.schema != SCHEMA {
             return Err(usage(
                 format!(
@@ -141,8 +145,7 @@ impl<'a> Artifact<'a> {
             .filter(|files| files.media_type() == &MediaType::from(FILES_TYPE))
             .with_context(|| format!("the pack {name} lists no files"))?;
         let file = self.blobs.fetch(files)?;
-        let json = zstd::decode_all(fs_err::File::open(&file)?)
-            .with_context(|| format!("{file} is no zstd"))?;
+        let json = decompress(&file, MAX_FILES_BYTES)?;
         let files: Vec<PackedFile> = serde_json::from_slice(&json).map_err(|error| {
             corrupt(
                 format!("{file} is no list of a pack's files: {error}"),
@@ -168,6 +171,24 @@ impl<'a> Artifact<'a> {
 fn is_inside(path: &Utf8Path) -> bool {
     let mut parts = path.components();
     !path.as_str().is_empty() && parts.all(|part| matches!(part, Utf8Component::Normal(_)))
+}
+
+/// What is in the zstd of `file`, up to `max_bytes`.
+fn decompress(file: &Utf8Path, max_bytes: u64) -> Result<Vec<u8>> {
+    let damaged = |reason: String| {
+        corrupt(
+            format!("{file} is no list of a pack's files: {reason}"),
+            "make the pack anew",
+        )
+    };
+    let decoder = zstd::stream::read::Decoder::new(fs_err::File::open(file)?)?;
+    let mut json = Vec::new();
+    let read = decoder.take(max_bytes + 1).read_to_end(&mut json);
+    read.map_err(|error| damaged(format!("it is no zstd: {error}")))?;
+    if json.len() as u64 > max_bytes {
+        return Err(damaged(format!("it has more than {max_bytes} bytes")));
+    }
+    Ok(json)
 }
 
 #[cfg(test)]
@@ -330,5 +351,25 @@ mod tests {
             assert!(error.to_string().contains(&expected), "{error}");
             assert_eq!(failure::kind(&error, &[]), failure::Kind::Corrupt);
         }
+    }
+
+    #[test]
+    fn a_list_of_files_is_of_a_size() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = Utf8Path::from_path(folder.path()).unwrap().join("list");
+        let zeros = zstd::encode_all(&vec![0; 1 << 20][..], 1).unwrap();
+        let half = &zeros[..zeros.len() / 2];
+        for (content, max_bytes, reason) in [
+            (&zeros[..], (1 << 20) - 1, "more than 1048575 bytes"),
+            (half, 1 << 20, "no zstd"),
+            (b"no zstd", 1 << 20, "no zstd"),
+        ] {
+            fs_err::write(&file, content).unwrap();
+            let error = decompress(&file, max_bytes).unwrap_err();
+            assert!(error.to_string().contains(reason), "{error}");
+            assert_eq!(failure::kind(&error, &[]), failure::Kind::Corrupt);
+        }
+        fs_err::write(&file, &zeros).unwrap();
+        assert_eq!(decompress(&file, 1 << 20).unwrap().len(), 1 << 20);
     }
 }

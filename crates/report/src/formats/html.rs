@@ -12,10 +12,10 @@ use self::palette::{FIRST, SECOND, THIRD};
 use self::plots::{LinePlot, Mark, Row, RowPlot, Scale, Series};
 use super::measured::{Input, distinct_component, missed_modules};
 use super::text::{percent, size};
-use crate::check::printable;
 use crate::history::HistoryLine;
 use crate::stats::Percentiles;
 use crate::{MeasuredModule, PackSize, Phase, PhaseName, Report};
+use failure::printable;
 
 /// What the first build should not exceed where nobody says otherwise.
 const TARGET_MS: f64 = 500.0;

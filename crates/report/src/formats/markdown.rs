@@ -9,8 +9,8 @@ use maud::html;
 
 use super::measured::missed_modules;
 use super::text::{percent, size};
-use crate::check::printable;
 use crate::{PhaseName, Report};
+use failure::printable;
 
 pub fn render(report: &Report) -> String {
     let mut text = format!("### First builds\n\n{}\n", summary(report));

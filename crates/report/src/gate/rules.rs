@@ -9,8 +9,8 @@ use super::baseline::{Baseline, BaselineModule};
 use super::ceiling;
 use super::comparison::{Change, Comparison, Kind};
 use super::time::{self, MIN_RUNS, Pair};
-use crate::check::printable;
 use crate::model::{MeasuredModule, PhaseName, Report};
+use failure::printable;
 
 /// By how much image and packs may grow, as a share: what new patch versions of the tools and SDKs add, not another
 /// SDK.

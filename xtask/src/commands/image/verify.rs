@@ -11,7 +11,7 @@ use crate::source::Source;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::image_info::{PACKS_PATH, PackInfo};
 use nix::unistd::{AccessFlags, access};
@@ -37,6 +37,8 @@ use pipeline::pack::part::Part;
 use pipeline::work::out;
 use pipeline::work::{Scratch, Work};
 
+/// More bytes than the list of an image's users has.
+const MAX_PASSWD_BYTES: u64 = 1 << 20;
 /// How root drops the page cache.
 const DROP_CACHES: &str = "/proc/sys/vm/drop_caches";
 
@@ -279,7 +281,9 @@ fn warm_providers(root: &Utf8Path, source: &Utf8Path) -> Result<Vec<String>> {
 fn sandbox(root: &Utf8Path, image: &Image, flags: &Args) -> Result<Sandbox> {
     let passwd = in_image(root, "/etc/passwd")?;
     let passwd = if passwd.is_file() {
-        fs_err::read_to_string(passwd)?
+        // The image may be anybody's.
+        let passwd = regular_file::read(&passwd, MAX_PASSWD_BYTES);
+        String::from_utf8(passwd?).context("the image's /etc/passwd is no text")?
     } else {
         String::new()
     };

@@ -1,6 +1,7 @@
 //! Pushing to a real registry over a network that does everything a network should not, and to servers that a registry
 //! should not send anybody to.
 
+mod endless;
 mod proxy;
 mod refused;
 mod server;
@@ -12,6 +13,7 @@ use sha256::Sha256Hash;
 
 use super::credentials::Credentials;
 use super::repository::Registry;
+use super::token_service::TokenServices;
 use crate::events::Silent;
 
 const REPOSITORY: &str = "team/runner";
@@ -45,11 +47,23 @@ fn with_repository<T>(
     credentials: Option<Credentials>,
     work: impl FnOnce(&Registry, &Utf8Path) -> T,
 ) -> T {
+    let services = TokenServices::default();
+    with_services(host, repository, credentials, services, work)
+}
+
+fn with_services<T>(
+    host: &str,
+    repository: &str,
+    credentials: Option<Credentials>,
+    services: TokenServices,
+    work: impl FnOnce(&Registry, &Utf8Path) -> T,
+) -> T {
     let (_guard, folder) = folder();
     let reference = format!("{host}/{repository}:1").parse().unwrap();
     let kept = folder.join("kept");
     fs_err::create_dir(&kept).unwrap();
-    let registry = Registry::open_as(credentials, &reference, false, kept, &Silent).unwrap();
+    let registry = Registry::open_as(credentials, services, &reference, false, kept, &Silent);
+    let registry = registry.unwrap();
     work(&registry, &folder)
 }
 

@@ -138,25 +138,36 @@ fn an_upload_to_another_host_is_refused() {
 }
 
 #[test]
-fn a_token_service_that_others_can_listen_to_gets_no_password() {
-    let registry = Proxy::alone(|_, _| {
-        let realm = "Bearer realm=\"http://auth.example/token\"";
-        answer("401 Unauthorized", &[("WWW-Authenticate", realm)], b"")
-    });
-    with(&registry.host, Some(runner()), |registry, _| {
-        let layer = describe(b"{}");
-        for refused in [
-            registry.has_blob(&layer).unwrap_err(),
-            registry.fetch(&layer).unwrap_err(),
-            registry.find().unwrap_err(),
-        ] {
-            let refused = said(&refused, 1);
-            assert!(refused.contains("only over https"), "{refused}");
+fn a_token_service_of_somebody_else_gets_no_password() {
+    // Another port of this machine is another user's.
+    let other = Proxy::alone(|_, _| answer("200 OK", &[], br#"{"token": "t"}"#));
+    for (service, reason) in [
+        ("http://auth.example", "only over https"),
+        ("https://auth.example", "nobody says that it belongs there"),
+        (&format!("http://{}", other.host), "only over https"),
+        (&format!("https://{}", other.host), "nobody says"),
+    ] {
+        let realm = format!("Bearer realm=\"{service}/token\"");
+        let registry = Proxy::alone(move |_, _| {
+            answer("401 Unauthorized", &[("WWW-Authenticate", &realm)], b"")
+        });
+        with(&registry.host, Some(runner()), |registry, _| {
+            let layer = describe(b"{}");
+            for refused in [
+                registry.has_blob(&layer).unwrap_err(),
+                registry.fetch(&layer).unwrap_err(),
+                registry.find().unwrap_err(),
+            ] {
+                let refused = said(&refused, 1);
+                assert!(refused.contains(reason), "{refused}");
+                assert!(refused.contains("IAC_RUNNER_TOKEN_HOSTS="), "{refused}");
+            }
+        });
+        for request in registry.seen() {
+            assert_eq!(request.header("authorization"), None);
         }
-    });
-    for request in registry.seen() {
-        assert_eq!(request.header("authorization"), None);
     }
+    assert_eq!(other.seen().len(), 0);
 }
 
 #[test]

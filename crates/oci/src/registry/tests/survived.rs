@@ -6,11 +6,14 @@ use oci_spec::image::MediaType;
 
 use super::proxy::{Act, Proxy, Request, answer};
 use super::server::Server;
-use super::{blob, content, describe, manifest, runner, with, with_repository};
+use super::{
+    REPOSITORY, blob, content, describe, manifest, runner, with, with_repository, with_services,
+};
 use crate::blob::Blobs as _;
 use crate::events::Silent;
 use crate::registry::Registry;
 use crate::registry::push::Pushed;
+use crate::registry::token_service::TokenServices;
 
 /// Bytes after which some tests cut connections; a chunk is larger.
 const CUT: usize = 3 << 19;
@@ -302,12 +305,20 @@ fn a_token_service_gets_the_password_and_the_registry_the_token() {
         }
     });
     let pushed = content(5);
-    with(&proxy.host, Some(runner()), |registry, folder| {
-        let (file, layer) = blob(folder, &pushed);
-        registry.push_blob(&layer, &file, None).unwrap();
-        let fetched = registry.fetch(&layer).unwrap();
-        assert_eq!(fs_err::read(fetched).unwrap(), pushed);
-    });
+    let services = TokenServices::parse(&format!("http://{}", tokens.host)).unwrap();
+    let user = Some(runner());
+    with_services(
+        &proxy.host,
+        REPOSITORY,
+        user,
+        services,
+        |registry, folder| {
+            let (file, layer) = blob(folder, &pushed);
+            registry.push_blob(&layer, &file, None).unwrap();
+            let fetched = registry.fetch(&layer).unwrap();
+            assert_eq!(fs_err::read(fetched).unwrap(), pushed);
+        },
+    );
     let pull = "service=test&scope=repository%3Ateam%2Frunner%3Apull";
     assert_eq!(tokens.count("GET", pull), 2);
     assert_eq!(tokens.count("GET", &format!("{pull}%2Cpush")), 1);
@@ -336,9 +347,9 @@ fn all_pages_of_tags_are_read() {
                 assert!(request.is("GET", "/v2/team/runner/tags/list?n=1000"));
                 answer("200 OK", &[next], br#"{"tags": ["a", "b"]}"#)
             }
-            // The link leads to itself.
-            1 => answer("200 OK", &[next], br#"{"tags": ["c"]}"#),
-            _ => answer("200 OK", &[], br#"{"tags": null}"#),
+            // What is no tag is nothing that could be asked for.
+            1 => answer("200 OK", &[], br#"{"tags": ["c", "\u001b[2J", "", "a/b"]}"#),
+            _ => answer("404 Not Found", &[], b""),
         }
     });
     let tags = with(&registry.host, None, |registry, _| registry.tags().unwrap());
@@ -360,6 +371,7 @@ fn two_that_pull_the_same_blob_into_one_folder_pull_it_once() {
         registry.push_blob(&layer, &file, None).unwrap();
         let other = Registry::open_as(
             None,
+            TokenServices::default(),
             registry.reference,
             false,
             registry.kept.clone(),
