@@ -6,7 +6,6 @@
 //! | `catalog.rs` | starting a component |
 //! | `civo.rs` | one provider of the catalog through the whole flow, and its image examined |
 //! | `docker.rs` | what people build with Docker |
-//! | `files.rs` | every file here is a part of this binary |
 //! | `gate.rs` | the life of a baseline |
 //! | `hostile.rs` | an image whose every program attacks |
 //! | `interrupted.rs` | commands that are killed, and what they leave |
@@ -27,7 +26,6 @@ mod bad_input;
 mod catalog;
 mod civo;
 mod docker;
-mod files;
 mod gate;
 mod hostile;
 mod interrupted;

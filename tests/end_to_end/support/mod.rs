@@ -1,7 +1,8 @@
 //! What the tests share: running commands ([`run`]), a registry ([`registry`]), images read without the project's own
 //! code ([`image`]), kept work apart from that of other tests ([`kept`]), programs that may be missing ([`programs`]),
-//! and what a user reads ([`shown`]).
+//! and what a user reads ([`shown`]); and, in `files.rs`, the test that each file is part of a test binary.
 
+mod files;
 pub mod image;
 pub mod kept;
 pub mod programs;

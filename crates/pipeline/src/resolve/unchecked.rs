@@ -4,8 +4,8 @@
 //! for; where these settings turn that off, the image would hold whatever a proxy or a network sends. So they are
 //! refused unless they are allowed, and packs made with them say so and are never taken for others.
 //!
-//! Private Go modules are another matter: no public database could vouch for them, and the go.sum of the source does. So
-//! patterns of GOPRIVATE and GONOSUMDB are in order as long as each names a domain.
+//! Private Go modules are another matter: no public database could vouch for them, and the go.sum of the source does.
+//! So patterns of GOPRIVATE and GONOSUMDB are in order as long as each names a domain.
 
 use anyhow::Result;
 
