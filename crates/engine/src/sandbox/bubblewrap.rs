@@ -159,7 +159,7 @@ mod tests {
         let mut text = String::new();
         let mut is_command = false;
         let mounts: Vec<Mount> = sandbox.mounts().cloned().collect();
-        let root = "/work/root".into();
+        let root = "/kept/root".into();
         for word in arguments(sandbox, root, &mounts, by_root, command).unwrap() {
             let is_option = word.starts_with("--") && !is_command;
             text += if text.is_empty() {
@@ -176,9 +176,9 @@ mod tests {
     }
 
     fn sandbox() -> Sandbox {
-        Sandbox::new("/work/root".into())
-            .read_only("/work/go".into(), "/usr/local/go")
-            .writable("/work/scratch".into(), "/scratch")
+        Sandbox::new("/kept/root".into())
+            .read_only("/kept/go".into(), "/usr/local/go")
+            .writable("/kept/scratch".into(), "/scratch")
             .env([("GOPROXY", "off"), ("HOME", "/tmp")])
             .folder("/source")
     }
@@ -231,9 +231,9 @@ mod tests {
     #[test]
     fn a_user_of_the_image_has_no_rights() {
         let sandbox = sandbox().user(User::Id(65532)).writable_root();
-        let error = arguments(&sandbox, "/work/root".into(), &[], true, &["verifier"]);
+        let error = arguments(&sandbox, "/kept/root".into(), &[], true, &["verifier"]);
         assert!(error.unwrap_err().to_string().contains("65532"));
-        let sandbox = sandbox.init("/work/verifier".into());
+        let sandbox = sandbox.init("/kept/verifier".into());
         insta::assert_snapshot!(
             "a_user_by_root",
             lines(&sandbox, true, &["verifier", "run"])
