@@ -32,7 +32,7 @@ use pipeline::measure;
 use pipeline::measure::Report;
 use pipeline::names::LATEST;
 use pipeline::names::VERIFIER;
-use pipeline::pack::{BlobSource, ImageLayer, KeptPack, Pack};
+use pipeline::pack::{BlobSource, KeptPack, Pack, PackLayer};
 use pipeline::summary::FirstBuilds;
 use pipeline::work::Scratch;
 use pipeline::work::files::{files_below, remove_tree};
@@ -252,8 +252,8 @@ impl Bench {
             let tree = &self.foundation.tree;
             let scratch = self.foundation.work.scratch("naive-layer")?;
             let blob = scratch.path().join("caches");
-            let mut layers: Vec<ImageLayer> = self.below.iter().flat_map(Pack::layers).collect();
-            layers.push(ImageLayer {
+            let mut layers: Vec<PackLayer> = self.below.iter().flat_map(Pack::layers).collect();
+            layers.push(PackLayer {
                 title: "caches".to_owned(),
                 layer: naive_layer(tree, &caches.merged(), &blob)?,
                 blob: BlobSource::File(blob),

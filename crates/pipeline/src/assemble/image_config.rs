@@ -12,7 +12,7 @@ use oci_spec::image::{
 
 use crate::image_toml::ImageToml;
 use crate::names::VERIFIER;
-use crate::pack::ImageLayer;
+use crate::pack::PackLayer;
 use oci::platform::Platform;
 
 /// The environment of the image, or of its `-nonroot` twin.
@@ -61,7 +61,7 @@ pub fn cacheprog(gocache: &Utf8Path) -> String {
 pub fn config(
     image: &ImageToml,
     platform: &Platform,
-    layers: &[ImageLayer],
+    layers: &[PackLayer],
     nonroot: bool,
 ) -> Result<serde_json::Value> {
     let env = env(image, platform, nonroot);

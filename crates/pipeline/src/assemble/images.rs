@@ -102,14 +102,14 @@ mod tests {
     use oci_spec::image::{ImageManifest, Platform as OciPlatform};
     use sha256::Sha256Hash;
 
-    use crate::pack::ImageLayer;
+    use crate::pack::PackLayer;
 
     /// Remembers manifests by their names.
     #[derive(Default)]
     struct Manifests(Vec<(String, ImageManifest)>);
 
     impl Target for Manifests {
-        fn layer(&mut self, layer: &ImageLayer) -> Result<Descriptor> {
+        fn layer(&mut self, layer: &PackLayer) -> Result<Descriptor> {
             oci::blob::layer_descriptor(&layer.layer)
         }
 

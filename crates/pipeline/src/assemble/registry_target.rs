@@ -6,7 +6,7 @@ use oci_spec::image::{Descriptor, ImageManifest, MediaType, Platform as OciPlatf
 use sha256::Sha256Hash;
 
 use crate::assemble::target::Target;
-use crate::pack::{BlobSource, ImageLayer};
+use crate::pack::{BlobSource, PackLayer};
 use crate::work::Work;
 use engine::progress::Step;
 use oci::blob::{Blobs, read};
@@ -77,7 +77,7 @@ impl<'a> RegistryTarget<'a> {
 }
 
 impl Target for RegistryTarget<'_> {
-    fn layer(&mut self, layer: &ImageLayer) -> Result<Descriptor> {
+    fn layer(&mut self, layer: &PackLayer) -> Result<Descriptor> {
         let descriptor = layer_descriptor(&layer.layer)?;
         match &layer.blob {
             BlobSource::File(blob) => self.registry.push_blob(&descriptor, blob, None)?,

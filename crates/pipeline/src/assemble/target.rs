@@ -3,13 +3,13 @@
 use anyhow::Result;
 use oci_spec::image::{Descriptor, ImageManifest, MediaType, Platform as OciPlatform};
 
-use crate::pack::ImageLayer;
+use crate::pack::PackLayer;
 use oci::layout::writer::LayoutWriter;
 
 /// Where images are written to.
 pub trait Target {
     /// Makes sure that the layer is there.
-    fn layer(&mut self, layer: &ImageLayer) -> Result<Descriptor>;
+    fn layer(&mut self, layer: &PackLayer) -> Result<Descriptor>;
     /// Adds a small blob.
     fn bytes(&mut self, media_type: MediaType, bytes: &[u8]) -> Result<Descriptor>;
     /// Adds a manifest, all of whose blobs are there, under a name.
@@ -22,7 +22,7 @@ pub trait Target {
 }
 
 impl Target for LayoutWriter {
-    fn layer(&mut self, layer: &ImageLayer) -> Result<Descriptor> {
+    fn layer(&mut self, layer: &PackLayer) -> Result<Descriptor> {
         self.link(&layer.layer, layer.file()?)
     }
 

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::names::{BASE, COMMON, TOOLS};
 use crate::pack::fit::check_fit;
-use crate::pack::{ImageLayer, Pack};
+use crate::pack::{Pack, PackLayer};
 use failure::usage;
 
 /// An image that packs make; it has a `-nonroot` twin of the same layers.
@@ -15,7 +15,7 @@ pub struct Variant {
     /// Its tag.
     pub name: String,
     /// Its layers, the lowest first.
-    pub layers: Vec<ImageLayer>,
+    pub layers: Vec<PackLayer>,
 }
 
 /// The variants that `packs` make, in whatever order they are given: the whole image under the name `version` first.
@@ -38,7 +38,7 @@ pub fn of(packs: &[Pack], version: &str) -> Result<Vec<Variant>> {
     for name in [BASE, TOOLS] {
         tools.extend(shared(name)?.layers());
     }
-    let start: Vec<ImageLayer> = tools
+    let start: Vec<PackLayer> = tools
         .iter()
         .cloned()
         .chain(shared(COMMON)?.layers())
@@ -48,7 +48,7 @@ pub fn of(packs: &[Pack], version: &str) -> Result<Vec<Variant>> {
         .filter_map(|pack| Some((pack.description.part.as_ref()?, pack)))
         .collect();
     parts.sort_by_key(|(part, _)| *part);
-    let mut providers: BTreeMap<&str, Vec<ImageLayer>> = BTreeMap::new();
+    let mut providers: BTreeMap<&str, Vec<PackLayer>> = BTreeMap::new();
     for (part, pack) in parts {
         providers
             .entry(&part.provider)

@@ -27,7 +27,7 @@ use camino::Utf8Path;
 use rayon::prelude::*;
 
 use self::plan::Plan;
-use self::target::Target;
+use self::target::MergeTarget;
 use crate::pack::KeptPack;
 
 /// A merged tree, and how it came about.
@@ -46,7 +46,7 @@ pub struct Merged {
 /// Makes `folder` the tree of `packs`, unless it is that already. Any other merge into it waits.
 pub fn merge(packs: &[KeptPack], folder: &Utf8Path) -> Result<Merged> {
     let plan = Plan::of(packs)?;
-    let target = Target::lock(folder)?;
+    let target = MergeTarget::lock(folder)?;
     let record = plan.record();
     let mut damage = None;
     if target.record().is_some_and(|there| there == record) {

@@ -22,7 +22,7 @@ use failure::usage;
 
 /// A folder for a merged tree, held by this process.
 #[derive(Debug)]
-pub struct Target {
+pub struct MergeTarget {
     /// Where the tree is when it is complete.
     folder: Utf8PathBuf,
     partial: Utf8PathBuf,
@@ -33,7 +33,7 @@ pub struct Target {
     begun: OnceCell<interrupt::Guard>,
 }
 
-impl Target {
+impl MergeTarget {
     /// Takes hold of `folder`, waiting until no other merge works beside it, and removes what a killed one left.
     pub fn lock(folder: &Utf8Path) -> Result<Self> {
         let name = folder
@@ -146,7 +146,7 @@ impl Target {
     }
 }
 
-impl Drop for Target {
+impl Drop for MergeTarget {
     fn drop(&mut self) {
         if self.begun.get().is_some()
             && let Err(error) = remove_tree(&self.partial)

@@ -33,7 +33,7 @@ pub struct Pack {
 
 /// A layer of an image: its digests and sizes, what the history says of it, and where its blob is.
 #[derive(Debug, Clone)]
-pub struct ImageLayer {
+pub struct PackLayer {
     /// For a person who reads the image's history.
     pub title: String,
     /// Digests and sizes.
@@ -100,9 +100,9 @@ impl Pack {
     }
 
     /// Its layers, the lowest first.
-    pub fn layers(&self) -> impl Iterator<Item = ImageLayer> {
+    pub fn layers(&self) -> impl Iterator<Item = PackLayer> {
         let layers = self.description.layers.iter().zip(&self.blobs);
-        layers.map(|(named, blob)| ImageLayer {
+        layers.map(|(named, blob)| PackLayer {
             title: named.title.clone(),
             layer: named.layer.clone(),
             blob: blob.clone(),
@@ -115,7 +115,7 @@ impl Pack {
     }
 }
 
-impl ImageLayer {
+impl PackLayer {
     /// The file of its blob.
     ///
     /// # Errors

@@ -25,5 +25,5 @@ pub mod sources;
 pub mod store;
 pub mod write;
 
-pub use blobs::{BlobSource, ImageLayer, Pack};
+pub use blobs::{BlobSource, Pack, PackLayer};
 pub use kept::KeptPack;

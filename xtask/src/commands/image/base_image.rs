@@ -24,7 +24,7 @@ use pipeline::flow::{CommonPack, Foundation, ProviderPack};
 use pipeline::foundation::tree::Tree;
 use pipeline::measure;
 use pipeline::names::{LATEST, NONROOT};
-use pipeline::pack::{BlobSource, ImageLayer, Pack};
+use pipeline::pack::{BlobSource, Pack, PackLayer};
 use pipeline::summary::Summary;
 use pipeline::work::Key;
 use pipeline::work::kept_layer;
@@ -152,7 +152,7 @@ fn measure(
     let layers: Vec<LayerBlob> = image
         .layers
         .iter()
-        .map(ImageLayer::on_this_machine)
+        .map(PackLayer::on_this_machine)
         .collect::<Result<_>>()?;
     // Docker has one image of a name: it must still be this one when it is measured.
     let _named = matches!(tree.engine, RootFs::DockerImage(_))
