@@ -8,13 +8,17 @@ use serde_json::Value;
 
 use super::run::workspace;
 
-/// What is replaced in every snapshot, in this order.
-const PLACEHOLDERS: [(&str, &str); 12] = [
+/// Folders that may be anywhere, and come before that of the workspace: its path may begin theirs.
+const FOLDERS: [(&str, &str); 2] = [
     (r"/[\w/.-]*/\.tmp\w{6}", "[FOLDER]"),
     (
         r"/[\w/.-]*/iac-runner/(\w+)/[0-9a-f]{24}",
         "[KEPT]/$1/[KEY]",
     ),
+];
+
+/// What else is replaced in every snapshot, in this order.
+const PLACEHOLDERS: [(&str, &str); 10] = [
     (r"\b[0-9a-f]{64}\b", "[DIGEST]"),
     (r"sha256:[0-9a-f]{12}\b", "sha256:[DIGEST]"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "[TIME]"),
@@ -35,8 +39,12 @@ pub fn shown(name: &str, text: &str) {
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
     settings.set_snapshot_path("../snapshots");
-    settings.add_filter(&regex_of(workspace().as_str()), "[WORKSPACE]");
-    for (pattern, placeholder) in PLACEHOLDERS {
+    let workspace = regex_of(workspace().as_str());
+    let filters = FOLDERS
+        .into_iter()
+        .chain([(workspace.as_str(), "[WORKSPACE]")])
+        .chain(PLACEHOLDERS);
+    for (pattern, placeholder) in filters {
         settings.add_filter(pattern, placeholder);
     }
     settings.bind(|| insta::assert_snapshot!(name, text));
