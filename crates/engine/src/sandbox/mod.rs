@@ -18,4 +18,4 @@ mod spec;
 
 pub use docker::load_root_fs;
 pub use run::{Done, Stdout};
-pub use spec::{RootFs, Sandbox, User};
+pub use spec::{GO_FETCH_VARIABLES, RootFs, Sandbox, User};

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-/// Variables of the build machine that a fetch takes over.
-const FETCH_VARIABLES: [&str; 14] = [
+/// Variables of the go command that a fetch takes over from the build machine.
+pub const GO_FETCH_VARIABLES: [&str; 8] = [
     "GOAUTH",
     "GOINSECURE",
     "GONOPROXY",
@@ -14,6 +14,10 @@ const FETCH_VARIABLES: [&str; 14] = [
     "GOPROXY",
     "GOSUMDB",
     "GOVCS",
+];
+
+/// Those of a proxy.
+const PROXY_VARIABLES: [&str; 6] = [
     "HTTPS_PROXY",
     "HTTP_PROXY",
     "NO_PROXY",
@@ -187,7 +191,7 @@ impl Sandbox {
         is_file: impl Fn(&str) -> bool,
     ) -> Self {
         self.network = true;
-        for name in FETCH_VARIABLES {
+        for name in GO_FETCH_VARIABLES.into_iter().chain(PROXY_VARIABLES) {
             if let Some(value) = variable(name) {
                 self.env.insert(name.to_owned(), value);
             }

@@ -3,6 +3,7 @@
 //! A Dockerfile cannot loop and cannot read `image.toml`, so both are generated, and a test holds the committed ones
 //! against what is generated now. No version and no path is written into them by hand.
 
+use engine::sandbox::GO_FETCH_VARIABLES;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -110,20 +111,6 @@ COPY --from=system /etc/passwd /etc/group /etc/
     )
 }
 
-/// Variables of the go command for those who fetch from elsewhere. Docker itself takes in those of a proxy.
-const FETCH: [&str; 9] = [
-    "GOAUTH",
-    "GOINSECURE",
-    "GONOPROXY",
-    "GONOSUMDB",
-    "GOPRIVATE",
-    "GOPROXY",
-    "GOSUMDB",
-    "GOVCS",
-    // The flag of the command for a part of these.
-    "IAC_RUNNER_ALLOW_UNCHECKED_MODULES",
-];
-
 /// `Dockerfile`: the image with everything made by `docker build` itself, from this repository as the build context.
 pub fn standalone(settings: &Settings, image: &ImageToml, rust_version: &str) -> String {
     let (suite, go) = (&image.base.suite, &image.go);
@@ -146,7 +133,12 @@ pub fn standalone(settings: &Settings, image: &ImageToml, rust_version: &str) ->
         .map(|folder| folder.as_str())
         .collect();
     let open = open.join(" ");
-    let fetch = FETCH.map(|name| format!("ARG {name}\n")).concat();
+    // Docker itself takes in the variables of a proxy; the last is the flag of the command for a part of these.
+    let fetch: String = GO_FETCH_VARIABLES
+        .into_iter()
+        .chain(["IAC_RUNNER_ALLOW_UNCHECKED_MODULES"])
+        .flat_map(|name| ["ARG ", name, "\n"])
+        .collect();
     format!(
         r#"# The image, all of it made by `docker build`, with no rights but those that every build has. Generated:
 # change image.toml, and then `cargo xtask dockerfiles`. The build context is the root of this repository:
