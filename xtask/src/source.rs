@@ -35,6 +35,26 @@ impl Source {
     }
 }
 
+/// A source, and which of its providers are meant.
+#[derive(Debug, Args)]
+pub struct Selection {
+    #[command(flatten)]
+    source: Source,
+    /// Provider; repeat for several [default: all of the source]
+    #[arg(long = "provider", value_name = "P")]
+    providers: Vec<String>,
+}
+
+impl Selection {
+    /// The source's folder, all of its modules, and the providers, sorted.
+    pub fn read(&self) -> Result<(Utf8PathBuf, Vec<Module>, Vec<String>)> {
+        let source = self.source.folder()?;
+        let modules = discover(&source)?.modules;
+        let providers = select(&modules, &self.providers)?;
+        Ok((source, modules, providers))
+    }
+}
+
 /// The modules of `source`; what was skipped, and why, goes to standard error.
 pub fn discover(source: &Utf8Path) -> Result<Discovery> {
     let found = modules::discover(source)?;

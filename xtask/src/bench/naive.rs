@@ -6,7 +6,7 @@
 //! by the same verifier, at the same checkout path, without network, with each module's first build a first. Or the
 //! image of the usual recipe is written as a layout, and nothing is measured here.
 
-use crate::source::Source;
+use crate::source::Selection;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::Instant;
 
@@ -16,7 +16,6 @@ use modules::Module;
 use serde::Serialize;
 use xshell::{Cmd, Shell, cmd};
 
-use crate::source;
 use engine::host;
 use engine::progress::{Kind, Progress, human_bytes, millis};
 use engine::sandbox::Sandbox;
@@ -51,10 +50,7 @@ struct Measured {
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    pub source: Source,
-    /// Provider; repeat for several [default: all of the source]
-    #[arg(long = "provider", value_name = "P")]
-    pub providers: Vec<String>,
+    pub selection: Selection,
     /// Only write the usual recipe's image as an OCI image layout, for `bench ready --naive`
     #[arg(long, value_name = "DIR", conflicts_with = "json")]
     pub out: Option<Utf8PathBuf>,
@@ -66,9 +62,7 @@ pub struct Args {
 /// Builds both and prints them side by side, or writes the image of the usual recipe.
 pub fn run(flags: &Args) -> Result<()> {
     let out = flags.out.as_deref().map(Out::layout).transpose()?;
-    let source = flags.source.folder()?;
-    let all = source::discover(&source)?.modules;
-    let providers = source::select(&all, &flags.providers)?;
+    let (source, all, providers) = flags.selection.read()?;
     let mut progress = Progress::default();
     let settings = Settings {
         // What is kept was not warmed in this run.

@@ -1,6 +1,6 @@
 //! `cargo xtask matrix`: the jobs of a workflow, as JSON for `fromJSON`.
 
-use crate::source::Source;
+use crate::source::Selection;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -8,7 +8,6 @@ use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 
-use crate::source;
 use failure::usage;
 use pipeline::names::COMMON;
 use pipeline::pack::manifest::Timings;
@@ -19,10 +18,7 @@ use pipeline::work::out;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    pub source: Source,
-    /// Provider; repeat for several [default: all of the source]
-    #[arg(long = "provider", value_name = "P")]
-    pub providers: Vec<String>,
+    pub selection: Selection,
     /// Divide providers that would take longer than this
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub minutes: Option<u16>,
@@ -41,9 +37,7 @@ pub fn run(flags: &Args) -> Result<()> {
         let file = file.context("--record writes to the file of --times")?;
         return record(summary, file);
     }
-    let source = flags.source.folder()?;
-    let modules = source::discover(&source)?.modules;
-    let providers = source::select(&modules, &flags.providers)?;
+    let (_, modules, providers) = flags.selection.read()?;
     let times = Times::read(flags.times.as_deref())?;
     let limit = flags
         .minutes

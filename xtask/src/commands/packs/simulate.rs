@@ -4,7 +4,7 @@
 //! the workflow passes on: archives of packs, or a repository. What a job kept is removed when it ends, as a runner's
 //! disk is.
 
-use crate::source::Source;
+use crate::source::Selection;
 use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::time::Instant;
@@ -16,7 +16,6 @@ use serde::{Deserialize, Serialize};
 use xshell::{Shell, cmd};
 
 use crate::commands::packs::warm::{Warmed, WarmedPack};
-use crate::source;
 use engine::host;
 use engine::progress::{Kind, Progress, Step, human_bytes, millis};
 use pipeline::names::COMMON;
@@ -64,10 +63,7 @@ struct Job {
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    pub source: Source,
-    /// Provider; repeat for several [default: all of the source]
-    #[arg(long = "provider", value_name = "P")]
-    pub providers: Vec<String>,
+    pub selection: Selection,
     /// Jobs that run at the same time
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub parallel: u16,
@@ -90,9 +86,7 @@ pub struct Args {
 
 /// Runs the matrix and prints its account.
 pub fn run(flags: &Args) -> Result<()> {
-    let source = flags.source.folder()?;
-    let modules = source::discover(&source)?.modules;
-    let providers = source::select(&modules, &flags.providers)?;
+    let (source, modules, providers) = flags.selection.read()?;
     let limit = flags
         .minutes
         .map(|minutes| std::time::Duration::from_secs(60 * u64::from(minutes)));
