@@ -78,6 +78,12 @@ impl Error {
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::Missing { .. })
     }
+
+    /// Whether a test that needs the daemon may be skipped: where the program is missing, and nothing like the variable
+    /// `CI` demands it.
+    pub fn may_be_skipped(&self) -> bool {
+        self.is_missing() && std::env::var_os("CI").is_none()
+    }
 }
 
 /// A running process; killed and waited for when this is dropped.

@@ -22,7 +22,7 @@ impl Server {
             Access::Open
         };
         let registry = match Registry::start(&folder, access) {
-            Err(error) if error.is_missing() && std::env::var_os("CI").is_none() => {
+            Err(error) if error.may_be_skipped() => {
                 // Past the test harness, which would swallow it.
                 writeln!(std::io::stderr(), "SKIPPED {test}: {error}").unwrap();
                 return None;
