@@ -23,7 +23,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use anyhow::Context as _;
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use gocache::ActionEntry;
 use sha256::Sha256Hash;
 
@@ -39,12 +39,30 @@ const HELD_BODY_BYTES: u64 = 1 << 20;
 /// Serve a shipped build cache to the go command, as its GOCACHEPROG
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The cache that comes with the image; read, and written only if it is $GOCACHE and can be
-    #[arg(long, value_name = "DIR")]
-    shipped: Utf8PathBuf,
+    /// The cache that comes with the image; read, and written only if it is $GOCACHE and can be. Of several, the first
+    /// that has an entry answers
+    #[arg(long, value_name = "DIR", required = true)]
+    shipped: Vec<Utf8PathBuf>,
     /// Append a line for each request: `hit|miss|put <action ID> <output ID>` (`-` for a miss)
     #[arg(long, value_name = "FILE")]
     log: Option<Utf8PathBuf>,
+}
+
+/// The value of GOCACHEPROG that has the program `own` serve `shipped`.
+pub fn command(own: &str, shipped: &[&Utf8Path]) -> String {
+    // The go command splits at spaces, unless a whole word is quoted.
+    let quoted = |word: &str| {
+        let is_plain = !word.contains([' ', '\t', '"', '\'']);
+        if is_plain {
+            word.to_owned()
+        } else {
+            format!("\"{word}\"")
+        }
+    };
+    let shipped = shipped
+        .iter()
+        .map(|folder| format!(" --shipped {}", quoted(folder.as_str())));
+    format!("{} cacheprog{}", quoted(own), shipped.collect::<String>())
 }
 
 /// Answers requests on standard input until the go command closes it.

@@ -20,17 +20,17 @@ use anyhow::{Context as _, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::image_info::{IMAGE_INFO_PATH, INPUTS_SUFFIX, ImageInfo, PACKS_PATH, PackInfo};
 use gocache::{
-    ActionGraph, Damage, Explanation, GoModule, HashLog, Hits, InputsRecord, Observed,
+    ActionGraph, Damage, Explanation, GoModule, HashLog, Hits, Identity, InputsRecord, Observed,
     RECORD_SCHEMA, Store,
 };
 use modules::Module;
 
 use self::answer::{Answer, ExplainedModule, SCHEMA};
-use self::settings::Origins;
+use self::settings::{Origins, Setting};
 use crate::process::Environment;
 use crate::run::pristine::{Pristine, Surroundings};
 use crate::run::selection;
-use crate::{go, info, output, process};
+use crate::{cacheprog, go, info, output, process};
 
 /// Lines of a failed build that are shown.
 const MESSAGE_LINES: usize = 12;
@@ -139,15 +139,22 @@ impl Answer {
 
         let (mut build, mut messages) = (None, Vec::new());
         if differing.is_empty() {
+            eprintln!("building {} to see what it misses", module.path);
             let record = image.as_ref().map(|image| &image.record);
-            let attempt = Attempt::new(&module, &folder, &here)?;
+            let asked = asked(identity, &here);
+            let attempt = Attempt::new(&folder, &here, &asked, &Environment::new())?;
             let explanation = attempt.explain(
                 &module,
                 go_work(&here, source).as_deref(),
                 record.unwrap_or(&InputsRecord::default()),
             );
+            if !attempt.hits_everything() {
+                let variables = settings::of_module_lookup(&origins, &here);
+                differing.extend(decisive(variables, &attempt, &folder, &here, &asked)?);
+            }
             messages = attempt.failure;
-            if !messages.is_empty() && explanation.causes.is_empty() {
+            let is_explained = !explanation.causes.is_empty() || !differing.is_empty();
+            if !messages.is_empty() && !is_explained {
                 bail!("{} does not build:\n{}", module.path, messages.join("\n"));
             }
             build = Some(explanation);
@@ -190,6 +197,37 @@ fn selected(args: &Args) -> anyhow::Result<Module> {
             ))
         }
     }
+}
+
+/// The caches that the go command asks: GOCACHE, and what GOCACHEPROG serves.
+fn asked(image: Option<&Identity>, here: &go::Settings) -> Vec<Utf8PathBuf> {
+    let mut asked = vec![Utf8PathBuf::from(&here.identity.gocache)];
+    let shipped = image.map(|image| image.gocache.as_str());
+    let shipped = shipped.filter(|gocache| here.is_served(gocache));
+    asked.extend(shipped.map(Utf8PathBuf::from));
+    asked.dedup();
+    asked
+}
+
+/// Of settings that decide only together with the source, those without which a build fares better.
+fn decisive(
+    variables: Vec<Setting>,
+    attempt: &Attempt,
+    folder: &Utf8Path,
+    here: &go::Settings,
+    asked: &[Utf8PathBuf],
+) -> anyhow::Result<Vec<Setting>> {
+    let mut decisive = Vec::new();
+    for mut variable in variables {
+        let without: Environment = vec![(variable.name, variable.image.clone())];
+        let other = Attempt::new(folder, here, asked, &without)?;
+        if other.fares_better_than(attempt) {
+            let settings = go::Settings::with_environment(folder, &[without, offline()].concat())?;
+            variable.image = settings.value(variable.name).to_owned();
+            decisive.push(variable);
+        }
+    }
+    Ok(decisive)
 }
 
 /// The go.work in force, relative to the source if it is in it.
@@ -240,18 +278,24 @@ struct Attempt {
 }
 
 impl Attempt {
-    fn new(module: &Module, folder: &Utf8Path, here: &go::Settings) -> anyhow::Result<Self> {
-        eprintln!("building {} to see what it misses", module.path);
+    /// Builds the program in `folder`, with the `asked` caches, and with variables beside those that are set.
+    fn new(
+        folder: &Utf8Path,
+        here: &go::Settings,
+        asked: &[Utf8PathBuf],
+        variables: &Environment,
+    ) -> anyhow::Result<Self> {
         let surroundings = Surroundings::new(here.independent_of_home())?;
         let graph = surroundings.path("graph.json");
-        let shipped = Utf8Path::new(&here.identity.gocache);
         let own = std::env::current_exe().context("failed to find the verifier's own path")?;
+        let folders: Vec<_> = asked.iter().map(Utf8PathBuf::as_path).collect();
         let mut environment = surroundings.environment();
+        environment.extend(variables.iter().cloned());
         environment.extend([
             ("GOCACHE", surroundings.path("go-build").into_string()),
             (
                 "GOCACHEPROG",
-                format!("\"{}\" cacheprog --shipped \"{shipped}\"", own.display()),
+                cacheprog::command(&own.to_string_lossy(), &folders),
             ),
             go::hash_log(),
             ("GOPROXY", "off".into()),
@@ -269,7 +313,7 @@ impl Attempt {
             .values()
             .chain(log.inputs.links.values());
         let actions: Vec<_> = looked_up.map(|inputs| inputs.action).collect();
-        let damaged = Store::at(shipped).damaged(&actions)?;
+        let damaged = damaged(asked, actions)?;
         let (hits, failure) = if finished.status.success() {
             let hits = ActionGraph::parse(fs_err::File::open(graph)?)?.hits();
             (hits, Vec::new())
@@ -284,6 +328,21 @@ impl Attempt {
             damaged,
             failure,
         })
+    }
+
+    fn hits_everything(&self) -> bool {
+        self.failure.is_empty() && self.hits.compiled.is_empty() && self.hits.linked.is_empty()
+    }
+
+    /// Whether this one builds and the other does not, or it hits more.
+    fn fares_better_than(&self, other: &Self) -> bool {
+        match (self.failure.is_empty(), other.failure.is_empty()) {
+            (true, true) => {
+                let ran = |attempt: &Self| attempt.hits.compiled.len() + attempt.hits.linked.len();
+                ran(self) < ran(other)
+            }
+            (builds, _) => builds && !other.failure.is_empty(),
+        }
     }
 
     fn explain(
@@ -302,4 +361,26 @@ impl Attempt {
         };
         gocache::explain(&observed, record)
     }
+}
+
+/// Of `actions`, those whose entries are whole in none of the `asked` caches, which are asked in that order.
+fn damaged(
+    asked: &[Utf8PathBuf],
+    actions: Vec<Sha256Hash>,
+) -> anyhow::Result<BTreeMap<Sha256Hash, Damage>> {
+    let (mut taken, mut left) = (BTreeMap::new(), BTreeMap::new());
+    let mut actions = actions;
+    for cache in asked {
+        // The go command takes an output of the right size, and asks no further.
+        let is_taken = |damage: &Damage| matches!(damage, Damage::OutputHash { .. });
+        let found = Store::at(cache).damaged(&actions)?;
+        let (wrong, others) = found
+            .into_iter()
+            .partition::<BTreeMap<_, _>, _>(|(_, damage)| is_taken(damage));
+        taken.extend(wrong);
+        actions = others.keys().copied().collect();
+        left = others;
+    }
+    taken.extend(left);
+    Ok(taken)
 }

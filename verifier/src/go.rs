@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, bail};
 use camino::Utf8Path;
-use gocache::{ActionGraph, Identity};
+use gocache::{ActionGraph, Difference, Identity};
 use report::Phase;
 
 use crate::process::{self, Environment, Finished, rounded};
@@ -17,7 +17,13 @@ const MESSAGE_LINES: usize = 12;
 const FOLDERS: [&str; 4] = ["GOCACHE", "GOENV", "GOMODCACHE", "GOPATH"];
 
 /// Variables that say where settings come from and what else decides on a build.
-const OTHERS: [&str; 4] = ["GOCACHEPROG", "GOMOD", "GOTOOLCHAIN", "GOWORK"];
+const OTHERS: [&str; 5] = [
+    "GO111MODULE",
+    "GOCACHEPROG",
+    "GOMOD",
+    "GOTOOLCHAIN",
+    "GOWORK",
+];
 
 #[derive(Debug)]
 pub struct Settings {
@@ -54,6 +60,22 @@ impl Settings {
     /// The value of one of the variables that were asked for; empty if it has none.
     pub fn value(&self, name: &str) -> &str {
         self.env.get(name).map_or("", String::as_str)
+    }
+
+    /// Whether the go command gets what `gocache` holds by way of its GOCACHEPROG.
+    pub fn is_served(&self, gocache: &str) -> bool {
+        let program = self.value("GOCACHEPROG");
+        !program.is_empty() && serves(program, gocache)
+    }
+
+    /// Where these settings are not those of `image`, whose field is `ours`: what decides on hits. A GOCACHE of one's
+    /// own does not, where the image's is served beside it.
+    pub fn differences(&self, image: &Identity) -> Vec<Difference> {
+        let gocache = (image.gocache.as_str(), self.identity.gocache.as_str());
+        let has_cache = self.is_served(gocache.0) || is_same_folder(gocache.0, gocache.1);
+        let mut differences = image.differences(&self.identity);
+        differences.retain(|difference| difference.field != "GOCACHE" || !has_cache);
+        differences
     }
 
     /// What a build in another home needs to behave as here: folders that Go would otherwise look for in the home.
@@ -116,4 +138,68 @@ pub fn run(
         );
     }
     Ok(finished)
+}
+
+/// Whether a GOCACHEPROG answers from the image's cache; without one the go command does so itself.
+pub fn serves(program: &str, gocache: &str) -> bool {
+    let words = split_quoted(program);
+    let Some((first, rest)) = words.split_first() else {
+        return true;
+    };
+    let is_verifier = Utf8Path::new(first).file_name() == Some("verifier")
+        && rest.first().is_some_and(|command| command == "cacheprog");
+    let shipped = rest.iter().enumerate().find_map(|(index, word)| {
+        let after = || rest.get(index + 1).map(String::as_str);
+        let inline = word.strip_prefix("--shipped=");
+        inline.or_else(|| after().filter(|_| word == "--shipped"))
+    });
+    let trimmed = |path: &'_ str| path.trim_end_matches('/').to_owned();
+    is_verifier && shipped.map(trimmed) == Some(trimmed(gocache))
+}
+
+/// Words, as the go command splits GOFLAGS and GOCACHEPROG: quotes around a whole word only, no escapes.
+pub fn split_quoted(text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut rest = text.trim_start();
+    while let Some(first) = rest.chars().next() {
+        let (word, after) = match first {
+            '"' | '\'' => rest[1..].split_once(first).unwrap_or((&rest[1..], "")),
+            _ => rest
+                .split_once(|letter: char| letter.is_ascii_whitespace())
+                .unwrap_or((rest, "")),
+        };
+        words.push(word.to_owned());
+        rest = after.trim_start();
+    }
+    words
+}
+
+fn is_same_folder(one: &str, other: &str) -> bool {
+    let real = |path: &str| fs_err::canonicalize(path).ok();
+    one == other || real(one).is_some_and(|one| Some(one) == real(other))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_serves_the_cache_or_not() {
+        let gocache = "/var/cache/go-build";
+        for program in [
+            "",
+            "verifier cacheprog --shipped /var/cache/go-build",
+            "\"/usr/local/bin/verifier\" cacheprog --log /l --shipped=/var/cache/go-build/",
+        ] {
+            assert!(serves(program, gocache), "{program}");
+        }
+        for program in [
+            "verifier cacheprog --shipped /elsewhere",
+            "verifier cacheprog",
+            "verifier run --shipped /var/cache/go-build",
+            "other cacheprog --shipped /var/cache/go-build",
+        ] {
+            assert!(!serves(program, gocache), "{program}");
+        }
+    }
 }

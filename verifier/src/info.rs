@@ -12,6 +12,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use comfy_table::{CellAlignment, Table, presets};
 use gocache::image_info::{IMAGE_INFO_PATH, ImageInfo, PACKS_PATH, PackInfo, SCHEMA};
 use gocache::{Difference, Identity};
+use rustix::fs::StatVfsMountFlags;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -39,12 +40,14 @@ struct Info {
     here: Option<Identity>,
     /// Where they differ; `ours` is the image.
     differences: Vec<Difference>,
+    /// The folder for temporary files, if no program may run from it.
+    noexec_tmpdir: Option<Utf8PathBuf>,
 }
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (image, packs) = read(&args.root)?;
     let here = match go::Settings::in_folder(Utf8Path::new(".")) {
-        Ok(settings) => Some(settings.identity),
+        Ok(settings) => Some(settings),
         Err(error) => {
             eprintln!("warning: the settings in force here are not known: {error:#}");
             None
@@ -52,13 +55,15 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let differences = here
         .as_ref()
-        .map(|here| image.identity.differences(here))
+        .map(|here| here.differences(&image.identity))
         .unwrap_or_default();
+    let here = here.map(|here| here.identity);
     let info = Info {
         image,
         packs,
         here,
         differences,
+        noexec_tmpdir: noexec_tmpdir(),
     };
     if args.json {
         output::json_to_stdout(&info)?;
@@ -161,15 +166,35 @@ fn render(info: &Info) -> String {
     }
     packs.add_row(row(&total));
     let mut text = format!("{identity}\n{versions}\n{packs}\n");
-    if let Some(here) = &info.here {
-        let verdict = match here.differences_text(&info.image.identity) {
-            Some(differences) => format!("does not fit the caches: {differences}"),
-            None => "has the settings that the caches were made with".to_owned(),
+    if info.here.is_some() {
+        let differences = info.differences.iter();
+        let differences =
+            differences.map(|it| format!("{} is {:?}, not {:?}", it.field, it.theirs, it.ours));
+        let differences: Vec<String> = differences.collect();
+        let verdict = match &differences[..] {
+            [_, ..] => format!("does not fit the caches: {}", differences.join("; ")),
+            [] => "has the settings that the caches were made with".to_owned(),
         };
         // Writing to a string cannot fail.
         let _ = writeln!(text, "the go command here {verdict}");
     }
+    if let Some(folder) = &info.noexec_tmpdir {
+        let _ = writeln!(
+            text,
+            "no program may run from {folder} (noexec): builds work, but `pulumi preview` and `go run` do not; set TMPDIR \
+             to a folder from which programs may run"
+        );
+    }
     text
+}
+
+/// The folder for temporary files, if it is mounted so that no program may run from it.
+fn noexec_tmpdir() -> Option<Utf8PathBuf> {
+    let folder = Utf8PathBuf::from_path_buf(std::env::temp_dir()).ok()?;
+    // One that cannot be asked is no news: whatever needs it says so.
+    let mount = rustix::fs::statvfs(folder.as_std_path()).ok()?;
+    let is_noexec = mount.f_flag.contains(StatVfsMountFlags::NOEXEC);
+    is_noexec.then_some(folder)
 }
 
 /// A table whose columns from `first_number` on hold numbers.

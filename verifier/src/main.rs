@@ -1,5 +1,5 @@
 //! `verifier`: measures how warm the Go caches of an image are, explains what they miss, and serves them where they
-//! cannot be written.
+//! cannot be written. Started under the name of a program of the image, it starts that program (see [`launch`]).
 //!
 //! Exit codes, for scripts: 0 fine, 1 failed, 2 bad usage or input, 3 a target was missed, 4 corrupt data.
 
@@ -10,7 +10,9 @@ mod gate;
 mod go;
 mod info;
 mod init;
+mod launch;
 mod output;
+mod private_folder;
 mod process;
 mod report_command;
 mod run;
@@ -47,6 +49,9 @@ const LIBRARIES: [failure::Classify; 3] = [
 ];
 
 fn main() -> ExitCode {
+    if let Some(program) = launch::program() {
+        return launch::run(&program);
+    }
     let result = match Cli::parse().command {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(&args),

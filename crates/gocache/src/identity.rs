@@ -121,7 +121,11 @@ impl Identity {
     /// The fields in which `other` has another value.
     pub fn differences(&self, other: &Self) -> Vec<Difference> {
         let pairs = self.fields().into_iter().zip(other.fields());
-        let differing = pairs.filter(|((_, ours), (_, theirs))| ours != theirs);
+        let differing = pairs.filter(|((field, ours), (_, theirs))| {
+            // Another architecture's level has another name.
+            let follows = *field == LEVEL && self.goarch != other.goarch;
+            ours != theirs && !follows
+        });
         differing
             .map(|((field, ours), (_, theirs))| Difference {
                 field,
@@ -144,7 +148,7 @@ impl Identity {
             ("GOVERSION", &self.go_version),
             ("GOOS", &self.goos),
             ("GOARCH", &self.goarch),
-            ("architecture level", &self.goarch_level),
+            (LEVEL, &self.goarch_level),
             ("CGO_ENABLED", &self.cgo_enabled),
             ("GOFLAGS", &self.goflags),
             ("GOEXPERIMENT", &self.goexperiment),
@@ -154,6 +158,8 @@ impl Identity {
         ]
     }
 }
+
+const LEVEL: &str = "architecture level";
 
 /// The variable that selects an architecture's level, as `cfg.GetArchEnv` of cmd/go knows them.
 fn level_variable(goarch: &str) -> Option<&'static str> {

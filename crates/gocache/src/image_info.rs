@@ -21,6 +21,15 @@ pub const IMAGE_INFO_PATH: &str = "/usr/local/share/iac-runner/image.json";
 /// [`InputsRecord`](crate::InputsRecord).
 pub const PACKS_PATH: &str = "/usr/local/share/iac-runner/packs";
 
+/// The folder of links to the verifier that comes first on the image's PATH, one for each of [`LAUNCHED`].
+pub const LAUNCHERS_PATH: &str = "/usr/local/lib/iac-runner/bin";
+
+/// The programs that the verifier starts, under their own names, with a home that can be written to.
+pub const LAUNCHED: [&str; 4] = ["git", "go", "pulumi", "tofu"];
+
+/// The folder of language hosts in whose place the verifier stands, because they take as flags what Pulumi tells others.
+pub const LANGUAGE_HOSTS_PATH: &str = "/usr/local/lib/iac-runner/language-hosts";
+
 /// How the names of lists of files end, after the pack's name.
 pub const FILES_SUFFIX: &str = ".sha256";
 
@@ -45,6 +54,10 @@ pub struct ImageInfo {
     pub identity: Identity,
     /// The tools in the image (`go`, `pulumi`, …) and their versions.
     pub versions: BTreeMap<String, String>,
+    /// Where tools come from (`release`, or `module-proxy` for those that were compiled), by name; images made before it
+    /// was noted lack it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tool_sources: BTreeMap<String, String>,
     /// User ID of the owner of the caches; images made before it was noted lack it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner_uid: Option<u32>,
@@ -197,6 +210,7 @@ mod tests {
             schema: SCHEMA,
             identity: Identity::from_go_env(&env).unwrap(),
             versions: BTreeMap::from([("go".into(), "1.25.0".into())]),
+            tool_sources: BTreeMap::from([("pulumi".into(), "release".into())]),
             owner_uid: Some(65532),
             cache_entry_time: Some(2_114_380_800),
         };

@@ -18,9 +18,9 @@
 //! An hour after its last use an entry's time is renewed, as the go command does, so that trimming spares what is
 //! in use. The shipped cache is never touched unless it is `$GOCACHE`.
 
-use std::fs::{DirBuilder, FileTimes};
-use std::io::{self, ErrorKind, Read, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::fs::FileTimes;
+use std::io::{self, Read, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -28,6 +28,8 @@ use anyhow::bail;
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::{ActionEntry, Error, Store};
 use sha256::Sha256Hash;
+
+use crate::private_folder::{self, at_path};
 
 /// More than a full disk has left.
 const PROBE_BYTES: usize = 64 << 10;
@@ -69,8 +71,8 @@ pub struct LayeredCaches {
     places: Vec<Place>,
     /// Places before this one have failed.
     first_usable: AtomicUsize,
-    /// None where it is `$GOCACHE`.
-    shipped: Option<Store>,
+    /// Without `$GOCACHE`.
+    shipped: Vec<Store>,
     /// `$GOCACHE/../..` up to the root.
     root_by_way_of_gocache: Option<Utf8PathBuf>,
 }
@@ -98,7 +100,7 @@ impl Drop for Place {
 }
 
 impl LayeredCaches {
-    pub fn new(shipped: &Utf8Path, surroundings: &Surroundings) -> Self {
+    pub fn new(shipped: &[Utf8PathBuf], surroundings: &Surroundings) -> Self {
         let Surroundings {
             gocache,
             xdg_cache_home,
@@ -113,7 +115,7 @@ impl LayeredCaches {
         let tmpdir = tmpdir.clone().unwrap_or_else(|| "/tmp".into());
         let private = [
             cache_home.map(|folder| folder.join("iac-runner")),
-            Some(tmpdir.join(format!("iac-runner-{uid}"))),
+            Some(private_folder::shared(&tmpdir, *uid)),
         ];
         let temporary = std::iter::once(&tmpdir).chain(shared_memory);
         let temporary: Vec<_> = temporary
@@ -128,14 +130,18 @@ impl LayeredCaches {
         );
         let places = places.chain(temporary);
         // Paths in answers must be absolute.
-        let shipped = camino::absolute_utf8(shipped).unwrap_or_else(|_| shipped.to_owned());
-        let is_gocache = gocache
-            .as_ref()
-            .is_some_and(|gocache| is_same_folder(gocache, &shipped));
+        let absolute =
+            |folder: &Utf8PathBuf| camino::absolute_utf8(folder).unwrap_or_else(|_| folder.clone());
+        let is_gocache = |folder: &Utf8PathBuf| {
+            let gocache = gocache.as_ref();
+            gocache.is_some_and(|gocache| is_same_folder(gocache, folder))
+        };
+        let shipped = shipped.iter().map(absolute);
+        let shipped = shipped.filter(|folder| !is_gocache(folder));
         Self {
             places: places.collect(),
             first_usable: AtomicUsize::new(0),
-            shipped: (!is_gocache).then(|| Store::at(&shipped)),
+            shipped: shipped.map(|folder| Store::at(&folder)).collect(),
             root_by_way_of_gocache: gocache.as_deref().and_then(way_to_root),
         }
     }
@@ -162,8 +168,8 @@ impl LayeredCaches {
                 return Some((entry, self.path_for_go(&place.store, &entry)));
             }
         }
-        let shipped = self.shipped.as_ref()?;
-        let entry = find(shipped)?;
+        let mut shipped = self.shipped.iter();
+        let (shipped, entry) = shipped.find_map(|store| Some((store, find(store)?)))?;
         Some((entry, self.path_for_go(shipped, &entry)))
     }
 
@@ -265,7 +271,7 @@ impl Place {
 
     fn private(folder: Utf8PathBuf, uid: u32) -> Self {
         let store = Store::at(&folder.join("go-build"));
-        let exists = AtomicBool::new(check_private(&folder, uid).is_ok());
+        let exists = AtomicBool::new(private_folder::check(&folder, uid).is_ok());
         Self {
             store,
             private: Some((folder, uid)),
@@ -295,17 +301,7 @@ impl Place {
         else {
             return Ok(());
         };
-        if let Some(parent) = folder.parent() {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(parent)
-                .map_err(|error| at_path(&error, parent))?;
-        }
-        match DirBuilder::new().mode(0o700).create(folder) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(at_path(&error, folder)),
-            _ => check_private(folder, *uid),
-        }
+        private_folder::make(folder, *uid)
     }
 
     /// Writes a file to where the place is or would be made, and removes it.
@@ -313,7 +309,7 @@ impl Place {
         if let Some((folder, uid)) = &self.private
             && folder.symlink_metadata().is_ok()
         {
-            check_private(folder, *uid)?;
+            private_folder::check(folder, *uid)?;
         }
         let mut above = self.store.root().ancestors();
         let there = above.find(|folder| folder.symlink_metadata().is_ok());
@@ -330,24 +326,6 @@ impl Place {
             .map(drop)
             .map_err(|error| at_path(&error, folder))
     }
-}
-
-/// Fails unless `folder` is a folder of user `uid` that nobody else can write.
-fn check_private(folder: &Utf8Path, uid: u32) -> io::Result<()> {
-    let metadata = fs_err::symlink_metadata(folder)?;
-    let reason = if !metadata.is_dir() {
-        "is no folder"
-    } else if metadata.uid() != uid {
-        "belongs to another user"
-    } else if metadata.mode() & 0o022 != 0 {
-        "can be written by others"
-    } else {
-        return Ok(());
-    };
-    Err(io::Error::new(
-        ErrorKind::PermissionDenied,
-        format!("{folder} {reason}"),
-    ))
 }
 
 /// Renews the time of a file last used more than an hour ago; where that fails, trimming may take it, no more.
@@ -381,10 +359,6 @@ fn now_unix_ns() -> i64 {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
-}
-
-fn at_path(error: &io::Error, path: &Utf8Path) -> io::Error {
-    io::Error::new(error.kind(), format!("failed to write {path}: {error}"))
 }
 
 #[cfg(test)]
@@ -423,7 +397,7 @@ mod tests {
         }
 
         fn caches(&self, surroundings: &Surroundings) -> LayeredCaches {
-            LayeredCaches::new(&self.path("shipped"), surroundings)
+            LayeredCaches::new(&[self.path("shipped")], surroundings)
         }
 
         fn private_tmp(&self) -> Utf8PathBuf {

@@ -4,9 +4,10 @@
 //! hits. Flags that change neither are passed over.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use gocache::Identity;
+use gocache::{Difference, Identity};
 use modules::ModFile;
 use serde::Serialize;
 
@@ -18,7 +19,7 @@ const NEUTRAL_FLAGS: [&str; 6] = ["-mod", "-modcacherw", "-p", "-v", "-work", "-
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Setting {
     /// Its name in `go env`.
-    pub name: String,
+    pub name: &'static str,
     /// What the caches were made with.
     pub image: String,
     /// What is in force.
@@ -67,18 +68,24 @@ impl Origins {
         Some(value)
     }
 
+    /// The file of `go env -w`, if it sets a variable of the go command.
+    fn setting_file(&self, name: &str) -> Option<&Utf8Path> {
+        let (path, text) = self.goenv.as_ref()?;
+        let sets = |line: &str| line.split_once('=').is_some_and(|(key, _)| key == name);
+        text.lines().any(sets).then_some(path)
+    }
+
+    fn sets(&self, name: &str) -> bool {
+        self.variable(name).is_some() || self.setting_file(name).is_some()
+    }
+
     /// Where the value of a variable of the go command comes from.
     fn of(&self, name: &str) -> String {
-        if self.variable(name).is_some() {
-            return "set in the environment".into();
+        match self.setting_file(name) {
+            _ if self.variable(name).is_some() => "set in the environment".into(),
+            Some(path) => format!("set in {path}, by `go env -w`"),
+            None => "not set, so the go command's default".into(),
         }
-        if let Some((path, text)) = &self.goenv {
-            let sets = |line: &str| line.split_once('=').is_some_and(|(key, _)| key == name);
-            if text.lines().any(sets) {
-                return format!("set in {path}, by `go env -w`");
-            }
-        }
-        "not set, so the go command's default".into()
     }
 
     /// Why this very Go runs.
@@ -108,11 +115,19 @@ pub fn differences(
 ) -> Vec<Setting> {
     let mut settings = Vec::new();
     if let Some(image) = image {
-        settings.extend(in_identity(image, &here.identity, origins));
+        settings.extend(in_identity(
+            &here.differences(image),
+            image,
+            &here.identity,
+            origins,
+        ));
         let program = here.value("GOCACHEPROG");
-        if !serves(program, &image.gocache) {
+        if settings.is_empty() {
+            settings.extend(empty(image, here, origins));
+        }
+        if !go::serves(program, &image.gocache) {
             settings.push(Setting {
-                name: "GOCACHEPROG".into(),
+                name: "GOCACHEPROG",
                 image: format!("verifier cacheprog --shipped {}", image.gocache),
                 here: program.to_owned(),
                 origin: origins.of("GOCACHEPROG"),
@@ -123,7 +138,7 @@ pub fn differences(
     let debug = origins.variable("GODEBUG").unwrap_or_default();
     if debug.split(',').any(|setting| setting == "gocacheverify=1") {
         settings.push(Setting {
-            name: "GODEBUG".into(),
+            name: "GODEBUG",
             image: String::new(),
             here: debug.to_owned(),
             origin: origins.of("GODEBUG"),
@@ -137,7 +152,7 @@ pub fn differences(
 pub fn toolchain(message: &str, here: &go::Settings, origins: &Origins) -> Setting {
     let asked = origins.go_mod.as_ref();
     Setting {
-        name: "GOTOOLCHAIN".into(),
+        name: "GOTOOLCHAIN",
         image: "local".into(),
         here: asked
             .and_then(|(_, go_mod)| Some(format!("toolchain {}", go_mod.toolchain.as_ref()?)))
@@ -153,53 +168,113 @@ pub fn toolchain(message: &str, here: &go::Settings, origins: &Origins) -> Setti
     }
 }
 
-fn in_identity(image: &Identity, here: &Identity, origins: &Origins) -> Vec<Setting> {
-    let differing = image
-        .differences(here)
+/// Variables that are set and decide how the go command finds Go modules; with the value, in place of the image's, under
+/// which it finds them as it did for the image. Whether they matter depends on the source.
+pub fn of_module_lookup(origins: &Origins, here: &go::Settings) -> Vec<Setting> {
+    let defaults = [("GOWORK", "auto"), ("GO111MODULE", "on")];
+    let set = defaults.into_iter().filter(|(name, _)| origins.sets(name));
+    set.map(|(name, default)| Setting {
+        name,
+        image: default.to_owned(),
+        here: here.value(name).to_owned(),
+        origin: origins.of(name),
+        detail: None,
+    })
+    .collect()
+}
+
+/// A cache of the image that holds nothing; its folder is there, but not what was shipped in it.
+fn empty(image: &Identity, here: &go::Settings, origins: &Origins) -> Vec<Setting> {
+    let caches = [
+        ("GOCACHE", &image.gocache),
+        ("GOMODCACHE", &image.gomodcache),
+    ];
+    let empty = caches
         .into_iter()
-        .filter_map(|difference| {
-            let (old, new) = (difference.ours, difference.theirs);
-            let mut detail = None;
-            let (name, origin) = match difference.field {
-                "GOFLAGS" => {
-                    detail = Some(flags_changed(&old, &new)?);
-                    ("GOFLAGS", origins.of("GOFLAGS"))
+        .filter(|(_, folder)| holds_nothing(Utf8Path::new(folder)));
+    empty
+        .map(|(name, folder)| Setting {
+            name,
+            image: folder.clone(),
+            here: folder.clone(),
+            origin: origins.of(name),
+            detail: Some(format!(
+                "{folder} is empty; {}",
+                if here.identity.gocache == *folder || name == "GOMODCACHE" {
+                    "is a volume mounted over what the image ships?"
+                } else {
+                    "there is nothing to serve from it"
                 }
-                "GOVERSION" => ("GOVERSION", origins.of_go(&new)),
-                // Another Go has another folder.
-                "GOROOT" if image.go_version != here.go_version => return None,
-                "GOROOT" if origins.variable("GOROOT").is_none() => {
-                    ("GOROOT", "the go command on PATH is there".to_owned())
-                }
-                "architecture level" => {
-                    let (name, level) = new.split_once('=').unwrap_or((&new, ""));
-                    let (name, level) = (name.to_owned(), level.to_owned());
-                    let image = old.split_once('=').map_or("", |(_, level)| level);
-                    return Some(Setting {
-                        origin: origins.of(&name),
-                        name,
-                        image: image.to_owned(),
-                        here: level,
-                        detail: None,
-                    });
-                }
-                name => (name, origins.of(name)),
-            };
-            Some(Setting {
-                name: name.to_owned(),
-                image: old,
-                here: new,
-                origin,
-                detail,
-            })
-        });
+            )),
+        })
+        .collect()
+}
+
+/// Whether there is no file in `folder` but those that lie at its top; a folder that cannot be read is not called empty.
+fn holds_nothing(folder: &Utf8Path) -> bool {
+    walkdir::WalkDir::new(folder)
+        .min_depth(2)
+        .into_iter()
+        .all(|entry| match entry {
+            Ok(entry) => entry.file_type().is_dir(),
+            Err(error) => error
+                .io_error()
+                .is_some_and(|it| it.kind() == ErrorKind::NotFound),
+        })
+}
+
+fn in_identity(
+    differences: &[Difference],
+    image: &Identity,
+    here: &Identity,
+    origins: &Origins,
+) -> Vec<Setting> {
+    let differing = differences.iter().filter_map(|difference| {
+        let (old, new) = (difference.ours.clone(), difference.theirs.clone());
+        let mut detail = None;
+        let (name, origin) = match difference.field {
+            "GOFLAGS" => {
+                detail = Some(flags_changed(&old, &new)?);
+                ("GOFLAGS", origins.of("GOFLAGS"))
+            }
+            "GOVERSION" => ("GOVERSION", origins.of_go(&new)),
+            // Another Go has another folder.
+            "GOROOT" if image.go_version != here.go_version => return None,
+            "GOROOT" if origins.variable("GOROOT").is_none() => {
+                ("GOROOT", "the go command on PATH is there".to_owned())
+            }
+            "architecture level" => {
+                let (variable, level) = new.split_once('=').unwrap_or((&new, ""));
+                let level = level.to_owned();
+                let image = old.split_once('=').map_or("", |(_, level)| level);
+                return Some(Setting {
+                    origin: origins.of(variable),
+                    name: Identity::GO_ENV_NAMES
+                        .into_iter()
+                        .find(|known| *known == variable)
+                        .unwrap_or(difference.field),
+                    image: image.to_owned(),
+                    here: level,
+                    detail: None,
+                });
+            }
+            name => (name, origins.of(name)),
+        };
+        Some(Setting {
+            name,
+            image: old,
+            here: new,
+            origin,
+            detail,
+        })
+    });
     differing.collect()
 }
 
 /// What one GOFLAGS has that the other has not, if any action ID depends on it.
 fn flags_changed(image: &str, here: &str) -> Option<String> {
     let flags = |text: &str| -> BTreeSet<String> {
-        let flags = split_quoted(text).into_iter();
+        let flags = go::split_quoted(text).into_iter();
         let matters = |flag: &String| {
             let name = flag.split('=').next().unwrap_or_default();
             !NEUTRAL_FLAGS.contains(&name.replacen("--", "-", 1).as_str())
@@ -217,40 +292,6 @@ fn flags_changed(image: &str, here: &str) -> Option<String> {
     ];
     let parts: Vec<_> = parts.into_iter().flatten().collect();
     (!parts.is_empty()).then(|| parts.join(", "))
-}
-
-/// Whether a GOCACHEPROG answers from the image's cache; without one the go command does so itself.
-fn serves(program: &str, gocache: &str) -> bool {
-    let words = split_quoted(program);
-    let Some((first, rest)) = words.split_first() else {
-        return true;
-    };
-    let is_verifier = Utf8Path::new(first).file_name() == Some("verifier")
-        && rest.first().is_some_and(|command| command == "cacheprog");
-    let shipped = rest.iter().enumerate().find_map(|(index, word)| {
-        let after = || rest.get(index + 1).map(String::as_str);
-        let inline = word.strip_prefix("--shipped=");
-        inline.or_else(|| after().filter(|_| word == "--shipped"))
-    });
-    let trimmed = |path: &'_ str| path.trim_end_matches('/').to_owned();
-    is_verifier && shipped.map(trimmed) == Some(trimmed(gocache))
-}
-
-/// Words, as the go command splits GOFLAGS and GOCACHEPROG: quotes around a whole word only, no escapes.
-fn split_quoted(text: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut rest = text.trim_start();
-    while let Some(first) = rest.chars().next() {
-        let (word, after) = match first {
-            '"' | '\'' => rest[1..].split_once(first).unwrap_or((&rest[1..], "")),
-            _ => rest
-                .split_once(|letter: char| letter.is_ascii_whitespace())
-                .unwrap_or((rest, "")),
-        };
-        words.push(word.to_owned());
-        rest = after.trim_start();
-    }
-    words
 }
 
 #[cfg(test)]
@@ -277,7 +318,8 @@ mod tests {
     }
 
     fn only(change: impl FnOnce(&mut Identity)) -> Setting {
-        let mut settings = in_identity(&identity(|_| {}), &identity(change), &origins());
+        let (image, here) = (identity(|_| {}), identity(change));
+        let mut settings = in_identity(&image.differences(&here), &image, &here, &origins());
         assert_eq!(settings.len(), 1, "{settings:?}");
         settings.remove(0)
     }
@@ -286,14 +328,11 @@ mod tests {
     fn each_setting_is_named_with_its_origin() {
         let setting = only(|it| it.cgo_enabled = "1".into());
         assert_eq!(
-            (setting.name.as_str(), setting.origin.as_str()),
+            (setting.name, setting.origin.as_str()),
             ("CGO_ENABLED", "set in the environment")
         );
         let setting = only(|it| it.goarch_level = "GOAMD64=v3".into());
-        assert_eq!(
-            (setting.name.as_str(), setting.here.as_str()),
-            ("GOAMD64", "v3")
-        );
+        assert_eq!((setting.name, setting.here.as_str()), ("GOAMD64", "v3"));
         assert_eq!(setting.origin, "set in /h/env, by `go env -w`");
         let setting = only(|it| it.gomodcache = "/elsewhere".into());
         assert_eq!(setting.origin, "not set, so the go command's default");
@@ -326,25 +365,5 @@ mod tests {
             "it lacks -buildvcs=false, it adds -tags=x"
         );
         assert!(flags_changed(image, &format!("{image} -a")).is_some());
-    }
-
-    #[test]
-    fn a_program_serves_the_cache_or_not() {
-        let gocache = "/var/cache/go-build";
-        for program in [
-            "",
-            "verifier cacheprog --shipped /var/cache/go-build",
-            "\"/usr/local/bin/verifier\" cacheprog --log /l --shipped=/var/cache/go-build/",
-        ] {
-            assert!(serves(program, gocache), "{program}");
-        }
-        for program in [
-            "verifier cacheprog --shipped /elsewhere",
-            "verifier cacheprog",
-            "verifier run --shipped /var/cache/go-build",
-            "other cacheprog --shipped /var/cache/go-build",
-        ] {
-            assert!(!serves(program, gocache), "{program}");
-        }
     }
 }

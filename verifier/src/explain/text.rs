@@ -56,6 +56,10 @@ fn sentence(setting: &Setting) -> String {
         detail,
     } = setting;
     let detail = detail.as_ref().map(|detail| format!(": {detail}"));
+    if image == here {
+        let detail = detail.unwrap_or_default();
+        return format!("{name} is {here:?} ({origin}), as it was for the image{detail}");
+    }
     format!(
         "{name} is {here:?} ({origin}), but the caches were made with {image:?}{}",
         detail.unwrap_or_default()
@@ -85,7 +89,7 @@ pub fn render(answer: &Answer) -> String {
     for setting in &answer.settings {
         line(format!("- {}", sentence(setting)));
     }
-    if !answer.settings.is_empty() {
+    if !answer.settings.is_empty() && answer.build.is_none() {
         line("nothing was built: with other settings nothing that was shipped fits".into());
     }
     if let Some(build) = &answer.build {
@@ -233,8 +237,8 @@ mod tests {
 
     #[test]
     fn settings_explain_all() {
-        let setting = |name: &str, detail: Option<&str>| Setting {
-            name: name.into(),
+        let setting = |name: &'static str, detail: Option<&str>| Setting {
+            name,
             image: "-trimpath".into(),
             here: "-race".into(),
             origin: "set in the environment".into(),

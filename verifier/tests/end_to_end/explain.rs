@@ -315,6 +315,119 @@ fn each_setting_that_differs_is_named_with_its_origin() {
 }
 
 #[test]
+fn a_gocache_of_ones_own_beside_the_shipped_one_hits() {
+    let image = Image::new();
+    let own = image.folder.path("own-cache");
+    let verifier = assert_cmd::cargo::cargo_bin!("verifier")
+        .display()
+        .to_string();
+    let program = format!("{verifier} cacheprog --shipped {}", image.store.root());
+    let served = |command: &mut Command| {
+        command.env("GOCACHE", &own).env("GOCACHEPROG", &program);
+    };
+    let mut command = image.command();
+    served(&mut command);
+    image.expect(&mut command, 0, "everything hits: ");
+    // As the go command does.
+    fs_err::remove_file(image.store.action_path(&image.link)).unwrap();
+    let mut command = image.command();
+    served(&mut command);
+    image.expect(&mut command, 3, "the cache's entry of the executable");
+}
+
+#[test]
+fn another_architecture_is_one_cause() {
+    let image = Image::new();
+    let goarch = if cfg!(target_arch = "x86_64") {
+        "arm64"
+    } else {
+        "amd64"
+    };
+    let text = image.expect(image.command().env("GOARCH", goarch), 3, "GOARCH is ");
+    assert!(!text.contains(" causes)"), "{text}");
+}
+
+#[test]
+fn a_go_work_that_is_turned_off_is_the_cause_of_what_it_breaks() {
+    let own_library = |folder: &Folder| {
+        folder.write("src/lib/go.mod", "module example.com/lib\n\ngo 1.24\n");
+        folder.write("src/lib/lib.go", "package lib\n\nconst Name = \"lib\"\n");
+        folder.write("src/go.work", "go 1.24\n\nuse (\n\t.\n\t./lib\n)\n");
+        let main = MAIN_GO
+            .replace("greet\"", "greet\"; import \"example.com/lib\"")
+            .replace("Hello()", "Hello() + lib.Name");
+        folder.write(&format!("src/{MODULE}/main.go"), &main);
+    };
+    let image = Image::with_flags(FLAGS, own_library);
+    image.expect(&mut image.command(), 0, "everything hits: ");
+    let text = image.expect(
+        image.command().env("GOWORK", "off"),
+        3,
+        "GOWORK is \"off\" (set in the environment), but the caches were made with ",
+    );
+    assert!(text.contains("/src/go.work\""), "{text}");
+    assert!(text.contains("the module does not build: "), "{text}");
+    // One that changes nothing is no cause.
+    let image = Image::new();
+    image.expect(image.command().env("GOWORK", "off"), 0, "everything hits: ");
+    image.expect(
+        image.command().env("GO111MODULE", "off"),
+        3,
+        "GO111MODULE is \"off\"",
+    );
+}
+
+#[test]
+fn a_cache_over_which_something_is_mounted_is_one_cause() {
+    let image = Image::new();
+    for (name, cache) in [("GOCACHE", "gocache"), ("GOMODCACHE", "modcache")] {
+        let folder = image.folder.path(cache);
+        let aside = image.folder.path("aside");
+        fs_err::rename(&folder, &aside).unwrap();
+        fs_err::create_dir_all(folder.join("00")).unwrap();
+        fs_err::write(folder.join("README"), "").unwrap();
+        let part = format!("{folder} is empty; ");
+        let text = image.expect(&mut image.command(), 3, &part);
+        assert!(
+            text.starts_with(name) && !text.contains(" causes)"),
+            "{text}"
+        );
+        fs_err::remove_dir_all(&folder).unwrap();
+        fs_err::rename(&aside, &folder).unwrap();
+    }
+    image.expect(&mut image.command(), 0, "everything hits: ");
+    // Another image's cache.
+    for action in image.packages.values().map(|inputs| inputs.action) {
+        fs_err::remove_file(image.store.action_path(&action)).unwrap();
+    }
+    let root = image.store.root();
+    let text = image.expect(
+        &mut image.command(),
+        3,
+        &format!(
+            "none of the {} entries that the image shipped for this module is in {root}",
+            image.packages.len()
+        ),
+    );
+    assert!(!text.contains(" causes)"), "{text}");
+}
+
+#[test]
+fn entries_that_are_missing_are_counted_together() {
+    let image = Image::new();
+    for package in [LIBRARY, "runtime"] {
+        let action = image.packages[package].action;
+        fs_err::remove_file(image.store.action_path(&action)).unwrap();
+    }
+    let part = format!(
+        "2 entries that the image shipped are missing from {}",
+        image.store.root()
+    );
+    let text = image.expect(&mut image.command(), 3, &part);
+    assert!(text.contains("[defect, packages compiled: 2]"), "{text}");
+}
+
+#[test]
 fn a_go_that_is_not_here_is_named_with_who_asks_for_it() {
     let image = Image::new();
     let text = go_mod("1.24", "v1.0.0") + "\ntoolchain go1.999.0\n";

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use sha256::Sha256Hash;
 
 use super::change::Change;
@@ -80,6 +80,37 @@ impl<'a> Build<'a> {
             found.add(change, package);
         }
         damage.is_some()
+    }
+
+    /// Several entries that are missing are one cause, not one for each.
+    pub(super) fn join_missing(&self, found: &mut Found<'a>) {
+        let cache_of = |change: &Change| match change {
+            Change::Entry {
+                damage: Damage::NoEntry { file },
+                ..
+            } => file.ancestors().nth(2).map(Utf8Path::to_owned),
+            _ => None,
+        };
+        let missing = found.changes.keys().filter_map(cache_of);
+        let missing: BTreeMap<Utf8PathBuf, usize> = missing.fold(BTreeMap::new(), |mut all, it| {
+            *all.entry(it).or_default() += 1;
+            all
+        });
+        for (folder, entries) in missing.into_iter().filter(|(_, entries)| *entries > 1) {
+            let is_here = |change: &Change| cache_of(change).as_ref() == Some(&folder);
+            let (here, others): (BTreeMap<_, _>, BTreeMap<_, _>) =
+                std::mem::take(&mut found.changes)
+                    .into_iter()
+                    .partition(|(change, _)| is_here(change));
+            found.changes = others;
+            let change = Change::Missing {
+                entries,
+                all: self.observed.hits.packages.total > 0 && self.observed.hits.packages.hits == 0,
+                folder,
+            };
+            let packages = here.into_values().flatten();
+            found.changes.entry(change).or_default().extend(packages);
+        }
     }
 
     /// Why a package that was compiled is another one than recorded.
@@ -415,7 +446,7 @@ impl<'a> Build<'a> {
         let mut left: Vec<&str> = packages.iter().copied().collect();
         match change {
             // Compiled again, a package is what it was.
-            Change::Entry { .. } => left.clear(),
+            Change::Entry { .. } | Change::Missing { .. } => left.clear(),
             // The program names every version in its build info.
             Change::Version { .. } | Change::Replace { .. } | Change::GoWork { .. } => {
                 reached.insert(self.observed.import_path);

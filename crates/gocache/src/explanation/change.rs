@@ -21,6 +21,15 @@ pub enum Change {
         #[serde(flatten)]
         damage: Damage,
     },
+    /// Several entries are missing.
+    Missing {
+        /// How many.
+        entries: usize,
+        /// Whether none of those that the build looked up is there.
+        all: bool,
+        /// The cache.
+        folder: Utf8PathBuf,
+    },
     /// The inputs are those of the record, and nothing else explains the miss.
     Unexplained,
     /// Files of a Go module (of the standard library for none) differ although its version does not.
@@ -118,6 +127,7 @@ impl Change {
     pub(super) fn is_expected(&self) -> bool {
         match self {
             Self::Entry { .. }
+            | Self::Missing { .. }
             | Self::Unexplained
             | Self::ModuleFiles { .. }
             | Self::Setting { .. }
@@ -150,6 +160,21 @@ impl fmt::Display for Change {
                 f,
                 "the cache's entry of the executable {package} is {damage}"
             ),
+            Self::Missing {
+                entries,
+                all: true,
+                folder,
+            } => write!(
+                f,
+                "none of the {entries} entries that the image shipped for this module is in {folder}; is another \
+                 volume mounted there?"
+            ),
+            Self::Missing {
+                entries, folder, ..
+            } => write!(
+                f,
+                "{entries} entries that the image shipped are missing from {folder}"
+            ),
             Self::Unexplained => f.write_str(
                 "packages with the recorded inputs and versions missed, and no entry of theirs is damaged",
             ),
@@ -178,14 +203,9 @@ impl fmt::Display for Change {
                 changed(f, &what, old.as_ref(), new.as_ref())
             }
             Self::Version { module, old, new } => {
-                let version = |version: &Option<String>| {
-                    version.as_ref().map(|version| match version.as_str() {
-                        "" => "the source's own".to_owned(),
-                        version => version.to_owned(),
-                    })
-                };
                 let what = format!("the version of {module}");
-                changed(f, &what, version(old).as_ref(), version(new).as_ref())
+                let [old, new] = [old, new].map(|version| version.as_deref().map(version_or_own));
+                changed(f, &what, old.as_ref(), new.as_ref())
             }
             Self::Language { module, old, new } => {
                 let what = format!("the language version in the go.mod of {module}");
@@ -225,6 +245,13 @@ impl fmt::Display for Change {
                 module: Some(module),
             } => write!(f, "packages of {module} are used for the first time"),
         }
+    }
+}
+
+fn version_or_own(version: &str) -> &str {
+    match version {
+        "" => "the source's own",
+        version => version,
     }
 }
 

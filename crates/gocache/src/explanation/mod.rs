@@ -31,6 +31,7 @@ pub fn explain(observed: &Observed<'_>, record: &InputsRecord) -> Explanation {
     build.find_in_build_info(&mut found);
     build.find_in_link(&mut found);
     build.find_go_work(&mut found);
+    build.join_missing(&mut found);
     if found.changes.is_empty() && found.unknown.is_empty() && !observed.hits.linked.is_empty() {
         found.add(Change::Unexplained, observed.import_path);
     }

@@ -1,0 +1,334 @@
+//! The programs that need a place of their own to write to, started so that they have one.
+//!
+//! The image has a link to the verifier under each of their names, in a folder that comes first on PATH. Whatever user
+//! a container runs as, and however little of the root file system may be written to, they find a home: one that cannot
+//! be written to is replaced by a folder that is this user's alone. A home that can be written to stays, for it is one
+//! that the user was given.
+//!
+//! In the replaced home lie links to what was put into the other one by root or by the user, such as credentials that
+//! a cluster mounts; not to what other users left there, for programs run what a home tells them.
+//!
+//! The real program then takes the place of this process. It is the next one of that name on PATH.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{MetadataExt as _, symlink};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use gocache::image_info::LAUNCHED;
+
+use crate::cacheprog;
+use crate::private_folder;
+
+/// As a shell says it: a program that cannot be run, and one that is not there.
+const CANNOT_RUN: u8 = 126;
+const NOT_FOUND: u8 = 127;
+
+/// More names than anybody plants in time.
+const ATTEMPTS: u32 = 9;
+
+/// The program that this process is to start, if it was started under its name.
+pub fn program() -> Option<OsString> {
+    let own = std::env::args_os().next()?;
+    let name = Path::new(&own).file_name()?;
+    let is_launched = LAUNCHED.iter().any(|launched| name == *launched);
+    is_launched.then(|| name.to_owned())
+}
+
+/// Becomes the program `name`; returns only if that fails.
+pub fn run(name: &OsStr) -> ExitCode {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let Some(real) = behind(name, &path, &own_executable()) else {
+        eprintln!("{}: command not found", name.display());
+        return ExitCode::from(NOT_FOUND);
+    };
+    let mut arguments = std::env::args_os();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it takes the place of this process, whose streams it has"
+    )]
+    let mut command = Command::new(&real);
+    command
+        .arg0(arguments.next().unwrap_or_else(|| name.to_owned()))
+        .args(arguments)
+        .envs(Surroundings::of_process().changes());
+    let error = command.exec();
+    eprintln!("{}: {error}", real.display());
+    ExitCode::from(CANNOT_RUN)
+}
+
+fn own_executable() -> PathBuf {
+    "/proc/self/exe".into()
+}
+
+/// The first program called `name` on `path` that is not `own`.
+fn behind(name: &OsStr, path: &OsStr, own: &Path) -> Option<PathBuf> {
+    let file = |path: &Path| {
+        let metadata = fs_err::metadata(path).ok()?;
+        let may_run = metadata.is_file() && metadata.mode() & 0o111 != 0;
+        may_run.then(|| (metadata.dev(), metadata.ino()))
+    };
+    let own = file(own);
+    std::env::split_paths(path)
+        .map(|folder| folder.join(name))
+        .find(|program| file(program).is_some_and(|found| Some(found) != own))
+}
+
+/// What of the process decides on the places.
+#[derive(Debug, Default)]
+struct Surroundings {
+    home: Option<Utf8PathBuf>,
+    tofu_plugins: Option<Utf8PathBuf>,
+    gocache: Option<Utf8PathBuf>,
+    has_cacheprog: bool,
+    has_user: bool,
+    /// Where folders for a user can be made, in the order in which they are tried.
+    temporary: Vec<Utf8PathBuf>,
+    uid: u32,
+}
+
+impl Surroundings {
+    fn of_process() -> Self {
+        let variable = |name| {
+            let value = std::env::var(name).ok().map(Utf8PathBuf::from);
+            value.filter(|path| path.is_absolute())
+        };
+        let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let tmpdir = variable("TMPDIR").unwrap_or_else(|| "/tmp".into());
+        Self {
+            home: variable("HOME"),
+            tofu_plugins: variable("TF_PLUGIN_CACHE_DIR"),
+            gocache: variable("GOCACHE"),
+            has_cacheprog: is_set("GOCACHEPROG"),
+            has_user: is_set("USER"),
+            temporary: vec![tmpdir, "/dev/shm".into()],
+            uid: rustix::process::geteuid().as_raw(),
+        }
+    }
+
+    /// Variables for the program that are not those of this process.
+    fn changes(&self) -> Vec<(&'static str, OsString)> {
+        let mut changes = Vec::new();
+        if self
+            .home
+            .as_deref()
+            .is_none_or(|home| !private_folder::is_writable(home))
+        {
+            let home = self.stand_in("home");
+            if let (Some(stand_in), Some(home)) = (&home, &self.home) {
+                // What cannot be linked is not there, as it would not be without links.
+                let _ = link_what_is_trusted(home, stand_in, self.uid);
+            }
+            changes.extend(home.map(|home| ("HOME", home.into_os_string())));
+        }
+        // Programs ask for the user's name, and the random user ID of a cluster has none.
+        if !self.has_user && self.uid != 0 {
+            changes.push(("USER", self.uid.to_string().into()));
+        }
+        if self
+            .tofu_plugins
+            .as_deref()
+            .is_some_and(|it| !private_folder::is_writable(it))
+        {
+            let folder = self.stand_in("tofu-plugins");
+            changes.extend(folder.map(|it| ("TF_PLUGIN_CACHE_DIR", it.into_os_string())));
+        }
+        if let Some(gocache) = &self.gocache
+            && !self.has_cacheprog
+            && gocache.is_dir()
+            && !private_folder::is_writable(gocache)
+            && let Ok(own) = std::env::current_exe()
+        {
+            let program = cacheprog::command(&own.to_string_lossy(), &[gocache]);
+            changes.push(("GOCACHEPROG", program.into()));
+        }
+        changes
+    }
+
+    /// A folder that is this user's alone; none where no place can be written to.
+    fn stand_in(&self, name: &str) -> Option<Utf8PathBuf> {
+        self.temporary.iter().find_map(|temporary| {
+            let shared = private_folder::shared(temporary, self.uid);
+            let others = (1..=ATTEMPTS).map(|attempt| format!("{shared}-{attempt}").into());
+            for folder in std::iter::once(shared.clone()).chain(others) {
+                match private_folder::make(&folder, self.uid) {
+                    Ok(()) => {
+                        let folder = folder.join(name);
+                        return private_folder::make(&folder, self.uid)
+                            .ok()
+                            .map(|()| folder);
+                    }
+                    // Somebody else's, or no folder: the next name may be free.
+                    Err(_) if folder.symlink_metadata().is_ok() => {}
+                    Err(_) => return None,
+                }
+            }
+            None
+        })
+    }
+}
+
+/// Links what root or user `uid` put into the folder `from` into the folder `to`, unless something is there.
+fn link_what_is_trusted(from: &Utf8Path, to: &Utf8Path, uid: u32) -> io::Result<()> {
+    for entry in fs_err::read_dir(from)? {
+        let entry = entry?;
+        let owner = entry.metadata()?.uid();
+        if owner != 0 && owner != uid {
+            continue;
+        }
+        let link = to.as_std_path().join(entry.file_name());
+        match symlink(entry.path(), link) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    struct Folder(tempfile::TempDir);
+
+    impl Folder {
+        fn new() -> Self {
+            Self(tempfile::tempdir().unwrap())
+        }
+
+        fn path(&self, name: &str) -> Utf8PathBuf {
+            Utf8Path::from_path(self.0.path()).unwrap().join(name)
+        }
+
+        /// A name below a file: nobody, not even root, can write there.
+        fn unwritable(&self) -> Utf8PathBuf {
+            fs_err::write(self.path("file"), b"").unwrap();
+            self.path("file/below")
+        }
+
+        fn surroundings(&self) -> Surroundings {
+            fs_err::create_dir_all(self.path("home")).unwrap();
+            Surroundings {
+                home: Some(self.path("home")),
+                has_user: true,
+                temporary: vec![self.path("tmp"), self.path("shm")],
+                uid: rustix::process::geteuid().as_raw(),
+                ..Surroundings::default()
+            }
+        }
+    }
+
+    fn change(surroundings: &Surroundings, name: &str) -> Option<String> {
+        let mut changes = surroundings.changes().into_iter();
+        let (_, value) = changes.find(|(changed, _)| *changed == name)?;
+        Some(value.into_string().unwrap())
+    }
+
+    #[test]
+    fn what_can_be_written_to_stays_and_nothing_is_made() {
+        let folder = Folder::new();
+        let surroundings = Surroundings {
+            tofu_plugins: Some(folder.path("home")),
+            gocache: Some(folder.path("home")),
+            ..folder.surroundings()
+        };
+        assert_eq!(surroundings.changes(), []);
+        assert!(!folder.path("tmp").exists());
+    }
+
+    #[test]
+    fn what_cannot_be_written_to_is_replaced_by_a_folder_of_this_user_alone() {
+        let folder = Folder::new();
+        for home in [Some(folder.unwritable()), None] {
+            let surroundings = Surroundings {
+                home,
+                tofu_plugins: Some(folder.unwritable()),
+                ..folder.surroundings()
+            };
+            let mine = private_folder::shared(&folder.path("tmp"), surroundings.uid);
+            for (variable, name) in [("HOME", "home"), ("TF_PLUGIN_CACHE_DIR", "tofu-plugins")] {
+                let value = change(&surroundings, variable).unwrap();
+                assert_eq!(value, mine.join(name));
+                let mode = fs_err::metadata(value).unwrap().mode();
+                assert_eq!(mode & 0o777, 0o700);
+            }
+        }
+    }
+
+    #[test]
+    fn a_planted_name_is_passed_over_and_without_any_place_nothing_changes() {
+        let plants: [fn(&Utf8Path); 3] = [
+            |at| fs_err::write(at, "").unwrap(),
+            |at| symlink("/", at).unwrap(),
+            |at| {
+                fs_err::create_dir(at).unwrap();
+                fs_err::set_permissions(at, Permissions::from_mode(0o777)).unwrap();
+            },
+        ];
+        for plant in plants {
+            let folder = Folder::new();
+            let surroundings = Surroundings {
+                home: None,
+                ..folder.surroundings()
+            };
+            fs_err::create_dir(folder.path("tmp")).unwrap();
+            let planted = private_folder::shared(&folder.path("tmp"), surroundings.uid);
+            plant(&planted);
+            let home = change(&surroundings, "HOME").unwrap();
+            assert_eq!(home, format!("{planted}-1/home"));
+        }
+        let folder = Folder::new();
+        let surroundings = Surroundings {
+            home: None,
+            temporary: vec![folder.unwritable()],
+            ..folder.surroundings()
+        };
+        assert_eq!(surroundings.changes(), []);
+    }
+
+    #[test]
+    fn the_new_home_has_what_root_and_the_user_put_into_the_other_one() {
+        let folder = Folder::new();
+        let home = folder.path("old");
+        for name in [".aws", "others"] {
+            fs_err::create_dir_all(home.join(name)).unwrap();
+        }
+        std::os::unix::fs::chown(home.join("others"), Some(4711), None).unwrap_or_default();
+        let others_exist = fs_err::metadata(home.join("others")).unwrap().uid() == 4711;
+        let new = folder.path("new");
+        fs_err::create_dir(&new).unwrap();
+        let uid = rustix::process::geteuid().as_raw();
+        for _ in 0..2 {
+            link_what_is_trusted(&home, &new, uid).unwrap();
+        }
+        assert_eq!(
+            fs_err::read_link(new.join(".aws")).unwrap(),
+            home.join(".aws")
+        );
+        assert_eq!(new.join("others").exists(), !others_exist);
+    }
+
+    #[test]
+    fn the_real_program_is_the_next_one_on_path_that_is_not_this_one() {
+        let folder = Folder::new();
+        for (name, mode) in [("a", 0o755), ("b", 0o644), ("c", 0o755)] {
+            fs_err::create_dir(folder.path(name)).unwrap();
+            let program = folder.path(name).join("go");
+            fs_err::write(&program, "").unwrap();
+            fs_err::set_permissions(program, Permissions::from_mode(mode)).unwrap();
+        }
+        fs_err::create_dir(folder.path("links")).unwrap();
+        let own = folder.path("a/go");
+        symlink(&own, folder.path("links/go")).unwrap();
+        let path = ["links", "none", "a", "b", "c"].map(|name| folder.path(name));
+        let path = std::env::join_paths(path).unwrap();
+        let find = |name: &str| behind(OsStr::new(name), &path, own.as_std_path());
+        assert_eq!(find("go"), Some(folder.path("c/go").into()));
+        assert_eq!(find("tofu"), None);
+    }
+}
