@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `bad_input.rs` | each error that a user can cause |
 //! | `catalog.rs` | starting a component |
-//! | `civo.rs` | one provider of the catalog through the whole flow, and its image examined |
+//! | `civo/` | one provider of the catalog through the whole flow, and its image examined |
 //! | `docker.rs` | what people build with Docker |
 //! | `gate.rs` | the life of a baseline |
 //! | `hostile.rs` | an image whose every program attacks |

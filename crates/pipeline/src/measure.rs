@@ -122,7 +122,6 @@ fn nonroot_sandbox(
         .init(verifier)
         .read_only(verifier, VERIFIER)
         .env(image_config::env(image, platform, true))
-        .env([("HOME", "/tmp")])
         .user(User::Id(image.user.uid))
 }
 

@@ -1,8 +1,8 @@
 //! Mode, owner and time of everything in the image, in one table.
 //!
-//! The caches belong to the image's user and to group 0, so that root, that user and any user ID that a cluster
-//! assigns (they come with group 0) can add to them; nothing is writable for the world. Extracted Go modules are
-//! read-only, as the go command leaves them.
+//! The caches and the home belong to the image's user, who can add to them, and root can. Nobody else writes to
+//! anything, not group 0 either: every user ID that a cluster assigns is in it, and what one of them puts into a cache
+//! or a home, another one would run. Extracted Go modules are read-only, as the go command leaves them.
 
 use camino::Utf8Path;
 
@@ -19,7 +19,7 @@ impl Owners<'_> {
         if self.in_extracted_module(path) {
             self.runners(0o555)
         } else if self.is_runners(path) {
-            self.runners(0o775)
+            self.runners(0o755)
         } else {
             self.roots(0o755)
         }
@@ -30,12 +30,12 @@ impl Owners<'_> {
         if path.starts_with(relative(&self.0.go.gocache)) {
             Meta {
                 mtime: self.0.image.cache_entry_time,
-                ..self.runners(0o664)
+                ..self.runners(0o644)
             }
         } else if self.in_extracted_module(path) {
             self.runners(0o444)
         } else if self.is_runners(path) {
-            self.runners(0o664)
+            self.runners(0o644)
         } else {
             self.roots(if executable { 0o755 } else { 0o644 })
         }
@@ -88,35 +88,35 @@ mod tests {
     }
 
     #[test]
-    fn the_caches_are_open_to_group_0_and_closed_to_the_world() {
+    fn the_caches_are_open_to_the_user_and_closed_to_everybody_else() {
         let image = image();
         let owners = Owners(&image);
         let entry = owners.file("var/cache/go-build/ab/abc-d".into(), false);
         assert_eq!(
             (entry.mode, entry.uid, entry.gid, entry.mtime),
-            (0o664, 65532, 0, image.image.cache_entry_time)
+            (0o644, 65532, 0, image.image.cache_entry_time)
         );
         let folder = owners.folder("var/cache/go-build/ab".into());
         assert_eq!(
             (folder.mode, folder.uid, folder.gid, folder.mtime),
-            (0o775, 65532, 0, image.image.epoch)
+            (0o755, 65532, 0, image.image.epoch)
         );
         let download = owners.file(
             "var/cache/go-mod/cache/download/x/@v/v1.0.0.mod".into(),
             false,
         );
-        assert_eq!(download.mode, 0o664);
+        assert_eq!(download.mode, 0o644);
     }
 
     #[test]
-    fn extracted_modules_are_read_only_and_their_parents_are_not() {
+    fn extracted_modules_are_read_only_and_their_parents_are_the_users() {
         let image = image();
         let owners = Owners(&image);
         assert_eq!(
             owners
                 .folder("var/cache/go-mod/github.com/pulumi".into())
                 .mode,
-            0o775
+            0o755
         );
         assert_eq!(
             owners

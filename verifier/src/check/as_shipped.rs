@@ -73,11 +73,13 @@ impl<'a> Own<'a> {
             Kind::Folder if GoModule::of_extracted(&node.path).is_some() => {
                 (0o555, "can be listed by everyone")
             }
-            Kind::Folder => (0o575, "is open to everyone and writable for its group"),
+            Kind::Folder => (0o755, "is open to everyone and writable for its owner"),
             Kind::File => (0o444, "can be read by everyone"),
             Kind::Other => return problems,
         };
-        // Group 0 is what a cluster's random user has; the world must be able to read.
+        if node.mode & 0o020 != 0 {
+            problems.push("is writable for its group".to_owned());
+        }
         if node.mode & wanted != wanted {
             problems.push(format!(
                 "has mode {:o}, with which it no longer {meaning}",
@@ -222,7 +224,7 @@ mod tests {
             is_leftover(&Node {
                 path: path.into(),
                 kind: Kind::File,
-                mode: 0o664,
+                mode: 0o644,
                 uid: 0,
                 gid: 0,
                 mtime: (0, 0),

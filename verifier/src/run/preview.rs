@@ -47,8 +47,11 @@ pub fn run(
         project.join("Pulumi.yaml"),
         format!("name: verifier\nruntime: go\nmain: {main}\n"),
     )?;
+    // One that is set may be somebody's; the one that is not is in the home.
+    if std::env::var_os("PULUMI_HOME").is_some() {
+        environment.push(("PULUMI_HOME", surroundings.path("pulumi").into_string()));
+    }
     environment.extend([
-        ("PULUMI_HOME", surroundings.path("pulumi").into_string()),
         ("PULUMI_BACKEND_URL", format!("file://{state}")),
         ("PULUMI_CONFIG_PASSPHRASE", "verifier".into()),
         ("PULUMI_SKIP_UPDATE_CHECK", "true".into()),
@@ -56,10 +59,6 @@ pub fn run(
         // Without it there is no --event-log.
         ("PULUMI_DEBUG_COMMANDS", "true".into()),
     ]);
-    // The backend in a folder notes who locks it, and an arbitrary user ID has no name in /etc/passwd.
-    if std::env::var_os("USER").is_none() {
-        environment.push(("USER", "verifier".into()));
-    }
     let created = pulumi(
         &["stack", "init", "dev", "--non-interactive"],
         &project,
@@ -72,14 +71,7 @@ pub fn run(
         );
     }
     let log = surroundings.path("events");
-    let arguments = [
-        "preview",
-        "--stack",
-        "dev",
-        "--non-interactive",
-        "--event-log",
-        log.as_str(),
-    ];
+    let arguments = ["preview", "--non-interactive", "--event-log", log.as_str()];
     let finished = pulumi(&arguments, &project, &environment)?;
     let ran = has_stack(&fs_err::read_to_string(&log).unwrap_or_default());
     if !ran {

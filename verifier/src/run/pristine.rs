@@ -16,6 +16,7 @@ use anyhow::Context as _;
 use camino::{Utf8Path, Utf8PathBuf};
 use walkdir::WalkDir;
 
+use crate::private_folder;
 use crate::process::Environment;
 
 #[derive(Debug)]
@@ -149,7 +150,8 @@ const FALLBACK: &str = "cache";
 /// Name of the empty GOCACHE below [`Surroundings`] of a cold build.
 pub const COLD: &str = "go-build";
 
-/// New folders for all that a build may write outside GOCACHE; removed when dropped.
+/// New folders for all that a build may write outside GOCACHE; removed when dropped. A home that cannot be written to
+/// stays what it is, for that is what a user of this container has.
 #[derive(Debug)]
 pub struct Surroundings {
     root: tempfile::TempDir,
@@ -164,11 +166,10 @@ impl Surroundings {
             "failed to make a temporary folder; set TMPDIR to a folder that can be written",
         )?;
         let mut surroundings = Self { root, environment };
-        for (name, folder) in [
-            ("HOME", "home"),
-            ("TMPDIR", "tmp"),
-            ("XDG_CACHE_HOME", FALLBACK),
-        ] {
+        let home = std::env::var("HOME").unwrap_or_default();
+        let home = private_folder::is_writable(Utf8Path::new(&home)).then_some(("HOME", "home"));
+        let others = [("TMPDIR", "tmp"), ("XDG_CACHE_HOME", FALLBACK)];
+        for (name, folder) in others.into_iter().chain(home) {
             let path = surroundings.path(folder);
             fs_err::create_dir(&path)?;
             surroundings.environment.push((name, path.into_string()));

@@ -54,9 +54,9 @@ impl Image {
                 path.as_str().contains('@') && !path.as_str().contains("cache/download");
             let mode = match (path.is_dir(), is_extracted) {
                 (true, true) => 0o555,
-                (true, false) => 0o775,
+                (true, false) => 0o755,
                 (false, true) => 0o444,
-                (false, false) => 0o664,
+                (false, false) => 0o644,
             };
             fs_err::set_permissions(path, Permissions::from_mode(mode)).unwrap();
         }
@@ -465,7 +465,7 @@ fn damage_in_the_build_cache_is_named() {
 /// Writes a file that has the mode and the time of a shipped entry.
 fn rewrite(path: &Utf8Path, content: &[u8]) {
     fs_err::write(path, content).unwrap();
-    fs_err::set_permissions(path, Permissions::from_mode(0o664)).unwrap();
+    fs_err::set_permissions(path, Permissions::from_mode(0o644)).unwrap();
     let time = SystemTime::UNIX_EPOCH + Duration::from_secs(ENTRY_TIME);
     fs_err::File::open(path)
         .unwrap()
@@ -522,7 +522,7 @@ fn files_that_are_left_out_are_known_by_their_digests() {
     let in_image = Utf8Path::new("/").join(data.strip_prefix(image.root()).unwrap());
     let left_out = Checksums::from_iter([(in_image, hash_file(&data).unwrap().0)]);
     let folder = data.parent().unwrap();
-    fs_err::set_permissions(folder, Permissions::from_mode(0o775)).unwrap();
+    fs_err::set_permissions(folder, Permissions::from_mode(0o755)).unwrap();
     fs_err::remove_file(&data).unwrap();
     fs_err::set_permissions(folder, Permissions::from_mode(0o555)).unwrap();
     image.describe();
@@ -574,7 +574,7 @@ fn replace(path: &Utf8Path, content: &[u8]) {
 }
 
 fn open_folder(image: &Image) {
-    fs_err::set_permissions(image.folder.path(DEPENDENCY), Permissions::from_mode(0o775)).unwrap();
+    fs_err::set_permissions(image.folder.path(DEPENDENCY), Permissions::from_mode(0o755)).unwrap();
 }
 
 fn close_folder(image: &Image) {
@@ -673,18 +673,23 @@ fn what_is_not_as_shipped_is_told_from_corruption() {
         fs_err::set_permissions(path, Permissions::from_mode(mode)).unwrap();
     };
 
-    set(&entry, 0o666);
+    set(&entry, 0o646);
     assert_eq!(
         image.finding(1, &name),
         "not_as_shipped: is writable for the world"
     );
-    set(&entry, 0o660);
+    set(&entry, 0o640);
     let found = image.finding(1, &name);
     assert_eq!(
         found,
-        "not_as_shipped: has mode 660, with which it no longer can be read by everyone"
+        "not_as_shipped: has mode 640, with which it no longer can be read by everyone"
     );
     set(&entry, 0o664);
+    assert_eq!(
+        image.finding(1, &name),
+        "not_as_shipped: is writable for its group"
+    );
+    set(&entry, 0o644);
     fs_err::File::open(&entry)
         .unwrap()
         .file()
@@ -698,13 +703,13 @@ fn what_is_not_as_shipped_is_told_from_corruption() {
     rewrite(&entry, &fs_err::read(&entry).unwrap());
 
     let folder = image.store.root().join("0f");
-    set(&folder, 0o755);
+    set(&folder, 0o711);
     let found = image.finding(1, &format!("{GOCACHE}/0f"));
     assert!(
-        found.ends_with("no longer is open to everyone and writable for its group"),
+        found.ends_with("no longer is open to everyone and writable for its owner"),
         "{found}"
     );
-    set(&folder, 0o775);
+    set(&folder, 0o755);
 
     for leftover in [
         "cache/lock",

@@ -104,6 +104,15 @@ impl<F: Fn(&Utf8Path) -> Meta> LayerWriter<F> {
         self.append(&mut header, path, content)
     }
 
+    /// Adds `path` as a symbolic link to `target`.
+    pub fn link(&mut self, path: &Utf8Path, target: &Utf8Path, meta: Meta) -> Result<()> {
+        self.parents(path)?;
+        let mut header = header(EntryType::Symlink, meta, 0);
+        self.tar
+            .append_link(&mut header, path, target)
+            .with_context(|| format!("failed to add {path} to {}", self.path))
+    }
+
     /// Adds an entry of another archive as it is, but for its path.
     pub fn copy_entry(
         &mut self,

@@ -162,11 +162,11 @@ fn packs_become_one_tree_with_the_modes_and_times_of_their_layers() {
 
     let image = &fixture.image.image;
     for (path, mode, time) in [
-        (action.as_str(), 0o664, image.cache_entry_time),
-        (&output, 0o664, image.cache_entry_time),
-        (GO_BUILD, 0o775, image.epoch),
-        (GO_MOD, 0o775, image.epoch),
-        (MOD, 0o664, image.epoch),
+        (action.as_str(), 0o644, image.cache_entry_time),
+        (&output, 0o644, image.cache_entry_time),
+        (GO_BUILD, 0o755, image.epoch),
+        (GO_MOD, 0o755, image.epoch),
+        (MOD, 0o644, image.epoch),
         (SOURCE, 0o444, image.epoch),
         ("go-mod/x@v1.0.0", 0o555, image.epoch),
         ("go-mod/x@v1.0.0/sub", 0o555, image.epoch),

@@ -1,0 +1,119 @@
+//! Users of a container beside each other, and those who find nothing to write to: what each may do, and what works.
+
+use std::collections::BTreeSet;
+use std::fs::Permissions;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
+use super::{in_variant, unpacked};
+use crate::support::run::{folder, workspace};
+
+/// What a user of the image may be: its own, one who is not in group 0, and one that a cluster made up.
+const USERS: [(u32, u32); 3] = [(65532, 65532), (1000, 1000), (1_000_710_000, 0)];
+
+/// Folders that Debian has for everybody, in which nobody can remove or replace what is another one's.
+const OPEN_FOLDERS: [&str; 3] = ["run/lock", "tmp", "var/tmp"];
+
+#[test]
+fn a_strange_user_of_group_0_may_write_to_nothing_but_folders_for_temporary_files() {
+    let root = unpacked();
+    let mut open = BTreeSet::new();
+    for entry in walkdir::WalkDir::new(root).into_iter().map(Result::unwrap) {
+        let metadata = entry.path().symlink_metadata().unwrap();
+        let by_group = metadata.gid() == 0 && metadata.mode() & 0o020 != 0;
+        let by_all = metadata.mode() & 0o002 != 0;
+        if metadata.is_symlink() || !(by_group || by_all) {
+            continue;
+        }
+        let path = entry.path().strip_prefix(root).unwrap().to_str().unwrap();
+        assert!(
+            metadata.mode() & 0o1000 != 0,
+            "{path} is open and not sticky"
+        );
+        open.insert(path.to_owned());
+    }
+    assert_eq!(
+        open.iter().map(String::as_str).collect::<Vec<_>>(),
+        OPEN_FOLDERS
+    );
+}
+
+#[test]
+fn pulumi_and_tofu_work_for_whichever_user_on_a_read_only_root() {
+    let program = r#"package main
+
+import "github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+func main() {
+	pulumi.Run(func(ctx *pulumi.Context) error {
+		ctx.Export("greeting", pulumi.String("hello"))
+		return nil
+	})
+}
+"#;
+    let script = format!(
+        r#"
+        cp -r /elsewhere /tmp/checkout
+        cd /tmp/checkout/apis/provider/civo/*/v1/iac/pulumi
+        rm *.go && cat > main.go <<'END'
+{program}END
+        mkdir /tmp/state
+        export PULUMI_CONFIG_PASSPHRASE=secret PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION=true
+        pulumi login file:///tmp/state > /dev/null
+        pulumi stack init dev > /dev/null
+        pulumi preview --non-interactive > /tmp/preview || cat /tmp/preview
+        pulumi up --yes --non-interactive > /tmp/up || cat /tmp/up
+        pulumi stack output greeting
+        git config --global user.name me && git config user.name
+        mkdir /tmp/configuration && cd /tmp/configuration
+        echo 'resource "terraform_data" "one" {{ input = "value" }}' > main.tf
+        tofu init -no-color > /dev/null && tofu apply -auto-approve -no-color | tail -1
+    "#
+    );
+    for user in USERS {
+        for variant in ["latest-civo", "latest-civo-nonroot"] {
+            let printed = in_variant(variant, &workspace().join("catalog"), user, &[], &script);
+            let lines: Vec<&str> = printed.lines().filter(|line| !line.is_empty()).collect();
+            assert_eq!(
+                lines[..2],
+                ["hello", "me"],
+                "{user:?} in {variant}: {printed}"
+            );
+            assert!(
+                printed.contains("Resources: 1 added"),
+                "{user:?} in {variant}: {printed}"
+            );
+        }
+    }
+}
+
+#[test]
+fn builds_hit_for_whichever_user_in_whichever_variant() {
+    let script = r#"
+        cd /elsewhere/apis/provider/civo/*/v1/iac/pulumi
+        go build -debug-actiongraph=/tmp/graph.json -o /tmp/out .
+        grep -c '"Cmd": \[' /tmp/graph.json || test $? = 1
+    "#;
+    for user in USERS.into_iter().chain([(0, 0)]) {
+        for variant in ["latest-civo", "latest-civo-nonroot"] {
+            let printed = in_variant(variant, &workspace().join("catalog"), user, &[], script);
+            assert_eq!(printed.trim(), "0", "{user:?} in {variant}");
+        }
+    }
+}
+
+#[test]
+fn what_a_cluster_mounts_into_the_home_is_found_in_the_one_that_stands_in() {
+    let (_folder, secrets) = folder();
+    fs_err::set_permissions(&secrets, Permissions::from_mode(0o755)).unwrap();
+    fs_err::write(secrets.join(".gitconfig"), "[user]\n\tname = mounted\n").unwrap();
+    let flags = ["--ro-bind", secrets.as_str(), "/home/runner"];
+    let printed = in_variant(
+        "latest-civo-nonroot",
+        &workspace().join("catalog"),
+        (1_000_710_000, 0),
+        &flags,
+        "git config --global user.email m@example.com || git config user.name",
+    );
+    // The file is root's, and so is what a name in the new home leads to.
+    assert_eq!(printed.trim(), "mounted");
+}
