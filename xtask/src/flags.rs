@@ -7,6 +7,7 @@ use engine::Engine;
 use failure::usage;
 use oci::layout::reader::Layout;
 use pipeline::flow::Settings;
+use pipeline::image_toml::ToolSource;
 
 use crate::source::Source;
 
@@ -57,6 +58,9 @@ pub struct Build {
     /// Use what was fetched before, and no network
     #[arg(long)]
     pub offline: bool,
+    /// Where tools come from that have two sources [default: what image.toml says]
+    #[arg(long, value_name = "SOURCE", value_enum)]
+    pub tools: Option<ToolSource>,
     /// Take Go modules that no checksum database vouches for, as GOSUMDB=off, GOINSECURE and others ask; packs say so
     #[arg(long, env = ALLOW_UNCHECKED)]
     pub allow_unchecked_modules: bool,
@@ -84,6 +88,7 @@ impl Build {
             image: self.image.clone().unwrap_or(defaults.image),
             jobs: self.jobs.map_or(defaults.jobs, usize::from),
             offline: self.offline,
+            tools: self.tools,
             allow_unchecked: self.allow_unchecked_modules,
             keep_going: self.keep_going,
             zstd_level: self.zstd_level,

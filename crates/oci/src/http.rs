@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use reqwest::{Client, ClientBuilder};
+use reqwest::{Client, ClientBuilder, StatusCode};
 use tokio::runtime::Runtime;
 
 /// How this program names itself to servers.
@@ -32,6 +32,41 @@ pub(crate) fn runtime() -> Result<Runtime> {
         .enable_all()
         .build()
         .context("failed to start the runtime of HTTP requests")
+}
+
+/// Whether a server can be reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reached {
+    /// It answers.
+    Yes,
+    /// It does not, or something between says that it does not.
+    No(String),
+}
+
+/// Asks the server of `url` for it without fetching it.
+///
+/// # Errors
+/// The server answers that it is not to be had.
+pub fn reach(url: &str) -> Result<Reached> {
+    let client = client(CONNECT_TIMEOUT)?
+        .build()
+        .context("failed to set up TLS")?;
+    let response = match runtime()?.block_on(client.head(url).send()) {
+        Ok(response) => response,
+        Err(error) => {
+            let cause = anyhow::Error::from(error);
+            return Ok(Reached::No(cause.root_cause().to_string()));
+        }
+    };
+    let status = response.status();
+    match status {
+        // Not every server knows the method.
+        StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => Ok(Reached::Yes),
+        StatusCode::PROXY_AUTHENTICATION_REQUIRED => Ok(Reached::No(status.to_string())),
+        _ if status.is_success() => Ok(Reached::Yes),
+        _ if status.is_server_error() => Ok(Reached::No(status.to_string())),
+        _ => bail!("{url} is not to be had: {status}"),
+    }
 }
 
 /// Writes what is at `url` to `file`; more than `max_bytes` are an error.
@@ -83,8 +118,8 @@ mod tests {
 
     use super::*;
 
-    /// What becomes of a download of at most six bytes from a server that sends `response` once.
-    fn download_from(response: &'static str) -> Result<Vec<u8>> {
+    /// The address of a server that sends `response` once.
+    fn serve(response: &'static str) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/file", listener.local_addr().unwrap());
         std::thread::spawn(move || {
@@ -92,6 +127,12 @@ mod tests {
             let _read = stream.read(&mut [0; 4096]).unwrap();
             stream.write_all(response.as_bytes()).unwrap();
         });
+        url
+    }
+
+    /// What becomes of a download of at most six bytes from a server that sends `response` once.
+    fn download_from(response: &'static str) -> Result<Vec<u8>> {
+        let url = serve(response);
         let mut file = Vec::new();
         download(&url, 6, &mut file).map(|()| file)
     }
@@ -116,6 +157,28 @@ mod tests {
         ] {
             let error = format!("{:#}", download_from(response).unwrap_err());
             assert!(error.contains(reason), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_answers_is_reached_and_one_that_refuses_is_not_taken_for_absent() {
+        let reach_at = |response| reach(&serve(response));
+        for reached in ["200 OK", "405 Method Not Allowed"] {
+            let response = format!("HTTP/1.1 {reached}\r\nContent-Length: 0\r\n\r\n");
+            assert_eq!(reach_at(response.leak()).unwrap(), Reached::Yes);
+        }
+        let unavailable = reach_at("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n");
+        assert!(matches!(unavailable.unwrap(), Reached::No(_)));
+        let closed = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let closed = reach(&format!("http://{closed}/file"));
+        assert!(matches!(closed.unwrap(), Reached::No(_)));
+        for refused in ["404 Not Found", "403 Forbidden"] {
+            let response = format!("HTTP/1.1 {refused}\r\nContent-Length: 0\r\n\r\n");
+            let error = reach_at(response.leak()).unwrap_err().to_string();
+            assert!(error.contains(refused), "{error}");
         }
     }
 

@@ -13,8 +13,12 @@ use crate::work::Key;
 
 /// An image whose every value is one of this test, and of no release.
 pub fn image() -> ImageToml {
-    ImageToml::parse(
-        r#"
+    image_with_tools("")
+}
+
+/// The same with `[tools.…]` tables.
+pub fn image_with_tools(tools: &str) -> ImageToml {
+    let text = r#"
         [image]
         title = "A title"
         description = "What it is for"
@@ -53,9 +57,8 @@ pub fn image() -> ImageToml {
         zstd_table_log = 18
         gzip_level = 1
         [tools]
-        "#,
-    )
-    .expect("the description is valid")
+        "#;
+    ImageToml::parse(&format!("{text}{tools}")).expect("the description is valid")
 }
 
 /// The one platform of the fixtures, whatever this machine is.
@@ -130,7 +133,13 @@ pub fn packs(providers: &[&str]) -> Vec<Pack> {
     common.manifest.executables = None;
     let mut packs = vec![
         Pack::base(key("base"), &platform, blob("base")),
-        Pack::tools(key("tools"), key("base"), &platform, blob("tools")),
+        Pack::tools(
+            key("tools"),
+            key("base"),
+            &platform,
+            blob("tools"),
+            [("one".to_owned(), "1.0.0 (release)".to_owned())].into(),
+        ),
         Pack::common(key("common"), &platform, &common),
     ];
     packs.extend(providers.iter().map(|name| {

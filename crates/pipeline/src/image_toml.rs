@@ -31,7 +31,7 @@ pub struct ImageToml {
     pub common: Common,
     /// Environment beside what `go` and `user` yield.
     pub env: BTreeMap<String, String>,
-    /// Folders beside the caches that `runner` and group 0 may write to.
+    /// Folders beside the caches that `runner` may write to.
     pub writable: Writable,
     /// How layers are compressed.
     pub layers: CompressionSettings,
@@ -171,16 +171,37 @@ pub struct Tool {
     pub build: Vec<ToolBuild>,
     /// The project's release archive.
     pub release: Option<Release>,
+    /// What the tool does not do where it is compiled and not taken from the release; for people.
+    pub compiled_lacks: Option<String>,
 }
 
 /// Where the executables of a tool come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum ToolSource {
+    /// The release, or compiled where its server cannot be reached.
+    Auto,
     /// Compiled from Go modules.
     ModuleProxy,
     /// Unpacked from the project's release archive.
     Release,
+}
+
+impl Tool {
+    /// Fails for a source of which nothing is said.
+    fn check(&self, name: &str) -> Result<()> {
+        let needs_build = matches!(self.source, ToolSource::Auto | ToolSource::ModuleProxy);
+        let needs_release = matches!(self.source, ToolSource::Auto | ToolSource::Release);
+        let missing = match (self.build.is_empty(), &self.release) {
+            (true, _) if needs_build => format!("[[tools.{name}.build]]"),
+            (_, None) if needs_release => format!("[tools.{name}.release]"),
+            _ => return Ok(()),
+        };
+        Err(usage(
+            format!("tools.{name} has no {missing}, which its source takes"),
+            "add it, or name another source",
+        ))
+    }
 }
 
 /// One executable, built from the Go module proxy.
@@ -199,14 +220,23 @@ pub struct ToolBuild {
     pub version: Option<String>,
     /// Flags of the linker; `{version}` stands for the version.
     pub ldflags: String,
+    /// Whether it takes as flags what newer releases read from `runtime.options` of a project's Pulumi.yaml. The
+    /// verifier then stands in its place, and hands on what it finds there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub options_by_flags: bool,
 }
 
 /// A release archive (`.tar.gz`) of a tool.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Release {
+    /// Version of the release where it is not the tool's, without a leading `v`.
+    pub version: Option<String>,
     /// Address of the archive; `{version}`, `{os}` and `{arch}` are replaced.
     pub url: String,
+    /// What the project calls an architecture, where it is not what Go calls it.
+    #[serde(default)]
+    pub arch: BTreeMap<String, String>,
     /// Executables to take from the archive, by file name, wherever in it they are.
     pub binaries: Vec<String>,
     /// SHA-256 of the archive in hex, by platform (`linux/amd64`).
@@ -254,6 +284,9 @@ impl ImageToml {
             ));
         }
         parsed.base.check()?;
+        for (name, tool) in &parsed.tools {
+            tool.check(name)?;
+        }
         if parsed.image.cache_entry_time >= i32::MAX as u64 {
             return Err(usage(
                 "image.cache_entry_time does not fit into 32 bits",

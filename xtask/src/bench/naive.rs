@@ -7,6 +7,7 @@
 //! image of the usual recipe is written as a layout, and nothing is measured here.
 
 use crate::source::Selection;
+use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::Instant;
 
@@ -23,6 +24,7 @@ use oci::layer::{Compression, Layer, LayerWriter, Meta};
 use oci::layout::writer::LayoutWriter;
 use oci::unpack::unpack_layers;
 use pipeline::assemble::target::Target as _;
+use pipeline::assemble::variants::Variant;
 use pipeline::assemble::{image_config, images};
 use pipeline::flow;
 use pipeline::flow::{Foundation, Settings};
@@ -252,15 +254,27 @@ impl Bench {
                 layer: naive_layer(tree, &caches.merged(), &blob)?,
                 blob: BlobSource::File(blob),
             });
-            let mut config = image_config::config(&tree.image, &tree.platform, &layers, false)?;
+            let image = Variant {
+                name: LATEST.to_owned(),
+                layers,
+                tools: BTreeMap::new(),
+            };
+            let mut config = image_config::config(&tree.image, &tree.platform, &image, false)?;
             let env = naive_env(tree).map(|(name, value)| format!("{name}={value}"));
             config["config"]["Env"] = serde_json::json!(env);
             let mut layout = LayoutWriter::create(out.begin()?)?;
-            let descriptors = layers
+            let descriptors = image
+                .layers
                 .iter()
                 .map(|layer| layout.layer(layer))
                 .collect::<Result<_>>()?;
-            images::add(&mut layout, LATEST, &config, descriptors, &tree.platform)?;
+            images::add(
+                &mut layout,
+                &image.name,
+                &config,
+                descriptors,
+                &tree.platform,
+            )?;
             layout.finish()?;
             out.complete()
         })

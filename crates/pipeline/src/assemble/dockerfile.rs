@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use camino::Utf8Path;
-use gocache::image_info::IMAGE_INFO_PATH;
+use gocache::image_info::{IMAGE_INFO_PATH, LAUNCHERS_PATH};
 
 use crate::image_toml::ImageToml;
 use crate::names::VERIFIER;
@@ -117,7 +117,8 @@ pub fn standalone(settings: &Settings, image: &ImageToml, rust_version: &str) ->
     let packages = image.base.packages.join(" ");
     let info = Utf8Path::new(IMAGE_INFO_PATH).parent();
     let bin = Utf8Path::new(VERIFIER).parent();
-    let roots: Vec<String> = [Some(go.goroot.as_path()), bin, info]
+    let launchers = Some(Utf8Path::new(LAUNCHERS_PATH));
+    let roots: Vec<String> = [Some(go.goroot.as_path()), bin, launchers, info]
         .into_iter()
         .flatten()
         .map(|folder| format!("COPY --from=warm /image{folder}/ {folder}/\n"))
@@ -191,10 +192,10 @@ RUN dpkg --status {packages} > /dev/null 2>&1 || {{ \
     }}
 
 FROM system AS image
-{roots}{caches}# The caches are open to the image's user and to group 0, as are the folders that tools write to.
+{roots}{caches}# The caches, the home and the folders that tools write to are the image's user's, and closed to everybody else.
 RUN mkdir -p {open} \
     && chown {uid}:0 {open} \
-    && chmod 775 {open}
+    && chmod 755 {open}
 {add_user}
 {ends}"#,
         go_version = go.version,

@@ -6,19 +6,23 @@ use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Context as _, Result};
 use camino::Utf8Path;
+use gocache::image_info::LAUNCHERS_PATH;
 use oci_spec::image::{
     Arch, ConfigBuilder, HistoryBuilder, ImageConfigurationBuilder, Os, RootFsBuilder,
 };
 
+use crate::assemble::variants::Variant;
 use crate::image_toml::ImageToml;
 use crate::names::VERIFIER;
-use crate::pack::PackLayer;
 use oci::platform::Platform;
 
 /// The environment of the image, or of its `-nonroot` twin.
 pub fn env(image: &ImageToml, platform: &Platform, nonroot: bool) -> BTreeMap<String, String> {
     let mut env = image.env.clone();
     env.extend(image.go_env(platform));
+    if let Some(path) = env.get_mut("PATH") {
+        *path = format!("{LAUNCHERS_PATH}:{path}");
+    }
     if nonroot {
         // Where GOCACHE cannot be written to the go command fails by itself; this serves it from where it is.
         env.insert("GOCACHEPROG".to_owned(), cacheprog(&image.go.gocache));
@@ -44,6 +48,12 @@ pub fn labels(image: &ImageToml) -> Result<BTreeMap<String, String>> {
         .into())
 }
 
+/// Labels that say of each tool in a variant which version it is, and where it comes from.
+fn tool_labels(variant: &Variant) -> impl Iterator<Item = (String, String)> {
+    let tools = variant.tools.iter();
+    tools.map(|(name, described)| (format!("iac-runner.tools.{name}"), described.clone()))
+}
+
 fn created(image: &ImageToml) -> Result<String> {
     Ok(
         jiff::Timestamp::from_second(i64::try_from(image.image.epoch)?)
@@ -61,9 +71,10 @@ pub fn cacheprog(gocache: &Utf8Path) -> String {
 pub fn config(
     image: &ImageToml,
     platform: &Platform,
-    layers: &[PackLayer],
+    variant: &Variant,
     nonroot: bool,
 ) -> Result<serde_json::Value> {
+    let layers = &variant.layers;
     let env = env(image, platform, nonroot);
     let mut config = ConfigBuilder::default()
         .cmd(vec!["/bin/bash".to_owned()])
@@ -80,7 +91,12 @@ pub fn config(
                 .map(|(name, value)| format!("{name}={value}"))
                 .collect::<Vec<_>>(),
         )
-        .labels(labels(image)?.into_iter().collect::<HashMap<_, _>>())
+        .labels(
+            labels(image)?
+                .into_iter()
+                .chain(tool_labels(variant))
+                .collect::<HashMap<_, _>>(),
+        )
         .build()
         .context("failed to describe the image's configuration")?;
     let diff_ids: Vec<String> = layers
@@ -122,7 +138,7 @@ mod tests {
 
     fn snapshot(nonroot: bool) -> serde_json::Value {
         let variants = variants::of(&packs(&["civo"]), "latest").unwrap();
-        let mut config = config(&image(), &platform(), &variants[0].layers, nonroot).unwrap();
+        let mut config = config(&image(), &platform(), &variants[0], nonroot).unwrap();
         let version = &mut config["config"]["Labels"]["org.opencontainers.image.version"];
         assert_eq!(version, env!("CARGO_PKG_VERSION"));
         *version = "[version]".into();

@@ -46,7 +46,8 @@ pub fn write(
     variants: &[Variant],
 ) -> Result<Vec<WrittenImage>> {
     let mut written = Vec::new();
-    for Variant { name, layers } in variants {
+    for variant in variants {
+        let Variant { name, layers, .. } = variant;
         let descriptors = layers
             .iter()
             .map(|layer| target.layer(layer))
@@ -54,7 +55,7 @@ pub fn write(
         let sum = |bytes: fn(&Layer) -> u64| layers.iter().map(|it| bytes(&it.layer)).sum();
         for nonroot in [false, true] {
             let name = format!("{name}{}", if nonroot { NONROOT } else { "" });
-            let config = config(image, platform, layers, nonroot)?;
+            let config = config(image, platform, variant, nonroot)?;
             let descriptor = add(target, &name, &config, descriptors.clone(), platform)?;
             written.push(WrittenImage {
                 name,

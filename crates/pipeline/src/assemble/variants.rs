@@ -16,6 +16,8 @@ pub struct Variant {
     pub name: String,
     /// Its layers, the lowest first.
     pub layers: Vec<PackLayer>,
+    /// Versions and sources of its tools, by name.
+    pub tools: BTreeMap<String, String>,
 }
 
 /// The variants that `packs` make, in whatever order they are given: the whole image under the name `version` first.
@@ -55,9 +57,11 @@ pub fn of(packs: &[Pack], version: &str) -> Result<Vec<Variant>> {
             .or_default()
             .extend(pack.layers());
     }
+    let described = shared(TOOLS)?.description.tools.clone();
     let variant = |suffix: &str, layers| Variant {
         name: format!("{version}{suffix}"),
         layers,
+        tools: described.clone(),
     };
     let whole = start.iter().chain(providers.values().flatten()).cloned();
     let mut variants = vec![

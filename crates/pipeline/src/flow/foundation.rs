@@ -6,8 +6,9 @@ use modules::Module;
 
 use crate::flow::settings::Settings;
 use crate::foundation::base::Base;
+use crate::foundation::tool_source::OfThisMachine;
 use crate::foundation::tree::Tree;
-use crate::foundation::{base, go, tools, verifier};
+use crate::foundation::{base, go, tool_source, tools, verifier};
 use crate::image_toml::ImageToml;
 use crate::pack::Pack;
 use crate::pack::store::Store;
@@ -18,7 +19,7 @@ use crate::warm::Warmer;
 use crate::work::Work;
 use crate::workspace::workspace;
 use engine::Engine;
-use engine::progress::{Kind, Progress};
+use engine::progress::{self, Kind, Progress};
 use engine::sandbox::{self, RootFs};
 use oci::platform::Platform;
 
@@ -117,9 +118,19 @@ impl Foundation {
     /// Makes the pack of Go, the tools and the verifier.
     pub fn tools(&self, progress: &mut Progress) -> Result<Pack> {
         let description = self.settings.image.parent();
+        let mut image = self.tree.image.clone();
+        let releases = OfThisMachine {
+            work: &self.work,
+            offline: self.settings.offline,
+        };
+        let (platform, forced) = (&self.tree.platform, self.settings.tools);
+        for note in tool_source::decide(&mut image, platform, forced, &releases)? {
+            progress::note(&note);
+        }
         let maker = tools::Maker {
             work: &self.work,
             tree: &self.tree,
+            image: &image,
             description: description.context("image.toml stands in a folder")?,
             go_mod: &self.go_mod,
             offline: self.settings.offline,
@@ -128,7 +139,13 @@ impl Foundation {
             tools::layer(&maker, &self.verifier, &self.settings.store, step)
         })?;
         let base = self.base.key.clone();
-        Ok(Pack::tools(key, base, &self.tree.platform, layer))
+        Ok(Pack::tools(
+            key,
+            base,
+            &self.tree.platform,
+            layer,
+            tools::described(&image),
+        ))
     }
 
     /// Fetches the Go modules behind `modules` into the shared module cache.

@@ -3,6 +3,7 @@
 use camino::Utf8PathBuf;
 use engine::{Engine, host};
 
+use crate::image_toml::ToolSource;
 use crate::pack::store::Store;
 use crate::workspace;
 
@@ -21,6 +22,8 @@ pub struct Settings {
     pub jobs: usize,
     /// Whether the network is out of bounds.
     pub offline: bool,
+    /// Where tools come from that have two sources; none decides by what can be reached.
+    pub tools: Option<ToolSource>,
     /// Whether Go modules are taken that no checksum database vouches for.
     pub allow_unchecked: bool,
     /// Whether modules that do not build are left out.
@@ -43,6 +46,7 @@ impl Settings {
             source,
             jobs: host::processors(),
             offline: false,
+            tools: None,
             allow_unchecked: false,
             keep_going: false,
             zstd_level: None,

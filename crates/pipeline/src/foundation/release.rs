@@ -4,6 +4,29 @@ use anyhow::{Context as _, Result, bail};
 use camino::Utf8Path;
 use failure::corrupt;
 use oci::http;
+use oci::platform::Platform;
+
+use crate::image_toml::Release;
+use crate::work::Key;
+
+/// The kind of kept work.
+pub const KIND: &str = "release";
+
+/// The key of what is taken out of an archive.
+pub fn key(url: &str, sha256: &str, binaries: &[String]) -> Result<Key> {
+    Key::of(&(url, sha256, binaries))
+}
+
+impl Release {
+    /// The address of the archive of the tool's version.
+    pub fn url(&self, version: &str, platform: &Platform) -> String {
+        let arch = self.arch.get(&platform.arch).unwrap_or(&platform.arch);
+        self.url
+            .replace("{version}", version)
+            .replace("{os}", &platform.os)
+            .replace("{arch}", arch)
+    }
+}
 
 /// More bytes than any archive has: whatever answers instead of the release does not fill the disk.
 const MAX_BYTES: u64 = 2 << 30;

@@ -8,7 +8,9 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
-use gocache::image_info::{IMAGE_INFO_PATH, ImageInfo, SCHEMA};
+use gocache::image_info::{
+    IMAGE_INFO_PATH, ImageInfo, LANGUAGE_HOSTS_PATH, LAUNCHED, LAUNCHERS_PATH, SCHEMA,
+};
 use modules::ModFile;
 
 use crate::foundation::release;
@@ -40,6 +42,8 @@ pub struct Maker<'a> {
     pub work: &'a Work,
     /// The tree without tools.
     pub tree: &'a Tree,
+    /// The image's settings, in which each tool has one source.
+    pub image: &'a ImageToml,
     /// Folder of `image.toml`.
     pub description: &'a Utf8Path,
     /// The module cache that all fetches share.
@@ -75,8 +79,9 @@ impl Maker<'_> {
     /// Where all tools come from; nothing is made yet.
     fn origins(&self) -> Result<Vec<Origin<'_>>> {
         let mut origins = Vec::new();
-        for (name, tool) in &self.tree.image.tools {
+        for (name, tool) in &self.image.tools {
             match tool.source {
+                ToolSource::Auto => bail!("nobody decided where {name} comes from"),
                 ToolSource::ModuleProxy => {
                     for build in &tool.build {
                         origins.push(self.compiled(tool, build)?);
@@ -116,7 +121,7 @@ impl Maker<'_> {
                 } => {
                     step.detail(url.as_str());
                     let folder =
-                        kept_tree::keep(self.work, "release", key, Additions::None, |kept| {
+                        kept_tree::keep(self.work, release::KIND, key, Additions::None, |kept| {
                             if self.offline {
                                 bail!("{url} is not kept yet; run once without --offline");
                             }
@@ -236,27 +241,17 @@ impl Maker<'_> {
     }
 
     fn released<'b>(&self, name: &str, tool: &'b Tool) -> Result<Origin<'b>> {
-        let release = tool.release.as_ref().ok_or_else(|| {
-            usage(
-                format!(
-                    "image.toml: tools.{name} has the source `release` but no [tools.{name}.release]"
-                ),
-                "add it, with url, binaries and sha256",
-            )
-        })?;
         let platform = &self.tree.platform;
+        let release = tool.release.as_ref();
+        let release = release.context("image.toml was checked for a release")?;
         let sha256 = release.sha256.get(&platform.to_string()).ok_or_else(|| {
             usage(
                 format!("image.toml: tools.{name}.release.sha256 has no digest for {platform}"),
                 "add the digest that the project publishes",
             )
         })?;
-        let url = release
-            .url
-            .replace("{version}", &tool.version)
-            .replace("{os}", &platform.os)
-            .replace("{arch}", &platform.arch);
-        let key = Key::of(&(&url, sha256, &release.binaries))?;
+        let url = release.url(&tool.version, platform);
+        let key = release::key(&url, sha256, &release.binaries)?;
         Ok(Origin::Released {
             release,
             url,
@@ -274,8 +269,9 @@ pub fn layer(
     store: &Store,
     step: &mut Step,
 ) -> Result<(Key, LayerBlob)> {
-    let Maker { work, tree, .. } = maker;
-    let image = &tree.image;
+    let Maker {
+        work, tree, image, ..
+    } = *maker;
     let origins = maker.origins()?;
     let passwd = fs_err::read_to_string(tree.root.join("etc/passwd"))?;
     let group = fs_err::read_to_string(tree.root.join("etc/group"))?;
@@ -283,6 +279,11 @@ pub fn layer(
         schema: SCHEMA,
         identity: image.identity(&tree.platform),
         versions: versions(image),
+        tool_sources: image
+            .tools
+            .iter()
+            .map(|(name, tool)| (name.clone(), tool.source.to_string()))
+            .collect(),
         owner_uid: Some(image.user.uid),
         cache_entry_time: Some(image.image.cache_entry_time),
     };
@@ -329,7 +330,13 @@ pub fn layer(
             )?;
         }
         layer.folder(relative(&user.home))?;
-        add_executables(&mut layer, &executables, verifier, owners)?;
+        add_executables(
+            &mut layer,
+            &executables,
+            &behind_flags(image),
+            verifier,
+            owners,
+        )?;
         add_tree(&mut layer, &tree.go, relative(&image.go.goroot), owners)?;
         let info = serde_json::to_vec_pretty(&info)
             .context("failed to serialize the image's description")?;
@@ -349,18 +356,39 @@ pub fn layer(
     Ok((key, kept_layer::read(&folder)?))
 }
 
+/// The executables in whose place the verifier stands.
+fn behind_flags(image: &ImageToml) -> Vec<&str> {
+    let compiled = image.tools.values();
+    let compiled = compiled.filter(|tool| tool.source == ToolSource::ModuleProxy);
+    let builds = compiled.flat_map(|tool| &tool.build);
+    let builds = builds.filter(|build| build.options_by_flags);
+    builds.map(|build| build.binary.as_str()).collect()
+}
+
 fn add_executables<F: Fn(&Utf8Path) -> oci::layer::Meta>(
     layer: &mut LayerWriter<F>,
     executables: &BTreeMap<String, Utf8PathBuf>,
+    behind_flags: &[&str],
     verifier: &Utf8Path,
     owners: Owners<'_>,
 ) -> Result<()> {
-    let verifier = (relative(Utf8Path::new(VERIFIER)).to_owned(), verifier);
-    let tools = executables
-        .iter()
-        .map(|(name, file)| (Utf8Path::new(BIN).join(name), file.as_path()));
-    for (path, file) in tools.chain([verifier]) {
+    let place = Utf8Path::new(VERIFIER);
+    layer.file(
+        relative(place),
+        verifier,
+        owners.file(relative(place), true),
+    )?;
+    for (name, file) in executables {
+        let mut path = Utf8Path::new(BIN).join(name);
+        if behind_flags.contains(&name.as_str()) {
+            layer.link(&path, place, owners.file(&path, true))?;
+            path = relative(Utf8Path::new(LANGUAGE_HOSTS_PATH)).join(name);
+        }
         layer.file(&path, file, owners.file(&path, true))?;
+    }
+    for name in LAUNCHED {
+        let path = relative(Utf8Path::new(LAUNCHERS_PATH)).join(name);
+        layer.link(&path, place, owners.file(&path, true))?;
     }
     Ok(())
 }
@@ -378,6 +406,14 @@ fn add_tree<F: Fn(&Utf8Path) -> oci::layer::Meta>(
         layer.file(&path, &source, owners.file(&path, mode & 0o100 != 0))?;
     }
     Ok(())
+}
+
+/// Version and source of each tool, as the pack and the labels of images name them.
+pub fn described(image: &ImageToml) -> BTreeMap<String, String> {
+    let tools = image.tools.iter();
+    tools
+        .map(|(name, tool)| (name.clone(), format!("{} ({})", tool.version, tool.source)))
+        .collect()
 }
 
 /// Versions of everything in the image that has one.

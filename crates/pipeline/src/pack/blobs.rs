@@ -1,5 +1,7 @@
 //! A pack with its blobs: what an image is made of, by whoever has it, this machine or a registry.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use oci_spec::distribution::Reference;
@@ -50,9 +52,16 @@ impl Pack {
     }
 
     /// Go, the tools and the verifier, with the users of the base system that has the key `base`.
-    pub fn tools(key: Key, base: Key, platform: &Platform, layer: LayerBlob) -> Self {
+    pub fn tools(
+        key: Key,
+        base: Key,
+        platform: &Platform,
+        layer: LayerBlob,
+        tools: BTreeMap<String, String>,
+    ) -> Self {
         let description = Description {
             made_on: Some(base),
+            tools,
             ..Description::new(TOOLS, key, platform)
         };
         Self::of_layers(description, [(LayerContent::Tools, layer)])

@@ -3,6 +3,8 @@
 //! It tells in a few kilobytes all that it takes to make an image of packs. A pack is found by what it was made from:
 //! its name and the digest of its inputs are its tag.
 
+use std::collections::BTreeMap;
+
 use oci::layer::Layer;
 use oci::platform::Platform;
 use serde::{Deserialize, Serialize};
@@ -29,6 +31,9 @@ pub struct Description {
     /// The pack that it only fits on, by its key: for a provider's that of `common`, for the tools' that of `base`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub made_on: Option<Key>,
+    /// Versions and sources of the tools in it (`3.276.0 (module-proxy)`), by name; none but for `tools`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tools: BTreeMap<String, String>,
     /// For what it was made.
     pub platform: String,
     /// Its layers, the lowest first.
@@ -56,6 +61,7 @@ impl Description {
             part: None,
             key,
             made_on: None,
+            tools: BTreeMap::new(),
             platform: platform.to_string(),
             layers: Vec::new(),
             pack: None,

@@ -196,7 +196,7 @@ fn load(foundation: &Foundation, image: &Variant, layers: &[LayerBlob]) -> Resul
         let twin = if nonroot { NONROOT } else { "" };
         Ok(Loadable {
             name: format!("{IN_DOCKER}:{}{twin}", image.name),
-            config: image_config::config(&tree.image, &tree.platform, &image.layers, nonroot)?,
+            config: image_config::config(&tree.image, &tree.platform, image, nonroot)?,
             layers: layers.iter().collect(),
         })
     };
