@@ -42,7 +42,7 @@ impl GoMod {
     ) -> impl Iterator<Item = String> + 'a {
         modules.map(|module| {
             let below = module
-                .path
+                .program()
                 .strip_prefix(self.folder())
                 .expect("a go.mod stands above its modules");
             format!("./{below}")
