@@ -118,6 +118,53 @@ fn a_go_work_on_top() {
     hits_everything(&shell(), &source, 2);
 }
 
+#[test]
+fn links_and_programs_that_pulumi_yaml_names() {
+    let (_folder, source) = folder();
+    write(&source, "go.mod", "module example.com/links\n\ngo 1.25\n");
+    write(&source, "shared/prog/main.go", &program("fmt"));
+    write(&source, "shared/gcp/v1/iac/pulumi/main.go", &program("fmt"));
+    let link = |to: &str, at: &str| {
+        let at = source.join(at);
+        fs_err::create_dir_all(at.parent().unwrap()).unwrap();
+        fs_err::os::unix::fs::symlink(to, at).unwrap();
+    };
+    // A file, the module's folder, a folder above.
+    let up = "../../../../../../..";
+    let file = format!("{}/main.go", place("aws", "file"));
+    link(&format!("{up}/shared/prog/main.go"), &file);
+    link("../../../../../../shared/prog", &place("aws", "folder"));
+    link("../../../../shared/gcp", "apis/provider/gcp/above");
+    let folder = place("aws", "named");
+    let project = "name: named\nruntime: go\nmain: cmd/app\n";
+    write(&source, &format!("{folder}/Pulumi.yaml"), project);
+    write(
+        &source,
+        &format!("{folder}/cmd/app/main.go"),
+        &program("fmt"),
+    );
+    hits_everything(&shell(), &source, 4);
+}
+
+#[test]
+fn what_is_left_out_is_said_at_the_end() {
+    let (_folder, source) = folder();
+    small(&source);
+    let project = "name: other\nruntime: go\n";
+    write(&source, "stacks/other/Pulumi.yaml", project);
+    write(&source, "stacks/other/main.go", &program("fmt"));
+    let folder = place("aws", "gone");
+    write(&source, &format!("{folder}/Pulumi.yaml"), project);
+    let sh = shell();
+    let (_folder, out) = crate::support::run::folder();
+    let warm = cmd!(sh, "cargo xtask warm --source {source} --provider civo");
+    let said = warm.arg(format!("--out={out}/pack")).read_stderr().unwrap();
+    let end = said.rsplit("left out, though").next().unwrap();
+    for sign in ["stacks/other: it has a Pulumi.yaml", &folder] {
+        assert!(end.contains(sign), "{said}");
+    }
+}
+
 const SUM_1_5: &str =
     "github.com/google/uuid v1.5.0 h1:1p67kYwdtXjb0gL0BPiP1Av9wiZPo5A8z2cWkTZ+eyU=
 github.com/google/uuid v1.5.0/go.mod h1:TIyPZe4MgqvfeYDBFedMoGGpEw/LqOeaOT+nhxU+yHo=

@@ -70,7 +70,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let image = Image::read(&args.root)?;
     // What the go command asks of the module cache it leaves traces of; this one asks for nothing.
     let local = [offline(), vec![("GOTOOLCHAIN", "local".to_owned())]].concat();
-    let folder = source.join(&module.path);
+    let folder = source.join(module.program());
     let local = go::Settings::with_environment(&folder, &local)?;
     let traces: Vec<Pristine> = traces(&module)
         .map(|folder| Pristine::note(&Utf8Path::new(&local.identity.gomodcache).join(folder)))
@@ -102,7 +102,7 @@ fn offline() -> Environment {
 /// in vain, and for the commit that it stamps.
 fn traces(module: &Module) -> impl Iterator<Item = Utf8PathBuf> {
     let above = module.go_mod.parent().unwrap_or(Utf8Path::new(""));
-    let below = module.path.strip_prefix(above).ok();
+    let below = module.program().strip_prefix(above).ok();
     let go_module = below.and_then(|below| module.import_path.strip_suffix(below.as_str()));
     let go_module = go_module.unwrap_or(&module.import_path);
     ["golang.org/toolchain", go_module.trim_end_matches('/')]
@@ -126,7 +126,7 @@ impl Answer {
         image: Option<Image>,
         local: go::Settings,
     ) -> anyhow::Result<Self> {
-        let folder = source.join(&module.path);
+        let folder = source.join(module.program());
         // Where the Go that go.mod asks for is not here, the settings are those of the one that is.
         let (here, unavailable) = match go::Settings::with_environment(&folder, &offline()) {
             Ok(settings) => (settings, None),

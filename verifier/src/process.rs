@@ -62,6 +62,8 @@ pub fn run<A: AsRef<OsStr>>(
     command
         .args(arguments)
         .current_dir(folder)
+        // As a shell does: the go command calls a folder behind a link by the name it has here.
+        .env("PWD", folder)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());

@@ -6,10 +6,14 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
-use modules::{Discovery, Module};
+use engine::progress;
+use modules::{Discovery, Module, Skipped};
 
 use failure::usage;
 use pipeline::names::{PROVIDER_CHARACTERS, is_reserved, is_taggable};
+
+/// Where modules are.
+const PLACE: &str = "apis/**/provider/<provider>/**/iac/pulumi";
 
 /// Where the modules are.
 #[derive(Debug, Args)]
@@ -57,19 +61,58 @@ impl Selection {
 
 /// The modules of `source`; what was skipped, and why, goes to standard error.
 pub fn discover(source: &Utf8Path) -> Result<Discovery> {
-    let found = modules::discover(source)?;
+    let mut found = modules::discover(source)?;
+    let skipped = found.skipped.iter().map(|skipped| &skipped.path);
+    // Modules behind links are known by both names.
+    let known: BTreeSet<Utf8PathBuf> = found
+        .modules
+        .iter()
+        .map(|module| &module.path)
+        .chain(skipped)
+        .flat_map(|path| {
+            let real = source.join(path).canonicalize_utf8().ok();
+            let real = real.and_then(|real| Some(real.strip_prefix(source).ok()?.to_owned()));
+            [Some(path.clone()), real]
+        })
+        .flatten()
+        .collect();
+    let elsewhere: Vec<Skipped> = modules::projects(source.as_std_path())?
+        .into_iter()
+        .map(|folder| Utf8PathBuf::from(folder.to_string_lossy().into_owned()))
+        .filter(|folder| !known.contains(folder.as_path()))
+        .map(|path| Skipped {
+            path,
+            reason: format!("it has a Pulumi.yaml, but its place is not {PLACE}"),
+            looks_like_program: true,
+        })
+        .collect();
+    found.skipped.extend(elsewhere);
     for skipped in &found.skipped {
         eprintln!("skipped {}: {}", skipped.path, skipped.reason);
     }
     if found.modules.is_empty() {
         return Err(usage(
-            format!(
-                "{source} holds no modules: no folder apis/**/provider/<provider>/**/iac/pulumi with a Go main package"
-            ),
+            format!("{source} holds no modules: no folder {PLACE} with a Go main package"),
             "name the root folder of the monorepo with --source",
         ));
     }
     Ok(found)
+}
+
+/// Says once more, at the end of a build, what it left out that may have been meant.
+pub fn warn_of_left_out(found: &Discovery) {
+    let left_out: Vec<String> = found
+        .skipped
+        .iter()
+        .filter(|skipped| skipped.looks_like_program)
+        .map(|skipped| format!("\n  {}: {}", skipped.path, skipped.reason))
+        .collect();
+    if !left_out.is_empty() {
+        progress::warning(format_args!(
+            "left out, though it looks like a program:{}",
+            left_out.concat()
+        ));
+    }
 }
 
 /// The providers that were asked for, or all of `modules`; sorted.
@@ -122,6 +165,7 @@ mod tests {
             path: "module".into(),
             import_path: "example.com/module".to_owned(),
             go_mod: "go.mod".into(),
+            main: None,
         };
         for name in ["a+b", "nonroot"] {
             let error = select(&[module("aws"), module(name)], &["aws".to_owned()]).unwrap_err();

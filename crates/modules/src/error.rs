@@ -1,5 +1,7 @@
 //! Why a source cannot be used. Nearly all of it is for the user to mend, so each message says how.
 
+use std::path::Path;
+
 use camino::Utf8PathBuf;
 use failure::Kind;
 
@@ -40,6 +42,26 @@ pub enum Error {
         reason: &'static str,
     },
 
+    /// What is read of a source, but is not in it wherever it is mounted.
+    #[error(
+        "these lead out of the source, which is built at another path; make them relative links that stay in it, copy \
+         what they lead to, or name a source that holds both with --source:{}",
+        list(.0)
+    )]
+    Outside(
+        /// Path (with special characters escaped) and where it leads.
+        Vec<(String, String)>,
+    ),
+
+    /// Links between folders multiply without end.
+    #[error(
+        "too many folders are reached by links, {path} is one; have no links between folders that link to each other"
+    )]
+    TooManyLinks {
+        /// One of them, escaped.
+        path: String,
+    },
+
     /// Folders whose names no Go import path can have, so that the go command refuses to build them.
     #[error("Go cannot import these modules; rename the folders:{}", list(.0))]
     UnusablePaths(
@@ -49,6 +71,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// That `link` leads to `to`, out of the source.
+    pub(crate) fn outside(link: &Path, to: &Path) -> Self {
+        let to = to.to_string_lossy();
+        Self::Outside(vec![(
+            escaped(link),
+            format!("a link to {}", to.escape_default()),
+        )])
+    }
+
     /// What it means for the exit code; `None` for an ordinary failure.
     pub fn kind(&self) -> Option<Kind> {
         match self {
@@ -61,6 +92,15 @@ impl Error {
     pub fn classify(cause: &(dyn std::error::Error + 'static)) -> Option<Kind> {
         cause.downcast_ref::<Self>()?.kind()
     }
+}
+
+/// The path, readable whatever is in it.
+#[expect(
+    clippy::unnecessary_debug_formatting,
+    reason = "the path is shown because of the characters that only this escapes"
+)]
+pub(crate) fn escaped(path: &Path) -> String {
+    format!("{path:?}")
 }
 
 fn list(paths: &[(String, String)]) -> String {

@@ -5,12 +5,16 @@
 //! means is decided by the place alone, never by a list of known providers.
 //!
 //! Not looked into: `vendor`, `testdata`, `node_modules`, folders whose name starts with `.` or `_` (Go ignores
-//! these too), and symbolic links. A folder at the right place that is no module is listed as skipped, with the
+//! these too). Links are followed while they stay in the source. A folder at the right place that is no module is listed as skipped, with the
 //! reason, so that nobody has to guess why a module is missing.
 //!
 //! | File | What for |
 //! |---|---|
-//! | `discover` | the walk from a source to its modules |
+//! | `discover` | from a source to its modules |
+//! | `discovery` | what is found, as data |
+//! | `walk` | the walk through a source: which folders may be modules, and where the program of each is |
+//! | `links` | where a path leads, wherever the source is mounted |
+//! | `project` | what Pulumi.yaml says of the program |
 //! | `place` | what the place of a folder says: provider and component |
 //! | `import_path` | which folder names Go can import |
 //! | `go_file` | the head of a Go file: its package, and whether it is set aside |
@@ -20,12 +24,18 @@
 #![warn(missing_docs)]
 
 mod discover;
+mod discovery;
 mod error;
 mod go_file;
 mod import_path;
+mod links;
 pub mod modfile;
 mod place;
+mod project;
+mod walk;
 
-pub use discover::{Discovery, Module, Skipped, discover};
+pub use discover::discover;
+pub use discovery::{Discovery, Module, Skipped};
 pub use error::Error;
 pub use modfile::ModFile;
+pub use walk::projects;

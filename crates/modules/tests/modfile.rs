@@ -93,11 +93,11 @@ fn assert_alike(command: &str, text: &str) {
     assert_eq!(by_us(&us), comparable(&go), "{text}");
 }
 
-fn go_mods(folder: &Path, found: &mut Vec<PathBuf>) {
+fn files_ending(folder: &Path, end: &str, found: &mut Vec<PathBuf>) {
     for entry in fs_err::read_dir(folder).unwrap().map(Result::unwrap) {
         if entry.file_type().unwrap().is_dir() {
-            go_mods(&entry.path(), found);
-        } else if entry.file_name() == "go.mod" {
+            files_ending(&entry.path(), end, found);
+        } else if entry.file_name().to_string_lossy().ends_with(end) {
             found.push(entry.path());
         }
     }
@@ -108,12 +108,45 @@ fn every_go_mod_of_the_repository() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut found = Vec::new();
     for folder in ["catalog", "base-images"] {
-        go_mods(&root.join(folder), &mut found);
+        files_ending(&root.join(folder), "go.mod", &mut found);
     }
     assert!(found.len() > 10, "{found:?}");
     for path in found {
         assert_alike("mod", &fs_err::read_to_string(path).unwrap());
     }
+}
+
+/// Those that others wrote, of every age: what is in the module cache of this machine.
+#[test]
+fn every_go_mod_of_the_module_cache() {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test runs the go command itself"
+    )]
+    let output = std::process::Command::new("go")
+        .args(["env", "GOMODCACHE"])
+        .output()
+        .expect("the go command is on PATH");
+    let cache = String::from_utf8(output.stdout).unwrap();
+    let mut found = Vec::new();
+    let downloaded = Path::new(cache.trim()).join("cache/download");
+    if downloaded.is_dir() {
+        files_ending(&downloaded, ".mod", &mut found);
+    }
+    // A newer Go may have written what this one refuses.
+    let compare = |path: &PathBuf| {
+        let text = String::from_utf8_lossy(&fs_err::read(path).unwrap()).into_owned();
+        if let Some(go) = by_go("mod", &text) {
+            let us = ModFile::parse(&text);
+            assert_eq!(us.errors, [], "{}", path.display());
+            assert_eq!(by_us(&us), comparable(&go), "{}", path.display());
+        }
+    };
+    std::thread::scope(|scope| {
+        for some in found.chunks(found.len().div_ceil(4).max(1)) {
+            scope.spawn(move || some.iter().for_each(compare));
+        }
+    });
 }
 
 #[test]
@@ -148,6 +181,11 @@ fn odd_ones_that_the_go_command_accepts() {
     for text in [
         "go 1.24\nuse .\nuse (\n\t./a // ./b\n\t\"../c d\"\n\t/e\n)\nreplace a.b/c => ./c\n",
         "use(\n)\nuse ( )\n",
+        "go 1.25\r\nuse pkg/lib\r\nuse \"a b\"\nuse c// x\nuse ../d\n",
+        "// of us\ngo 1.25.1\ngodebug default=go1.21\ngodebug (\n\tpanicnil=1\n)\n\
+         use (\n\n\t// first\n\tpkg/lib // here\n\t\"pkg/\\x6cib2\"\n\tpkg/lib3\n)\n\
+         replace (\n\ta.b/c => ./pkg/../c\n\ta.b/d v1.0.0 => ./d\n\ta.b/e => a.b/f v1.0.0\n)\n",
+        "use pkg/lib\nuse pkg/lib\nreplace a.b/c => ./d\nreplace a.b/c => ./e\n",
     ] {
         assert_alike("work", text);
     }
@@ -256,11 +294,37 @@ fn text() -> impl Strategy<Value = String> {
         .prop_map(|lines| format!("module example.com/m\n{}", lines.concat()))
 }
 
+/// A go.work, whose folders need no `./` in front.
+fn workspace() -> impl Strategy<Value = String> {
+    let folder = ("(\\./|\\.\\./|/|)[a-z]{1,4}(/[a-z]{1,3})?", any::<bool>())
+        .prop_map(|(folder, is_quoted)| ("use", quoted(&folder, is_quoted)));
+    let replaced = directive().prop_filter("no other is in both", |(verb, _)| *verb == "replace");
+    let line = (
+        prop_oneof![folder, replaced],
+        any::<bool>(),
+        space(),
+        comment(),
+    );
+    let line = line.prop_map(|((verb, arguments), is_block, space, comment)| {
+        if is_block {
+            format!("{verb}{space}({comment}\n{space}{arguments}{comment}\n){comment}\n")
+        } else {
+            format!("{space}{verb}{space}{arguments}{comment}\n")
+        }
+    });
+    prop::collection::vec(line, 0..12).prop_map(|lines| format!("go 1.25\n{}", lines.concat()))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn generated_ones(text in text()) {
         assert_alike("mod", &text);
+    }
+
+    #[test]
+    fn generated_workspaces(text in workspace()) {
+        assert_alike("work", &text);
     }
 }

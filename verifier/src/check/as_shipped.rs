@@ -180,6 +180,7 @@ mod tests {
             schema: 1,
             identity: Identity::from_go_env(&env.into()).unwrap(),
             versions: BTreeMap::new(),
+            tool_sources: std::collections::BTreeMap::default(),
             owner_uid: None,
             cache_entry_time,
         };

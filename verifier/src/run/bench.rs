@@ -41,7 +41,7 @@ impl Bench<'_> {
         skipped: &mut Vec<SkippedPhase>,
     ) -> anyhow::Result<MeasuredModule> {
         let mut measured = MeasuredModule::new(module);
-        let folder = self.source.join(&module.path);
+        let folder = self.source.join(module.program());
         let index_ids = self.index_ids(&folder)?;
         for _ in 0..self.runs {
             let before_build = self.probe.map(Probe::run).transpose()?;
@@ -76,7 +76,7 @@ impl Bench<'_> {
                 let surroundings = self.as_shipped()?;
                 let environment = self.offline(&surroundings);
                 let copy = surroundings.path("source");
-                let copied = edited::copy(self.source, &module.path, &copy, &environment)?;
+                let copied = edited::copy(self.source, module.program(), &copy, &environment)?;
                 // Copying asked the go command about packages at another path; the copy is new to it all the same.
                 self.pristine.restore()?;
                 let run = self.build(&copied, &surroundings, &environment, Added::default())?;

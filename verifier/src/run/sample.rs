@@ -90,6 +90,7 @@ mod tests {
             path: format!("apis/provider/{provider}/{component}/v1/iac/pulumi").into(),
             import_path: "m".into(),
             go_mod: "go.mod".into(),
+            main: None,
         };
         names.iter().map(module).collect()
     }

@@ -101,6 +101,7 @@ mod tests {
             path: format!("apis/provider/{provider}/{component}/v1/iac/pulumi").into(),
             import_path: "m".into(),
             go_mod: "go.mod".into(),
+            main: None,
         };
         Discovery {
             modules: vec![
@@ -163,6 +164,7 @@ mod tests {
         let skipped = vec![Skipped {
             path: "apis/x".into(),
             reason: "no Go files".into(),
+            looks_like_program: false,
         }];
         let error = super::select(
             "src".into(),

@@ -206,7 +206,7 @@ impl Bench {
         let own = caches.of(&module.provider);
         let proxy = format!("file://{}/cache/download", self.foundation.go_mod);
         let sh = Shell::new()?;
-        sh.change_dir(self.source.join(&module.path));
+        sh.change_dir(self.source.join(module.program()));
         sh.set_var("GOENV", "off");
         sh.set_var("GOTOOLCHAIN", "local");
         sh.set_var("GOMODCACHE", own.join("go-mod"));

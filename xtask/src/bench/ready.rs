@@ -223,6 +223,7 @@ mod tests {
             path: format!("apis/provider/{provider}/{component}").into(),
             import_path: "example.com/x".into(),
             go_mod: "go.mod".into(),
+            main: None,
         };
         let modules = [module("aws", "a"), module("aws", "b"), module("gcp", "a")];
         let names = |image| -> Vec<String> {

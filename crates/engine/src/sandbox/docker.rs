@@ -158,7 +158,9 @@ fn body(sandbox: &Sandbox, image: &str, arguments: &[&str]) -> ContainerCreateBo
         security_opt: Some(vec!["no-new-privileges".to_owned()]),
         ..HostConfig::default()
     };
-    let env = sandbox.env.iter();
+    // The folder as it is called, not where a link leads.
+    let folder = [("PWD".to_owned(), sandbox.folder.to_string())];
+    let env = sandbox.env.clone().into_iter().chain(folder);
     ContainerCreateBody {
         image: Some(image.to_owned()),
         entrypoint: Some(Vec::new()),
@@ -186,7 +188,10 @@ mod tests {
             .folder("/place")
             .user(User::Id(7));
         let body = body(&sandbox, "tree", &["go", "version"]);
-        assert_eq!(body.env, Some(vec!["NAME=value".to_owned()]));
+        assert_eq!(
+            body.env,
+            Some(vec!["NAME=value".to_owned(), "PWD=/place".to_owned()])
+        );
         assert_eq!(body.user.as_deref(), Some("7:7"));
         let host = body.host_config.unwrap();
         let mounts = host.mounts.unwrap();

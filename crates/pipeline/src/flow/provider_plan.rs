@@ -32,6 +32,7 @@ pub struct ProviderPlan {
 pub struct Inputs {
     /// go.mod, go.sum and go.work.
     digests: Vec<(Utf8PathBuf, Sha256Hash)>,
+    /// Their folders, and those of their programs where they are others.
     modules: Vec<Utf8PathBuf>,
     /// Every package with its version or, for the source's own, with its files.
     packages: Vec<Package>,
@@ -61,7 +62,7 @@ pub fn plan(resolver: &Resolver<'_>, go_mods: &[GoMod], keep_going: bool) -> Res
         let mut go_mod = go_mod.clone();
         go_mod
             .modules
-            .retain(|module| !loaded.broken.contains_key(module.path.as_str()));
+            .retain(|module| !loaded.broken.contains_key(module.program().as_str()));
         let roots: BTreeSet<&str> = go_mod
             .modules
             .iter()
@@ -84,7 +85,8 @@ pub fn plan(resolver: &Resolver<'_>, go_mods: &[GoMod], keep_going: bool) -> Res
             modules: go_mod
                 .modules
                 .iter()
-                .map(|module| module.path.clone())
+                .flat_map(|module| [&module.path].into_iter().chain(&module.main))
+                .cloned()
                 .collect(),
             packages: loaded.packages.into_values().collect(),
         });

@@ -180,6 +180,7 @@ mod tests {
             component: component.to_owned(),
             import_path: format!("example.com/{path}"),
             go_mod: "go.mod".into(),
+            main: None,
             path: path.into(),
         }
     }

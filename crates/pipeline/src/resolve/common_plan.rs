@@ -127,7 +127,7 @@ impl CommonPlan {
         let mut sound = go_mod.clone();
         sound
             .modules
-            .retain(|module| !loaded.broken.contains_key(module.path.as_str()));
+            .retain(|module| !loaded.broken.contains_key(module.program().as_str()));
         let packages = shared_packages(&sound, &loaded.packages);
         self.requirements.extend(requirements);
         let shared: BTreeSet<&String> = packages.iter().collect();
@@ -270,6 +270,7 @@ mod tests {
             path: format!("apis/provider/{provider}/c/v1/iac/pulumi").into(),
             import_path: format!("example.com/m/{provider}"),
             go_mod: "go.mod".into(),
+            main: None,
         }
     }
 

@@ -7,6 +7,9 @@ use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 use modules::{ModFile, Module};
 use sha256::Sha256Hash;
 
+/// The list of what is vendored, beside a go.mod or a go.work.
+pub const VENDORED: &str = "vendor/modules.txt";
+
 /// The modules that one go.mod holds.
 #[derive(Debug, Clone)]
 pub struct GoMod {
@@ -39,7 +42,7 @@ impl GoMod {
     ) -> impl Iterator<Item = String> + 'a {
         modules.map(|module| {
             let below = module
-                .path
+                .program()
                 .strip_prefix(self.folder())
                 .expect("a go.mod stands above its modules");
             format!("./{below}")
@@ -47,7 +50,7 @@ impl GoMod {
     }
 
     /// The files that decide which Go modules it requires, relative to the source: its own go.mod, go.work, the go.mod
-    /// of each folder that one of them names, all with their sums.
+    /// of each folder that one of them names, all with their sums and the lists of what is vendored.
     pub fn module_files(&self, source: &Utf8Path) -> Result<BTreeSet<Utf8PathBuf>> {
         let mut files = BTreeSet::new();
         let mut new: Vec<Utf8PathBuf> = self.go_work.iter().chain([&self.path]).cloned().collect();
@@ -59,8 +62,15 @@ impl GoMod {
             let folders = parsed.relative_folders();
             new.extend(folders.map(|folder| normal(&file.with_file_name(folder).join("go.mod"))));
         }
-        let sums: Vec<_> = files.iter().map(|file| sums_of(file)).collect();
-        files.extend(sums.into_iter().filter(|file| source.join(file).is_file()));
+        let beside: Vec<_> = files
+            .iter()
+            .flat_map(|file| [sums_of(file), file.with_file_name(VENDORED)])
+            .collect();
+        files.extend(
+            beside
+                .into_iter()
+                .filter(|file| source.join(file).is_file()),
+        );
         Ok(files)
     }
 
@@ -140,19 +150,26 @@ mod tests {
         };
         write(
             "go.work",
-            "use (\n\t./apis/aws\n\t\"./used\" // a comment with ./other\n)\n",
+            "use (\n\t./apis/aws\n\t\"./used\" // a comment with ./other\n\tpkg/bare\n)\nuse `quoted`\n\
+             replace (\n\ta.b/c => ./replaced\n)\n",
         );
         write(
             "apis/aws/go.mod",
             "module m\n\nreplace example.com/p => ../../pkg\n\nreplace example.com/q => ../../../outside\n",
         );
-        for path in [
-            "used/go.mod",
-            "used/go.sum",
+        let named = [
+            "pkg/bare/go.mod",
             "pkg/go.mod",
             "pkg/go.sum",
-            "other/go.mod",
-        ] {
+            "quoted/go.mod",
+            "replaced/go.mod",
+            "used/go.mod",
+            "used/go.sum",
+        ];
+        for path in named
+            .into_iter()
+            .chain(["other/go.mod", "apis/aws/vendor/modules.txt"])
+        {
             write(path, "module x\n");
         }
         let go_mod = GoMod {
@@ -166,19 +183,17 @@ mod tests {
             .into_iter()
             .map(|(path, _)| path.into_string())
             .collect();
-        let expected = [
-            "apis/aws/go.mod",
-            "go.work",
-            "pkg/go.mod",
-            "pkg/go.sum",
-            "used/go.mod",
-            "used/go.sum",
-        ];
+        let mut expected = named.to_vec();
+        expected.extend(["apis/aws/go.mod", "apis/aws/vendor/modules.txt", "go.work"]);
+        expected.sort_unstable();
         assert_eq!(files, expected);
         let before = go_mod.digest(source).unwrap();
         write("other/go.mod", "module changed\n");
         assert_eq!(before, go_mod.digest(source).unwrap());
-        write("pkg/go.mod", "module changed\n");
-        assert_ne!(before, go_mod.digest(source).unwrap());
+        for path in named.into_iter().chain(["apis/aws/vendor/modules.txt"]) {
+            let before = go_mod.digest(source).unwrap();
+            write(path, "module changed\n");
+            assert_ne!(before, go_mod.digest(source).unwrap(), "{path}");
+        }
     }
 }

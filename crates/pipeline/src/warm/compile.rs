@@ -113,7 +113,7 @@ impl Warmer<'_> {
         let started = Instant::now();
         let (status, _, log) = sandbox
             .clone()
-            .folder(Utf8Path::new(SOURCE).join(&module.path))
+            .folder(Utf8Path::new(SOURCE).join(module.program()))
             .env([("GODEBUG", "gocachehash=1")])
             .run_with(&["go", "build", "-o", &output, "."], |stderr| {
                 Ok(HashLog::scan(stderr)?)

@@ -37,6 +37,7 @@ impl Warmer<'_> {
                 file: file_name(module),
                 name: module.path.to_string(),
                 folder: module.path.clone(),
+                program: module.program().to_owned(),
                 arguments: vec![
                     "-o".into(),
                     format!("{SCRATCH}/{}.out", file_name(module)),
@@ -58,6 +59,7 @@ impl Warmer<'_> {
                             file: format!("{}-{index}", plan.name),
                             name: plan.name.to_owned(),
                             folder: folder.clone(),
+                            program: folder.clone(),
                             arguments,
                         }
                     }),
@@ -84,6 +86,8 @@ struct Build {
     /// For messages.
     name: String,
     folder: Utf8PathBuf,
+    /// Where it is run, which is the former unless Pulumi.yaml names another folder.
+    program: Utf8PathBuf,
     arguments: Vec<String>,
 }
 
@@ -100,7 +104,7 @@ impl Build {
         let program = format!("{VERIFIER} cacheprog --shipped {gocache} --log {SCRATCH}/{log}");
         let done = sandbox
             .clone()
-            .folder(Utf8Path::new(ELSEWHERE).join(&self.folder))
+            .folder(Utf8Path::new(ELSEWHERE).join(&self.program))
             .env([
                 ("GOCACHEPROG", program),
                 ("XDG_CACHE_HOME", format!("{SCRATCH}/{name}.cache")),

@@ -58,13 +58,14 @@ pub fn run(flags: &Args) -> Result<()> {
     let out = Out::at(&flags.out)?;
     let source = flags.build.source.folder()?;
     let settings = flags.build.settings(source.clone());
-    let modules = source::discover(&source)?.modules;
-    let providers = source::select(&modules, &flags.providers)?;
+    let found = source::discover(&source)?;
+    let modules = &found.modules;
+    let providers = source::select(modules, &flags.providers)?;
 
     let mut progress = Progress::default();
     let foundation = flow::foundation(settings, &mut progress)?;
     let tools = foundation.tools(&mut progress)?;
-    let (common, packs) = foundation.packs(&modules, &providers, &mut progress)?;
+    let (common, packs) = foundation.packs(modules, &providers, &mut progress)?;
 
     if packs
         .iter()
@@ -126,6 +127,7 @@ pub fn run(flags: &Args) -> Result<()> {
             summary.variants.len()
         );
     }
+    source::warn_of_left_out(&found);
     if !summary.total.packages.is_full() {
         return Err(missed(format!(
             "some first builds compiled packages; see {place}/report.json"

@@ -90,8 +90,9 @@ pub fn run(flags: &Args) -> Result<()> {
     settings.store = Store::parse(flags.from.as_deref(), flags.insecure)?;
     let push = Store::parse(flags.push.as_deref(), flags.insecure)?;
     let wanted = Wanted::parse(&flags.providers, flags.part)?;
-    let modules = source::discover(&source)?.modules;
-    let providers = source::select(&modules, &wanted.providers)?;
+    let found = source::discover(&source)?;
+    let modules = found.modules.as_slice();
+    let providers = source::select(modules, &wanted.providers)?;
     let times = Times::read(flags.times.as_deref())?;
 
     let mut progress = Progress::default();
@@ -105,7 +106,7 @@ pub fn run(flags: &Args) -> Result<()> {
     }
     let mut broken = Vec::new();
     if wanted.shared.contains(&COMMON) || !wanted.providers.is_empty() {
-        let common = foundation.common(&modules, &mut progress)?;
+        let common = foundation.common(modules, &mut progress)?;
         let platform = &foundation.tree.platform;
         if wanted.shared.contains(&COMMON) {
             packs.push(common.to_pack(platform));
@@ -115,7 +116,7 @@ pub fn run(flags: &Args) -> Result<()> {
                 provider: provider.clone(),
                 shard: wanted.shard,
             };
-            let own = matrix::modules_of(&part, &modules, &times)?;
+            let own = matrix::modules_of(&part, modules, &times)?;
             let made = foundation.provider(part, &own, &common, &mut progress)?;
             packs.push(made.to_pack(&common, platform));
             broken.extend(made.broken);
@@ -137,6 +138,7 @@ pub fn run(flags: &Args) -> Result<()> {
     } else {
         println!("{}", warmed.table());
     }
+    source::warn_of_left_out(&found);
     if !broken.is_empty() {
         bail!(
             "{} modules do not build and are missing from the packs:\n{}",
