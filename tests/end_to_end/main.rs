@@ -14,6 +14,7 @@
 //! | `report.rs` | the verifier's report read by other tools |
 //! | `reproducible.rs` | the packs that all images share, made twice |
 //! | `sources.rs` | small sources of every shape, whose modules import only the standard library |
+//! | `tools/` | where tools come from, and what works with those of each source |
 //! | `verify.rs` | images where images live, verified there |
 //! | `workflow.rs` | the release workflow |
 //! | `support/` | what they share |
@@ -35,5 +36,6 @@ mod report;
 mod reproducible;
 mod sources;
 mod support;
+mod tools;
 mod verify;
 mod workflow;

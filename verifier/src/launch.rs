@@ -10,6 +10,8 @@
 //!
 //! The real program then takes the place of this process. It is the next one of that name on PATH.
 
+mod language_host;
+
 use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt as _, symlink};
@@ -34,14 +36,20 @@ const ATTEMPTS: u32 = 9;
 pub fn program() -> Option<OsString> {
     let own = std::env::args_os().next()?;
     let name = Path::new(&own).file_name()?;
-    let is_launched = LAUNCHED.iter().any(|launched| name == *launched);
+    let mut launched = LAUNCHED.iter().chain([&language_host::NAME]);
+    let is_launched = launched.any(|launched| name == *launched);
     is_launched.then(|| name.to_owned())
 }
 
 /// Becomes the program `name`; returns only if that fails.
 pub fn run(name: &OsStr) -> ExitCode {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let Some(real) = behind(name, &path, &own_executable()) else {
+    let (real, flags) = if name == language_host::NAME {
+        (Some(language_host::real()), language_host::flags())
+    } else {
+        (behind(name, &path, &own_executable()), Vec::new())
+    };
+    let Some(real) = real else {
         eprintln!("{}: command not found", name.display());
         return ExitCode::from(NOT_FOUND);
     };
@@ -53,6 +61,7 @@ pub fn run(name: &OsStr) -> ExitCode {
     let mut command = Command::new(&real);
     command
         .arg0(arguments.next().unwrap_or_else(|| name.to_owned()))
+        .args(flags)
         .args(arguments)
         .envs(Surroundings::of_process().changes());
     let error = command.exec();

@@ -31,7 +31,7 @@ mod import_path;
 mod links;
 pub mod modfile;
 mod place;
-mod project;
+pub mod project;
 mod walk;
 
 pub use discover::discover;

@@ -20,7 +20,21 @@ pub struct Project {
 #[serde(untagged)]
 enum Runtime {
     Name(String),
-    Table { name: String },
+    Table {
+        name: String,
+        #[serde(default)]
+        options: RuntimeOptions,
+    },
+}
+
+/// What a project tells the language host of Go.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RuntimeOptions {
+    /// The executable that is run instead of what the program is compiled to.
+    pub binary: Option<String>,
+    /// Where the executable is left that the program is compiled to.
+    pub build_target: Option<String>,
 }
 
 impl Project {
@@ -42,10 +56,28 @@ impl Project {
         serde_yaml_ng::from_slice(bytes).unwrap_or_default()
     }
 
+    /// The project file in `folder` or the next folder above that has one, which is Pulumi's for commands in `folder`.
+    pub fn around(folder: &Path) -> io::Result<Option<Self>> {
+        for folder in folder.ancestors() {
+            if let Some(project) = Self::read(folder)? {
+                return Ok(Some(project));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The options of its runtime.
+    pub fn runtime_options(&self) -> RuntimeOptions {
+        match &self.runtime {
+            Some(Runtime::Table { options, .. }) => options.clone(),
+            _ => RuntimeOptions::default(),
+        }
+    }
+
     /// Whether its program is in Go.
     pub fn is_go(&self) -> bool {
         match &self.runtime {
-            Some(Runtime::Name(name) | Runtime::Table { name }) => name == "go",
+            Some(Runtime::Name(name) | Runtime::Table { name, .. }) => name == "go",
             None => false,
         }
     }
@@ -54,6 +86,33 @@ impl Project {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_options_of_the_runtime_are_those_of_the_project_around() {
+        let folder = tempfile::tempdir().unwrap();
+        let below = folder.path().join("a/b");
+        fs_err::create_dir_all(&below).unwrap();
+        let options = |text: &str| {
+            fs_err::write(folder.path().join("Pulumi.yml"), text).unwrap();
+            let options = Project::around(&below).unwrap().unwrap().runtime_options();
+            [options.binary, options.build_target]
+        };
+        let of = |value: &str| Some(value.to_owned());
+        for (text, expected) in [
+            ("runtime: go\n", [None, None]),
+            ("runtime:\n  name: go\n", [None, None]),
+            (
+                "runtime:\n  name: go\n  options:\n    binary: bin/x\n",
+                [of("bin/x"), None],
+            ),
+            (
+                "runtime: {name: go, options: {buildTarget: out, other: 1}}\n",
+                [None, of("out")],
+            ),
+        ] {
+            assert_eq!(options(text), expected, "{text}");
+        }
+    }
 
     #[test]
     fn main_and_runtime_have_several_spellings() {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use camino::Utf8Path;
 use serde::Serialize;
 use serde_json::Value;
@@ -16,7 +16,7 @@ use crate::names::VERIFIER;
 use crate::work;
 use crate::work::{Key, Work};
 use engine::progress::Step;
-use engine::sandbox::{RootFs, Sandbox, User};
+use engine::sandbox::{Done, RootFs, Sandbox, User};
 use oci::image::Image;
 use oci::layer::LayerBlob;
 use oci::platform::Platform;
@@ -42,6 +42,31 @@ pub struct Inputs<'a> {
     pub packs: Vec<&'a Key>,
     /// The modules that are measured, by path: those that are in a pack.
     pub modules: Vec<&'a Utf8Path>,
+    /// Which of them are previewed, as the verifier's `--preview` has it.
+    pub preview: Previewed,
+    /// Whether modules that fail are left for the report.
+    pub keep_going: bool,
+}
+
+/// The modules that are previewed; the names are those of the verifier's `--preview`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
+pub enum Previewed {
+    /// No module.
+    None,
+    /// The first module of each provider.
+    Sample,
+    /// All modules.
+    All,
+}
+
+impl Previewed {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Sample => "sample",
+            Self::All => "all",
+        }
+    }
 }
 
 /// The image that is measured.
@@ -73,12 +98,17 @@ pub fn run(
             RootFs::Directory(unpacked.path().to_owned())
         };
         step.detail("measuring");
-        let mut flags = vec!["--preview", "sample"];
+        let mut flags = vec!["--preview", inputs.preview.as_str()];
         for module in &inputs.modules {
             flags.extend(["--module", module.as_str()]);
         }
         let sandbox = nonroot_sandbox(root, image, platform, verifier).read_only(source, ELSEWHERE);
-        fs_err::write(folder.join(REPORT), measure(&sandbox, &flags)?)?;
+        let report = if inputs.keep_going {
+            measured_as_far_as_possible(&sandbox, &flags)?
+        } else {
+            measure(&sandbox, &flags)?
+        };
+        fs_err::write(folder.join(REPORT), report)?;
         Ok(())
     })?;
     let read = || Report::parse(&fs_err::read_to_string(folder.join(REPORT))?);
@@ -89,17 +119,35 @@ const REPORT: &str = "report.json";
 
 /// Runs the verifier in the image behind `sandbox`, where the source is [`ELSEWHERE`]; its report as JSON.
 pub fn measure(sandbox: &Sandbox, flags: &[&str]) -> Result<String> {
-    let mut arguments = vec![VERIFIER, "run", "--source", ELSEWHERE, "--json", "-"];
-    arguments.extend(flags);
-    let done = sandbox.run(&arguments)?;
+    let done = verifier_run(sandbox, flags)?;
     if !done.status.success() {
-        bail!(
-            "the verifier failed in the image ({}):\n{}",
-            done.status,
-            done.stderr.trim()
-        );
+        return Err(failed_in_the_image(&done));
     }
     Ok(done.stdout)
+}
+
+/// The same, where modules may fail: the report names them.
+fn measured_as_far_as_possible(sandbox: &Sandbox, flags: &[&str]) -> Result<String> {
+    let done = verifier_run(sandbox, flags)?;
+    let has_failures = |report: &Report| !report.data.failures.is_empty();
+    if done.status.success() || Report::parse(&done.stdout).as_ref().is_ok_and(has_failures) {
+        return Ok(done.stdout);
+    }
+    Err(failed_in_the_image(&done))
+}
+
+fn verifier_run(sandbox: &Sandbox, flags: &[&str]) -> Result<Done> {
+    let mut arguments = vec![VERIFIER, "run", "--source", ELSEWHERE, "--json", "-"];
+    arguments.extend(flags);
+    sandbox.run(&arguments)
+}
+
+fn failed_in_the_image(done: &Done) -> anyhow::Error {
+    anyhow!(
+        "the verifier failed in the image ({}):\n{}",
+        done.status,
+        done.stderr.trim()
+    )
 }
 
 /// Commands in an unpacked image as root, in a container that may be written to, with the source [`ELSEWHERE`].

@@ -7,7 +7,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use gocache::Ratio;
 use gocache::image_info::SCHEMA;
 use report::stats::Percentiles;
-use report::{MeasuredModule, Report};
+use report::{MeasuredModule, PhaseName, Report};
 use serde::Serialize;
 
 use crate::assemble::images::WrittenImage;
@@ -33,8 +33,10 @@ pub struct Summary {
     pub overhead: Option<f64>,
     /// Peak resident memory of this process in bytes.
     pub peak_memory_bytes: u64,
-    /// Modules that are missing because they do not build.
+    /// Modules that are missing because they do not build, and those that do not build in the image.
     pub broken: Vec<String>,
+    /// Programs that a preview did not run, with what Pulumi said.
+    pub not_run: Vec<String>,
 }
 
 /// A pack.
@@ -98,7 +100,11 @@ impl Summary {
             broken: packs
                 .iter()
                 .flat_map(|pack| pack.broken.iter().cloned())
+                .chain(report.failures.iter().map(|failure| {
+                    format!("{} fails in the image: {}", failure.path, failure.message)
+                }))
                 .collect(),
+            not_run: report.modules.iter().filter_map(not_run).collect(),
         }
     }
 
@@ -165,12 +171,24 @@ impl Summary {
                 overhead * 100.0
             )
         });
-        let broken = self
-            .broken
-            .iter()
-            .fold(String::new(), |text, broken| text + "\nmissing: " + broken);
-        format!("{packs}\n\n{variants}\n\n{stages}\n\npeak memory {memory}{overhead}{broken}")
+        let broken = self.broken.iter().map(|it| format!("\nmissing: {it}"));
+        let not_run = self.not_run.iter().map(|it| format!("\nwarning: {it}"));
+        let remarks: String = broken.chain(not_run).collect();
+        format!("{packs}\n\n{variants}\n\n{stages}\n\npeak memory {memory}{overhead}{remarks}")
     }
+}
+
+/// That a preview did not run the program, and what was said.
+fn not_run(module: &MeasuredModule) -> Option<String> {
+    let preview = module.phases.get(&PhaseName::Preview)?;
+    let said = &preview.not_run;
+    (!said.is_empty()).then(|| {
+        format!(
+            "`pulumi preview` of {} did not get as far as registering its stack:\n  {}",
+            module.path,
+            said.join("\n  ")
+        )
+    })
 }
 
 impl PackLine {
@@ -354,6 +372,7 @@ mod tests {
             stages,
             peak_memory_bytes: 800_000_000,
             broken: vec!["apis/x does not build: a reason".to_owned()],
+            not_run: vec!["`pulumi preview` of apis/y: a reason".to_owned()],
         };
         insta::assert_snapshot!(summary.text());
         insta::assert_json_snapshot!("summary_json", summary);

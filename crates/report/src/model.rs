@@ -150,7 +150,7 @@ pub enum PhaseName {
     Relink,
     /// After `relink`, nothing changed.
     Noop,
-    /// `pulumi preview` in the state as shipped; a program that does not register its stack is a failure.
+    /// `pulumi preview` in the state as shipped; of a program that does not register its stack, [`Phase::not_run`] tells.
     Preview,
 }
 
@@ -221,6 +221,10 @@ pub struct Phase {
     /// The first of those, each once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub network_requests: Vec<String>,
+    /// What Pulumi said in a preview in which the program did not register its stack, because it ended before, or never
+    /// began.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_run: Vec<String>,
     /// Files that were added to GOCACHE, or to the folder that stands in for it where it cannot be written.
     #[serde(default)]
     pub added_files: u64,
@@ -393,6 +397,9 @@ impl Phase {
         self.network_attempts = self.network_attempts.max(other.network_attempts);
         for request in other.network_requests {
             self.note_request(request);
+        }
+        if self.not_run.is_empty() {
+            self.not_run = other.not_run;
         }
         self.added_files = self.added_files.max(other.added_files);
         self.added_bytes = self.added_bytes.max(other.added_bytes);

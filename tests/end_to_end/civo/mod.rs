@@ -204,6 +204,19 @@ pub fn in_container_with(source: &Utf8Path, user: u32, group: u32, script: &str)
     in_variant("latest-civo", source, (user, group), &flags, script)
 }
 
+/// Runs `script` in a variant as `user`, with the catalog in `/elsewhere` and a read-only root.
+pub fn catalog_as(variant: &str, user: (u32, u32), script: &str) -> String {
+    in_variant(variant, &workspace().join("catalog"), user, &[], script)
+}
+
+/// Whether the image has Pulumi from its release.
+pub fn has_release() -> bool {
+    let image = Layout::below(&built().0).image("latest-civo");
+    let labels = &image.config["config"]["Labels"];
+    let pulumi = labels["iac-runner.tools.pulumi"].as_str().unwrap();
+    pulumi.ends_with(" (release)")
+}
+
 /// Runs `script` with the environment of a variant in the unpacked image, which is read-only, with `flags` of bubblewrap.
 fn in_variant(
     name: &str,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::Permissions;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
-use super::{in_variant, unpacked};
+use super::{catalog_as, in_variant, unpacked};
 use crate::support::run::{folder, workspace};
 
 /// What a user of the image may be: its own, one who is not in group 0, and one that a cluster made up.
@@ -71,7 +71,7 @@ func main() {
     );
     for user in USERS {
         for variant in ["latest-civo", "latest-civo-nonroot"] {
-            let printed = in_variant(variant, &workspace().join("catalog"), user, &[], &script);
+            let printed = catalog_as(variant, user, &script);
             let lines: Vec<&str> = printed.lines().filter(|line| !line.is_empty()).collect();
             assert_eq!(
                 lines[..2],
@@ -95,7 +95,7 @@ fn builds_hit_for_whichever_user_in_whichever_variant() {
     "#;
     for user in USERS.into_iter().chain([(0, 0)]) {
         for variant in ["latest-civo", "latest-civo-nonroot"] {
-            let printed = in_variant(variant, &workspace().join("catalog"), user, &[], script);
+            let printed = catalog_as(variant, user, script);
             assert_eq!(printed.trim(), "0", "{user:?} in {variant}");
         }
     }

@@ -11,7 +11,16 @@ use xshell::cmd;
 use super::run::{shell, succeed};
 
 /// What every image starts from. The module cache is one folder for all; the others have one for each result.
-pub const FOUNDATION: [&str; 7] = ["base", "root", "go", "std", "tool", "tools-layer", "common"];
+pub const FOUNDATION: [&str; 8] = [
+    "base",
+    "root",
+    "go",
+    "std",
+    "release",
+    "tool",
+    "tools-layer",
+    "common",
+];
 /// What comes from the source.
 pub const SOURCE: [&str; 4] = ["requirements", "pack", "transcoded", "report"];
 

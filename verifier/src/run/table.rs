@@ -115,6 +115,12 @@ pub fn warnings(report: &Report) -> Vec<String> {
             ));
         }
         for (phase, measured) in &module.phases {
+            if !measured.not_run.is_empty() {
+                lines.push(format!(
+                    "warning: {name}: {phase} did not get as far as registering the program's stack:\n  {}",
+                    measured.not_run.join("\n  ")
+                ));
+            }
             // Fetching is what it measures.
             if *phase != PhaseName::ColdModules {
                 let requests = measured.network_requests.iter();
@@ -210,7 +216,12 @@ pub mod tests {
     #[test]
     fn misses_and_requests_are_named() {
         let asked = build(1.0, 10, 10, false).with_requests(vec!["GET /go/x".into()]);
-        let report = report(&[("a", build(1.0, 3, 10, true)), ("b", asked)]);
+        let mut report = report(&[("a", build(1.0, 3, 10, true)), ("b", asked)]);
+        let preview = Phase {
+            not_run: vec!["error: an input is missing".into(), "second line".into()],
+            ..Phase::default()
+        };
+        report.modules[0].add(PhaseName::Preview, preview);
         insta::assert_snapshot!(warnings(&report).join("\n"));
     }
 

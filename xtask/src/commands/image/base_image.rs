@@ -22,7 +22,7 @@ use pipeline::assemble::{image_config, images, variants};
 use pipeline::flow;
 use pipeline::flow::{CommonPack, Foundation, ProviderPack};
 use pipeline::foundation::tree::Tree;
-use pipeline::measure;
+use pipeline::measure::{self, Previewed};
 use pipeline::names::{LATEST, NONROOT};
 use pipeline::pack::{BlobSource, Pack, PackLayer};
 use pipeline::summary::Summary;
@@ -48,6 +48,9 @@ pub struct Args {
     /// How layers are compressed
     #[arg(long, value_enum, default_value = "zstd")]
     pub compression: Compression,
+    /// Modules whose `pulumi preview` is measured; `sample` is the first of each provider
+    #[arg(long, value_name = "WHICH", value_enum, default_value = "sample")]
+    pub preview: Previewed,
     /// Print the summary as JSON
     #[arg(long)]
     pub json: bool,
@@ -93,7 +96,13 @@ pub fn run(flags: &Args) -> Result<()> {
         layout.finish()?;
         Ok(written)
     })?;
-    let report = measure(&foundation, &variants[0], &packs, &source, &mut progress)?;
+    let report = measure(
+        &foundation,
+        &variants[0],
+        &packs,
+        (&source, flags),
+        &mut progress,
+    )?;
     let measured = written.iter().find(|variant| variant.name == MEASURED);
     let measured = measured.context("the layout holds the image that was measured")?;
     let report = report.of_image(measured.into())?;
@@ -135,7 +144,7 @@ pub fn run(flags: &Args) -> Result<()> {
     }
     if !summary.broken.is_empty() {
         bail!(
-            "{} modules do not build and are missing from the image",
+            "{} modules do not build; the summary names them",
             summary.broken.len()
         );
     }
@@ -147,7 +156,7 @@ fn measure(
     foundation: &Foundation,
     image: &Variant,
     packs: &[ProviderPack],
-    source: &Utf8Path,
+    (source, flags): (&Utf8Path, &Args),
     progress: &mut Progress,
 ) -> Result<measure::Report> {
     let tree = &foundation.tree;
@@ -180,6 +189,8 @@ fn measure(
                 .flat_map(|pack| &pack.pack.manifest.modules)
                 .map(|module| module.path.as_path())
                 .collect(),
+            preview: flags.preview,
+            keep_going: flags.build.keep_going,
         };
         let image = measure::Measured {
             layers: &layers,
