@@ -90,6 +90,7 @@ fn behind(name: &OsStr, path: &OsStr, own: &Path) -> Option<PathBuf> {
 #[derive(Debug, Default)]
 struct Surroundings {
     home: Option<Utf8PathBuf>,
+    has_pulumi_home: bool,
     tofu_plugins: Option<Utf8PathBuf>,
     gocache: Option<Utf8PathBuf>,
     has_cacheprog: bool,
@@ -109,6 +110,7 @@ impl Surroundings {
         let tmpdir = variable("TMPDIR").unwrap_or_else(|| "/tmp".into());
         Self {
             home: variable("HOME"),
+            has_pulumi_home: is_set("PULUMI_HOME"),
             tofu_plugins: variable("TF_PLUGIN_CACHE_DIR"),
             gocache: variable("GOCACHE"),
             has_cacheprog: is_set("GOCACHEPROG"),
@@ -121,17 +123,21 @@ impl Surroundings {
     /// Variables for the program that are not those of this process.
     fn changes(&self) -> Vec<(&'static str, OsString)> {
         let mut changes = Vec::new();
-        if self
-            .home
-            .as_deref()
-            .is_none_or(|home| !private_folder::is_writable(home))
+        let mut home = self.home.clone();
+        let is_unwritable = |folder: &Utf8Path| !private_folder::is_writable(folder);
+        if self.home.as_deref().is_none_or(is_unwritable)
+            && let Some(stand_in) = self.stand_in("home")
         {
-            let home = self.stand_in("home");
-            if let (Some(stand_in), Some(home)) = (&home, &self.home) {
+            if let Some(home) = &self.home {
                 // What cannot be linked is not there, as it would not be without links.
-                let _ = link_what_is_trusted(home, stand_in, self.uid);
+                let _ = link_what_is_trusted(home, &stand_in, self.uid);
             }
-            changes.extend(home.map(|home| ("HOME", home.into_os_string())));
+            changes.push(("HOME", stand_in.as_os_str().to_owned()));
+            home = Some(stand_in);
+        }
+        // Pulumi does not look at HOME, but at /etc/passwd.
+        if let Some(home) = home.filter(|_| !self.has_pulumi_home) {
+            changes.push(("PULUMI_HOME", home.join(".pulumi").into_os_string()));
         }
         // Programs ask for the user's name, and the random user ID of a cluster has none.
         if !self.has_user && self.uid != 0 {
@@ -224,6 +230,7 @@ mod tests {
             fs_err::create_dir_all(self.path("home")).unwrap();
             Surroundings {
                 home: Some(self.path("home")),
+                has_pulumi_home: true,
                 has_user: true,
                 temporary: vec![self.path("tmp"), self.path("shm")],
                 uid: rustix::process::geteuid().as_raw(),
@@ -267,6 +274,22 @@ mod tests {
                 assert_eq!(mode & 0o777, 0o700);
             }
         }
+    }
+
+    #[test]
+    fn pulumi_is_told_of_the_home_unless_it_was_told_of_another() {
+        let folder = Folder::new();
+        let mut surroundings = folder.surroundings();
+        assert_eq!(change(&surroundings, "PULUMI_HOME"), None);
+        surroundings.has_pulumi_home = false;
+        let told = change(&surroundings, "PULUMI_HOME").unwrap();
+        assert_eq!(told, folder.path("home/.pulumi"));
+        surroundings.home = Some(folder.unwritable());
+        let home = change(&surroundings, "HOME").unwrap();
+        assert_eq!(
+            change(&surroundings, "PULUMI_HOME").unwrap(),
+            home + "/.pulumi"
+        );
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub fn reach(url: &str) -> Result<Reached> {
     let client = client(CONNECT_TIMEOUT)?
         .build()
         .context("failed to set up TLS")?;
-    let response = match runtime()?.block_on(client.head(url).send()) {
+    let response = match runtime()?.block_on(async { client.head(url).send().await }) {
         Ok(response) => response,
         Err(error) => {
             let cause = anyhow::Error::from(error);

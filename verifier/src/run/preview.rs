@@ -48,8 +48,10 @@ pub fn run(
         project.join("Pulumi.yaml"),
         format!("name: verifier\nruntime: go\nmain: {main}\n"),
     )?;
-    // One that is set may be somebody's; the one that is not is in the home.
-    if std::env::var_os("PULUMI_HOME").is_some() {
+    // Where the home is a new one, nothing of Pulumi's may get into another; where it cannot be written to, Pulumi has to
+    // find a place as it does for a user.
+    let has_new_home = environment.iter().any(|(name, _)| *name == "HOME");
+    if has_new_home || std::env::var_os("PULUMI_HOME").is_some() {
         environment.push(("PULUMI_HOME", surroundings.path("pulumi").into_string()));
     }
     environment.extend([
