@@ -140,7 +140,12 @@ fn render(info: &Info) -> String {
     }
     let mut versions = table(["tool", "version"], 2);
     for (tool, version) in &info.image.versions {
-        versions.add_row([tool, version]);
+        let source = info.image.tool_sources.get(tool);
+        let source = source.map(|source| format!(" ({source})"));
+        versions.add_row([
+            tool.clone(),
+            format!("{version}{}", source.unwrap_or_default()),
+        ]);
     }
     let header = [
         "pack",
