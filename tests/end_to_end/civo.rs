@@ -181,6 +181,25 @@ fn the_same_inputs_give_the_same_image_and_nothing_is_made_again() {
 }
 
 #[test]
+fn no_file_gives_rights_and_no_key_is_of_another_release() {
+    let root = unpacked();
+    let mut keys = Vec::new();
+    for entry in walkdir::WalkDir::new(root).into_iter().map(Result::unwrap) {
+        let mode = entry.path().symlink_metadata().unwrap().mode();
+        assert_eq!(mode & 0o6000, 0, "{}", entry.path().display());
+        let is_key = entry
+            .path()
+            .extension()
+            .is_some_and(|it| it == "gpg" || it == "asc");
+        let name = entry.file_name().to_string_lossy().into_owned();
+        keys.extend((is_key && name.starts_with("debian-archive-")).then_some(name));
+    }
+    assert!(keys.len() >= 6, "{keys:?}");
+    let is_foreign = |name: &&String| !name.starts_with("debian-archive-bookworm-");
+    assert_eq!(keys.iter().find(is_foreign), None, "{keys:?}");
+}
+
+#[test]
 fn the_caches_are_open_to_group_0_and_nothing_is_writable_for_the_world() {
     let root = unpacked();
     for entry in walkdir::WalkDir::new(root).into_iter().map(Result::unwrap) {

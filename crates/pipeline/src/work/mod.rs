@@ -51,7 +51,7 @@ const RETIRED: &str = ".retired";
 /// The mode of the whole folder; what is in it may be opened by any user of a sandbox.
 const PRIVATE: u32 = 0o700;
 /// Raised when what a step makes changes although its inputs do not.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 /// Enough that no two inputs ever meet.
 const KEY_BYTES: usize = 12;
 
