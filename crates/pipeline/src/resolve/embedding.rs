@@ -8,7 +8,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 /// What the packages of one Go module take in beside what they compile.
 #[derive(Debug)]
 pub struct Embedding {
-    /// Folders with a package that embeds files, whatever they are: `//go:embed` reaches everything below such a folder.
+    /// Folders with a package that embeds files, whatever they are: `//go:embed` reaches everything below such a
+    /// folder.
     folders: BTreeSet<Utf8PathBuf>,
     /// Whether a package uses cgo, whose linker, assembler and preprocessor take files by any path.
     cgo: bool,
