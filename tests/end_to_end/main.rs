@@ -15,6 +15,7 @@
 //! | `reproducible.rs` | the packs that all images share, made twice |
 //! | `sources.rs` | small sources of every shape, whose modules import only the standard library |
 //! | `verify.rs` | images where images live, verified there |
+//! | `vulnerabilities/` | tools with vulnerabilities, and without |
 //! | `workflow.rs` | the release workflow |
 //! | `support/` | what they share |
 //!
@@ -36,4 +37,5 @@ mod reproducible;
 mod sources;
 mod support;
 mod verify;
+mod vulnerabilities;
 mod workflow;

@@ -53,7 +53,15 @@ fn value(word: &str) -> String {
 fn every_command_that_a_workflow_runs_exists() {
     let commands = commands();
     for wanted in [
-        "matrix", "warm", "assemble", "verify", "gate", "report", "push", "test",
+        "matrix",
+        "warm",
+        "assemble",
+        "verify",
+        "gate",
+        "report",
+        "push",
+        "test",
+        "vulnerabilities",
     ] {
         assert!(
             commands.iter().any(|(_, words)| words[0] == wanted),
@@ -191,6 +199,26 @@ fn no_job_that_a_pull_request_starts_may_write() {
         expected.iter().all(|job| writers.contains(job)),
         "{writers:?}"
     );
+}
+
+/// `deny.toml` says what of the tree of dependencies is an error; here it is held to it.
+#[test]
+fn dependencies_are_checked_by_a_version_of_the_checker_that_is_named() {
+    let workflow = workflow("ci.yml");
+    let steps = workflow["jobs"]["dependencies"]["steps"].as_array();
+    let runs: Vec<&str> = steps
+        .unwrap()
+        .iter()
+        .filter_map(|step| step["run"].as_str())
+        .collect();
+    let [install, check] = runs[..] else {
+        panic!("{runs:?}");
+    };
+    let version = install.strip_prefix("cargo install --locked --version ");
+    let version = version.and_then(|rest| rest.strip_suffix(" cargo-deny"));
+    assert!(semver::Version::parse(version.unwrap()).is_ok());
+    assert_eq!(check, "cargo deny --locked check");
+    assert!(workspace().join("deny.toml").is_file());
 }
 
 /// What hangs, on a server that never comes to an end or on a lock, would be waited for by a job for six hours.

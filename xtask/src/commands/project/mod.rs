@@ -4,3 +4,4 @@ pub mod clean;
 pub mod completions;
 pub mod doctor;
 pub mod test;
+pub mod vulnerabilities;
