@@ -61,6 +61,7 @@ fn every_command_that_a_workflow_runs_exists() {
         "report",
         "push",
         "test",
+        "fuzz",
         "vulnerabilities",
     ] {
         assert!(

@@ -21,6 +21,8 @@
 
 mod discover;
 mod error;
+#[cfg(test)]
+mod fuzz;
 mod go_file;
 mod import_path;
 pub mod modfile;

@@ -155,17 +155,21 @@ pub struct Body<'a, R: BufRead> {
 }
 
 impl<R: BufRead> Body<'_, R> {
-    pub fn read_to_memory(mut self) -> anyhow::Result<Vec<u8>> {
+    /// All of it; of one that is longer than was said, no more is read than tells that.
+    pub fn read_to_memory(self) -> anyhow::Result<Vec<u8>> {
         let mut bytes = Vec::with_capacity(usize::try_from(self.size_bytes).unwrap_or_default());
         self.decoder
+            .take(self.size_bytes.saturating_add(1))
             .read_to_end(&mut bytes)
             .context("failed to read a body")?;
         if bytes.len() as u64 != self.size_bytes {
-            bail!(
-                "a body has {} bytes instead of {}",
-                bytes.len(),
-                self.size_bytes
-            );
+            let more = bytes.len() as u64 > self.size_bytes;
+            let found = if more {
+                "more".to_owned()
+            } else {
+                bytes.len().to_string()
+            };
+            bail!("a body has {found} bytes instead of {}", self.size_bytes);
         }
         Ok(bytes)
     }
