@@ -91,10 +91,14 @@ proptest! {
     }
 }
 
-#[test]
-fn what_the_faults_are_put_into_has_none() {
-    for text in [GO_MOD, GO_WORK] {
-        assert_eq!(ModFile::parse(text).errors, []);
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_faults_are_put_into_has_none() {
+        for text in [GO_MOD, GO_WORK] {
+            assert_eq!(ModFile::parse(text).errors, []);
+        }
+        assert_eq!(ModFile::parse(GO_MOD).require.len(), 3);
     }
-    assert_eq!(ModFile::parse(GO_MOD).require.len(), 3);
 }

@@ -388,6 +388,25 @@ mod tests {
     }
 
     #[test]
+    fn a_body_that_is_longer_than_was_said_is_not_held() {
+        let id = STANDARD.encode([1; 32]);
+        let line = format!(
+            "{{\"ID\":1,\"Command\":\"put\",\"ActionID\":\"{id}\",\"OutputID\":\"{id}\",\"BodySize\":3}}\n"
+        );
+        let endless = line
+            .as_bytes()
+            .chain(&b"\""[..])
+            .chain(std::io::repeat(b'A'));
+        let mut reader = Reader::new(BufReader::new(endless));
+        reader.next().unwrap().unwrap();
+        let error = reader.body(3).unwrap().read_to_memory().unwrap_err();
+        assert!(
+            error.to_string().contains("more bytes instead of 3"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn requests_that_come_together_are_noticed() {
         let one = "{\"ID\":1,\"Command\":\"close\"}\n\n";
         for (input, has_more) in [

@@ -16,8 +16,8 @@ use engine::host;
 use failure::failed;
 use pipeline::workspace::workspace;
 
-/// What the paths of the tests have.
-const MODULE: &str = "fuzz::";
+/// The module of the tests.
+const MODULE: &str = "fuzz";
 /// How many cases one run of a test has.
 const CASES: &str = "PROPTEST_CASES";
 /// Of the first run, which tells how long one takes.
@@ -155,7 +155,7 @@ fn tests(listed: &str) -> impl Iterator<Item = &str> {
     let tests = listed
         .lines()
         .filter_map(|line| line.strip_suffix(": test"));
-    tests.filter(|test| test.starts_with(MODULE) || test.contains("::fuzz::"))
+    tests.filter(|test| test.rsplit("::").nth(1) == Some(MODULE))
 }
 
 #[cfg(test)]
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn only_tests_of_modules_of_that_name_are_run() {
-        let listed = "fuzz::one: test\na::fuzz::two: test\na::not_fuzz::three: test\nfuzz::four: benchmark\n";
+        let listed = "fuzz::one: test\na::fuzz::two: test\na::no_fuzz::three: test\nfuzz::tests::four: test\n";
         assert_eq!(
             tests(listed).collect::<Vec<_>>(),
             ["fuzz::one", "a::fuzz::two"]
