@@ -1,6 +1,6 @@
-//! The workflows call this program: what they call must exist. Which job of a release runs when, after which others and
-//! with which rights is held by a snapshot, so that nobody widens it unseen. No job that a pull request starts may write
-//! anything. Every job has an end.
+//! The workflows call this program: what they call must exist. Which job of a release runs when, after which others
+//! and with which rights is held by a snapshot, so that nobody widens it unseen. No job that a pull request starts may
+//! write anything. Every job has an end.
 
 use clap::Parser as _;
 use serde_json::Value;

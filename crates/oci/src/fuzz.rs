@@ -218,7 +218,8 @@ proptest! {
         fs_err::write(&file, compressed(&tar, Some(Compression::Zstd))).unwrap();
         let size = unpack(&file, Some(Compression::Zstd), &root, Limits::exactly(tar.len() as u64)).unwrap();
         prop_assert_eq!(size, tar.len() as u64);
-        let expected: BTreeMap<_, _> = contents.into_iter().map(|(path, content)| (path.into(), Some(content))).collect();
+        let expected = contents.into_iter().map(|(path, content)| (path.into(), Some(content)));
+        let expected: BTreeMap<PathBuf, _> = expected.collect();
         prop_assert_eq!(files(&root), expected);
         let error = unpack(&file, Some(Compression::Zstd), &root, Limits::exactly(tar.len() as u64 - 1)).unwrap_err();
         prop_assert_eq!(failure::kind(&error, &[]), failure::Kind::Corrupt);

@@ -1,5 +1,5 @@
-//! `cargo xtask vulnerabilities`, against a database of the test's own: the public one says something else every day, and
-//! is not everywhere within reach.
+//! `cargo xtask vulnerabilities`, against a database of the test's own: the public one says something else every day,
+//! and is not everywhere within reach.
 
 use camino::Utf8Path;
 use serde_json::json;

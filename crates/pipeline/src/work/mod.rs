@@ -53,8 +53,8 @@ const PRIVATE: u32 = 0o700;
 /// Raised when what a step makes changes although its inputs do not.
 const FORMAT: u32 = 3;
 
-/// The SHA-256 of a step's inputs, in hex. A pack is found and believed by it, so nobody may be able to make other inputs
-/// of the same key.
+/// The SHA-256 of a step's inputs, in hex. A pack is found and believed by it, so nobody may be able to make other
+/// inputs of the same key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Key(String);
