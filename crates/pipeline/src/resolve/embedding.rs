@@ -29,8 +29,7 @@ impl Embedding {
             if says(b"//go:embed") {
                 folders.insert(folder.to_owned());
             }
-            // The import of cgo, in either kind of quotes.
-            cgo = cgo || says(b"\"C\"") || says(b"`C`");
+            cgo = cgo || may_import_c(&text);
         }
         Ok(Self { folders, cgo })
     }
@@ -46,4 +45,15 @@ impl Embedding {
     pub fn may_link(&self, file: &Utf8Path) -> bool {
         self.cgo || self.may_take(file)
     }
+}
+
+/// Whether a Go file may import cgo's package: `C` in either kind of quotes, and after it what ends an import.
+fn may_import_c(text: &[u8]) -> bool {
+    [&b"\"C\""[..], b"`C`"].into_iter().any(|quoted| {
+        memchr::memmem::find_iter(text, quoted).any(|at| {
+            let rest = &text[at + quoted.len()..];
+            let next = rest.iter().find(|byte| !b" \t\r".contains(byte));
+            next.is_none_or(|byte| b"\n;)/".contains(byte))
+        })
+    })
 }

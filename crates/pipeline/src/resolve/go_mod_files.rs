@@ -127,7 +127,10 @@ mod tests {
     fn an_executable_that_no_package_can_embed_is_left_out() {
         let found = left_out(&[
             ("go.mod", "module example.com/m\n"),
-            ("a.go", "package m\n"),
+            (
+                "a.go",
+                "package m\n\nvar letters = []string{\"C\", \"D\"}\n",
+            ),
             ("bin/linter", ELF),
             ("bin/script", "#!/bin/sh\n"),
             ("bin/object.syso", ELF),
@@ -140,7 +143,12 @@ mod tests {
 
     #[test]
     fn what_cgo_may_link_stays() {
-        for import in ["import \"C\"", "import (\n\t\"C\"\n)", "import `C`"] {
+        for import in [
+            "import \"C\" // c",
+            "import (\"C\"; \"fmt\")",
+            "import (\n\t\"C\"\n)",
+            "import `C`",
+        ] {
             let text =
                 format!("package b\n\n// #cgo LDFLAGS: ${{SRCDIR}}/../bin/lib.so\n{import}\n");
             let found = left_out(&[
