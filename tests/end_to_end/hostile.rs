@@ -8,11 +8,13 @@ use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use engine::sandbox::{RootFs, Sandbox, User};
 use serde_json::json;
 use walkdir::WalkDir;
 use xshell::cmd;
 
 use crate::sources::small;
+use crate::support::programs::is_there_or_skipped;
 use crate::support::run::{ended, folder, shell, succeed, workspace, write};
 use crate::verify::{apart, put};
 
@@ -209,6 +211,68 @@ impl Machine {
 #[test]
 fn a_hostile_image_gets_nothing_as_any_user() {
     Machine::new().attack();
+}
+
+/// In containers that `--engine docker` makes, of which Docker's daemon, which is root, has the image.
+#[test]
+fn a_hostile_image_gets_nothing_in_docker_as_any_user() {
+    let sh = shell();
+    if !is_there_or_skipped(cmd!(sh, "docker info")) {
+        return;
+    }
+    let machine = Machine::new();
+    let (source, tree) = (&machine.source, &machine.tree);
+    // Nothing judges in such a container; where its root may be written to, that file may be.
+    fs_err::remove_file(tree.join("usr/local/bin/verifier")).unwrap();
+    let (_guard, root) = folder();
+    let tar = root.join("tree.tar");
+    // Whoever made it may be anybody: the bits are root's.
+    succeed(cmd!(sh, "tar -C {tree} --owner 0 --group 0 -cf {tar} ."));
+    let image = format!("iac-runner-hostile:{}", std::process::id());
+    succeed(cmd!(sh, "docker import {tar} {image}"));
+    let before = [source, &machine.outside].map(|folder| listed(folder));
+    let port = machine.listener.local_addr().unwrap().port();
+    let mut all = Vec::new();
+    for user in [User::Root, User::Id(65532), User::Id(12345)] {
+        let sandbox = Sandbox::of(RootFs::DockerImage(image.clone()))
+            .read_only(source, "/elsewhere/checkout")
+            .env([
+                ("HOSTILE_FILE", format!("{}/secret", machine.outside)),
+                ("HOSTILE_PORT", port.to_string()),
+            ])
+            .user(user);
+        let writable = sandbox.clone().writable_root();
+        for sandbox in [sandbox, writable] {
+            for program in ["/usr/bin/env", "/usr/local/go/bin/go"] {
+                all.push((user, sandbox.run(&[program]).map(|done| done.stderr)));
+            }
+        }
+    }
+    succeed(cmd!(sh, "docker rmi --force {image}"));
+    assert_eq!(all.len(), 12);
+    for (user, said) in all {
+        let said = said.unwrap();
+        let id = match user {
+            User::Root => fs_err::metadata("/proc/self").unwrap().uid(),
+            User::Id(id) => id,
+        };
+        // Root may use files of others that are mounted, and nothing else.
+        let rights = if id == 0 {
+            "0000000000000002"
+        } else {
+            "0000000000000000"
+        };
+        for field in ["CapPrm", "CapEff", "CapBnd"] {
+            assert!(said.contains(&format!("{field}={rights}")), "{said}");
+        }
+        assert!(said.contains(&format!("Uid={id} ")), "{said}");
+        assert!(said.contains("NoNewPrivs=1"), "{said}");
+        assert!(said.contains("; got nothing."), "{said}");
+    }
+    let after = [source, &machine.outside].map(|folder| listed(folder));
+    assert_eq!(after, before);
+    let connected = machine.listener.accept().map(|_| ()).unwrap_err();
+    assert_eq!(connected.kind(), ErrorKind::WouldBlock);
 }
 
 #[test]

@@ -16,6 +16,7 @@
 //! | `sources.rs` | small sources of every shape, whose modules import only the standard library |
 //! | `tools/` | where tools come from, and what works with those of each source |
 //! | `verify.rs` | images where images live, verified there |
+//! | `vulnerabilities/` | tools with vulnerabilities, and without |
 //! | `workflow.rs` | the release workflow |
 //! | `support/` | what they share |
 //!
@@ -38,4 +39,5 @@ mod sources;
 mod support;
 mod tools;
 mod verify;
+mod vulnerabilities;
 mod workflow;

@@ -1,5 +1,5 @@
-//! The release workflow, job by job and step by step, as its YAML has it: for a tag against a real registry, and for
-//! a pull request with artifacts.
+//! The workflows of the base image, job by job and step by step, as their YAML has them: for a tag against a real
+//! registry, and for a pull request with artifacts. Either calls the jobs that they have in common.
 //!
 //! What a hosted runner adds is stood in for: `sudo`, the artifact actions, and the values of expressions. Logging in
 //! is left out, as is every provider but one. An expression that the test does not know fails it.
@@ -21,8 +21,11 @@ const VERSION: &str = "v1.2.3";
 const REPORT: &str = "report.json";
 const BASELINE: &str = "base-images/iac-runner/baseline.json";
 
-/// A run of the workflow.
+/// A run of a workflow.
 struct Run {
+    /// What the event starts.
+    caller: Value,
+    /// What it calls.
     workflow: Value,
     event: &'static str,
     /// The repository's variable `IAC_RUNNER_IMAGE`.
@@ -35,10 +38,21 @@ struct Run {
 
 impl Run {
     fn new(event: &'static str, image: &str) -> Self {
-        let file = workspace().join(".github/workflows/iac-runner-base-image.yml");
+        let read = |name: &str| -> Value {
+            let file = workspace().join(".github/workflows").join(name);
+            serde_yaml_ng::from_str(&fs_err::read_to_string(file).unwrap()).unwrap()
+        };
+        let caller = read(match event {
+            "pull_request" => "iac-runner-base-image-pull-request.yml",
+            _ => "iac-runner-base-image.yml",
+        });
+        assert!(caller["on"].get(event).is_some(), "{event}");
+        let jobs = caller["jobs"]["images"]["uses"].as_str().unwrap();
+        let jobs = jobs.strip_prefix("./.github/workflows/").unwrap();
         let (guard, root) = folder();
         let run = Self {
-            workflow: serde_yaml_ng::from_str(&fs_err::read_to_string(file).unwrap()).unwrap(),
+            workflow: read(jobs),
+            caller,
             event,
             image: image.to_owned(),
             root,
@@ -86,40 +100,40 @@ impl Run {
 
     /// The value of an expression for a step in `folder`.
     fn value(&self, expression: &str, folder: &Utf8Path) -> String {
-        let is_pull_request = self.event == "pull_request";
-        let either = |pull_request: &str, other: String| {
-            if is_pull_request {
-                pull_request.to_owned()
-            } else {
-                other
-            }
-        };
+        let input = |name: &str| self.input(name, folder);
         match expression.trim() {
             "github.run_id" => "7".to_owned(),
-            "github.event_name == 'pull_request' && 'packs' || format('{0}-packs{1}', vars.IAC_RUNNER_IMAGE, \
-             github.event_name != 'push' && github.ref != 'refs/heads/main' && '-untrusted' || '')" => {
-                either("packs", format!("{}-packs{}", self.image, self.untrusted()))
+            "format('{0}-packs{1}', vars.IAC_RUNNER_IMAGE, \
+             github.event_name != 'push' && github.ref != 'refs/heads/main' && '-untrusted' || '')" =>
+            {
+                format!("{}-packs{}", self.image, self.untrusted())
             }
-            "github.event_name == 'pull_request' && 'target/assembled' || \
-             format('{0}{1}:candidate-{2}', vars.IAC_RUNNER_IMAGE, github.event_name != 'push' && \
-             github.ref != 'refs/heads/main' && '-untrusted' || '', github.run_id)" => either(
-                "target/assembled",
-                format!("{}{}:candidate-7", self.image, self.untrusted()),
-            ),
+            "format('{0}{1}:candidate-{2}', vars.IAC_RUNNER_IMAGE, github.event_name != 'push' && \
+             github.ref != 'refs/heads/main' && '-untrusted' || '', github.run_id)" => {
+                format!("{}{}:candidate-7", self.image, self.untrusted())
+            }
             "steps.images.outputs.whole || env.CANDIDATE" => {
                 let whole = self.output("assemble", "whole");
-                whole.unwrap_or_else(|| self.text(&self.workflow["env"]["CANDIDATE"], folder))
+                whole.unwrap_or_else(|| input("candidate"))
             }
-            "needs.assemble.outputs.images" => {
+            "needs.images.outputs.images" => {
+                let output = &self.workflow["on"]["workflow_call"]["outputs"]["images"]["value"];
+                assert_eq!(*output, "${{ jobs.assemble.outputs.images }}");
                 let output = &self.workflow["jobs"]["assemble"]["outputs"]["images"];
                 assert_eq!(*output, "${{ steps.images.outputs.images }}");
                 self.output("assemble", "images").unwrap()
             }
+            "needs.images.outputs.candidate" => {
+                let output = &self.workflow["on"]["workflow_call"]["outputs"]["candidate"]["value"];
+                self.text(output, folder)
+            }
             // A release may take its time, a test may not.
-            "github.event_name == 'pull_request' && '9' || '18'" => "1".to_owned(),
+            "inputs.zstd-level" => "1".to_owned(),
+            "inputs.packs" => input("packs"),
+            "inputs.candidate" => input("candidate"),
+            "inputs.registry" => input("registry"),
+            "!inputs.registry" => (input("registry") == "false").to_string(),
             "env.PACKS" => self.text(&self.workflow["env"]["PACKS"], folder),
-            "github.event_name == 'pull_request'" => is_pull_request.to_string(),
-            "github.event_name != 'pull_request'" => (!is_pull_request).to_string(),
             "github.event_name == 'push'" => (self.event == "push").to_string(),
             "!cancelled() && hashFiles('report.json') != ''" => {
                 folder.join(REPORT).is_file().to_string()
@@ -134,7 +148,17 @@ impl Run {
         }
     }
 
-    /// A text of the workflow with the values of the expressions in it.
+    /// What the caller hands over.
+    fn input(&self, name: &str, folder: &Utf8Path) -> String {
+        let inputs = &self.workflow["on"]["workflow_call"]["inputs"];
+        assert!(inputs.get(name).is_some(), "{name}");
+        match &self.caller["jobs"]["images"]["with"][name] {
+            Value::Bool(value) => value.to_string(),
+            text => self.text(text, folder),
+        }
+    }
+
+    /// A text of a workflow with the values of the expressions in it.
     fn text(&self, text: &Value, folder: &Utf8Path) -> String {
         let text = text.as_str().unwrap();
         let mut parts = text.split("${{");
@@ -158,7 +182,10 @@ impl Run {
 
     /// Runs a job in a folder of its own; what its steps wrote to `GITHUB_OUTPUT`.
     fn job(&self, name: &str) -> String {
-        let job = &self.workflow["jobs"][name];
+        let jobs = [&self.workflow, &self.caller].map(|workflow| workflow["jobs"].get(name));
+        let Some(job) = jobs.into_iter().flatten().next() else {
+            return String::new();
+        };
         let folder = self.root.join("jobs").join(name);
         fs_err::create_dir_all(&folder).unwrap();
         if !self.applies(job, &folder) {
@@ -168,14 +195,14 @@ impl Run {
             if self.applies(step, &folder) && step["name"] != "Log in" {
                 match step["uses"].as_str() {
                     Some(action) => self.action(action, &step["with"], &folder),
-                    None => self.step(step, &folder),
+                    None => self.step(job, step, &folder),
                 }
             }
         }
         fs_err::read_to_string(folder.join("github-output")).unwrap_or_default()
     }
 
-    fn step(&self, step: &Value, folder: &Utf8Path) {
+    fn step(&self, job: &Value, step: &Value, folder: &Utf8Path) {
         let sh = shell();
         if step["name"] == "Gate" {
             // The committed baseline is that of all providers.
@@ -191,7 +218,7 @@ impl Run {
         sh.set_var("GITHUB_OUTPUT", folder.join("github-output"));
         sh.set_var("GITHUB_STEP_SUMMARY", folder.join("summary.md"));
         sh.set_var("GITHUB_REF_NAME", format!("iac-runner-base-{VERSION}"));
-        for variables in [&self.workflow["env"], &step["env"]] {
+        for variables in [&self.workflow["env"], &job["env"], &step["env"]] {
             for (name, value) in variables.as_object().into_iter().flatten() {
                 sh.set_var(name, self.text(value, folder));
             }
@@ -246,12 +273,16 @@ impl Run {
         for name in ["provider", "assemble", "publish"] {
             self.job(name);
         }
-        let known = ["plan", "common", "provider", "assemble", "publish"];
-        let jobs = self.workflow["jobs"].as_object().unwrap().keys();
-        assert!(
-            jobs.clone().all(|job| known.contains(&job.as_str())),
-            "a job is not run"
-        );
+        let known = [
+            "plan", "common", "provider", "assemble", "images", "publish",
+        ];
+        for workflow in [&self.workflow, &self.caller] {
+            let mut jobs = workflow["jobs"].as_object().unwrap().keys();
+            assert!(
+                jobs.all(|job| known.contains(&job.as_str())),
+                "a job is not run"
+            );
+        }
     }
 
     /// What the verifier said in the job that assembles.

@@ -13,6 +13,8 @@
 //! workers, as do small puts. So answers may be out of order, which the protocol allows.
 
 mod caches;
+#[cfg(test)]
+mod fuzz;
 mod protocol;
 
 use std::fs::File;

@@ -61,6 +61,10 @@ pub enum Command {
     Gate(reports::gate::Args),
     /// Run every test of the project
     Test(project::test::Args),
+    /// Run the property tests of what reads the files of others, each for some time
+    Fuzz(project::fuzz::Args),
+    /// Look for known vulnerabilities in the tools of the image; exits with 3 if code of one is called
+    Vulnerabilities(project::vulnerabilities::Args),
     /// Say what this machine lacks, with the command that installs it, and what the kept work takes
     Doctor(project::doctor::Args),
     /// Remove kept work that was not used for a while
@@ -90,6 +94,8 @@ impl Command {
             Self::NewComponent(args) => catalog::new_component::run(args),
             Self::CheckCatalog(args) => catalog::check_catalog::run(args),
             Self::Test(args) => project::test::run(args),
+            Self::Fuzz(args) => project::fuzz::run(args),
+            Self::Vulnerabilities(args) => project::vulnerabilities::run(args),
             Self::Doctor(args) => project::doctor::run(args),
             Self::Clean(args) => project::clean::run(args),
             Self::Completions(args) => project::completions::run(args),

@@ -46,7 +46,7 @@ pub use hash_inputs::{
 };
 pub use hash_log::HashLog;
 pub use identity::{Difference, Identity};
-pub use module_cache::{GoModule, h1, is_test_data};
+pub use module_cache::{GoModule, h1, is_source, is_test_data};
 pub use seal::{SealedFile, SealedStore};
 pub use sha256::{Sha256Hash, hash_file};
 pub use store::{FileKind, Store, StoreFile};

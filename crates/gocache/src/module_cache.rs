@@ -91,6 +91,12 @@ const SOURCE_EXTENSIONS: [&str; 20] = [
     "sx", "swig", "swigcxx", "syso",
 ];
 
+/// Whether the go command compiles a file of this name, or includes it in what it compiles.
+pub fn is_source(path: &Utf8Path) -> bool {
+    path.extension()
+        .is_some_and(|extension| SOURCE_EXTENSIONS.contains(&extension))
+}
+
 /// Whether a file of a Go module is data for its tests, or for whoever works on it: it lies in a folder that the go
 /// command passes over (`go help packages`: `testdata`, and what begins with a dot or an underscore) and is no source.
 /// Source may be imported from there all the same, by its path. `path` is relative to the module's folder.
@@ -100,10 +106,7 @@ pub fn is_test_data(path: &Utf8Path) -> bool {
     let is_passed_over =
         |part: &str| part == "testdata" || part.starts_with('.') || part.starts_with('_');
     let mut folders = path.iter().rev().skip(1);
-    let is_source = path
-        .extension()
-        .is_some_and(|extension| SOURCE_EXTENSIONS.contains(&extension));
-    folders.any(is_passed_over) && !is_source && path.file_name() != Some("go.mod")
+    folders.any(is_passed_over) && !is_source(path) && path.file_name() != Some("go.mod")
 }
 
 /// The `h1:` hash of a module, from its files' names (relative to the module's folder, in any order) and digests.

@@ -26,6 +26,8 @@
 mod discover;
 mod discovery;
 mod error;
+#[cfg(test)]
+mod fuzz;
 mod go_file;
 mod import_path;
 mod links;

@@ -32,6 +32,8 @@ pub mod blob;
 #[cfg(feature = "docker")]
 pub mod docker;
 pub mod events;
+#[cfg(test)]
+mod fuzz;
 pub mod http;
 pub mod image;
 pub mod layer;

@@ -1,5 +1,8 @@
 //! Names that packs, images and commands have in common.
 
+use crate::pack::part::Part;
+use crate::work::Key;
+
 /// The pack of the base system, the lowest layer of every image.
 pub const BASE: &str = "base";
 /// The pack of Go, the tools and the verifier, and what the name of the image ends with that holds nothing else.
@@ -21,8 +24,12 @@ pub fn is_reserved(provider: &str) -> bool {
         || provider.ends_with(NONROOT)
 }
 
-/// Longest name of a provider: a tag has 128 characters at most, and a version, a key or a part goes with the name.
-pub const PROVIDER_CHARACTERS: usize = 64;
+/// Longest tag of a registry.
+const TAG_CHARACTERS: usize = 128;
+
+/// Longest name of a provider: the tag of its pack has the number of the part and, after a `-`, the key as well.
+pub const PROVIDER_CHARACTERS: usize =
+    TAG_CHARACTERS - Part::LONGEST_NUMBER.len() - "-".len() - Key::CHARACTERS;
 
 /// Whether the tags of images and packs can carry this name of a provider.
 pub fn is_taggable(provider: &str) -> bool {
@@ -50,6 +57,22 @@ mod tests {
         ] {
             assert!(!is_taggable(name), "{name}");
         }
+    }
+
+    #[test]
+    fn the_tag_of_the_longest_name_fits() {
+        let part = Part {
+            provider: "a".repeat(PROVIDER_CHARACTERS),
+            shard: "999/999".parse().unwrap(),
+        };
+        let tag = crate::pack::description::tag(&part.name(), &crate::fixtures::key("any"));
+        assert_eq!(tag.len(), TAG_CHARACTERS);
+        let reference = format!("registry.test/packs:{tag}");
+        assert!(
+            reference
+                .parse::<oci_spec::distribution::Reference>()
+                .is_ok()
+        );
     }
 
     #[test]

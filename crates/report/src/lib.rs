@@ -22,6 +22,8 @@ mod error;
 mod export;
 pub mod file;
 mod formats;
+#[cfg(test)]
+mod fuzz;
 pub mod gate;
 pub mod history;
 mod model;

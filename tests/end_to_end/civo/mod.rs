@@ -2,6 +2,7 @@
 
 mod users;
 
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::OnceLock;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -178,6 +179,25 @@ fn the_same_inputs_give_the_same_image_and_nothing_is_made_again() {
             .collect::<Vec<_>>()
     };
     assert_eq!(digests(out), digests(&other));
+}
+
+#[test]
+fn no_file_gives_rights_and_no_key_is_of_another_release() {
+    let root = unpacked();
+    let mut keys = Vec::new();
+    for entry in walkdir::WalkDir::new(root).into_iter().map(Result::unwrap) {
+        let mode = entry.path().symlink_metadata().unwrap().mode();
+        assert_eq!(mode & 0o6000, 0, "{}", entry.path().display());
+        let is_key = entry
+            .path()
+            .extension()
+            .is_some_and(|it| it == "gpg" || it == "asc");
+        let name = entry.file_name().to_string_lossy().into_owned();
+        keys.extend((is_key && name.starts_with("debian-archive-")).then_some(name));
+    }
+    assert!(keys.len() >= 6, "{keys:?}");
+    let is_foreign = |name: &&String| !name.starts_with("debian-archive-bookworm-");
+    assert_eq!(keys.iter().find(is_foreign), None, "{keys:?}");
 }
 
 /// Runs `script` in the unpacked image as `user`, with the catalog in `/elsewhere`.

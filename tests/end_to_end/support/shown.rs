@@ -12,7 +12,7 @@ use super::run::workspace;
 const FOLDERS: [(&str, &str); 2] = [
     (r"/[\w/.-]*/\.tmp\w{6}", "[FOLDER]"),
     (
-        r"/[\w/.-]*/iac-runner/(\w+)/[0-9a-f]{24}",
+        r"/[\w/.-]*/iac-runner/(\w+)/[0-9a-f]{64}",
         "[KEPT]/$1/[KEY]",
     ),
 ];

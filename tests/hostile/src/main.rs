@@ -77,11 +77,16 @@ fn writable_below(folder: &Path, found: &mut Vec<String>) {
         }
         match kind {
             Ok(kind) if kind.is_dir() => writable_below(&entry.path(), found),
-            // Root may empty the page cache, where the test's user is root.
+            // Root may empty the page cache, where the test's user is root. What Docker hides is /dev/null when it is
+            // opened.
             Ok(kind)
                 if kind.is_file()
                     && name != "drop_caches"
-                    && OpenOptions::new().write(true).open(entry.path()).is_ok() =>
+                    && OpenOptions::new()
+                        .write(true)
+                        .open(entry.path())
+                        .and_then(|file| file.metadata())
+                        .is_ok_and(|opened| opened.is_file()) =>
             {
                 found.push(entry.path().display().to_string());
             }

@@ -155,17 +155,21 @@ pub struct Body<'a, R: BufRead> {
 }
 
 impl<R: BufRead> Body<'_, R> {
-    pub fn read_to_memory(mut self) -> anyhow::Result<Vec<u8>> {
+    /// All of it; of one that is longer than was said, no more is read than tells that.
+    pub fn read_to_memory(self) -> anyhow::Result<Vec<u8>> {
         let mut bytes = Vec::with_capacity(usize::try_from(self.size_bytes).unwrap_or_default());
         self.decoder
+            .take(self.size_bytes.saturating_add(1))
             .read_to_end(&mut bytes)
             .context("failed to read a body")?;
         if bytes.len() as u64 != self.size_bytes {
-            bail!(
-                "a body has {} bytes instead of {}",
-                bytes.len(),
-                self.size_bytes
-            );
+            let more = bytes.len() as u64 > self.size_bytes;
+            let found = if more {
+                "more".to_owned()
+            } else {
+                bytes.len().to_string()
+            };
+            bail!("a body has {found} bytes instead of {}", self.size_bytes);
         }
         Ok(bytes)
     }
@@ -381,6 +385,25 @@ mod tests {
             })
         );
         assert_eq!(requests.next().unwrap(), None);
+    }
+
+    #[test]
+    fn a_body_that_is_longer_than_was_said_is_not_held() {
+        let id = STANDARD.encode([1; 32]);
+        let line = format!(
+            "{{\"ID\":1,\"Command\":\"put\",\"ActionID\":\"{id}\",\"OutputID\":\"{id}\",\"BodySize\":3}}\n"
+        );
+        let endless = line
+            .as_bytes()
+            .chain(&b"\""[..])
+            .chain(std::io::repeat(b'A'));
+        let mut reader = Reader::new(BufReader::new(endless));
+        reader.next().unwrap().unwrap();
+        let error = reader.body(3).unwrap().read_to_memory().unwrap_err();
+        assert!(
+            error.to_string().contains("more bytes instead of 3"),
+            "{error}"
+        );
     }
 
     #[test]

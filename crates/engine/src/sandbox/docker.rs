@@ -5,7 +5,7 @@
 //!
 //! No container has a capability, but for those that root gets from bubblewrap as well, nor can it get any.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::{BufRead, PipeWriter, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
@@ -156,6 +156,7 @@ fn body(sandbox: &Sandbox, image: &str, arguments: &[&str]) -> ContainerCreateBo
         cap_drop: Some(vec!["ALL".to_owned()]),
         cap_add: Some(capabilities.collect()),
         security_opt: Some(vec!["no-new-privileges".to_owned()]),
+        readonly_paths: Some(read_only_paths()),
         ..HostConfig::default()
     };
     // The folder as it is called, not where a link leads.
@@ -173,6 +174,21 @@ fn body(sandbox: &Sandbox, image: &str, arguments: &[&str]) -> ContainerCreateBo
         host_config: Some(host),
         ..ContainerCreateBody::default()
     }
+}
+
+/// All of /proc that is no process's: what is Docker's own choice, and the files that root could open for writing. What
+/// is not there is left out by Docker.
+fn read_only_paths() -> Vec<String> {
+    let by_docker = ["bus", "fs", "irq", "sys", "sysrq-trigger"].map(str::to_owned);
+    let mut names: BTreeSet<String> = by_docker.into();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+        if !is_link && name.parse::<u32>().is_err() {
+            names.insert(name);
+        }
+    }
+    names.iter().map(|name| format!("/proc/{name}")).collect()
 }
 
 #[cfg(test)]
@@ -216,6 +232,11 @@ mod tests {
             let added: &[&str] = if is_root { &["CAP_DAC_OVERRIDE"] } else { &[] };
             assert_eq!(host.cap_add.unwrap(), added);
             assert_ne!(host.privileged, Some(true));
+            let read_only = host.readonly_paths.unwrap();
+            for path in ["/proc/sys", "/proc/sysrq-trigger", "/proc/cpuinfo"] {
+                assert!(read_only.iter().any(|it| it == path), "{path}");
+            }
+            assert!(!read_only.iter().any(|it| it == "/proc/self"));
         }
     }
 }

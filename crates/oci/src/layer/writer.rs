@@ -12,6 +12,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use sha256::{HashingReader, Sha256Hash};
 use tar::{EntryType, Header};
 
+use super::SET_ID;
 use super::blob::BlobWriter;
 use super::compression::{Compression, CompressionSettings};
 use super::description::Layer;
@@ -113,7 +114,7 @@ impl<F: Fn(&Utf8Path) -> Meta> LayerWriter<F> {
             .with_context(|| format!("failed to add {path} to {}", self.path))
     }
 
-    /// Adds an entry of another archive as it is, but for its path.
+    /// Adds an entry of another archive as it is, but for its path and for what gives rights to whoever runs it.
     pub fn copy_entry(
         &mut self,
         entry: &mut tar::Entry<'_, impl Read>,
@@ -172,12 +173,12 @@ fn header(kind: EntryType, meta: Meta, size_bytes: u64) -> Header {
     header
 }
 
-/// What a header says of its file, without the format's own fields.
+/// What a header says of its file, without the format's own fields and without setuid and setgid.
 fn header_like(other: &Header) -> io::Result<Header> {
     let kind = other.entry_type();
     let narrow = |value: u64| u32::try_from(value).map_err(io::Error::other);
     let meta = Meta {
-        mode: other.mode()?,
+        mode: other.mode()? & !SET_ID,
         uid: narrow(other.uid()?)?,
         gid: narrow(other.gid()?)?,
         mtime: other.mtime()?,
@@ -187,4 +188,64 @@ fn header_like(other: &Header) -> io::Result<Header> {
         meta,
         if kind.is_file() { other.size()? } else { 0 },
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layer::reader;
+
+    #[test]
+    fn what_is_copied_gives_no_rights_and_keeps_all_else() {
+        let mut tar = tar::Builder::new(Vec::new());
+        for (path, kind, mode) in [
+            ("./usr/bin/su", EntryType::Regular, 0o4755),
+            ("./usr/bin/chage", EntryType::Regular, 0o2755),
+            ("./both", EntryType::Regular, 0o6711),
+            ("./var/mail", EntryType::Directory, 0o2775),
+            ("./tmp", EntryType::Directory, 0o1777),
+        ] {
+            let meta = Meta {
+                mode,
+                uid: 1,
+                gid: 42,
+                mtime: 7,
+            };
+            tar.append_data(&mut header(kind, meta, 0), path, io::empty())
+                .unwrap();
+        }
+        let tar = tar.into_inner().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let blob = Utf8Path::from_path(folder.path()).unwrap().join("layer");
+        let settings = CompressionSettings {
+            zstd_level: 1,
+            zstd_window_log: 20,
+            zstd_table_log: 20,
+            gzip_level: 1,
+        };
+        let above = |_: &Utf8Path| unreachable!("every folder is an entry");
+        let mut writer = LayerWriter::create(&blob, Compression::Zstd, settings, above).unwrap();
+        for entry in tar::Archive::new(&tar[..]).entries().unwrap() {
+            let mut entry = entry.unwrap();
+            let path = Utf8PathBuf::try_from(entry.path().unwrap().into_owned()).unwrap();
+            writer.copy_entry(&mut entry, &path).unwrap();
+        }
+        writer.finish().unwrap();
+        let mut layer = tar::Archive::new(reader(&blob, Some(Compression::Zstd)).unwrap());
+        let modes: Vec<(u32, u64, u64)> = layer
+            .entries()
+            .unwrap()
+            .map(|entry| {
+                let entry = entry.unwrap();
+                let header = entry.header();
+                (
+                    header.mode().unwrap(),
+                    header.gid().unwrap(),
+                    header.mtime().unwrap(),
+                )
+            })
+            .collect();
+        let expected = [0o755, 0o755, 0o711, 0o775, 0o1777].map(|mode| (mode, 42, 7));
+        assert_eq!(modes, expected);
+    }
 }

@@ -20,16 +20,12 @@ use tar::{Entry, EntryType, Header};
 use walkdir::WalkDir;
 
 use self::limits::{Count, Limits, Meter};
-use crate::layer::{self, Compression, LayerBlob};
+use crate::layer::{self, Compression, LayerBlob, SET_ID};
 
 const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
 /// Notes of a storage driver that no image means to hold.
 const DRIVER_NOTE: &[u8] = b".wh..wh.";
-
-/// Bits by which a file gives its owner's or group's rights to whoever runs it. Root unpacks files of root, where other
-/// users of the machine may be.
-const SET_ID: u32 = 0o6000;
 
 /// Unpacks a layer over `root`, and returns its uncompressed size in bytes; one that exceeds `limits` is an error, and
 /// so is one that is damaged. Owners are kept when this process may set them; device files, setuid and setgid bits are

@@ -190,6 +190,8 @@ RUN dpkg --status {packages} > /dev/null 2>&1 || {{ \
         apt-get update && apt-get install --yes --no-install-recommends {packages} \
         && rm -rf /var/lib/apt/lists/*; \
     }}
+# No program gives its owner's or group's rights to whoever runs it.
+RUN find / -xdev -perm /6000 -exec chmod ug-s {{}} +
 
 FROM system AS image
 {roots}{caches}# The caches, the home and the folders that tools write to are the image's user's, and closed to everybody else.
@@ -290,6 +292,7 @@ mod tests {
             "ARG RUST=rust:1.99-sid",
             "RUN dpkg --status one two > /dev/null 2>&1 || { \\",
             "COPY --from=warm --chown=65532:0 /image/cache/x/ /cache/x/",
+            "RUN find / -xdev -perm /6000 -exec chmod ug-s {} +",
         ] {
             assert!(text.lines().any(|other| other == line), "{line}\n{text}");
         }

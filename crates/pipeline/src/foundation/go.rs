@@ -174,7 +174,7 @@ fn wanted(goroot: &Utf8Path, tests: bool) -> Result<Vec<Utf8PathBuf>> {
     let is_data = |path: &Utf8Path| path.iter().any(|part| part == "testdata");
     files.retain(|path| !path.as_str().ends_with("_test.go"));
     let (data, mut rest): (Vec<_>, Vec<_>) = files.into_iter().partition(|path| is_data(path));
-    let embedding = Embedding::folders(goroot, &rest)?;
+    let embedding = Embedding::of(goroot, &rest)?;
     rest.extend(data.into_iter().filter(|path| embedding.may_take(path)));
     rest.sort();
     Ok(rest)

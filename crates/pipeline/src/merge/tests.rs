@@ -19,6 +19,8 @@ use oci::platform::Platform;
 
 const MOD: &str = "go-mod/cache/download/x/@v/v1.0.0.mod";
 const INFO: &str = "go-mod/cache/download/x/@v/v1.0.0.info";
+const EARLIER: &str = r#"{"Version":"v1.0.0","Time":"2024-01-01T00:00:00Z"}"#;
+const LATER: &str = r#"{"Version":"v1.0.0","Time":"2024-01-02T00:00:00Z"}"#;
 const SOURCE: &str = "go-mod/x@v1.0.0/sub/a.go";
 
 /// A file of a pack: its path in the merged tree, and its content.
@@ -219,9 +221,12 @@ fn conflicts_are_counted_and_end_the_same_in_any_order() {
         fixture.pack("common", &[(&one, "common's"), (MOD, "m")]),
         fixture.pack(
             "auth0",
-            &[(&one, "auth0's"), (&two, "auth0's"), (INFO, "1")],
+            &[(&one, "auth0's"), (&two, "auth0's"), (INFO, EARLIER)],
         ),
-        fixture.pack("civo", &[(&one, "common's"), (&two, "civo's"), (INFO, "2")]),
+        fixture.pack(
+            "civo",
+            &[(&one, "common's"), (&two, "civo's"), (INFO, LATER)],
+        ),
     ];
     let mut records = Vec::new();
     for number in 0..6 {
@@ -235,7 +240,7 @@ fn conflicts_are_counted_and_end_the_same_in_any_order() {
         let files = files(&out);
         assert_eq!(files[&one], "common's");
         assert_eq!(files[&two], "auth0's");
-        assert_eq!(files[INFO], "1");
+        assert_eq!(files[INFO], EARLIER);
         assert_eq!(files.len(), 4);
     }
     let first = &records[0];

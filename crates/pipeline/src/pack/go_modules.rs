@@ -1,5 +1,7 @@
 //! The check of the Go modules in a pack against the hashes of their downloads.
 
+pub mod module_info;
+
 use std::collections::BTreeMap;
 
 use camino::Utf8Path;

@@ -165,7 +165,7 @@ impl ProviderTime {
         };
         usize::try_from(parts)
             .unwrap_or(usize::MAX)
-            .clamp(1, count.max(1))
+            .clamp(1, count.clamp(1, Shard::MOST))
     }
 }
 

@@ -32,6 +32,9 @@ pub struct Shard {
 impl Shard {
     /// All modules of a provider.
     pub const WHOLE: Self = Self { number: 1, of: 1 };
+
+    /// Most parts of a provider; a workflow may have a quarter as many jobs.
+    pub const MOST: usize = 999;
 }
 
 impl FromStr for Shard {
@@ -44,9 +47,13 @@ impl FromStr for Shard {
                     number: number.parse().ok()?,
                     of: of.parse().ok()?,
                 };
-                (1..=shard.of).contains(&shard.number).then_some(shard)
+                let is_one = (1..=shard.of).contains(&shard.number) && shard.of <= Self::MOST;
+                is_one.then_some(shard)
             })
-            .ok_or_else(|| format!("{text:?} is no part; write NUMBER/OF, for example 1/3"))
+            .ok_or_else(|| {
+                let most = Self::MOST;
+                format!("{text:?} is no part; write NUMBER/OF, for example 1/3, of {most} at most")
+            })
     }
 }
 
@@ -71,6 +78,9 @@ impl fmt::Display for Shard {
 }
 
 impl Part {
+    /// What the longest name of a pack has after its provider.
+    pub const LONGEST_NUMBER: &str = ".999of999";
+
     /// All of a provider.
     pub fn whole(provider: &str) -> Self {
         Self {
@@ -161,12 +171,18 @@ mod tests {
         };
         assert_eq!(part.name(), "aws.2of3");
         assert_eq!(Part::provider_of("aws.2of3"), "aws");
+        let last: Shard = format!("{0}/{0}", Shard::MOST).parse().unwrap();
+        let part_of = |shard| Part {
+            provider: String::new(),
+            shard,
+        };
+        assert_eq!(part_of(last).name(), Part::LONGEST_NUMBER);
         for whole in ["aws", "own.cloud", "own.1of0", "of", ".", "a.of"] {
             assert_eq!(Part::provider_of(whole), whole);
         }
         let json = serde_json::to_string(&part).unwrap();
         assert_eq!(serde_json::from_str::<Part>(&json).unwrap(), part);
-        for wrong in ["", "0/1", "3/2", "1", "a/b", "1/0"] {
+        for wrong in ["", "0/1", "3/2", "1", "a/b", "1/0", "1/1000"] {
             assert!(wrong.parse::<Shard>().is_err(), "{wrong}");
         }
     }

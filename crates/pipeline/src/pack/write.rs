@@ -14,6 +14,7 @@ use sha256::Sha256Hash;
 use crate::image_toml::ImageToml;
 use crate::owners::{Owners, relative};
 use crate::pack::go_modules;
+use crate::pack::go_modules::module_info::{self, is_module_info};
 use crate::pack::kept::{CACHES, EXECUTABLES};
 use crate::pack::manifest::{Manifest, PackedFile, Timings, WarmModule};
 use crate::resolve::requirements::Required;
@@ -210,11 +211,15 @@ fn add(
     folder: &Utf8Path,
 ) -> Result<PackedFile> {
     let target = relative(cache).join(path);
-    let (sha256, size_bytes) = layer.file(
-        &target,
-        &folder.join(path),
-        Owners(image).file(&target, false),
-    )?;
+    let meta = Owners(image).file(&target, false);
+    let source = folder.join(path);
+    let (sha256, size_bytes) = if *cache == image.go.gomodcache && is_module_info(path) {
+        let content = module_info::normalized(&source)?;
+        layer.bytes(&target, &content, meta)?;
+        (Sha256Hash::of(&content), content.len() as u64)
+    } else {
+        layer.file(&target, &source, meta)?
+    };
     Ok(PackedFile {
         path: target,
         size_bytes,
@@ -330,6 +335,26 @@ mod tests {
             let (found, _) = sha256::hash_file(&root.join(relative(path))).unwrap();
             assert_eq!(found, digest, "{path}");
         }
+    }
+
+    #[test]
+    fn a_pack_is_the_same_whoever_told_of_its_go_modules() {
+        const INFO: &str = "cache/download/x/@v/v1.0.0.info";
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(folder.path()).unwrap();
+        let short = r#"{"Version":"v1.0.0","Time":"2024-10-30T16:33:24Z"}"#;
+        let long = short.replace('}', r#","Origin":{"VCS":"git"}}"#);
+        let [one, other] = [("one", short), ("other", &long)].map(|(name, info)| {
+            let mut content = content(&image(), folder);
+            fs_err::write(folder.join("go-mod").join(INFO), info).unwrap();
+            content.go_mod_files.push(INFO.into());
+            written(folder, name, content).unwrap()
+        });
+        assert_eq!(one.manifest.caches, other.manifest.caches);
+        let is_info = |file: &&PackedFile| file.path.extension() == Some("info");
+        let listed = other.manifest.files.iter().find(is_info).unwrap();
+        assert_eq!(listed.sha256, Sha256Hash::of(short.as_bytes()));
+        assert_eq!(listed.size_bytes, short.len() as u64);
     }
 
     #[test]

@@ -6,12 +6,13 @@
 //!
 //! - [`resolver`] asks the go command: [`fetch`] and [`load`], in the words of [`go_list`]; [`advice`] where it fails.
 //! - [`go_mod`], [`requirements`], [`package`]: what is asked about, and the answers, as data.
-//! - [`go_mod_files`], [`embedding`]: which files of the module cache an image needs.
+//! - [`go_mod_files`], [`embedding`], `executable`: which files of the module cache an image needs.
 //! - [`common_plan`]: what all providers share, and so what the pack `common` is made of.
 
 pub mod advice;
 pub mod common_plan;
 pub mod embedding;
+mod executable;
 pub mod fetch;
 pub mod go_list;
 pub mod go_mod;

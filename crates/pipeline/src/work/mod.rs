@@ -51,11 +51,10 @@ const RETIRED: &str = ".retired";
 /// The mode of the whole folder; what is in it may be opened by any user of a sandbox.
 const PRIVATE: u32 = 0o700;
 /// Raised when what a step makes changes although its inputs do not.
-const FORMAT: u32 = 2;
-/// Enough that no two inputs ever meet.
-const KEY_BYTES: usize = 12;
+const FORMAT: u32 = 3;
 
-/// The digest of a step's inputs, in hex.
+/// The SHA-256 of a step's inputs, in hex. A pack is found and believed by it, so nobody may be able to make other
+/// inputs of the same key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Key(String);
@@ -73,20 +72,20 @@ impl TryFrom<String> for Key {
 }
 
 impl Key {
+    /// Its length.
+    pub const CHARACTERS: usize = 64;
+
     fn is_key(text: &str) -> bool {
-        let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-        text.len() == 2 * KEY_BYTES && text.bytes().all(is_hex)
+        text.len() == Self::CHARACTERS && is_hex(text)
     }
 
     /// The key of `inputs`, by their JSON.
     pub fn of(inputs: &impl Serialize) -> Result<Self> {
         let json =
             serde_json::to_vec(&(FORMAT, inputs)).context("failed to serialize a step's inputs")?;
-        Ok(Self(hex::encode(&Sha256::digest(json)[..KEY_BYTES])))
+        Ok(Self(hex::encode(Sha256::digest(json))))
     }
-}
 
-impl Key {
     /// The key of the same inputs where `more` came to them; the same key where there is no more.
     pub fn with(self, more: &[String]) -> Result<Self> {
         if more.is_empty() {
@@ -95,6 +94,11 @@ impl Key {
             Self::of(&(self, more))
         }
     }
+}
+
+fn is_hex(text: &str) -> bool {
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    text.bytes().all(is_digit)
 }
 
 impl std::fmt::Display for Key {

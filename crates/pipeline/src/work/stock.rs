@@ -17,7 +17,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::files::remove_tree;
 use super::lock::{self, Mode, Tried};
-use super::{Key, LOCKS, PARTIAL, RunFolder, is_retired};
+use super::{Key, LOCKS, PARTIAL, RunFolder, is_hex, is_retired};
 
 /// Pulled blobs, each a file.
 const BLOBS: &str = "blobs";
@@ -25,6 +25,9 @@ const BLOBS: &str = "blobs";
 const WHOLE: [&str; 2] = ["go-mod", "go-mod-unchecked"];
 /// Shared folders whose own folders are used and removed, each as a whole.
 const SHARED: [&str; 1] = ["index"];
+
+/// How long keys were once.
+const OLD_KEY_CHARACTERS: usize = 24;
 
 /// Something that is used, and removed, as a whole.
 #[derive(Debug)]
@@ -143,13 +146,18 @@ fn items(root: &Utf8Path) -> Result<Vec<Item>> {
             items.push(item(folder.clone()));
         } else if folder.is_dir() && kind != LOCKS {
             let is_known = |path: &Utf8PathBuf| {
-                let is_result = || path.file_name().is_some_and(Key::is_key);
+                let is_result = || path.file_name().is_some_and(is_result);
                 [PARTIAL, BLOBS].contains(&kind) || SHARED.contains(&kind) || is_result()
             };
             items.extend(entries(&folder)?.into_iter().filter(is_known).map(item));
         }
     }
     Ok(items)
+}
+
+/// Whether a folder of this name is a step's result, maybe one of an earlier version, which nothing uses any more.
+fn is_result(name: &str) -> bool {
+    Key::is_key(name) || (name.len() == OLD_KEY_CHARACTERS && is_hex(name))
 }
 
 /// Paths in `folder`, sorted; none where it is not there.

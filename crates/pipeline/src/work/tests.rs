@@ -227,6 +227,18 @@ fn keys_differ_with_their_inputs() {
     assert_ne!(Key::of(&("a", 1)).unwrap(), Key::of(&("a", 2)).unwrap());
 }
 
+#[test]
+fn a_key_is_a_whole_sha256() {
+    let whole = key("one").to_string();
+    let json = serde_json::to_vec(&(FORMAT, "one")).unwrap();
+    assert_eq!(whole, sha256::Sha256Hash::of(&json).to_string());
+    assert!(Key::try_from(whole.clone()).is_ok());
+    let capitals = whole.replace(|it: char| it.is_ascii_digit(), "A");
+    for wrong in [&whole[..24], &whole[1..], &format!("{whole}0"), &capitals] {
+        assert!(Key::try_from(wrong.to_owned()).is_err(), "{wrong}");
+    }
+}
+
 mod cleaning {
     //! What is removed, and what stays.
 
@@ -295,6 +307,18 @@ mod cleaning {
         let (_folder, root) = work();
         retire(&aged(&root, "inputs", 0)).unwrap();
         assert_eq!(cleaned(&root, 30, false)["step"].removed, 1);
+    }
+
+    #[test]
+    fn a_result_of_an_earlier_version_goes() {
+        let (_folder, root) = work();
+        let old = root.join("step/0123456789abcdef01234567");
+        let other = root.join("step/0123456789abcdef0123456z");
+        for folder in [&old, &other] {
+            fs_err::create_dir_all(folder).unwrap();
+        }
+        cleaned(&root, 0, false);
+        assert!(!old.exists() && other.exists());
     }
 
     #[test]

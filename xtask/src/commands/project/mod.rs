@@ -3,4 +3,6 @@
 pub mod clean;
 pub mod completions;
 pub mod doctor;
+pub mod fuzz;
 pub mod test;
+pub mod vulnerabilities;
