@@ -59,7 +59,7 @@ pub struct Build {
     #[arg(long)]
     pub offline: bool,
     /// Where tools come from that have two sources [default: what image.toml says]
-    #[arg(long, value_name = "SOURCE", value_enum)]
+    #[arg(long, value_name = "SOURCE", env = "IAC_RUNNER_TOOLS", value_enum)]
     pub tools: Option<ToolSource>,
     /// Take Go modules that no checksum database vouches for, as GOSUMDB=off, GOINSECURE and others ask; packs say so
     #[arg(long, env = ALLOW_UNCHECKED)]
