@@ -1,6 +1,7 @@
 //! Benchmarks: each measures something beside something else in the same run.
 
 pub mod check;
+pub mod commands;
 pub mod gate;
 pub mod merge;
 pub mod naive;
@@ -33,6 +34,8 @@ enum What {
     Merge(merge::Args),
     /// What an image is made of, and what would make it larger or smaller
     Sizes(sizes::Args),
+    /// What people run besides `go build`, and what shipping its entries would cost
+    Commands(commands::Args),
     /// Whether the order of files in the caches matters to a first build from a cold disk
     Order(order::Args),
     /// Whether `verifier check` finds every flipped bit in an image, and is silent when there is none
@@ -46,6 +49,7 @@ pub fn run(args: &Args) -> Result<()> {
         Some(What::Merge(args)) => merge::run(args),
         Some(What::Naive(args)) => naive::run(args),
         Some(What::Ready(args)) => ready::run(args),
+        Some(What::Commands(args)) => commands::run(args),
         Some(What::Order(args)) => order::run(args),
         Some(What::Sizes(args)) => sizes::run(args),
         Some(What::Check(args)) => check::run(args),
