@@ -18,17 +18,19 @@
 //! | `place` | what the place of a folder says: provider and component |
 //! | `import_path` | which folder names Go can import |
 //! | `go_file` | the head of a Go file: its package, and whether it is set aside |
+//! | `constraints` | why the go command leaves a Go file out of a build |
 //! | `modfile` | go.mod and go.work, the one parser for all that reads them |
 //! | `error` | why a source cannot be used |
 
 #![warn(missing_docs)]
 
+pub mod constraints;
 mod discover;
 mod discovery;
 mod error;
 mod go_file;
 mod import_path;
-mod links;
+pub mod links;
 pub mod modfile;
 mod place;
 mod project;

@@ -36,6 +36,9 @@ pub struct Inputs {
     modules: Vec<Utf8PathBuf>,
     /// Every package with its version or, for the source's own, with its files.
     packages: Vec<Package>,
+    /// Go modules that the pack has to do without.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    not_fetched: BTreeSet<String>,
 }
 
 /// What the modules of these go.mods need.
@@ -89,6 +92,7 @@ pub fn plan(resolver: &Resolver<'_>, go_mods: &[GoMod], keep_going: bool) -> Res
                 .cloned()
                 .collect(),
             packages: loaded.packages.into_values().collect(),
+            not_fetched: requirements.not_fetched.clone(),
         });
         plan.requirements.extend(requirements);
         plan.go_mods.push((go_mod, packages));
