@@ -136,7 +136,7 @@ fn a_go_mod_that_asks_for_a_newer_go() {
 }
 
 /// A copy of the image's description with `from` replaced.
-fn image(root: &Utf8Path, from: &str, to: &str) -> Utf8PathBuf {
+pub fn image(root: &Utf8Path, from: &str, to: &str) -> Utf8PathBuf {
     let shipped = workspace().join("base-images/iac-runner");
     let text = fs_err::read_to_string(shipped.join("image.toml")).unwrap();
     assert!(text.contains(from));

@@ -1,6 +1,7 @@
 //! Sources of every shape: one go.mod for all, one for each provider, one for each module, a go.work on top. Their
 //! modules import the standard library and one small Go module, so that the shapes are what is tested.
 
+mod layouts;
 mod private;
 
 use camino::{Utf8Path, Utf8PathBuf};

@@ -180,6 +180,7 @@ mod tests {
             versions: BTreeMap::new(),
             owner_uid: None,
             cache_entry_time,
+            source: None,
         };
         Shipped {
             image,

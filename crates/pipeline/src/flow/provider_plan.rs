@@ -34,6 +34,9 @@ pub struct Inputs {
     digests: Vec<(Utf8PathBuf, Sha256Hash)>,
     /// Their folders, and those of their programs where they are others.
     modules: Vec<Utf8PathBuf>,
+    /// What modules are called where their place does not say it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    components: Vec<String>,
     /// Every package with its version or, for the source's own, with its files.
     packages: Vec<Package>,
     /// Go modules that the pack has to do without.
@@ -90,6 +93,12 @@ pub fn plan(resolver: &Resolver<'_>, go_mods: &[GoMod], keep_going: bool) -> Res
                 .iter()
                 .flat_map(|module| [&module.path].into_iter().chain(&module.main))
                 .cloned()
+                .collect(),
+            components: go_mod
+                .modules
+                .iter()
+                .filter(|module| !module.is_called_by_its_place())
+                .map(|module| format!("{}/{}", module.provider, module.component))
                 .collect(),
             packages: loaded.packages.into_values().collect(),
             not_fetched: requirements.not_fetched.clone(),

@@ -101,8 +101,8 @@ impl Advice<'_> {
             return failed(
                 message,
                 format!(
-                    "the Go modules could not be fetched; check the network, GOPROXY and the proxy variables, and for a \
-                     private one {PRIVATE}"
+                    "the Go modules could not be fetched; check the network, GOPROXY and the proxy variables, and for \
+                     a private one {PRIVATE}"
                 ),
             );
         }

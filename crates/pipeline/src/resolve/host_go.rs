@@ -1,4 +1,4 @@
-//! The image's go command, run on this machine to fetch Go modules: with the credentials that a fetch by hand would have.
+//! The image's go command, run on this machine to fetch Go modules: with the credentials that a fetch by hand has.
 //!
 //! What tells a private repository who asks is the whole of a user's setup: `.netrc`, git's configuration with whatever
 //! it includes and the helpers that it names, an SSH agent, `GOAUTH`. Those are programs of this machine, which no
@@ -19,7 +19,7 @@ use xshell::{Shell, cmd};
 use crate::resolve::go_settings::GoSettings;
 
 /// Settings of the go command that have no part in a fetch, or that it is given here.
-const NOT_TAKEN_OVER: [&str; 14] = [
+const NOT_TAKEN_OVER: [&str; 13] = [
     "CGO_ENABLED",
     "GO111MODULE",
     "GOAMD64",
@@ -30,7 +30,6 @@ const NOT_TAKEN_OVER: [&str; 14] = [
     "GOEXPERIMENT",
     "GOFLAGS",
     "GOOS",
-    "GOPATH",
     "GOTMPDIR",
     "GOWORK",
     "PWD",
@@ -76,6 +75,8 @@ impl HostGo<'_> {
             .env("GOTOOLCHAIN", "local")
             .env("GOMODCACHE", self.module_cache)
             .env("GOCACHE", self.scratch.join("go-build"))
+            // Where the state of the checksum database would be written to.
+            .env("GOPATH", self.scratch.join("go-path"))
             // Vendored packages are compiled from `vendor`, but Pulumi asks for the Go modules all the same.
             .env("GOFLAGS", "-mod=readonly")
             .env("GODEBUG", "goindex=0");
