@@ -27,7 +27,7 @@ pub fn select(
             .map(|folder| format!("\n  {}: {}", folder.path, folder.reason))
             .collect();
         let message = format!(
-            "there are no modules in {source}: no folder {} holds a Go main package{}",
+            "there are no modules in {source}: no folder matches {} and holds a Go main package{}",
             Layout::of(source, layout)?.shown(),
             reasons.concat()
         );

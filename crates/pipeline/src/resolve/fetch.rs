@@ -11,7 +11,7 @@ use gocache::GoModule;
 use crate::foundation::tree::SCRATCH;
 use crate::resolve::go_list::{Download, Failure, stream};
 use crate::resolve::go_mod::{GoMod, is_inside};
-use crate::resolve::replaced;
+use crate::resolve::refusals::replaced;
 use crate::resolve::requirements::{Required, Requirements};
 use crate::resolve::resolver::Resolver;
 use crate::work;

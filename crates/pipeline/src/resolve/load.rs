@@ -7,13 +7,13 @@ use modules::Module;
 use sha256::Sha256Hash;
 
 use crate::foundation::tree::SOURCE;
-use crate::resolve::advice::as_here;
-use crate::resolve::excluded;
-use crate::resolve::excluded::Places;
 use crate::resolve::go_list::{FIELDS, ListedError, ListedModule, ListedPackage, stream};
 use crate::resolve::go_mod::GoMod;
 use crate::resolve::package::{Loaded, Package};
-use crate::resolve::replaced;
+use crate::resolve::refusals::advice::as_here;
+use crate::resolve::refusals::excluded;
+use crate::resolve::refusals::excluded::Places;
+use crate::resolve::refusals::replaced;
 use crate::resolve::resolver::Resolver;
 use failure::usage;
 

@@ -4,9 +4,9 @@ use anyhow::{Context as _, Result};
 use camino::Utf8Path;
 
 use crate::foundation::tree::{SCRATCH, SOURCE, Tree};
-use crate::resolve::advice::Advice;
 use crate::resolve::go_mod::GoMod;
 use crate::resolve::host_go::{HostGo, without_credentials};
+use crate::resolve::refusals::advice::Advice;
 use crate::work::Work;
 use engine::sandbox::{Done, Sandbox};
 

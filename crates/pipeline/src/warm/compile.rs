@@ -10,8 +10,8 @@ use modules::Module;
 
 use crate::foundation::tree::{SCRATCH, SOURCE};
 use crate::pack::manifest::WarmModule;
-use crate::resolve::advice::as_here;
-use crate::resolve::excluded;
+use crate::resolve::refusals::advice::as_here;
+use crate::resolve::refusals::excluded;
 use crate::warm::plan::{Built, CacheFolders, WarmPlan, file_name};
 use crate::warm::warmer::Warmer;
 use crate::work::Scratch;
