@@ -85,7 +85,47 @@ fn a_go_mod_that_needs_go_mod_tidy() {
     write(&source, &format!("{folder}/go.mod"), go_mod);
     let main = program("github.com/google/uuid");
     write(&source, &format!("{folder}/main.go"), &main);
-    refuses("untidy", &source, &["--provider", "aws"], 1);
+    refuses("untidy", &source, &["--provider", "aws"], 2);
+}
+
+#[test]
+fn files_that_are_not_built_and_code_that_is_not_there() {
+    let folder = place("aws", "one");
+    let at = |name: &str| format!("{folder}/{name}");
+    for (name, main) in [
+        ("cgo", "package main\n\nimport \"C\"\n\nfunc main() {}\n"),
+        (
+            "no_tag_set",
+            "//go:build prod\n\npackage main\n\nfunc main() {}\n",
+        ),
+        (
+            "other_platform",
+            "//go:build windows\n\npackage main\n\nfunc main() {}\n",
+        ),
+        ("not_generated", &program("example.com/small/pb")),
+    ] {
+        let (_folder, source) = small_source();
+        write(&source, "pb/.gitignore", "*.pb.go\n");
+        write(&source, &at("main.go"), main);
+        refuses(name, &source, &["--provider", "aws"], 2);
+    }
+}
+
+#[test]
+fn a_replacement_that_is_not_in_the_source() {
+    let (_folder, source) = small_source();
+    for (name, to) in [("absolute", "/somewhere/lib"), ("outside", "../lib")] {
+        let go_mod = format!(
+            "module example.com/small\n\ngo 1.25\n\nrequire a.example/lib v0.0.0\n\nreplace a.example/lib => {to}\n"
+        );
+        write(&source, "go.mod", &go_mod);
+        refuses(
+            &format!("replaced_{name}"),
+            &source,
+            &["--provider", "aws"],
+            2,
+        );
+    }
 }
 
 #[test]
@@ -96,7 +136,7 @@ fn a_go_mod_that_asks_for_a_newer_go() {
 }
 
 /// A copy of the image's description with `from` replaced.
-fn image(root: &Utf8Path, from: &str, to: &str) -> Utf8PathBuf {
+pub fn image(root: &Utf8Path, from: &str, to: &str) -> Utf8PathBuf {
     let shipped = workspace().join("base-images/iac-runner");
     let text = fs_err::read_to_string(shipped.join("image.toml")).unwrap();
     assert!(text.contains(from));

@@ -1,12 +1,15 @@
 //! Sources of every shape: one go.mod for all, one for each provider, one for each module, a go.work on top. Their
 //! modules import the standard library and one small Go module, so that the shapes are what is tested.
 
+mod layouts;
+mod private;
+
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::{Value, json};
 use xshell::{Shell, cmd};
 
 use crate::support::kept::{FOUNDATION, Kept, Results};
-use crate::support::run::{folder, shell, succeed, write};
+use crate::support::run::{folder, shell, succeed, succeed_with_both, write};
 use crate::verify::Built;
 
 /// A module's folder.
@@ -134,10 +137,10 @@ fn links_and_programs_that_pulumi_yaml_names() {
     let file = format!("{}/main.go", place("aws", "file"));
     link(&format!("{up}/shared/prog/main.go"), &file);
     link("../../../../../../shared/prog", &place("aws", "folder"));
-    link("../../../../shared/gcp", "apis/provider/gcp/above");
+    link("../../../shared/gcp", "apis/provider/gcp/above");
     let folder = place("aws", "named");
     let project = "name: named\nruntime: go\nmain: cmd/app\n";
-    write(&source, &format!("{folder}/Pulumi.yaml"), project);
+    write(&source, &format!("{folder}/Pulumi.yml"), project);
     write(
         &source,
         &format!("{folder}/cmd/app/main.go"),
@@ -158,7 +161,7 @@ fn what_is_left_out_is_said_at_the_end() {
     let sh = shell();
     let (_folder, out) = crate::support::run::folder();
     let warm = cmd!(sh, "cargo xtask warm --source {source} --provider civo");
-    let said = warm.arg(format!("--out={out}/pack")).read_stderr().unwrap();
+    let (_, said) = succeed_with_both(warm.arg(format!("--out={out}/pack")));
     let end = said.rsplit("left out, though").next().unwrap();
     for sign in ["stacks/other: it has a Pulumi.yaml", &folder] {
         assert!(end.contains(sign), "{said}");

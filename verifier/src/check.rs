@@ -184,7 +184,8 @@ fn go_mods(
     shipped: Option<&Shipped>,
     not_checked: &mut Vec<String>,
 ) -> anyhow::Result<BTreeSet<Utf8PathBuf>> {
-    let modules = modules::discover(source)?.modules;
+    let layout = shipped.and_then(|shipped| shipped.image.source.as_ref());
+    let modules = modules::discover(source, layout)?.modules;
     let packs = shipped.into_iter().flat_map(|shipped| &shipped.packs);
     let held: BTreeSet<&Utf8Path> = packs
         .flat_map(|pack| &pack.modules)

@@ -12,6 +12,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use comfy_table::{CellAlignment, Table, presets};
 use gocache::image_info::{IMAGE_INFO_PATH, ImageInfo, PACKS_PATH, PackInfo, SCHEMA};
 use gocache::{Difference, Identity};
+use modules::Layout;
 use rustix::fs::StatVfsMountFlags;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -74,6 +75,15 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 const UNREADABLE: &str = "failed to read what the image says of itself";
+
+/// Where the image in `root` says that the modules of its source are.
+pub fn layout(root: &Utf8Path) -> anyhow::Result<Option<Layout>> {
+    if in_root(root, IMAGE_INFO_PATH).exists() {
+        Ok(read(root)?.0.source)
+    } else {
+        Ok(None)
+    }
+}
 
 /// The packs of the image in which this runs, sorted by name; none where it is not one of ours.
 pub fn packs() -> anyhow::Result<Vec<PackInfo>> {

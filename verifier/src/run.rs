@@ -117,8 +117,15 @@ impl Phases {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let measured_at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let source = args.source.as_path();
-    let discovery = modules::discover(source)?;
-    let selected = selection::select(source, discovery, &args.providers, &args.modules)?;
+    let layout = info::layout(Utf8Path::new("/"))?;
+    let discovery = modules::discover(source, layout.as_ref())?;
+    let selected = selection::select(
+        source,
+        layout.as_ref(),
+        discovery,
+        &args.providers,
+        &args.modules,
+    )?;
     let wanted = args.phases.wanted(source, &selected);
     if wanted
         .iter()

@@ -1,19 +1,17 @@
 //! The source that a command is given, with its modules.
 
 use clap::Args;
-use pipeline::workspace::workspace;
+use pipeline::image_toml::ImageToml;
+use pipeline::workspace::{image_toml, workspace};
 use std::collections::BTreeSet;
 
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use engine::progress;
-use modules::{Discovery, Module, Skipped};
+use modules::{Discovery, Layout, Module, Skipped};
 
 use failure::usage;
 use pipeline::names::{PROVIDER_CHARACTERS, is_reserved, is_taggable};
-
-/// Where modules are.
-const PLACE: &str = "apis/**/provider/<provider>/**/iac/pulumi";
 
 /// Where the modules are.
 #[derive(Debug, Args)]
@@ -51,23 +49,66 @@ pub struct Selection {
 
 impl Selection {
     /// The source's folder, all of its modules, and the providers, sorted.
-    pub fn read(&self) -> Result<(Utf8PathBuf, Vec<Module>, Vec<String>)> {
+    pub fn read(
+        &self,
+        image: Option<&Utf8Path>,
+    ) -> Result<(Utf8PathBuf, Vec<Module>, Vec<String>)> {
         let source = self.source.folder()?;
-        let modules = discover(&source)?.modules;
+        let modules = discover(&source, image)?.modules;
         let providers = select(&modules, &self.providers)?;
         Ok((source, modules, providers))
     }
 }
 
-/// The modules of `source`; what was skipped, and why, goes to standard error.
-pub fn discover(source: &Utf8Path) -> Result<Discovery> {
-    let mut found = modules::discover(source)?;
+/// The modules of `source`, where the description of an image, or the default one, or the source itself says that they
+/// are; what was skipped, and why, goes to standard error.
+pub fn discover(source: &Utf8Path, image: Option<&Utf8Path>) -> Result<Discovery> {
+    let default = match image {
+        Some(image) => ImageToml::read(image)?.source,
+        None => ImageToml::read(&image_toml())?.source,
+    };
+    discover_by(source, default.as_ref())
+}
+
+/// The modules of `source`, where it says itself that they are, or else `default`.
+pub fn discover_by(source: &Utf8Path, default: Option<&Layout>) -> Result<Discovery> {
+    let layout = Layout::of(source, default)?;
+    let mut found = modules::discover(source, Some(&layout))?;
+    let elsewhere = elsewhere(source, &found)?;
+    if found.modules.is_empty() && !elsewhere.is_empty() {
+        return Err(no_modules_but(source, &layout, &elsewhere));
+    }
+    found
+        .skipped
+        .extend(elsewhere.into_iter().map(|path| Skipped {
+            path,
+            reason: format!(
+                "it has a Pulumi.yaml, but its place is not {}",
+                layout.shown()
+            ),
+            looks_like_program: true,
+        }));
+    for skipped in &found.skipped {
+        eprintln!("skipped {}: {}", skipped.path, skipped.reason);
+    }
+    if found.modules.is_empty() {
+        return Err(usage(
+            format!(
+                "{source} holds no modules: no folder {} with a Go main package",
+                layout.shown()
+            ),
+            "name the root folder of the monorepo with --source",
+        ));
+    }
+    Ok(found)
+}
+
+/// Folders with a Pulumi.yaml for Go that `found` knows nothing of.
+fn elsewhere(source: &Utf8Path, found: &Discovery) -> Result<Vec<Utf8PathBuf>> {
     let skipped = found.skipped.iter().map(|skipped| &skipped.path);
+    let modules = found.modules.iter().map(|module| &module.path);
     // Modules behind links are known by both names.
-    let known: BTreeSet<Utf8PathBuf> = found
-        .modules
-        .iter()
-        .map(|module| &module.path)
+    let known: BTreeSet<Utf8PathBuf> = modules
         .chain(skipped)
         .flat_map(|path| {
             let real = source.join(path).canonicalize_utf8().ok();
@@ -76,27 +117,54 @@ pub fn discover(source: &Utf8Path) -> Result<Discovery> {
         })
         .flatten()
         .collect();
-    let elsewhere: Vec<Skipped> = modules::projects(source.as_std_path())?
-        .into_iter()
+    let projects = modules::projects(source.as_std_path())?.into_iter();
+    Ok(projects
         .map(|folder| Utf8PathBuf::from(folder.to_string_lossy().into_owned()))
-        .filter(|folder| !known.contains(folder.as_path()))
-        .map(|path| Skipped {
-            path,
-            reason: format!("it has a Pulumi.yaml, but its place is not {PLACE}"),
-            looks_like_program: true,
+        .filter(|folder| !known.contains(folder))
+        .collect())
+}
+
+/// That there are no modules where they are looked for, but elsewhere, with what it takes to have those.
+fn no_modules_but(source: &Utf8Path, layout: &Layout, elsewhere: &[Utf8PathBuf]) -> anyhow::Error {
+    const NAMED: usize = 5;
+    let mut named: Vec<&str> = elsewhere
+        .iter()
+        .take(NAMED)
+        .map(|folder| match folder.as_str() {
+            "" => ".",
+            folder => folder,
         })
         .collect();
-    found.skipped.extend(elsewhere);
-    for skipped in &found.skipped {
-        eprintln!("skipped {}: {}", skipped.path, skipped.reason);
+    if elsewhere.len() > NAMED {
+        named.push("…");
     }
-    if found.modules.is_empty() {
-        return Err(usage(
-            format!("{source} holds no modules: no folder {PLACE} with a Go main package"),
-            "name the root folder of the monorepo with --source",
-        ));
+    usage(
+        format!(
+            "{source} holds no modules: no folder {} with a Go main package; but {} folders have a Pulumi.yaml for \
+             Go: {}",
+            layout.shown(),
+            elsewhere.len(),
+            named.join(", ")
+        ),
+        format!(
+            "to take these, write `iac-runner.toml` into {source}:\n  [source]\n  discover = \"pulumi-yaml\"\n\
+             or say there which part of their path is the provider:\n  [source]\n  modules = [\"{}\"]",
+            suggested(&elsewhere[0])
+        ),
+    )
+}
+
+/// A pattern that such a folder fits.
+fn suggested(folder: &Utf8Path) -> String {
+    match folder.components().count() {
+        0 | 1 => "{provider}".to_owned(),
+        2 => "{provider}/{component}".to_owned(),
+        count => {
+            let first = folder.components().next().map_or("*", |it| it.as_str());
+            let between = "*/".repeat(count - 3);
+            format!("{first}/{between}{{provider}}/{{component}}")
+        }
     }
-    Ok(found)
 }
 
 /// Says once more, at the end of a build, what it left out that may have been meant.

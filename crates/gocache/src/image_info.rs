@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use modules::Layout;
 use serde::{Deserialize, Serialize};
 use sha256::Sha256Hash;
 
@@ -65,6 +66,9 @@ pub struct ImageInfo {
     /// lack it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_entry_time: Option<u64>,
+    /// Where the modules of its source are, unless the source itself says so or they are at the usual place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Layout>,
 }
 
 /// `packs/<name>.json`.
@@ -213,6 +217,10 @@ mod tests {
             tool_sources: BTreeMap::from([("pulumi".into(), "release".into())]),
             owner_uid: Some(65532),
             cache_entry_time: Some(2_114_380_800),
+            source: Some(Layout {
+                modules: vec!["stacks/{provider}".into()],
+                ..Layout::default()
+            }),
         };
         let value = serde_json::to_value(&info).unwrap();
         assert_eq!(value["identity"]["goarch_level"], "GOAMD64=v1");
@@ -223,8 +231,11 @@ mod tests {
         );
         let mut older = value;
         let fields = older.as_object_mut().unwrap();
-        fields.retain(|name, _| !["owner_uid", "cache_entry_time"].contains(&name.as_str()));
+        fields.retain(|name, _| {
+            !["owner_uid", "cache_entry_time", "source"].contains(&name.as_str())
+        });
         let older: ImageInfo = serde_json::from_value(older).unwrap();
         assert_eq!((older.owner_uid, older.cache_entry_time), (None, None));
+        assert_eq!(older.source, None);
     }
 }

@@ -10,14 +10,15 @@ use crate::Error;
 use crate::discovery::{Discovery, Module};
 use crate::error::escaped;
 use crate::import_path::refusal;
+use crate::layout::Layout;
 use crate::links::{Target, resolve};
 use crate::modfile::ModFile;
-use crate::place::{Place, place};
+use crate::place::Place;
 use crate::walk::Walk;
 
 /// Finds the modules of a source. A source without any is no error; all other things that a user has to mend are,
-/// see [`Error`].
-pub fn discover(source: &Utf8Path) -> Result<Discovery, Error> {
+/// see [`Error`]. They are where its own `iac-runner.toml` says, or else `default`, or else at the usual place.
+pub fn discover(source: &Utf8Path, default: Option<&Layout>) -> Result<Discovery, Error> {
     let refused = |reason| Error::Source {
         path: source.to_owned(),
         reason,
@@ -30,6 +31,7 @@ pub fn discover(source: &Utf8Path) -> Result<Discovery, Error> {
         other => other?,
     };
     let mut walk = Walk {
+        places: Layout::of(source, default)?.places()?,
         source: source.as_std_path(),
         found: Discovery::default(),
         outside: Vec::new(),
@@ -40,7 +42,7 @@ pub fn discover(source: &Utf8Path) -> Result<Discovery, Error> {
         paths: HashMap::new(),
     };
     for folder in walk.candidates()? {
-        let Some(place) = place(&folder) else {
+        let Some(place) = walk.place(&folder) else {
             continue;
         };
         let Some(program) = walk.program(&folder)? else {
@@ -52,7 +54,7 @@ pub fn discover(source: &Utf8Path) -> Result<Discovery, Error> {
         if let Some((path, reason)) = refused {
             unusable.push((escaped(path), reason));
         } else {
-            let module = module(&folder, &program, &place, &mut go_mods)?;
+            let module = module(&folder, &program, place, &mut go_mods)?;
             walk.found.modules.push(module);
         }
     }
@@ -70,22 +72,15 @@ pub fn discover(source: &Utf8Path) -> Result<Discovery, Error> {
 fn module(
     folder: &Path,
     program: &Path,
-    place: &Place,
+    place: Place,
     go_mods: &mut GoMods,
 ) -> Result<Module, Error> {
     let text = |path: &Path| Utf8PathBuf::from(path.to_string_lossy().into_owned());
     let (path, program) = (text(folder), text(program));
-    let provider = place.provider.to_string_lossy().into_owned();
-    let names: Vec<_> = place
-        .component
-        .iter()
-        .map(|name| name.to_string_lossy())
-        .collect();
-    let component = if names.is_empty() {
-        provider.clone()
-    } else {
-        names.join("/")
-    };
+    let Place {
+        provider,
+        component,
+    } = place;
     let (go_mod, module_path) = go_mods.nearest(&program)?;
     let below = program
         .strip_prefix(go_mod.parent().unwrap_or(Utf8Path::new("")))

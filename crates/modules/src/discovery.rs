@@ -3,13 +3,15 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
+use crate::place::usual;
+
 /// A Pulumi program. As JSON, in this order, it is an element of what `cargo xtask discover --json` prints.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Module {
-    /// The folder below `provider`.
+    /// The folder below `provider`, or what a pattern names so.
     pub provider: String,
-    /// The folders between the provider and `iac`, without a version at the end, joined by `/`. Where there is
-    /// none, the provider's name.
+    /// The folders between the provider and `iac`, or what a pattern names so, without a version at the end, joined by
+    /// `/`. Where there is none, the provider's name.
     pub component: String,
     /// Its folder, which has the Pulumi.yaml if there is one, relative to the source. Links in it are not followed: it
     /// is called as it is named.
@@ -24,6 +26,13 @@ pub struct Module {
 }
 
 impl Module {
+    /// Whether it is at the usual place, and called by it.
+    pub fn is_called_by_its_place(&self) -> bool {
+        usual(self.path.as_str()).is_some_and(|place| {
+            place.provider == self.provider && place.component == self.component
+        })
+    }
+
     /// The folder of its main package, which `go build` is run in, relative to the source.
     pub fn program(&self) -> &Utf8Path {
         self.main.as_deref().unwrap_or(&self.path)

@@ -53,6 +53,13 @@ pub enum Error {
         Vec<(String, String)>,
     ),
 
+    /// The table that says where modules are cannot be used.
+    #[error("{}: [source] cannot be used: {reason}", crate::layout::FILE)]
+    Layout {
+        /// What is wrong with it.
+        reason: String,
+    },
+
     /// Links between folders multiply without end.
     #[error(
         "too many folders are reached by links, {path} is one; have no links between folders that link to each other"

@@ -33,6 +33,26 @@ pub fn head(text: &str) -> Head<'_> {
     }
 }
 
+/// The expression of the `//go:build` line of a Go file.
+pub fn constraint(text: &str) -> Option<&str> {
+    let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
+    loop {
+        rest = rest.trim_start();
+        if let Some(comment) = rest.strip_prefix("//") {
+            let (line, after) = comment.split_once('\n').unwrap_or((comment, ""));
+            let expression = line.strip_prefix("go:build");
+            if let Some(expression) = expression.filter(|it| it.starts_with([' ', '\t'])) {
+                return Some(expression);
+            }
+            rest = after;
+        } else if let Some(comment) = rest.strip_prefix("/*") {
+            rest = comment.split_once("*/")?.1;
+        } else {
+            return None;
+        }
+    }
+}
+
 /// Whether a line comment, its `//` taken off, is `go:build ignore` or the older ` +build ignore`.
 fn is_ignore(comment: &str) -> bool {
     let expression = comment

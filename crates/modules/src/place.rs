@@ -1,40 +1,41 @@
 //! What the place of a folder says: whether it can be a module, of which provider, and which component.
 
-use std::ffi::OsStr;
-use std::path::Path;
-
-/// What stands between the fixed segments of `apis/**/provider/<provider>/**/iac/pulumi`.
+/// What the place of a module's folder says.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Place<'a> {
-    /// The segment after the first `provider`.
-    pub provider: &'a OsStr,
-    /// The segments between the provider and `iac`, without a version at the end.
-    pub component: Vec<&'a OsStr>,
+pub struct Place {
+    /// The provider.
+    pub provider: String,
+    /// Names joined by `/`, without a version at the end. Where there is none, the provider's name.
+    pub component: String,
 }
 
-/// The place of a folder, given relative to the source; none if no module can be there.
-pub fn place(folder: &Path) -> Option<Place<'_>> {
-    let segments: Vec<&OsStr> = folder.iter().collect();
-    let [apis, middle @ .., iac, pulumi] = segments.as_slice() else {
+impl Place {
+    /// That of a provider and the names of a component, from which a version at the end is taken off.
+    pub fn new(provider: &str, component: &str) -> Self {
+        // A component that is nothing but a version keeps it: it has no other name.
+        let component = match component.rsplit_once('/') {
+            Some((name, last)) if is_version(last) => name,
+            _ if component.is_empty() => provider,
+            _ => component,
+        };
+        Self {
+            provider: provider.to_owned(),
+            component: component.to_owned(),
+        }
+    }
+}
+
+/// The place of a folder, given relative to the source, by `apis/**/provider/<provider>/**/iac/pulumi`; none if no
+/// module can be there.
+pub fn usual(folder: &str) -> Option<Place> {
+    let segments: Vec<&str> = folder.split('/').collect();
+    let ["apis", middle @ .., "iac", "pulumi"] = segments.as_slice() else {
         return None;
     };
-    if *apis != "apis" || *iac != "iac" || *pulumi != "pulumi" {
-        return None;
-    }
     // The first `provider` decides, so that a component may have that name as well.
     let at = middle.iter().position(|segment| *segment == "provider")?;
-    let (provider, mut component) = middle[at + 1..].split_first()?;
-    // A component that is nothing but a version keeps it: it has no other name.
-    if let [name @ .., last] = component
-        && !name.is_empty()
-        && last.to_str().is_some_and(is_version)
-    {
-        component = name;
-    }
-    Some(Place {
-        provider,
-        component: component.to_vec(),
-    })
+    let (provider, component) = middle[at + 1..].split_first()?;
+    Some(Place::new(provider, &component.join("/")))
 }
 
 /// `v1`, `v1alpha1`, `v2beta3`: the versions of a Kubernetes-style API.
@@ -54,10 +55,8 @@ mod tests {
     use super::*;
 
     fn named(folder: &str) -> Option<(String, String)> {
-        let place = place(Path::new(folder))?;
-        let text = |segment: &OsStr| segment.to_str().unwrap().to_owned();
-        let component: Vec<_> = place.component.into_iter().map(text).collect();
-        Some((text(place.provider), component.join("/")))
+        let place = usual(folder)?;
+        Some((place.provider, place.component))
     }
 
     #[test]
@@ -72,7 +71,7 @@ mod tests {
             ("apis/provider/some-cloud/x/iac/pulumi", "some-cloud", "x"),
             ("apis/provider/aws/v1/lambda/iac/pulumi", "aws", "v1/lambda"),
             ("apis/provider/aws/v2beta1/iac/pulumi", "aws", "v2beta1"),
-            ("apis/provider/aws/iac/pulumi", "aws", ""),
+            ("apis/provider/aws/iac/pulumi", "aws", "aws"),
             (
                 "apis/provider/provider/provider/iac/pulumi",
                 "provider",

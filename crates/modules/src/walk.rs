@@ -13,8 +13,9 @@ use crate::Error;
 use crate::discovery::{Discovery, Skipped};
 use crate::error::escaped;
 use crate::go_file::head;
+use crate::layout::Places;
 use crate::links::{Target, resolve};
-use crate::place::place;
+use crate::place::Place;
 use crate::project::Project;
 
 /// More links than any source has behind other links; folders that link to each other have no end otherwise.
@@ -25,23 +26,24 @@ const CIRCLE: &str = "a link to a folder that holds it";
 /// A walk, with what it came across.
 pub(crate) struct Walk<'a> {
     pub source: &'a Path,
+    pub places: Places,
     pub found: Discovery,
     /// What leads out of the source, and why.
     pub outside: Vec<(String, String)>,
 }
 
 impl Walk<'_> {
-    /// Every folder below `apis` that may hold a module, relative to the source, sorted.
+    /// Every folder that may hold a module, relative to the source, sorted.
     pub fn candidates(&mut self) -> Result<Vec<PathBuf>, Error> {
-        let apis = self.source.join("apis");
-        if fs_err::symlink_metadata(&apis).is_err() {
+        let root = self.source.join(self.places.root());
+        if fs_err::symlink_metadata(&root).is_err() {
             return Ok(Vec::new());
         }
         let mut folders = Vec::new();
         // How deep the link is behind which the walk is.
         let mut link_depth = usize::MAX;
         let mut nested_links = 0;
-        let mut entries = WalkDir::new(apis).follow_links(true).into_iter();
+        let mut entries = WalkDir::new(root).follow_links(true).into_iter();
         while let Some(entry) = entries.next() {
             let entry = match entry {
                 Ok(entry) => entry,
@@ -56,13 +58,13 @@ impl Walk<'_> {
             let Ok(folder) = entry.path().strip_prefix(self.source).map(Path::to_owned) else {
                 continue;
             };
-            if !is_looked_into(&entry) {
+            if !folder.as_os_str().is_empty() && !is_looked_into(&entry) {
                 if entry.file_type().is_dir() {
                     entries.skip_current_dir();
                 }
                 continue;
             }
-            if entry.path_is_symlink() {
+            if entry.path_is_symlink() && !folder.as_os_str().is_empty() {
                 match resolve(self.source, &folder)? {
                     Target::Inside(real) if self.holds(&real, &folder)? => {
                         self.skip(&folder, CIRCLE.into(), false);
@@ -71,7 +73,12 @@ impl Walk<'_> {
                     }
                     Target::Inside(_) => {}
                     Target::Outside { link, to } => {
-                        self.refuse(&link, &to);
+                        // Elsewhere there may be links of all kinds, to what tools made, for example.
+                        if matches!(self.places, Places::Usual) || self.place(&folder).is_some() {
+                            self.refuse(&link, &to);
+                        } else {
+                            self.skip(&folder, "a link that leads out of the source".into(), false);
+                        }
                         entries.skip_current_dir();
                         continue;
                     }
@@ -96,6 +103,16 @@ impl Walk<'_> {
         // By the text of the path, as scripts that read the list would sort it.
         folders.sort_by(|a, b| a.as_os_str().cmp(b.as_os_str()));
         Ok(folders)
+    }
+
+    /// What the place of a folder says, if a module may be there.
+    pub fn place(&self, folder: &Path) -> Option<Place> {
+        let place = self.places.place(&folder.to_string_lossy())?;
+        if !matches!(self.places, Places::Projects) {
+            return Some(place);
+        }
+        let project = Project::read(&self.source.join(folder)).ok()??;
+        project.is_go().then_some(place)
     }
 
     /// The folder of the program whose folder is `folder`, relative to the source; none if there is no main package,
@@ -207,7 +224,7 @@ impl Walk<'_> {
             self.skip(
                 relative,
                 "a link that leads nowhere".into(),
-                place(relative).is_some(),
+                self.place(relative).is_some(),
             );
             return Ok(());
         }

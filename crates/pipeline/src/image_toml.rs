@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::Identity;
+use modules::Layout;
 use serde::{Deserialize, Serialize};
 
 use failure::usage;
@@ -27,6 +28,9 @@ pub struct ImageToml {
     pub user: User,
     /// The Go toolchain and the identity of the caches.
     pub go: Go,
+    /// Where modules are, if not at the usual place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Layout>,
     /// What is compiled once for all providers.
     pub common: Common,
     /// Environment beside what `go` and `user` yield.

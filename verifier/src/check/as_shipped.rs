@@ -183,6 +183,7 @@ mod tests {
             tool_sources: std::collections::BTreeMap::default(),
             owner_uid: None,
             cache_entry_time,
+            source: None,
         };
         Shipped {
             image,

@@ -5,7 +5,7 @@ use failure::usage;
 use std::collections::BTreeSet;
 
 use camino::Utf8Path;
-use modules::{Discovery, Module};
+use modules::{Discovery, Layout, Module};
 use report::name;
 
 /// Names listed in an error; more would hide it.
@@ -15,6 +15,7 @@ const LISTED: usize = 30;
 /// is an error, and so is a source without modules.
 pub fn select(
     source: &Utf8Path,
+    layout: Option<&Layout>,
     discovery: Discovery,
     providers: &[String],
     names: &[String],
@@ -26,8 +27,8 @@ pub fn select(
             .map(|folder| format!("\n  {}: {}", folder.path, folder.reason))
             .collect();
         let message = format!(
-            "there are no modules in {source}: no folder matches apis/**/provider/<provider>/**/iac/pulumi and holds \
-             a Go main package{}",
+            "there are no modules in {source}: no folder matches {} and holds a Go main package{}",
+            Layout::of(source, layout)?.shown(),
             reasons.concat()
         );
         return Err(usage(message, "name a source that holds modules"));
@@ -117,6 +118,7 @@ mod tests {
         let strings = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
         let selected = super::select(
             "src".into(),
+            None,
             discovery(),
             &strings(providers),
             &strings(names),
@@ -168,6 +170,7 @@ mod tests {
         }];
         let error = super::select(
             "src".into(),
+            None,
             Discovery {
                 modules: vec![],
                 skipped,

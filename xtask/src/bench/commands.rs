@@ -62,7 +62,7 @@ pub struct Args {
 
 pub fn run(flags: &Args) -> Result<()> {
     let source = flags.source.folder()?;
-    let modules = crate::source::discover(&source)?.modules;
+    let modules = crate::source::discover(&source, None)?.modules;
     let providers = crate::source::select(&modules, &flags.providers)?;
     let image_toml = ImageToml::read(&pipeline::workspace::image_toml())?;
     let (layout, platform) = (flags.layout.open()?, Platform::host());

@@ -64,7 +64,7 @@ pub struct Args {
 /// Builds both and prints them side by side, or writes the image of the usual recipe.
 pub fn run(flags: &Args) -> Result<()> {
     let out = flags.out.as_deref().map(Out::layout).transpose()?;
-    let (source, all, providers) = flags.selection.read()?;
+    let (source, all, providers) = flags.selection.read(None)?;
     let mut progress = Progress::default();
     let settings = Settings {
         // What is kept was not warmed in this run.

@@ -68,7 +68,7 @@ pub fn run(flags: &Args) -> Result<()> {
     let layout = flags.layout.open()?;
     let names = layout.manifests().iter().filter_map(reader::name);
     let names: Vec<&str> = names.collect();
-    let mut modules = source::discover(&source)?.modules;
+    let mut modules = source::discover(&source, None)?.modules;
     modules.retain(|module| names.contains(&variant(&module.provider).as_str()));
     host::require_programs(&[host::SANDBOX, (registry::PROGRAM, registry::PROGRAM)])?;
     let work = Work::open()?;

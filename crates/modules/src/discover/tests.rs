@@ -31,11 +31,11 @@ impl Source {
     }
 
     fn discover(&self) -> Discovery {
-        discover(self.root()).unwrap()
+        discover(self.root(), None).unwrap()
     }
 
     fn refusal(&self) -> String {
-        let error = discover(self.root()).unwrap_err();
+        let error = discover(self.root(), None).unwrap_err();
         assert_eq!(error.kind(), Some(failure::Kind::Usage));
         error.to_string()
     }
@@ -111,7 +111,7 @@ fn a_go_mod_above_the_source_does_not_count() {
     let source = Source::new()
         .file("go.mod", "module m\n")
         .main(&format!("repo/{LAMBDA}"));
-    let error = discover(&source.root().join("repo")).unwrap_err();
+    let error = discover(&source.root().join("repo"), None).unwrap_err();
     assert_eq!(error.kind(), Some(failure::Kind::Usage));
     let message = error.to_string();
     assert!(
@@ -149,7 +149,7 @@ fn the_source_itself_may_be_hidden() {
         .file(".x/vendor/go.mod", "module m")
         .main(&format!(".x/vendor/{LAMBDA}"));
     assert_eq!(
-        discover(&source.root().join(".x/vendor"))
+        discover(&source.root().join(".x/vendor"), None)
             .unwrap()
             .modules
             .len(),
@@ -441,8 +441,72 @@ fn a_source_without_modules_is_empty() {
 fn a_source_that_is_none_is_refused() {
     let source = Source::new().file("file", "");
     for (name, reason) in [("gone", "does not exist"), ("file", "is no folder")] {
-        let error = discover(&source.root().join(name)).unwrap_err();
+        let error = discover(&source.root().join(name), None).unwrap_err();
         assert_eq!(error.kind(), Some(failure::Kind::Usage));
         assert!(error.to_string().contains(reason), "{error}");
+    }
+}
+
+#[test]
+fn a_source_says_where_its_modules_are() {
+    let table = "[source]\nmodules = [\"stacks/*/{provider}/{component}\"]\n";
+    let source = Source::new()
+        .file("go.mod", "module m")
+        .file("iac-runner.toml", table)
+        .main("stacks/prod/aws/vpc")
+        .main("stacks/prod/aws/net")
+        .main("stacks/dev/.hidden/gcp/gke")
+        .main(LAMBDA);
+    let named = |discovery: Discovery| -> Vec<(String, String, String)> {
+        let modules = discovery.modules.into_iter();
+        modules
+            .map(|it| (it.path.into_string(), it.provider, it.component))
+            .collect()
+    };
+    let module = |path: &str, provider: &str, component: &str| {
+        (path.to_owned(), provider.to_owned(), component.to_owned())
+    };
+    let expected = [
+        module("stacks/prod/aws/net", "aws", "net"),
+        module("stacks/prod/aws/vpc", "aws", "vpc"),
+    ];
+    assert_eq!(named(source.discover()), expected);
+    // It counts more than what the image says.
+    let usual = Layout::default();
+    let found = discover(source.root(), Some(&usual)).unwrap();
+    assert_eq!(named(found), expected);
+
+    let by_yaml = Layout {
+        discover: Some(crate::By::PulumiYaml),
+        ..Layout::default()
+    };
+    let source = Source::new()
+        .file("go.mod", "module m")
+        .main("stacks/net")
+        .file("stacks/net/Pulumi.yaml", "runtime: go\n")
+        .main("one")
+        .file("one/Pulumi.yaml", "runtime:\n  name: go\n")
+        .file("web/Pulumi.yaml", "runtime: nodejs\n")
+        .main(LAMBDA);
+    let found = discover(source.root(), Some(&by_yaml)).unwrap();
+    assert!(found.skipped.is_empty(), "{found:?}");
+    let expected = [
+        module("one", "one", "one"),
+        module("stacks/net", "stacks", "net"),
+    ];
+    assert_eq!(named(found), expected);
+}
+
+#[test]
+fn a_table_that_cannot_be_used_is_refused() {
+    for table in [
+        "[source]\nmodule = []\n",
+        "[sources]\n",
+        "[source]\nmodules = [\"stacks\"]\n",
+        "[source]\ndiscover = \"all\"\n",
+        "[source]\nmodules = [\"{provider}\"]\ndiscover = \"pulumi-yaml\"\n",
+    ] {
+        let source = Source::new().file("iac-runner.toml", table).main(LAMBDA);
+        assert!(source.refusal().starts_with("iac-runner.toml"), "{table}");
     }
 }

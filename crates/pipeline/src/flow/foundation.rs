@@ -13,6 +13,7 @@ use crate::image_toml::ImageToml;
 use crate::pack::Pack;
 use crate::pack::store::Store;
 use crate::resolve::go_mod::by_go_mod;
+use crate::resolve::go_settings::GoSettings;
 use crate::resolve::resolver::Resolver;
 use crate::resolve::unchecked;
 use crate::warm::Warmer;
@@ -51,7 +52,8 @@ pub fn foundation(settings: Settings, progress: &mut Progress) -> Result<Foundat
     let unchecked = if settings.offline {
         Vec::new()
     } else {
-        unchecked::allowed(settings.allow_unchecked, |name| std::env::var(name).ok())?
+        let go_settings = GoSettings::read();
+        unchecked::allowed(settings.allow_unchecked, |name| go_settings.value(name))?
     };
     let work = Work::open()?;
     let base = if settings.engine == Engine::CurrentContainer {

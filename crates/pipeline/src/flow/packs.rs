@@ -1,6 +1,8 @@
 //! The packs of `common` and of providers: kept, found where other runs put them, or made.
 
-use anyhow::{Result, bail};
+use std::collections::BTreeSet;
+
+use anyhow::Result;
 use gocache::RECORD_SCHEMA;
 use modules::Module;
 
@@ -21,6 +23,7 @@ use crate::resolve::go_mod::by_go_mod;
 use crate::work;
 use crate::work::Key;
 use engine::progress::{Kind, Progress, Step};
+use failure::usage;
 use oci::platform::Platform;
 
 /// The pack that all providers build on.
@@ -217,7 +220,18 @@ impl Foundation {
         if broken.is_empty() || self.settings.keep_going {
             Ok(())
         } else {
-            bail!("{}", broken.join("\n"))
+            let split = |reason: &String| match reason.split_once("\nhint: ") {
+                Some((said, hint)) => (said.to_owned(), Some(hint.to_owned())),
+                None => (reason.clone(), None),
+            };
+            let (said, hints): (Vec<_>, Vec<_>) = broken.iter().map(split).unzip();
+            let hints: BTreeSet<String> = hints.into_iter().flatten().collect();
+            let hint = if hints.is_empty() {
+                "make them build with `go build`, or leave them out with --keep-going".to_owned()
+            } else {
+                hints.into_iter().collect::<Vec<_>>().join("\n")
+            };
+            Err(usage(said.join("\n"), hint))
         }
     }
 }

@@ -34,8 +34,14 @@ pub struct Inputs {
     digests: Vec<(Utf8PathBuf, Sha256Hash)>,
     /// Their folders, and those of their programs where they are others.
     modules: Vec<Utf8PathBuf>,
+    /// What modules are called where their place does not say it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    components: Vec<String>,
     /// Every package with its version or, for the source's own, with its files.
     packages: Vec<Package>,
+    /// Go modules that the pack has to do without.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    not_fetched: BTreeSet<String>,
 }
 
 /// What the modules of these go.mods need.
@@ -88,7 +94,14 @@ pub fn plan(resolver: &Resolver<'_>, go_mods: &[GoMod], keep_going: bool) -> Res
                 .flat_map(|module| [&module.path].into_iter().chain(&module.main))
                 .cloned()
                 .collect(),
+            components: go_mod
+                .modules
+                .iter()
+                .filter(|module| !module.is_called_by_its_place())
+                .map(|module| format!("{}/{}", module.provider, module.component))
+                .collect(),
             packages: loaded.packages.into_values().collect(),
+            not_fetched: requirements.not_fetched.clone(),
         });
         plan.requirements.extend(requirements);
         plan.go_mods.push((go_mod, packages));

@@ -286,6 +286,7 @@ pub fn layer(
             .collect(),
         owner_uid: Some(image.user.uid),
         cache_entry_time: Some(image.image.cache_entry_time),
+        source: image.source.clone(),
     };
     let key = Key::of(&(
         image,

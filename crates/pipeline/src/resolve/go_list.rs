@@ -13,14 +13,27 @@ use crate::resolve::requirements::Required;
 #[serde(rename_all = "PascalCase")]
 pub struct Download {
     path: String,
+    #[serde(default)]
     version: String,
     sum: Option<String>,
+    error: Option<String>,
 }
 
 impl Download {
+    /// Why it was not fetched, if it was not.
+    pub fn failure(&self) -> Option<Failure> {
+        let Self { path, version, .. } = self;
+        self.error.as_ref().map(|said| Failure {
+            name: format!("{path}@{version}"),
+            said: said.clone(),
+        })
+    }
+
     /// The Go module with the hash that its download was checked against.
     pub fn required(self) -> Result<Required> {
-        let Self { path, version, sum } = self;
+        let Self {
+            path, version, sum, ..
+        } = self;
         let sum =
             sum.with_context(|| format!("the go command names no hash for {path}@{version}"))?;
         Ok(Required {
@@ -28,6 +41,14 @@ impl Download {
             sum,
         })
     }
+}
+
+/// A Go module that was not fetched.
+pub struct Failure {
+    /// Path and version.
+    pub name: String,
+    /// As the go command says it.
+    pub said: String,
 }
 
 /// The Go module of a package.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
+use modules::links::{Target, resolve};
 use modules::{ModFile, Module};
 use sha256::Sha256Hash;
 
@@ -25,6 +26,32 @@ impl GoMod {
     /// Folder of the go.mod, relative to the source.
     pub fn folder(&self) -> &Utf8Path {
         self.path.parent().unwrap_or(Utf8Path::new(""))
+    }
+
+    /// Whether the go command takes packages from a `vendor` folder.
+    pub fn is_vendored(&self, source: &Utf8Path) -> bool {
+        let file = self.go_work.as_ref().unwrap_or(&self.path);
+        source.join(file.with_file_name(VENDORED)).is_file()
+    }
+
+    /// The Go modules, with their versions, that packages are vendored of; folders of the source left out.
+    pub fn vendored(&self, source: &Utf8Path) -> Result<BTreeSet<String>> {
+        let file = self.go_work.as_ref().unwrap_or(&self.path);
+        let text = fs_err::read_to_string(source.join(file.with_file_name(VENDORED)))?;
+        Ok(vendored_modules(&text).collect())
+    }
+
+    /// The Go modules that the source itself holds and `go_mod` sees: path, and folder relative to the source.
+    pub fn own_modules(&self, source: &Utf8Path) -> Result<Vec<(String, Utf8PathBuf)>> {
+        let mut own = Vec::new();
+        for file in self.module_files(source)? {
+            if file.file_name() == Some("go.mod") {
+                let parsed = ModFile::parse(&fs_err::read_to_string(source.join(&file))?);
+                let folder = file.parent().unwrap_or(Utf8Path::new("")).to_owned();
+                own.extend(parsed.module.map(|path| (path, folder)));
+            }
+        }
+        Ok(own)
     }
 
     /// Its providers.
@@ -55,7 +82,10 @@ impl GoMod {
         let mut files = BTreeSet::new();
         let mut new: Vec<Utf8PathBuf> = self.go_work.iter().chain([&self.path]).cloned().collect();
         while let Some(file) = new.pop() {
-            if !source.join(&file).is_file() || !files.insert(file.clone()) {
+            if !is_inside(source, &file)?
+                || !source.join(&file).is_file()
+                || !files.insert(file.clone())
+            {
                 continue;
             }
             let parsed = ModFile::parse(&fs_err::read_to_string(source.join(&file))?);
@@ -66,11 +96,11 @@ impl GoMod {
             .iter()
             .flat_map(|file| [sums_of(file), file.with_file_name(VENDORED)])
             .collect();
-        files.extend(
-            beside
-                .into_iter()
-                .filter(|file| source.join(file).is_file()),
-        );
+        for file in beside {
+            if is_inside(source, &file)? && source.join(&file).is_file() {
+                files.insert(file);
+            }
+        }
         Ok(files)
     }
 
@@ -86,8 +116,27 @@ impl GoMod {
     }
 }
 
+/// The Go modules that a `modules.txt` names, as `path@version`: of what is replaced, the replacement.
+fn vendored_modules(text: &str) -> impl Iterator<Item = String> {
+    let lines = text.lines().filter_map(|line| line.strip_prefix("# "));
+    lines.filter_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let last = words.rsplit(|word| *word == "=>").next()?;
+        match last {
+            [path, version] => Some(format!("{path}@{version}")),
+            _ => None,
+        }
+    })
+}
+
+/// Whether a path of the source stays in it, links included.
+pub fn is_inside(source: &Utf8Path, path: &Utf8Path) -> Result<bool> {
+    let target = resolve(source.as_std_path(), path.as_std_path())?;
+    Ok(matches!(target, Target::Inside(_)))
+}
+
 /// The path without `.` and `..`; one that leads out of the source keeps its first `..`.
-fn normal(path: &Utf8Path) -> Utf8PathBuf {
+pub fn normal(path: &Utf8Path) -> Utf8PathBuf {
     let mut normal = Utf8PathBuf::new();
     for component in path.components() {
         match component {
@@ -139,6 +188,15 @@ pub fn by_go_mod(source: &Utf8Path, modules: &[Module]) -> Vec<GoMod> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_vendored_is_listed_as_it_is_fetched() {
+        let text = "# a.b/c v1.0.0\n## explicit; go 1.20\na.b/c\na.b/c/d\n# a.b/e v1.0.0 => ../e\na.b/e\n\
+                    # a.b/f v1.0.0 => a.b/g v1.1.0\n## explicit\n# a.b/h => ./h\n## workspace\n\
+                    # a.b/i => a.b/j v1.2.0\n";
+        let found: Vec<_> = vendored_modules(text).collect();
+        assert_eq!(found, ["a.b/c@v1.0.0", "a.b/g@v1.1.0", "a.b/j@v1.2.0"]);
+    }
 
     #[test]
     fn the_digest_covers_what_is_replaced_and_used() {

@@ -7,9 +7,13 @@ use modules::Module;
 use sha256::Sha256Hash;
 
 use crate::foundation::tree::SOURCE;
-use crate::resolve::go_list::{FIELDS, ListedModule, ListedPackage, stream};
+use crate::resolve::go_list::{FIELDS, ListedError, ListedModule, ListedPackage, stream};
 use crate::resolve::go_mod::GoMod;
 use crate::resolve::package::{Loaded, Package};
+use crate::resolve::refusals::advice::as_here;
+use crate::resolve::refusals::excluded;
+use crate::resolve::refusals::excluded::Places;
+use crate::resolve::refusals::replaced;
 use crate::resolve::resolver::Resolver;
 use failure::usage;
 
@@ -34,6 +38,7 @@ impl Resolver<'_> {
 
     /// The packages that `modules` of `go_mod`, or the given import paths, load.
     pub fn load(&self, go_mod: &GoMod, what: &What<'_>) -> Result<Loaded> {
+        replaced::check(go_mod, self.source)?;
         let scratch = self.work.scratch("list")?;
         let sandbox = self
             .sandbox(scratch.path(), go_mod)
@@ -64,7 +69,11 @@ impl Resolver<'_> {
                     name: package.name,
                     standard: package.standard,
                     go_version: package.module.as_ref().and_then(ListedModule::language),
-                    module: package.module.and_then(|module| module.in_cache()),
+                    // What is vendored is the source's own, too.
+                    module: package
+                        .module
+                        .filter(|_| !package.dir.starts_with(SOURCE))
+                        .and_then(|module| module.in_cache()),
                     files,
                     imports: package.imports,
                 },
@@ -82,10 +91,7 @@ impl Resolver<'_> {
     ) -> Result<()> {
         let first = package.error.iter().chain(&package.deps_errors).next();
         let reason = match first {
-            Some(error) => match self.advice(go_mod).hint(&error.err) {
-                Some(hint) => format!("{}\nhint: {hint}", error.err),
-                None => error.err.clone(),
-            },
+            Some(error) => self.explained(go_mod, error)?,
             None if matches!(what, What::Modules(_)) && package.name != "main" => {
                 format!(
                     "is package {}, not main, for {}",
@@ -103,6 +109,23 @@ impl Resolver<'_> {
         };
         loaded.broken.insert(name, reason);
         Ok(())
+    }
+
+    /// What the go command says of a package, with what it leaves unsaid and the way out, where they are known.
+    fn explained(&self, go_mod: &GoMod, error: &ListedError) -> Result<String> {
+        let places = Places {
+            source: self.source,
+            module_cache: self.go_mod,
+        };
+        let (image, platform) = (&self.tree.image, &self.tree.platform);
+        if let Some(explained) = excluded::explain(&error.err, places, image, platform)? {
+            return Ok(format!("{}\nhint: {}", explained.message, explained.hint));
+        }
+        let said = as_here(&error.err, self.source);
+        Ok(match self.advice(go_mod).hint(&said) {
+            Some(hint) => format!("{said}\nhint: {hint}"),
+            None => said,
+        })
     }
 
     fn own_files(&self, package: &ListedPackage) -> Result<Vec<(String, Sha256Hash)>> {

@@ -23,6 +23,9 @@ pub struct Requirements {
     pub required: BTreeSet<Required>,
     /// `.mod` and `.info` files that the go command reads to know the module graph, relative to the module cache.
     pub graph: BTreeSet<Utf8PathBuf>,
+    /// Those that could not be fetched, with their versions: builds take their packages from `vendor`.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub not_fetched: BTreeSet<String>,
 }
 
 impl Requirements {
@@ -30,5 +33,6 @@ impl Requirements {
     pub fn extend(&mut self, other: Self) {
         self.required.extend(other.required);
         self.graph.extend(other.graph);
+        self.not_fetched.extend(other.not_fetched);
     }
 }

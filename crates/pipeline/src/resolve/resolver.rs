@@ -1,13 +1,14 @@
 //! How the go command is asked about a source: in which sandbox, and with or without the network.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use camino::Utf8Path;
 
 use crate::foundation::tree::{SCRATCH, SOURCE, Tree};
-use crate::resolve::advice::Advice;
 use crate::resolve::go_mod::GoMod;
+use crate::resolve::host_go::{HostGo, without_credentials};
+use crate::resolve::refusals::advice::Advice;
 use crate::work::Work;
-use engine::sandbox::Sandbox;
+use engine::sandbox::{Done, Sandbox};
 
 /// Asks the go command about one source.
 pub struct Resolver<'a> {
@@ -34,17 +35,48 @@ impl Resolver<'_> {
             .folder(Utf8Path::new(SOURCE).join(go_mod.folder()))
     }
 
-    /// Commands that may fetch Go modules into the shared module cache.
-    pub(super) fn fetching(&self, scratch: &Utf8Path, go_mod: &GoMod) -> Sandbox {
-        // Vendored packages are compiled from `vendor`, but Pulumi asks for the Go modules all the same.
-        let sandbox = self
-            .sandbox(scratch, go_mod)
-            .writable(self.go_mod, &self.tree.image.go.gomodcache)
-            .env([("GOFLAGS", "-mod=readonly"), ("GODEBUG", "goindex=0")]);
-        if self.offline {
-            sandbox
+    /// Runs a command that may fetch Go modules into the shared module cache; `files` are copies of the source's
+    /// go.mod, go.sum and go.work files, of which it sees nothing else.
+    pub(super) fn fetching(
+        &self,
+        go_mod: &GoMod,
+        (scratch, files): (&Utf8Path, &Utf8Path),
+        arguments: &[&str],
+    ) -> Result<Done> {
+        let mut done = if self.offline {
+            // Vendored packages are compiled from `vendor`, but Pulumi asks for the Go modules all the same.
+            self.sandbox(scratch, go_mod)
+                .writable(files, SOURCE)
+                .writable(self.go_mod, &self.tree.image.go.gomodcache)
+                .env([("GOFLAGS", "-mod=readonly"), ("GODEBUG", "goindex=0")])
+                .run(arguments)?
         } else {
-            sandbox.env([("GOPROXY", "")]).with_network()
+            let (_, arguments) = arguments.split_first().context("it is a go command")?;
+            let go = HostGo {
+                goroot: &self.tree.go,
+                module_cache: self.go_mod,
+                scratch,
+                folder: &files.join(go_mod.folder()),
+            };
+            go.run(arguments)?
+        };
+        for text in [&mut done.stdout, &mut done.stderr] {
+            *text = without_credentials(&text.replace(files.as_str(), self.source.as_str()));
+        }
+        Ok(done)
+    }
+
+    /// Fails unless the command succeeded; what it printed.
+    pub(super) fn succeeded(
+        &self,
+        go_mod: &GoMod,
+        arguments: &[&str],
+        done: Done,
+    ) -> Result<String> {
+        if done.status.success() {
+            Ok(done.stdout)
+        } else {
+            Err(self.advice(go_mod).error(arguments, &done))
         }
     }
 
@@ -56,11 +88,7 @@ impl Resolver<'_> {
         arguments: &[&str],
     ) -> Result<String> {
         let done = sandbox.run(arguments)?;
-        if done.status.success() {
-            Ok(done.stdout)
-        } else {
-            Err(self.advice(go_mod).error(arguments, &done))
-        }
+        self.succeeded(go_mod, arguments, done)
     }
 
     /// What to do where the go command fails for `go_mod`.
@@ -69,6 +97,8 @@ impl Resolver<'_> {
             go_mod,
             go_version: &self.tree.image.go.version,
             offline: self.offline,
+            source: self.source,
+            own: go_mod.own_modules(self.source).unwrap_or_default(),
         }
     }
 }

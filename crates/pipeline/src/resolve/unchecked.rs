@@ -9,6 +9,7 @@
 
 use anyhow::Result;
 
+use crate::resolve::host_go::without_credentials;
 use failure::usage;
 
 /// Go's own checksum database, and its mirror.
@@ -37,7 +38,9 @@ pub fn settings(variable: impl Fn(&str) -> Option<String>) -> Vec<String> {
         ("GOPRIVATE", broad("GOPRIVATE").filter(|_| private)),
         ("GOSUMDB", value("GOSUMDB").filter(|it| !is_known(it))),
     ];
-    let text = |(name, value): (&str, Option<String>)| Some(format!("{name}={}", value?));
+    let text = |(name, value): (&str, Option<String>)| {
+        Some(format!("{name}={}", without_credentials(&value?)))
+    };
     found.into_iter().filter_map(text).collect()
 }
 

@@ -10,6 +10,8 @@ use modules::Module;
 
 use crate::foundation::tree::{SCRATCH, SOURCE};
 use crate::pack::manifest::WarmModule;
+use crate::resolve::refusals::advice::as_here;
+use crate::resolve::refusals::excluded;
 use crate::warm::plan::{Built, CacheFolders, WarmPlan, file_name};
 use crate::warm::warmer::Warmer;
 use crate::work::Scratch;
@@ -18,6 +20,9 @@ use engine::progress::Step;
 use engine::progress::millis;
 use engine::sandbox::Sandbox;
 use failure::usage;
+
+/// What compiler and linker say of what no file declares.
+const ABSENT: [&str; 2] = ["undefined: ", "function main is undeclared"];
 
 impl Warmer<'_> {
     /// Builds all packages at once, so that what modules share is compiled once, and then each module; puts each
@@ -57,7 +62,7 @@ impl Warmer<'_> {
                 return Err(usage(
                     format!(
                         "{folder}: what the providers share does not build:\n{}",
-                        excerpt(&done.stderr)
+                        excerpt(&as_here(&done.stderr, self.source))
                     ),
                     "make it build with `go build ./...` first",
                 ));
@@ -119,11 +124,17 @@ impl Warmer<'_> {
                 Ok(HashLog::scan(stderr)?)
             })?;
         if !status.success() {
-            return Ok(Err(format!(
-                "{} does not build:\n{}",
-                module.path,
-                excerpt(&log.other.join("\n"))
-            )));
+            let said = excerpt(&as_here(&log.other.join("\n"), self.source));
+            let mut reason = format!("{} does not build:\n{said}", module.path);
+            // What is missing may be in a file that is left out.
+            if ABSENT.iter().any(|sign| said.contains(sign)) {
+                let folder = self.source.join(module.program());
+                let (image, platform) = (&self.tree.image, &self.tree.platform);
+                if let Some(explained) = excluded::in_folder(&folder, image, platform)? {
+                    reason = format!("{reason}\n{}\nhint: {}", explained.message, explained.hint);
+                }
+            }
+            return Ok(Err(reason));
         }
         let executable = scratch.join(&name);
         let executable_bytes = fs_err::metadata(&executable)?.len();

@@ -2,6 +2,7 @@
 
 use crate::source::Source;
 use anyhow::Result;
+use camino::Utf8PathBuf;
 
 use crate::source;
 
@@ -9,6 +10,9 @@ use crate::source;
 pub struct Args {
     #[command(flatten)]
     pub source: Source,
+    /// Description of the image, which may say where modules are
+    #[arg(long, value_name = "FILE")]
+    pub image: Option<Utf8PathBuf>,
     /// Print a JSON array
     #[arg(long)]
     pub json: bool,
@@ -17,7 +21,7 @@ pub struct Args {
 /// Prints the modules; what was skipped, and why, goes to standard error.
 pub fn run(flags: &Args) -> Result<()> {
     let source = flags.source.folder()?;
-    let found = source::discover(&source)?;
+    let found = source::discover(&source, flags.image.as_deref())?;
     if flags.json {
         println!("{}", serde_json::to_string_pretty(&found.modules)?);
         return Ok(());

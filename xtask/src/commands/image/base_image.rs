@@ -61,7 +61,7 @@ pub fn run(flags: &Args) -> Result<()> {
     let out = Out::at(&flags.out)?;
     let source = flags.build.source.folder()?;
     let settings = flags.build.settings(source.clone());
-    let found = source::discover(&source)?;
+    let found = source::discover(&source, flags.build.image.as_deref())?;
     let modules = &found.modules;
     let providers = source::select(modules, &flags.providers)?;
 

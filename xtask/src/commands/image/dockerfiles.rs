@@ -56,7 +56,7 @@ fn all() -> Result<Vec<(Utf8PathBuf, String)>> {
         uid: image.user.uid,
         labels: image_config::labels(&image)?,
     };
-    let modules = source::discover(&workspace().join("catalog"))?.modules;
+    let modules = source::discover(&workspace().join("catalog"), None)?.modules;
     let providers = source::select(&modules, &[])?;
     let packs: Vec<LayerContent> = std::iter::once(LayerContent::Caches(COMMON.to_owned()))
         .chain(providers.into_iter().flat_map(|name| {

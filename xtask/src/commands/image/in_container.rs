@@ -38,7 +38,7 @@ pub fn run(flags: &Args) -> Result<()> {
     let mut settings = Settings::new(flags.source.folder()?);
     settings.engine = Engine::CurrentContainer;
     settings.allow_unchecked = flags.allow_unchecked_modules;
-    let modules = source::discover(&settings.source)?.modules;
+    let modules = source::discover(&settings.source, None)?.modules;
     let providers = source::select(&modules, &flags.providers)?;
     fs_err::create_dir(&flags.out).map_err(|error| {
         usage(

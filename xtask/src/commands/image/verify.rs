@@ -13,14 +13,14 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
-use gocache::image_info::{PACKS_PATH, PackInfo};
+use gocache::image_info::{IMAGE_INFO_PATH, ImageInfo, PACKS_PATH, PackInfo};
 use nix::unistd::{AccessFlags, access};
 
 use crate::source;
 use engine::host;
 use engine::progress::{Kind, Progress, Step};
 use engine::sandbox::{Sandbox, Stdout, User};
-use failure::usage;
+use failure::{corrupt, usage};
 use oci::docker::save;
 use oci::image::Image;
 use oci::layout::reader;
@@ -39,6 +39,8 @@ use pipeline::work::{Scratch, Work};
 
 /// More bytes than the list of an image's users has.
 const MAX_PASSWD_BYTES: u64 = 1 << 20;
+/// More than the description of any image takes.
+const MAX_DESCRIPTION_BYTES: u64 = 1 << 20;
 /// How root drops the page cache.
 const DROP_CACHES: &str = "/proc/sys/vm/drop_caches";
 
@@ -263,7 +265,22 @@ fn warm_providers(root: &Utf8Path, source: &Utf8Path) -> Result<Vec<String>> {
     if providers.is_empty() {
         return Ok(providers);
     }
-    let all = source::select(&source::discover(source)?.modules, &[])?;
+    let description = in_image(root, IMAGE_INFO_PATH)?;
+    let layout = if description.is_file() {
+        // The image may be anybody's.
+        let json = regular_file::read(&description, MAX_DESCRIPTION_BYTES)?;
+        let info: ImageInfo = serde_json::from_slice(&json).map_err(|error| {
+            corrupt(
+                format!("{IMAGE_INFO_PATH} of the image: {error}"),
+                "make it anew",
+            )
+        })?;
+        info.source
+    } else {
+        None
+    };
+    let found = source::discover_by(source, layout.as_ref())?;
+    let all = source::select(&found.modules, &[])?;
     providers.retain(|provider| all.contains(provider));
     if providers.is_empty() {
         return Err(usage(

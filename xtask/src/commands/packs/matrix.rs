@@ -19,6 +19,9 @@ use pipeline::work::out;
 pub struct Args {
     #[command(flatten)]
     pub selection: Selection,
+    /// Description of the image, which may say where modules are
+    #[arg(long, value_name = "FILE")]
+    pub image: Option<Utf8PathBuf>,
     /// Divide providers that would take longer than this
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub minutes: Option<u16>,
@@ -37,7 +40,7 @@ pub fn run(flags: &Args) -> Result<()> {
         let file = file.context("--record writes to the file of --times")?;
         return record(summary, file);
     }
-    let (_, modules, providers) = flags.selection.read()?;
+    let (_, modules, providers) = flags.selection.read(flags.image.as_deref())?;
     let times = Times::read(flags.times.as_deref())?;
     let limit = flags
         .minutes

@@ -86,7 +86,7 @@ pub struct Args {
 
 /// Runs the matrix and prints its account.
 pub fn run(flags: &Args) -> Result<()> {
-    let (source, modules, providers) = flags.selection.read()?;
+    let (source, modules, providers) = flags.selection.read(None)?;
     let limit = flags
         .minutes
         .map(|minutes| std::time::Duration::from_secs(60 * u64::from(minutes)));

@@ -90,7 +90,7 @@ pub fn run(flags: &Args) -> Result<()> {
     settings.store = Store::parse(flags.from.as_deref(), flags.insecure)?;
     let push = Store::parse(flags.push.as_deref(), flags.insecure)?;
     let wanted = Wanted::parse(&flags.providers, flags.part)?;
-    let found = source::discover(&source)?;
+    let found = source::discover(&source, flags.build.image.as_deref())?;
     let modules = found.modules.as_slice();
     let providers = source::select(modules, &wanted.providers)?;
     let times = Times::read(flags.times.as_deref())?;
