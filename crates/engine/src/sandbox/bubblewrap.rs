@@ -52,9 +52,7 @@ fn arguments(
     add(&["--as-pid-1"]);
     // Out of reach of the terminal, into which it could type.
     add(&["--new-session"]);
-    if !sandbox.network {
-        add(&["--unshare-net"]);
-    }
+    add(&["--unshare-net"]);
     if !by_root {
         let id = match sandbox.user {
             User::Root => "0".to_owned(),
@@ -181,15 +179,6 @@ mod tests {
             .writable("/kept/scratch".into(), "/scratch")
             .env([("GOPROXY", "off"), ("HOME", "/tmp")])
             .folder("/source")
-    }
-
-    #[test]
-    fn a_fetch_has_the_network_and_what_it_takes_of_the_machine() {
-        let fetch = sandbox().with_network_of(
-            |name| (name == "GOPROXY").then(|| "https://proxy.example".to_owned()),
-            |file| file != "/etc/nsswitch.conf",
-        );
-        insta::assert_snapshot!(lines(&fetch, true, &["go", "mod", "download"]));
     }
 
     #[test]

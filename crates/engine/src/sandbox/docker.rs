@@ -145,14 +145,13 @@ fn body(sandbox: &Sandbox, image: &str, arguments: &[&str]) -> ContainerCreateBo
     let capabilities: &[&str] = if user == 0 { &ROOT_CAPABILITIES } else { &[] };
     let capabilities = capabilities.iter().map(|name| (*name).to_owned());
     let temporary = [("/run", "exec"), ("/tmp", "exec,mode=1777")];
-    let network = if sandbox.network { "host" } else { "none" };
     let host = HostConfig {
         mounts: Some(mounts.collect()),
         readonly_rootfs: Some(!sandbox.root_is_writable),
         tmpfs: Some(HashMap::from(
             temporary.map(|(folder, options)| (folder.to_owned(), options.to_owned())),
         )),
-        network_mode: Some(network.to_owned()),
+        network_mode: Some("none".to_owned()),
         cap_drop: Some(vec!["ALL".to_owned()]),
         cap_add: Some(capabilities.collect()),
         security_opt: Some(vec!["no-new-privileges".to_owned()]),

@@ -1,43 +1,8 @@
-//! What the commands of a sandbox get: a root file system, mounts, an environment, a network or none, a user.
+//! What the commands of a sandbox get: a root file system, mounts, an environment, a user; never a network.
 
 use std::collections::BTreeMap;
 
 use camino::{Utf8Path, Utf8PathBuf};
-
-/// Variables of the go command that a fetch takes over from the build machine.
-pub const GO_FETCH_VARIABLES: [&str; 8] = [
-    "GOAUTH",
-    "GOINSECURE",
-    "GONOPROXY",
-    "GONOSUMDB",
-    "GOPRIVATE",
-    "GOPROXY",
-    "GOSUMDB",
-    "GOVCS",
-];
-
-/// Those of a proxy.
-const PROXY_VARIABLES: [&str; 6] = [
-    "HTTPS_PROXY",
-    "HTTP_PROXY",
-    "NO_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-];
-
-/// Where the trust store of the build machine is mounted for a fetch.
-const TRUST_STORE: &str = "/run/trust-store.pem";
-
-/// Places where distributions keep the trust store.
-const TRUST_STORES: [&str; 3] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/cert.pem",
-];
-
-/// What names are resolved by.
-const RESOLVER_FILES: [&str; 3] = ["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf"];
 
 /// What root may do in a tree: use files of other owners, such as a source that only its owner may read.
 pub(super) const ROOT_CAPABILITIES: [&str; 1] = ["CAP_DAC_OVERRIDE"];
@@ -87,18 +52,17 @@ pub struct Sandbox {
     mounts: Vec<Mount>,
     pub(super) env: BTreeMap<String, String>,
     pub(super) folder: Utf8PathBuf,
-    pub(super) network: bool,
     pub(super) user: User,
     pub(super) init: Option<Utf8PathBuf>,
 }
 
 impl Sandbox {
-    /// Commands in the directory `root`, as root, in `/`, without network.
+    /// Commands in the directory `root`, as root, in `/`.
     pub fn new(root: &Utf8Path) -> Self {
         Self::of(RootFs::Directory(root.to_owned()))
     }
 
-    /// Commands in `root`, as root, in `/`, without network.
+    /// Commands in `root`, as root, in `/`.
     pub fn of(root: RootFs) -> Self {
         Self {
             root,
@@ -106,7 +70,6 @@ impl Sandbox {
             mounts: Vec::new(),
             env: BTreeMap::new(),
             folder: "/".into(),
-            network: false,
             user: User::Root,
             init: None,
         }
@@ -172,43 +135,6 @@ impl Sandbox {
     #[must_use]
     pub fn init(mut self, verifier: &Utf8Path) -> Self {
         self.init = Some(verifier.to_owned());
-        self
-    }
-
-    /// Gives commands the build machine's network, proxies and trust store.
-    #[must_use]
-    pub fn with_network(self) -> Self {
-        self.with_network_of(
-            |name| std::env::var(name).ok(),
-            |file| Utf8Path::new(file).is_file(),
-        )
-    }
-
-    /// [`Sandbox::with_network`] on a machine with these variables and files.
-    pub(super) fn with_network_of(
-        mut self,
-        variable: impl Fn(&str) -> Option<String>,
-        is_file: impl Fn(&str) -> bool,
-    ) -> Self {
-        self.network = true;
-        for name in GO_FETCH_VARIABLES.into_iter().chain(PROXY_VARIABLES) {
-            if let Some(value) = variable(name) {
-                self.env.insert(name.to_owned(), value);
-            }
-        }
-        let named = variable("SSL_CERT_FILE");
-        let mut stores = named.as_deref().into_iter().chain(TRUST_STORES);
-        if let Some(store) = stores.find(|file| is_file(file)) {
-            self = self.read_only(store.into(), TRUST_STORE);
-            for name in ["SSL_CERT_FILE", "GIT_SSL_CAINFO"] {
-                self.env.insert(name.to_owned(), TRUST_STORE.to_owned());
-            }
-        }
-        for file in RESOLVER_FILES {
-            if is_file(file) {
-                self = self.read_only(file.into(), file);
-            }
-        }
         self
     }
 

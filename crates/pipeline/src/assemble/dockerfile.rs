@@ -3,7 +3,6 @@
 //! A Dockerfile cannot loop and cannot read `image.toml`, so both are generated, and a test holds the committed ones
 //! against what is generated now. No version and no path is written into them by hand.
 
-use engine::sandbox::GO_FETCH_VARIABLES;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -13,6 +12,7 @@ use gocache::image_info::{IMAGE_INFO_PATH, LAUNCHERS_PATH};
 use crate::image_toml::ImageToml;
 use crate::names::VERIFIER;
 use crate::pack::layer_content::LayerContent;
+use crate::resolve::go_settings::GO_FETCH_VARIABLES;
 
 /// Stage of `Dockerfile.merged` that runs as the image's user.
 pub const NONROOT_STAGE: &str = "nonroot";

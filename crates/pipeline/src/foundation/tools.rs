@@ -21,13 +21,13 @@ use crate::names::TOOLS;
 use crate::names::VERIFIER;
 use crate::owners::{Owners, relative};
 use crate::pack::store::Store;
+use crate::resolve::host_go::{HostGo, without_credentials};
 use crate::work::files::{files_below, link_tree};
 use crate::work::kept_layer;
 use crate::work::kept_tree::{self, Additions};
 use crate::work::{Key, Work};
 use engine::excerpt::excerpt;
 use engine::progress::{Step, millis};
-use engine::sandbox::Sandbox;
 use failure::usage;
 use oci::layer::LayerBlob;
 use oci::layer::{Compression, LayerWriter};
@@ -189,7 +189,7 @@ impl Maker<'_> {
                 .read_only(&folder, "/tool")
                 .folder("/tool")
                 .writable(go_build, &self.tree.image.go.gocache);
-            self.fetch(&sandbox, build)?;
+            self.fetch(build)?;
             let output = format!("{SCRATCH}/{}", build.binary);
             let ldflags = build.ldflags.replace("{version}", version);
             let started = Instant::now();
@@ -220,21 +220,31 @@ impl Maker<'_> {
     }
 
     /// Fetches the Go modules that the build loads.
-    fn fetch(&self, sandbox: &Sandbox, build: &ToolBuild) -> Result<()> {
+    fn fetch(&self, build: &ToolBuild) -> Result<()> {
         if self.offline {
             return Ok(());
         }
-        let done = sandbox
-            .clone()
-            .writable(self.go_mod, &self.tree.image.go.gomodcache)
-            .env([("GOPROXY", "")])
-            .with_network()
-            .run(&["go", "list", "-deps", "-f", "", "--", &build.package])?;
+        let scratch = self.work.scratch("fetch-tool")?;
+        let folder = scratch.path().join("tool");
+        fs_err::create_dir(&folder)?;
+        for file in ["go.mod", "go.sum"] {
+            fs_err::copy(
+                self.description.join(&build.folder).join(file),
+                folder.join(file),
+            )?;
+        }
+        let go = HostGo {
+            goroot: &self.tree.go,
+            module_cache: self.go_mod,
+            scratch: scratch.path(),
+            folder: &folder,
+        };
+        let done = go.run(&["list", "-deps", "-f", "", "--", &build.package])?;
         if !done.status.success() {
             bail!(
                 "failed to fetch the Go modules of {}:\n{}",
                 build.binary,
-                excerpt(&done.stderr)
+                without_credentials(&excerpt(&done.stderr))
             );
         }
         Ok(())

@@ -4,6 +4,18 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+/// Variables of the go command that a fetch takes over from the build machine.
+pub const GO_FETCH_VARIABLES: [&str; 8] = [
+    "GOAUTH",
+    "GOINSECURE",
+    "GONOPROXY",
+    "GONOSUMDB",
+    "GOPRIVATE",
+    "GOPROXY",
+    "GOSUMDB",
+    "GOVCS",
+];
+
 /// What `go env -w` wrote.
 #[derive(Debug, Default)]
 pub struct GoSettings {

@@ -12,15 +12,14 @@ use std::process::Output;
 use anyhow::Result;
 use camino::Utf8Path;
 use engine::host;
-use engine::sandbox::{Done, GO_FETCH_VARIABLES};
+use engine::sandbox::Done;
 use failure::usage;
 use xshell::{Shell, cmd};
 
-use crate::resolve::go_settings::GoSettings;
+use crate::resolve::go_settings::{GO_FETCH_VARIABLES, GoSettings};
 
 /// Settings of the go command that have no part in a fetch, or that it is given here.
-const NOT_TAKEN_OVER: [&str; 13] = [
-    "CGO_ENABLED",
+const NOT_TAKEN_OVER: [&str; 12] = [
     "GO111MODULE",
     "GOAMD64",
     "GOARCH",
@@ -73,6 +72,7 @@ impl HostGo<'_> {
             .env("GOENV", "off")
             .env("GOROOT", self.goroot)
             .env("GOTOOLCHAIN", "local")
+            .env("CGO_ENABLED", "0")
             .env("GOMODCACHE", self.module_cache)
             .env("GOCACHE", self.scratch.join("go-build"))
             // Where the state of the checksum database would be written to.
