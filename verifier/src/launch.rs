@@ -206,36 +206,19 @@ fn link_what_is_trusted(from: &Utf8Path, to: &Utf8Path, uid: u32) -> io::Result<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::private_folder::tests::Folder;
     use std::fs::Permissions;
     use std::os::unix::fs::PermissionsExt as _;
 
-    struct Folder(tempfile::TempDir);
-
-    impl Folder {
-        fn new() -> Self {
-            Self(tempfile::tempdir().unwrap())
-        }
-
-        fn path(&self, name: &str) -> Utf8PathBuf {
-            Utf8Path::from_path(self.0.path()).unwrap().join(name)
-        }
-
-        /// A name below a file: nobody, not even root, can write there.
-        fn unwritable(&self) -> Utf8PathBuf {
-            fs_err::write(self.path("file"), b"").unwrap();
-            self.path("file/below")
-        }
-
-        fn surroundings(&self) -> Surroundings {
-            fs_err::create_dir_all(self.path("home")).unwrap();
-            Surroundings {
-                home: Some(self.path("home")),
-                has_pulumi_home: true,
-                has_user: true,
-                temporary: vec![self.path("tmp"), self.path("shm")],
-                uid: rustix::process::geteuid().as_raw(),
-                ..Surroundings::default()
-            }
+    fn surroundings_in(folder: &Folder) -> Surroundings {
+        fs_err::create_dir_all(folder.path("home")).unwrap();
+        Surroundings {
+            home: Some(folder.path("home")),
+            has_pulumi_home: true,
+            has_user: true,
+            temporary: vec![folder.path("tmp"), folder.path("shm")],
+            uid: rustix::process::geteuid().as_raw(),
+            ..Surroundings::default()
         }
     }
 
@@ -251,7 +234,7 @@ mod tests {
         let surroundings = Surroundings {
             tofu_plugins: Some(folder.path("home")),
             gocache: Some(folder.path("home")),
-            ..folder.surroundings()
+            ..surroundings_in(&folder)
         };
         assert_eq!(surroundings.changes(), []);
         assert!(!folder.path("tmp").exists());
@@ -264,7 +247,7 @@ mod tests {
             let surroundings = Surroundings {
                 home,
                 tofu_plugins: Some(folder.unwritable()),
-                ..folder.surroundings()
+                ..surroundings_in(&folder)
             };
             let mine = private_folder::shared(&folder.path("tmp"), surroundings.uid);
             for (variable, name) in [("HOME", "home"), ("TF_PLUGIN_CACHE_DIR", "tofu-plugins")] {
@@ -279,7 +262,7 @@ mod tests {
     #[test]
     fn pulumi_is_told_of_the_home_unless_it_was_told_of_another() {
         let folder = Folder::new();
-        let mut surroundings = folder.surroundings();
+        let mut surroundings = surroundings_in(&folder);
         assert_eq!(change(&surroundings, "PULUMI_HOME"), None);
         surroundings.has_pulumi_home = false;
         let told = change(&surroundings, "PULUMI_HOME").unwrap();
@@ -306,7 +289,7 @@ mod tests {
             let folder = Folder::new();
             let surroundings = Surroundings {
                 home: None,
-                ..folder.surroundings()
+                ..surroundings_in(&folder)
             };
             fs_err::create_dir(folder.path("tmp")).unwrap();
             let planted = private_folder::shared(&folder.path("tmp"), surroundings.uid);
@@ -318,7 +301,7 @@ mod tests {
         let surroundings = Surroundings {
             home: None,
             temporary: vec![folder.unwritable()],
-            ..folder.surroundings()
+            ..surroundings_in(&folder)
         };
         assert_eq!(surroundings.changes(), []);
     }

@@ -65,3 +65,27 @@ pub fn is_writable(folder: &Utf8Path) -> bool {
 pub fn at_path(error: &io::Error, path: &Utf8Path) -> io::Error {
     io::Error::new(error.kind(), format!("failed to write {path}: {error}"))
 }
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// A folder of a test's own; removed when dropped.
+    pub struct Folder(tempfile::TempDir);
+
+    impl Folder {
+        pub fn new() -> Self {
+            Self(tempfile::tempdir().unwrap())
+        }
+
+        pub fn path(&self, name: &str) -> Utf8PathBuf {
+            Utf8Path::from_path(self.0.path()).unwrap().join(name)
+        }
+
+        /// A name below a file: nobody, not even root, can write there.
+        pub fn unwritable(&self) -> Utf8PathBuf {
+            fs_err::write(self.path("file"), b"").unwrap();
+            self.path("file/below")
+        }
+    }
+}

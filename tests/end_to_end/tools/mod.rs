@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
-use xshell::cmd;
+use xshell::{Cmd, cmd};
 
 use crate::sources::small;
 use crate::support::image::Layout;
@@ -82,20 +82,29 @@ fn image_toml(place: &Utf8Path, server: &str, sha256: &str) -> Utf8PathBuf {
     image
 }
 
-/// The pack of the tools, and what making it said.
-fn tools_pack(image: &Utf8Path, flags: &[&str]) -> (Value, String) {
+/// Makes the pack of the tools in kept work of its own, at `out`, and hands the command on.
+fn warm_tools<T>(
+    image: &Utf8Path,
+    out: &Utf8Path,
+    flags: &[&str],
+    run: impl FnOnce(Cmd<'_>) -> T,
+) -> T {
     Built::get();
     let (kept, sh) = (Kept::linked(&FOUNDATION), shell());
     sh.set_var("XDG_CACHE_HOME", kept.cache_home());
-    let (_folder, place) = folder();
-    let source = place.join("source");
+    let (_folder, source) = folder();
     small(&source);
-    let out = place.join("packs");
-    let warm = cmd!(
+    run(cmd!(
         sh,
         "cargo xtask warm --source {source} --image {image} --provider tools --out {out} {flags...}"
-    );
-    let (_, said) = succeed_with_both(warm);
+    ))
+}
+
+/// The pack of the tools, and what making it said.
+fn tools_pack(image: &Utf8Path, flags: &[&str]) -> (Value, String) {
+    let (_folder, place) = folder();
+    let out = place.join("packs");
+    let (_, said) = warm_tools(image, &out, flags, succeed_with_both);
     let mut packs = Layout::at(&out).packs();
     assert_eq!(packs.len(), 1);
     (packs.remove(0).config, said)
@@ -160,22 +169,13 @@ fn a_server_that_cannot_be_reached_is_said_with_what_the_compiled_tool_lacks() {
 #[test]
 fn a_wrong_digest_and_a_refusing_server_always_fail() {
     let (_folder, place) = folder();
-    let source = place.join("source");
-    small(&source);
-    Built::get();
-    let (kept, sh) = (Kept::linked(&FOUNDATION), shell());
-    sh.set_var("XDG_CACHE_HOME", kept.cache_home());
+    let out = place.join("packs");
     for (status, code, part) in [
         ("200 OK", 4, "has the SHA-256"),
         ("404 Not Found", 1, "404"),
     ] {
         let image = image_toml(&place, &serve(status, archive()), &"0".repeat(64));
-        let out = place.join("packs");
-        let warm = cmd!(
-            sh,
-            "cargo xtask warm --source {source} --image {image} --provider tools --out {out}"
-        );
-        let said = fail(warm, code);
+        let said = warm_tools(&image, &out, &[], |warm| fail(warm, code));
         assert!(said.contains(part), "{said}");
         assert!(!out.exists());
     }

@@ -364,27 +364,12 @@ fn now_unix_ns() -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::private_folder::tests::Folder;
     use fs_err::os::unix::fs::symlink;
     use std::fs::Permissions;
     use std::os::unix::fs::PermissionsExt as _;
 
-    struct Folder(tempfile::TempDir);
-
     impl Folder {
-        fn new() -> Self {
-            Self(tempfile::tempdir().unwrap())
-        }
-
-        fn path(&self, name: &str) -> Utf8PathBuf {
-            Utf8Path::from_path(self.0.path()).unwrap().join(name)
-        }
-
-        /// A name below a file: nobody, not even root, can write there.
-        fn unwritable(&self) -> Utf8PathBuf {
-            fs_err::write(self.path("file"), b"").unwrap();
-            self.path("file/below")
-        }
-
         fn surroundings(&self) -> Surroundings {
             Surroundings {
                 gocache: Some(self.path("gocache")),
