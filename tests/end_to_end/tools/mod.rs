@@ -96,7 +96,7 @@ fn warm_tools<T>(
     small(&source);
     run(cmd!(
         sh,
-        "cargo xtask warm --source {source} --image {image} --provider tools --out {out} {flags...}"
+        "cargo xtask warm --source {source} --image {image} --zstd-level 1 --provider tools --out {out} {flags...}"
     ))
 }
 
