@@ -117,7 +117,8 @@ pub fn standalone(settings: &Settings, image: &ImageToml, rust_version: &str) ->
     let packages = image.base.packages.join(" ");
     let info = Utf8Path::new(IMAGE_INFO_PATH).parent();
     let bin = Utf8Path::new(VERIFIER).parent();
-    let launchers = Some(Utf8Path::new(LAUNCHERS_PATH));
+    // With the language hosts that are beside them.
+    let launchers = Utf8Path::new(LAUNCHERS_PATH).parent();
     let roots: Vec<String> = [Some(go.goroot.as_path()), bin, launchers, info]
         .into_iter()
         .flatten()
@@ -292,6 +293,7 @@ mod tests {
             "ARG RUST=rust:1.99-sid",
             "RUN dpkg --status one two > /dev/null 2>&1 || { \\",
             "COPY --from=warm --chown=65532:0 /image/cache/x/ /cache/x/",
+            "COPY --from=warm /image/usr/local/lib/iac-runner/ /usr/local/lib/iac-runner/",
             "RUN find / -xdev -perm /6000 -exec chmod ug-s {} +",
         ] {
             assert!(text.lines().any(|other| other == line), "{line}\n{text}");
