@@ -29,6 +29,9 @@ use crate::private_folder;
 const CANNOT_RUN: u8 = 126;
 const NOT_FOUND: u8 = 127;
 
+/// What is launched, and as which process. One that finds this of itself was started by a copy of itself.
+const LAUNCH: &str = "IAC_RUNNER_LAUNCH";
+
 /// More names than anybody plants in time.
 const ATTEMPTS: u32 = 9;
 
@@ -43,6 +46,14 @@ pub fn program() -> Option<OsString> {
 
 /// Becomes the program `name`; returns only if that fails.
 pub fn run(name: &OsStr) -> ExitCode {
+    let launch = format!("{}:{}", name.display(), std::process::id());
+    if std::env::var_os(LAUNCH).is_some_and(|known| known == *launch) {
+        eprintln!(
+            "{}: PATH leads from one launcher to another, and to no program",
+            name.display()
+        );
+        return ExitCode::from(NOT_FOUND);
+    }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let (real, flags) = if name == language_host::NAME {
         (Some(language_host::real()), language_host::flags())
@@ -61,6 +72,7 @@ pub fn run(name: &OsStr) -> ExitCode {
     let mut command = Command::new(&real);
     command
         .arg0(arguments.next().unwrap_or_else(|| name.to_owned()))
+        .env(LAUNCH, launch)
         .args(flags)
         .args(arguments)
         .envs(Surroundings::of_process().changes());

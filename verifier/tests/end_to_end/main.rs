@@ -9,5 +9,6 @@ mod gate;
 mod go;
 mod help;
 mod info;
+mod launch;
 mod report;
 mod run;

@@ -1,0 +1,65 @@
+//! The verifier under the names of the image's programs.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+
+use assert_cmd::Command;
+use fs_err::os::unix::fs::symlink;
+
+use crate::go::Folder;
+
+/// A folder with launchers, one with a program that tells of itself, and a command that finds both.
+fn launcher(folder: &Folder) -> Command {
+    let verifier = assert_cmd::cargo::cargo_bin!("verifier");
+    for name in ["launchers", "real"] {
+        fs_err::create_dir(folder.path(name)).unwrap();
+    }
+    symlink(verifier, folder.path("launchers/tofu")).unwrap();
+    let script = "#!/bin/sh\necho \"$HOME $PULUMI_HOME $*\"\ncat\nexit 7\n";
+    fs_err::write(folder.path("real/tofu"), script).unwrap();
+    let executable = Permissions::from_mode(0o755);
+    fs_err::set_permissions(folder.path("real/tofu"), executable).unwrap();
+    let mut command = Command::new(folder.path("launchers/tofu"));
+    let [launchers, real] = ["launchers", "real"].map(|name| folder.path(name));
+    command
+        .env_clear()
+        .env("PATH", format!("{launchers}:{real}:/usr/bin:/bin"))
+        .env("TMPDIR", folder.path(""));
+    command
+}
+
+#[test]
+fn a_program_gets_its_arguments_input_and_home_and_gives_its_exit_code() {
+    let folder = Folder::new();
+    let mut command = launcher(&folder);
+    let output = command
+        .env("HOME", "/nonexistent")
+        .args(["one", "two words"])
+        .write_stdin("input\n")
+        .assert()
+        .code(7);
+    let printed = String::from_utf8(output.get_output().stdout.clone()).unwrap();
+    let uid = rustix::process::geteuid().as_raw();
+    let home = folder.path("").join(format!("iac-runner-{uid}/home"));
+    assert_eq!(
+        printed,
+        format!("{home} {home}/.pulumi one two words\ninput\n")
+    );
+}
+
+#[test]
+fn without_the_program_it_ends_whatever_is_on_path() {
+    let folder = Folder::new();
+    let mut command = launcher(&folder);
+    fs_err::remove_file(folder.path("real/tofu")).unwrap();
+    command
+        .assert()
+        .code(127)
+        .stderr("tofu: command not found\n");
+    // Another copy, and not a link, is no other program.
+    let verifier = assert_cmd::cargo::cargo_bin!("verifier");
+    fs_err::copy(verifier, folder.path("real/tofu")).unwrap();
+    let output = command.assert().code(127);
+    let said = String::from_utf8(output.get_output().stderr.clone()).unwrap();
+    assert!(said.contains("from one launcher to another"), "{said}");
+}
