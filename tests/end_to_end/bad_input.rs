@@ -42,6 +42,32 @@ fn a_source_without_modules_or_without_a_folder() {
 }
 
 #[test]
+fn a_source_that_the_user_of_the_image_may_not_read() {
+    let sh = shell();
+    let (_folder, source) = small_source();
+    let chmod = |path: &str, mode| {
+        let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        fs_err::set_permissions(source.join(path), permissions).unwrap();
+    };
+    chmod("", 0o755);
+    for (name, path) in [("closed_file", "go.mod"), ("closed_folder", "")] {
+        chmod(path, 0o700);
+        // Before an image is looked for, too.
+        let said = fail(cmd!(sh, "cargo xtask verify --source {source}"), 2);
+        shown(name, error(&said));
+        let flags = ["--provider", "aws"];
+        let (_folder, out) = folder();
+        let build = cmd!(
+            sh,
+            "cargo xtask base-image --source {source} --out {out}/out {flags...}"
+        );
+        let said = fail(build, 2);
+        shown(name, error(&said));
+        is_empty(&out);
+    }
+}
+
+#[test]
 fn a_provider_that_does_not_exist() {
     let (_folder, source) = small_source();
     refuses("no_provider", &source, &["--provider", "azure"], 2);
