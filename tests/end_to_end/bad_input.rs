@@ -7,6 +7,7 @@ use xshell::cmd;
 use crate::sources::{place, program, small};
 use crate::support::image::Layout;
 use crate::support::kept::{FOUNDATION, Kept};
+use crate::support::programs::is_there_or_skipped;
 use crate::support::run::{fail, folder, shell, succeed, workspace, write};
 use crate::support::shown::{error, shown};
 
@@ -65,6 +66,47 @@ fn a_source_that_the_user_of_the_image_may_not_read() {
         shown(name, error(&said));
         is_empty(&out);
     }
+}
+
+#[test]
+fn a_compile_that_takes_more_memory_than_there_is() {
+    let sh = shell();
+    let name = format!("iac-runner-test-{}", std::process::id());
+    // Version 1 of control groups, or 2.
+    let hierarchy = "cd /sys/fs/cgroup; if [ -d memory ]; then cd memory; fi";
+    let make = format!(
+        "{hierarchy}; mkdir $0; cd $0; echo 260000000 > memory.limit_in_bytes || echo 260000000 > memory.max; \
+         echo 0 > memory.swap.max || true"
+    );
+    if !is_there_or_skipped(cmd!(sh, "sh -euc {make} {name}")) {
+        return;
+    }
+    let (_folder, source) = small_source();
+    // Nothing else is to be made with so little memory.
+    succeed(cmd!(
+        sh,
+        "cargo xtask warm --provider common --source {source} --out {source}/out"
+    ));
+    let functions: String = (0..60_000)
+        .map(|number| format!("\tfunc() int {{ return len(\"{number}\") + cap(all) }},\n"))
+        .collect();
+    let large = format!(
+        "package large\n\nvar all []func() int\n\nfunc init() {{ all = some }}\n\n\
+         var some = []func() int{{\n{functions}}}\n"
+    );
+    write(&source, "pkg/large/large.go", &large);
+    let file = format!("{}/main.go", place("aws", "one"));
+    write(&source, &file, &program("example.com/small/pkg/large"));
+    let enter = format!("{hierarchy}; echo $$ > $0/cgroup.procs; cd $1; shift; exec \"$@\"");
+    let workspace = workspace();
+    let warm = cmd!(
+        sh,
+        "sh -euc {enter} {name} {workspace} cargo xtask warm --provider aws --source {source} --out {source}/out"
+    );
+    let said = fail(warm, 1);
+    let remove = format!("{hierarchy}; rmdir $0");
+    cmd!(sh, "sh -euc {remove} {name}").run().unwrap();
+    shown("too_little_memory", error(&said));
 }
 
 #[test]

@@ -9,7 +9,10 @@ use gocache::{HashInputs, HashLog, InputsRecord, RecordedModule, Store};
 use modules::Module;
 
 use crate::foundation::tree::{SCRATCH, SOURCE};
+use crate::names::VERIFIER;
 use crate::pack::manifest::WarmModule;
+use crate::warm::killed;
+use crate::warm::killed::Watch;
 use crate::warm::plan::{Built, CacheFolders, WarmPlan, file_name};
 use crate::warm::warmer::Warmer;
 use crate::work::Scratch;
@@ -17,7 +20,7 @@ use engine::excerpt::excerpt;
 use engine::progress::Step;
 use engine::progress::millis;
 use engine::sandbox::Sandbox;
-use failure::usage;
+use failure::{failed, usage};
 
 impl Warmer<'_> {
     /// Builds all packages at once, so that what modules share is compiled once, and then each module; puts each
@@ -32,12 +35,13 @@ impl Warmer<'_> {
         let sandbox = self
             .sandbox(caches, scratch.path())
             .writable(&caches.go_build, &self.tree.image.go.gocache)
-            .read_only(self.source, SOURCE);
-        for (folder, packages) in plan
-            .packages
-            .iter()
-            .filter(|(_, packages)| !packages.is_empty())
-        {
+            .read_only(self.source, SOURCE)
+            .read_only(self.verifier, VERIFIER)
+            .env(self.share.env());
+        let watch = Watch::begin();
+        let packages = plan.packages.iter();
+        let packages = packages.filter(|(_, packages)| !packages.is_empty());
+        for (number, (folder, packages)) in packages.enumerate() {
             step.detail(format!(
                 "compiling for {}",
                 if folder.as_str().is_empty() {
@@ -46,12 +50,19 @@ impl Warmer<'_> {
                     folder.as_str()
                 }
             ));
-            let mut arguments = vec!["go", "build", "--"];
-            arguments.extend(packages.iter().map(String::as_str));
+            let packages = packages.iter().map(String::as_str);
+            let arguments: Vec<&str> = std::iter::once("--").chain(packages).collect();
+            let words = self.go_build(&format!("packages-{number}"), &arguments);
             let done = sandbox
                 .clone()
                 .folder(Utf8Path::new(SOURCE).join(folder))
-                .run(&arguments)?;
+                .run(&words.iter().map(String::as_str).collect::<Vec<_>>())?;
+            let killed = watch.reason(&done.stderr, done.status);
+            if let (Some(reason), false) = (killed, self.keep_going) {
+                return Err(
+                    failed(reason, killed::HINT).context(format!("{} cannot be warmed", plan.name))
+                );
+            }
             // Where there are modules, their own builds say which of them a broken package breaks.
             if !done.status.success() && plan.modules.is_empty() {
                 return Err(usage(
@@ -66,7 +77,7 @@ impl Warmer<'_> {
         let store = Store::at(&caches.go_build);
         let finished = AtomicUsize::new(0);
         let build = |module: &'a Module| {
-            let built = self.build_module(module, &sandbox, scratch.path(), &store)?;
+            let built = self.build_module(module, &sandbox, scratch.path(), &store, watch)?;
             step.detail(format!(
                 "linked {} of {}",
                 finished.fetch_add(1, Ordering::Relaxed) + 1,
@@ -98,6 +109,7 @@ impl Warmer<'_> {
             modules,
             inputs: record,
             broken,
+            peak_memory_bytes: Self::peak_memory_bytes(scratch.path())?,
         })
     }
 
@@ -107,17 +119,26 @@ impl Warmer<'_> {
         sandbox: &Sandbox,
         scratch: &Utf8Path,
         store: &Store,
+        watch: Watch,
     ) -> Result<Result<(WarmModule, HashInputs), String>> {
         let name = file_name(module);
         let output = format!("{SCRATCH}/{name}");
         let started = Instant::now();
+        let words = self.go_build(&name, &["-o", &output, "."]);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let (status, _, log) = sandbox
             .clone()
             .folder(Utf8Path::new(SOURCE).join(module.program()))
             .env([("GODEBUG", "gocachehash=1")])
-            .run_with(&["go", "build", "-o", &output, "."], |stderr| {
-                Ok(HashLog::scan(stderr)?)
-            })?;
+            .run_with(&words, |stderr| Ok(HashLog::scan(stderr)?))?;
+        if let Some(reason) = watch.reason(&log.other.join("\n"), status) {
+            let reason = format!("{}: {reason}", module.path);
+            return if self.keep_going {
+                Ok(Err(format!("{reason}; {}", killed::HINT)))
+            } else {
+                Err(failed(reason, killed::HINT))
+            };
+        }
         if !status.success() {
             return Ok(Err(format!(
                 "{} does not build:\n{}",

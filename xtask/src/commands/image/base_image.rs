@@ -62,7 +62,7 @@ pub struct Args {
 pub fn run(flags: &Args) -> Result<()> {
     let out = Out::at(&flags.out)?;
     let source = flags.build.source.folder()?;
-    let settings = flags.build.settings(source.clone());
+    let settings = flags.build.settings(source.clone())?;
     let found = source::discover(&source)?;
     let modules = &found.modules;
     let providers = source::select(modules, &flags.providers)?;

@@ -86,7 +86,7 @@ pub struct Args {
 pub fn run(flags: &Args) -> Result<()> {
     let out = flags.out.as_deref().map(Destination::at).transpose()?;
     let source = flags.build.source.folder()?;
-    let mut settings = flags.build.settings(source.clone());
+    let mut settings = flags.build.settings(source.clone())?;
     settings.store = Store::parse(flags.from.as_deref(), flags.insecure)?;
     let push = Store::parse(flags.push.as_deref(), flags.insecure)?;
     let wanted = Wanted::parse(&flags.providers, flags.part)?;
@@ -94,6 +94,7 @@ pub fn run(flags: &Args) -> Result<()> {
     let modules = found.modules.as_slice();
     let providers = source::select(modules, &wanted.providers)?;
     let times = Times::read(flags.times.as_deref())?;
+    settings.times = times.clone();
 
     let mut progress = Progress::default();
     let foundation = flow::foundation(settings, &mut progress)?;
