@@ -69,6 +69,36 @@ fn a_source_that_the_user_of_the_image_may_not_read() {
 }
 
 #[test]
+fn all_that_would_stop_a_build_is_found_at_once() {
+    let sh = shell();
+    let (_folder, source) = small_source();
+    let go_mod =
+        "module example.com/small\n\ngo 1.25\n\nrequire example.com/never/fetched v1.2.3\n";
+    write(&source, "go.mod", go_mod);
+    write(&source, "file", "");
+    // Nobody listens there.
+    sh.set_var("GOPROXY", "http://user:secret@127.0.0.1:1");
+    let build = |flags: &[&str], code| {
+        let build = cmd!(sh, "cargo xtask base-image --source {source} {flags...}");
+        fail(build, code)
+    };
+    let nowhere = format!("{source}/file/out");
+    let said = build(&["--provider", "azure", "--out", &nowhere], 2);
+    shown("all_at_once", error(&said));
+    assert!(
+        !said.contains("secret") && !said.contains("base system"),
+        "{said}"
+    );
+    let out = format!("{source}/out");
+    let said = build(&["--out", &out], 1);
+    shown("no_proxy", error(&said));
+    // What is not asked of a proxy fails later, if it does.
+    sh.set_var("GONOPROXY", "example.com");
+    let said = build(&["--provider", "azure", "--out", &out], 2);
+    assert!(!said.contains("127.0.0.1"), "{said}");
+}
+
+#[test]
 fn a_compile_that_takes_more_memory_than_there_is() {
     let sh = shell();
     let name = format!("iac-runner-test-{}", std::process::id());

@@ -9,7 +9,7 @@ use camino::Utf8PathBuf;
 use crate::source;
 use engine::Engine;
 use engine::progress::{Kind, Progress};
-use engine::sandbox::{RootFs, User};
+use engine::sandbox::RootFs;
 use failure::missed;
 use oci::docker;
 use oci::docker::Loadable;
@@ -22,15 +22,14 @@ use pipeline::assemble::{image_config, images, variants};
 use pipeline::flow;
 use pipeline::flow::{CommonPack, Foundation, ProviderPack};
 use pipeline::foundation::tree::Tree;
-use pipeline::image_toml::ImageToml;
 use pipeline::measure::{self, Previewed};
 use pipeline::names::{LATEST, NONROOT};
 use pipeline::pack::{BlobSource, Pack, PackLayer};
-use pipeline::readable;
+use pipeline::preflight::{self, Plan};
 use pipeline::summary::Summary;
-use pipeline::work::Key;
 use pipeline::work::kept_layer;
 use pipeline::work::out::{MARKER, Out};
+use pipeline::work::{self, Key};
 
 /// The variant whose layers and environment are measured.
 const MEASURED: &str = "latest-nonroot";
@@ -65,9 +64,16 @@ pub fn run(flags: &Args) -> Result<()> {
     let settings = flags.build.settings(source.clone())?;
     let found = source::discover(&source)?;
     let modules = &found.modules;
-    let providers = source::select(modules, &flags.providers)?;
-    let image = ImageToml::read(&settings.image)?;
-    readable::check(&source, User::of(image.user.uid), settings.engine)?;
+    let selected = source::select(modules, &flags.providers);
+    let plan = Plan {
+        settings: &settings,
+        modules,
+        verifies: true,
+        out: Some(out.place()),
+        kept: work::place()?,
+    };
+    let (providers, unknown) = source::or_later(selected);
+    preflight::check(&plan, unknown)?;
 
     let mut progress = Progress::default();
     let foundation = flow::foundation(settings, &mut progress)?;

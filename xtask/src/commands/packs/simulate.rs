@@ -16,19 +16,17 @@ use serde::{Deserialize, Serialize};
 use xshell::{Shell, cmd};
 
 use crate::commands::packs::warm::{Warmed, WarmedPack};
+use engine::host;
 use engine::progress::{Kind, Progress, Step, human_bytes, millis};
-use engine::sandbox::User;
-use engine::{Engine, host};
-use pipeline::image_toml::ImageToml;
+use pipeline::flow::Settings;
 use pipeline::names::COMMON;
 use pipeline::names::{BASE, TOOLS};
 use pipeline::pack::matrix;
 use pipeline::pack::matrix::Times;
-use pipeline::readable;
+use pipeline::preflight::{self, Plan};
 use pipeline::summary;
 use pipeline::work::files::remove_tree;
 use pipeline::work::out::Out;
-use pipeline::workspace;
 
 /// The file by which the folder of a simulation is known.
 const MARKER: &str = "simulation.json";
@@ -91,8 +89,15 @@ pub struct Args {
 /// Runs the matrix and prints its account.
 pub fn run(flags: &Args) -> Result<()> {
     let (source, modules, providers) = flags.selection.read()?;
-    let image = ImageToml::read(&workspace::image_toml())?;
-    readable::check(&source, User::of(image.user.uid), Engine::Native)?;
+    let plan = Plan {
+        settings: &Settings::new(source.clone()),
+        modules: &modules,
+        verifies: true,
+        out: Some(&flags.out),
+        // Each job keeps its own work there.
+        kept: flags.out.clone(),
+    };
+    preflight::check(&plan, None)?;
     let limit = flags
         .minutes
         .map(|minutes| std::time::Duration::from_secs(60 * u64::from(minutes)));
