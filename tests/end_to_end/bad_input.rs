@@ -7,6 +7,7 @@ use xshell::cmd;
 use crate::sources::{place, program, small};
 use crate::support::image::Layout;
 use crate::support::kept::{FOUNDATION, Kept};
+use crate::support::programs::is_there_or_skipped;
 use crate::support::run::{fail, folder, shell, succeed, workspace, write};
 use crate::support::shown::{error, shown};
 
@@ -39,6 +40,103 @@ fn a_source_without_modules_or_without_a_folder() {
     let (_folder, source) = folder();
     refuses("no_modules", &source, &[], 2);
     refuses("no_folder", &source.join("absent"), &[], 2);
+}
+
+#[test]
+fn a_source_that_the_user_of_the_image_may_not_read() {
+    let sh = shell();
+    let (_folder, source) = small_source();
+    let chmod = |path: &str, mode| {
+        let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        fs_err::set_permissions(source.join(path), permissions).unwrap();
+    };
+    chmod("", 0o755);
+    for (name, path) in [("closed_file", "go.mod"), ("closed_folder", "")] {
+        chmod(path, 0o700);
+        // Before an image is looked for, too.
+        let said = fail(cmd!(sh, "cargo xtask verify --source {source}"), 2);
+        shown(name, error(&said));
+        let flags = ["--provider", "aws"];
+        let (_folder, out) = folder();
+        let build = cmd!(
+            sh,
+            "cargo xtask base-image --source {source} --out {out}/out {flags...}"
+        );
+        let said = fail(build, 2);
+        shown(name, error(&said));
+        is_empty(&out);
+    }
+}
+
+#[test]
+fn all_that_would_stop_a_build_is_found_at_once() {
+    let sh = shell();
+    let (_folder, source) = small_source();
+    let go_mod =
+        "module example.com/small\n\ngo 1.25\n\nrequire example.com/never/fetched v1.2.3\n";
+    write(&source, "go.mod", go_mod);
+    write(&source, "file", "");
+    // Nobody listens there.
+    sh.set_var("GOPROXY", "http://user:secret@127.0.0.1:1");
+    let build = |flags: &[&str], code| {
+        let build = cmd!(sh, "cargo xtask base-image --source {source} {flags...}");
+        fail(build, code)
+    };
+    let nowhere = format!("{source}/file/out");
+    let said = build(&["--provider", "azure", "--out", &nowhere], 2);
+    shown("all_at_once", error(&said));
+    assert!(
+        !said.contains("secret") && !said.contains("base system"),
+        "{said}"
+    );
+    let out = format!("{source}/out");
+    let said = build(&["--out", &out], 1);
+    shown("no_proxy", error(&said));
+    // What is not asked of a proxy fails later, if it does.
+    sh.set_var("GONOPROXY", "example.com");
+    let said = build(&["--provider", "azure", "--out", &out], 2);
+    assert!(!said.contains("127.0.0.1"), "{said}");
+}
+
+#[test]
+fn a_compile_that_takes_more_memory_than_there_is() {
+    let sh = shell();
+    let name = format!("iac-runner-test-{}", std::process::id());
+    // Version 1 of control groups, or 2.
+    let hierarchy = "cd /sys/fs/cgroup; if [ -d memory ]; then cd memory; fi";
+    let make = format!(
+        "{hierarchy}; mkdir $0; cd $0; echo 260000000 > memory.limit_in_bytes || echo 260000000 > memory.max; \
+         echo 0 > memory.swap.max || true"
+    );
+    if !is_there_or_skipped(cmd!(sh, "sh -euc {make} {name}")) {
+        return;
+    }
+    let (_folder, source) = small_source();
+    // Nothing else is to be made with so little memory.
+    succeed(cmd!(
+        sh,
+        "cargo xtask warm --provider common --source {source} --out {source}/out"
+    ));
+    let functions: String = (0..60_000)
+        .map(|number| format!("\tfunc() int {{ return len(\"{number}\") + cap(all) }},\n"))
+        .collect();
+    let large = format!(
+        "package large\n\nvar all []func() int\n\nfunc init() {{ all = some }}\n\n\
+         var some = []func() int{{\n{functions}}}\n"
+    );
+    write(&source, "pkg/large/large.go", &large);
+    let file = format!("{}/main.go", place("aws", "one"));
+    write(&source, &file, &program("example.com/small/pkg/large"));
+    let enter = format!("{hierarchy}; echo $$ > $0/cgroup.procs; cd $1; shift; exec \"$@\"");
+    let workspace = workspace();
+    let warm = cmd!(
+        sh,
+        "sh -euc {enter} {name} {workspace} cargo xtask warm --provider aws --source {source} --out {source}/out"
+    );
+    let said = fail(warm, 1);
+    let remove = format!("{hierarchy}; rmdir $0");
+    cmd!(sh, "sh -euc {remove} {name}").run().unwrap();
+    shown("too_little_memory", error(&said));
 }
 
 #[test]

@@ -9,13 +9,13 @@ mod explain;
 mod gate;
 mod go;
 mod info;
-mod init;
 mod launch;
 mod output;
 mod private_folder;
 mod process;
 mod report_command;
 mod run;
+mod sandbox;
 
 use std::process::ExitCode;
 
@@ -38,7 +38,9 @@ enum Command {
     Gate(gate::Args),
     Cacheprog(cacheprog::Args),
     #[command(hide = true)]
-    Init(init::Args),
+    Init(sandbox::init::Args),
+    #[command(hide = true)]
+    Measured(sandbox::measured::Args),
 }
 
 /// The libraries whose errors have kinds of their own.
@@ -60,7 +62,8 @@ fn main() -> ExitCode {
         Command::Report(args) => report_command::run(&args),
         Command::Gate(args) => gate::run(&args),
         Command::Cacheprog(args) => cacheprog::run(&args),
-        Command::Init(args) => init::run(&args),
+        Command::Init(args) => sandbox::init::run(&args),
+        Command::Measured(args) => sandbox::measured::run(&args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {}", failure::text(&error));

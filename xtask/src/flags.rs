@@ -8,6 +8,7 @@ use failure::usage;
 use oci::layout::reader::Layout;
 use pipeline::flow::Settings;
 use pipeline::image_toml::ToolSource;
+use pipeline::pack::matrix::Times;
 
 use crate::source::Source;
 
@@ -52,7 +53,7 @@ pub struct Build {
     /// Description of the image
     #[arg(long, value_name = "FILE")]
     pub image: Option<Utf8PathBuf>,
-    /// Modules that are built at the same time [default: one for each CPU]
+    /// Modules that are built at the same time, and packages [default: one for each CPU, fewer where memory is short]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,
     /// Use what was fetched before, and no network
@@ -82,11 +83,12 @@ pub struct Build {
 
 impl Build {
     /// Settings for `source` that these flags ask for.
-    pub fn settings(&self, source: Utf8PathBuf) -> Settings {
+    pub fn settings(&self, source: Utf8PathBuf) -> Result<Settings> {
         let defaults = Settings::new(source);
-        Settings {
+        Ok(Settings {
             image: self.image.clone().unwrap_or(defaults.image),
-            jobs: self.jobs.map_or(defaults.jobs, usize::from),
+            jobs: self.jobs.map(usize::from),
+            times: Times::read(None)?,
             offline: self.offline,
             tools: self.tools,
             allow_unchecked: self.allow_unchecked_modules,
@@ -94,6 +96,6 @@ impl Build {
             zstd_level: self.zstd_level,
             engine: self.engine,
             ..defaults
-        }
+        })
     }
 }

@@ -5,7 +5,7 @@ use pipeline::image_toml::ImageToml;
 use pipeline::workspace::{image_toml, workspace};
 use std::collections::BTreeSet;
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use engine::progress;
 use modules::{Discovery, Layout, Module, Skipped};
@@ -219,6 +219,14 @@ pub fn select(modules: &[Module], wanted: &[String]) -> Result<Vec<String>> {
         .filter(|provider| wanted.is_empty() || wanted.contains(provider))
         .map(str::to_owned)
         .collect())
+}
+
+/// What was selected, or nothing, and what was wrong with the selection, to be told with what else is.
+pub fn or_later(selected: Result<Vec<String>>) -> (Vec<String>, Option<Error>) {
+    match selected {
+        Ok(providers) => (providers, None),
+        Err(error) => (Vec::new(), Some(error)),
+    }
 }
 
 #[cfg(test)]

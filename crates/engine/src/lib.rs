@@ -10,6 +10,7 @@
 //! - [`progress`]: what the user sees, and where the time went
 //! - [`interrupt`]: what Ctrl-C cleans up
 //! - [`excerpt`]: what of a command's output an error shows
+//! - [`memory`]: how much memory there is for them
 //! - [`process_group`]: a process that ends with this one, with all that it started
 //! - [`host`]: commands on the build machine, and the packages they come from
 //! - [`sandbox`]: commands in an image's tree
@@ -21,6 +22,7 @@ mod engine;
 pub mod excerpt;
 pub mod host;
 pub mod interrupt;
+pub mod memory;
 pub mod process_group;
 pub mod progress;
 pub mod sandbox;

@@ -8,7 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::Error;
 use crate::discovery::{Discovery, Module};
-use crate::error::escaped;
+use crate::error::{Named as _, escaped};
 use crate::import_path::refusal;
 use crate::layout::Layout;
 use crate::links::{Target, resolve};
@@ -28,7 +28,7 @@ pub fn discover(source: &Utf8Path, default: Option<&Layout>) -> Result<Discovery
             return Err(refused("does not exist"));
         }
         Ok(metadata) if !metadata.is_dir() => return Err(refused("is no folder")),
-        other => other?,
+        other => other.named(source.as_std_path())?,
     };
     let mut walk = Walk {
         places: Layout::of(source, default)?.places()?,
@@ -128,14 +128,14 @@ impl GoMods<'_> {
         let relative = folder.join("go.mod");
         let file = self.source.join(&relative);
         if let Target::Outside { link, to } =
-            resolve(self.source.as_std_path(), relative.as_std_path())?
+            resolve(self.source.as_std_path(), relative.as_std_path()).named(file.as_std_path())?
         {
             return Err(Error::outside(&link, &to));
         }
         if !file.is_file() {
             return Ok(None);
         }
-        let text = fs_err::read(&file)?;
+        let text = fs_err::read(&file).named(file.as_std_path())?;
         let parsed = ModFile::parse(&String::from_utf8_lossy(&text));
         if parsed.module.is_some() {
             return Ok(parsed.module);

@@ -1,5 +1,6 @@
 //! Why a source cannot be used. Nearly all of it is for the user to mend, so each message says how.
 
+use std::io;
 use std::path::Path;
 
 use camino::Utf8PathBuf;
@@ -11,6 +12,15 @@ pub enum Error {
     /// The file system refused; the message names the path.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+
+    /// The user may not look at a folder or file of the source.
+    #[error(
+        "cannot be read: {path}; let the user who runs this read it: `chmod -R a+rX` for the whole source"
+    )]
+    Unreadable {
+        /// Its path, escaped.
+        path: String,
+    },
 
     /// The source is not there, or is a file.
     #[error(
@@ -75,6 +85,23 @@ pub enum Error {
         /// Path (with special characters escaped) and reason of each.
         Vec<(String, String)>,
     ),
+}
+
+/// Names what could not be read where the system says no more than that it refused.
+pub(crate) trait Named<T> {
+    /// The result, in whose error a refusal is one of `path`.
+    fn named(self, path: &Path) -> Result<T, Error>;
+}
+
+impl<T> Named<T> for io::Result<T> {
+    fn named(self, path: &Path) -> Result<T, Error> {
+        self.map_err(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied => Error::Unreadable {
+                path: path.to_string_lossy().escape_default().to_string(),
+            },
+            _ => error.into(),
+        })
+    }
 }
 
 impl Error {

@@ -41,15 +41,17 @@ impl Project {
     /// The project file in `folder`, if there is one. One that cannot be understood says nothing: that is for Pulumi to
     /// refuse.
     pub fn read(folder: &Path) -> io::Result<Option<Self>> {
-        let Some(file) = NAMES
-            .into_iter()
-            .map(|name| folder.join(name))
-            .find(|file| file.is_file())
-        else {
-            return Ok(None);
-        };
-        let bytes = fs_err::read(file)?;
-        Ok(Some(Self::parse(&bytes)))
+        for file in NAMES.map(|name| folder.join(name)) {
+            match fs_err::metadata(&file) {
+                Ok(metadata) if metadata.is_file() => {
+                    return Ok(Some(Self::parse(&fs_err::read(file)?)));
+                }
+                // It may be there.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(None)
     }
 
     fn parse(bytes: &[u8]) -> Self {

@@ -11,7 +11,7 @@ use walkdir::{DirEntry, WalkDir};
 
 use crate::Error;
 use crate::discovery::{Discovery, Skipped};
-use crate::error::escaped;
+use crate::error::{Named as _, escaped};
 use crate::go_file::head;
 use crate::layout::Places;
 use crate::links::{Target, resolve};
@@ -36,9 +36,10 @@ impl Walk<'_> {
     /// Every folder that may hold a module, relative to the source, sorted.
     pub fn candidates(&mut self) -> Result<Vec<PathBuf>, Error> {
         let root = self.source.join(self.places.root());
-        if fs_err::symlink_metadata(&root).is_err() {
-            return Ok(Vec::new());
-        }
+        match fs_err::symlink_metadata(&root) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.named(&root)?,
+        };
         let mut folders = Vec::new();
         // How deep the link is behind which the walk is.
         let mut link_depth = usize::MAX;
@@ -65,7 +66,7 @@ impl Walk<'_> {
                 continue;
             }
             if entry.path_is_symlink() && !folder.as_os_str().is_empty() {
-                match resolve(self.source, &folder)? {
+                match resolve(self.source, &folder).named(entry.path())? {
                     Target::Inside(real) if self.holds(&real, &folder)? => {
                         self.skip(&folder, CIRCLE.into(), false);
                         entries.skip_current_dir();
@@ -118,7 +119,8 @@ impl Walk<'_> {
     /// The folder of the program whose folder is `folder`, relative to the source; none if there is no main package,
     /// which is then listed.
     pub fn program(&mut self, folder: &Path) -> Result<Option<PathBuf>, Error> {
-        let project = Project::read(&self.source.join(folder))?;
+        let place = self.source.join(folder);
+        let project = Project::read(&place).named(&place)?;
         let is_go = project.as_ref().is_some_and(Project::is_go);
         let main = project.and_then(|project| project.main);
         let program = match &main {
@@ -155,7 +157,7 @@ impl Walk<'_> {
             ));
             return Ok(None);
         };
-        match resolve(self.source, &program)? {
+        match resolve(self.source, &program).named(&self.source.join(&program))? {
             Target::Outside { link, to } => {
                 self.refuse(&link, &to);
                 Ok(None)
@@ -175,7 +177,8 @@ impl Walk<'_> {
     /// None if the folder holds a main package, otherwise the reason why it does not.
     fn why_no_main_package(&mut self, folder: &Path) -> Result<Option<String>, Error> {
         let mut names = Vec::new();
-        for entry in fs_err::read_dir(self.source.join(folder))? {
+        let place = self.source.join(folder);
+        for entry in fs_err::read_dir(&place).named(&place)? {
             let entry = entry?;
             let name = entry.file_name();
             let text = name.to_string_lossy();
@@ -195,7 +198,7 @@ impl Walk<'_> {
         if !file_type.is_symlink() {
             return Ok(file_type.is_file());
         }
-        match resolve(self.source, path)? {
+        match resolve(self.source, path).named(&self.source.join(path))? {
             Target::Inside(real) => Ok(self.source.join(real).is_file()),
             Target::Outside { link, to } => {
                 self.refuse(&link, &to);
@@ -208,7 +211,7 @@ impl Walk<'_> {
     /// Whether the folder `real` is above the link `link`.
     fn holds(&self, real: &Path, link: &Path) -> Result<bool, Error> {
         let above = link.parent().unwrap_or(Path::new(""));
-        let above = resolve(self.source, above)?;
+        let above = resolve(self.source, above).named(&self.source.join(above))?;
         Ok(matches!(above, Target::Inside(above) if above.starts_with(real)))
     }
 
@@ -219,6 +222,10 @@ impl Walk<'_> {
             self.skip(relative, CIRCLE.into(), false);
             return Ok(());
         }
+        let error = io::Error::from(error);
+        if error.kind() == io::ErrorKind::PermissionDenied {
+            return Err(error).named(&path);
+        }
         let is_link = fs_err::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_symlink());
         if is_link && !path.exists() {
             self.skip(
@@ -228,7 +235,7 @@ impl Walk<'_> {
             );
             return Ok(());
         }
-        Err(io::Error::from(error).into())
+        Err(error.into())
     }
 
     fn skip(&mut self, path: &Path, reason: String, looks_like_program: bool) {
@@ -250,7 +257,8 @@ impl Walk<'_> {
     }
 }
 
-/// Every folder of a source with a project file of a program in Go, relative to it, sorted. Links are not followed.
+/// Every folder of a source with a project file of a program in Go, relative to it, sorted. Links are not followed, and
+/// what the user may not read is passed over: most of the source is no build's business.
 pub fn projects(source: &Path) -> Result<Vec<PathBuf>, Error> {
     let mut folders = Vec::new();
     let entries = WalkDir::new(source)
@@ -258,13 +266,23 @@ pub fn projects(source: &Path) -> Result<Vec<PathBuf>, Error> {
         .into_iter()
         .filter_entry(|entry| entry.depth() == 0 || is_looked_into(entry));
     for entry in entries {
-        let entry = entry.map_err(io::Error::from)?;
-        if Project::read(entry.path())?.is_some_and(|project| project.is_go()) {
+        let Some(entry) = unless_denied(entry.map_err(io::Error::from))? else {
+            continue;
+        };
+        let project = unless_denied(Project::read(entry.path()))?.flatten();
+        if project.is_some_and(|project| project.is_go()) {
             let folder = entry.path().strip_prefix(source).unwrap_or(entry.path());
             folders.push(folder.to_owned());
         }
     }
     Ok(folders)
+}
+
+fn unless_denied<T>(read: io::Result<T>) -> Result<Option<T>, Error> {
+    match read {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
+        other => Ok(other.map(Some)?),
+    }
 }
 
 /// The path without `.` and `..`, as Pulumi cleans it; none if it leads out of the source.
@@ -307,7 +325,8 @@ fn main_package(folder: &Path, mut names: Vec<OsString>) -> Result<Option<String
     let mut other_package = None;
     let mut all_ignored = true;
     for name in names {
-        let bytes = fs_err::read(folder.join(name))?;
+        let file = folder.join(name);
+        let bytes = fs_err::read(&file).named(&file)?;
         let text = String::from_utf8_lossy(&bytes);
         let head = head(&text);
         if head.ignored {

@@ -110,6 +110,7 @@ pub fn manifest(name: &str) -> Manifest {
             seal_ms: 10,
             check_ms: 20,
             pack_ms: 30,
+            peak_memory_bytes: Some(1_400_000_000),
         },
     }
 }

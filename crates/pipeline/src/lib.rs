@@ -8,6 +8,8 @@
 //! - [`image_toml`], [`names`], [`owners`], [`workspace`]: what is said once about every image.
 //! - [`work`]: kept results of steps, and output folders that are whole or not there.
 //! - [`foundation`]: base system, Go, tools and verifier; the tree in which everything is compiled.
+//! - [`preflight`]: what can be known to stop a run before anything is made.
+//! - [`readable`]: whether the image's user may read the source.
 //! - [`resolve`]: what modules need, as the go command tells it.
 //! - [`warm`]: from that to a sealed and checked pack of caches.
 //! - [`pack`]: packs, their travel as OCI artifacts, and whether some fit together.
@@ -27,6 +29,8 @@ pub mod merge;
 pub mod names;
 pub mod owners;
 pub mod pack;
+pub mod preflight;
+pub mod readable;
 pub mod resolve;
 pub mod summary;
 pub mod warm;

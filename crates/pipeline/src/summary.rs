@@ -116,6 +116,7 @@ impl Summary {
             "size",
             "compressed",
             "warm",
+            "memory",
             "first p50",
             "p95",
             "max",
@@ -129,17 +130,26 @@ impl Summary {
                 human_bytes(line.uncompressed_bytes),
                 human_bytes(line.compressed_bytes),
                 seconds(line.timings.build_ms as f64),
+                line.timings
+                    .peak_memory_bytes
+                    .map_or_else(String::new, human_bytes),
             ];
             row.extend(first_cells(line.first.as_ref()));
             packs.add_row(row);
         }
         let modules: usize = self.packs.iter().map(|line| line.modules).sum();
+        let largest = self
+            .packs
+            .iter()
+            .filter_map(|line| line.timings.peak_memory_bytes)
+            .max();
         let mut total = vec![
             "total".to_owned(),
             modules.to_string(),
             String::new(),
             String::new(),
             String::new(),
+            largest.map_or_else(String::new, human_bytes),
         ];
         total.extend(first_cells(Some(&self.total)));
         packs.add_row(total);

@@ -20,9 +20,9 @@ use gocache::image_info::{PACKS_PATH, PackInfo};
 use report::Report;
 use report::gate::{self, Baseline, MIN_RUNS};
 
-use engine::host;
 use engine::progress::{Kind, Progress, Step};
 use engine::sandbox::{Sandbox, User};
+use engine::{Engine, host};
 use oci::image::Image;
 use oci::platform::Platform;
 use oci::unpack::in_root;
@@ -31,6 +31,7 @@ use pipeline::foundation::verifier;
 use pipeline::measure;
 use pipeline::names::VERIFIER;
 use pipeline::owners::relative;
+use pipeline::readable;
 use pipeline::work::Work;
 
 /// The variant that is measured: the one whose verifier runs without any rights.
@@ -147,10 +148,11 @@ impl Bench {
         let user = user
             .parse()
             .with_context(|| format!("{VARIANT} runs as {user:?}"))?;
+        readable::check(source, User::of(user), Engine::Native)?;
         let sandbox = Sandbox::new(root)
             .env(&env)
             .env([("HOME", "/tmp")])
-            .user(User::Id(user))
+            .user(User::of(user))
             .init(verifier)
             .read_only(verifier, VERIFIER)
             .read_only(source, ELSEWHERE);

@@ -16,6 +16,13 @@ pub enum User {
     Id(u32),
 }
 
+impl User {
+    /// The user with this ID.
+    pub fn of(id: u32) -> Self {
+        if id == 0 { Self::Root } else { Self::Id(id) }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(super) struct Mount {
     pub source: Utf8PathBuf,

@@ -510,3 +510,66 @@ fn a_table_that_cannot_be_used_is_refused() {
         assert!(source.refusal().starts_with("iac-runner.toml"), "{table}");
     }
 }
+
+/// What `work` comes to for a user to whom nothing belongs, in a thread of its own: root may read everything.
+fn as_nobody<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let nobody = scope.spawn(|| {
+            nix::unistd::setfsuid(65532.into());
+            work()
+        });
+        nobody.join().unwrap()
+    })
+}
+
+#[test]
+fn what_may_not_be_read_is_named_and_is_not_taken_for_an_empty_source() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let chmod = |path: &Utf8Path, mode| {
+        fs_err::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let source = Source::new()
+        .file("go.mod", "module example.com/repo\n")
+        .file("other/Pulumi.yaml", "runtime: go\n")
+        .file(&format!("{LAMBDA}/Pulumi.yaml"), "runtime: go\n")
+        .main(LAMBDA);
+    let root = source.root();
+    chmod(root, 0o755);
+    let found = || as_nobody(|| discover(root, None));
+    assert_eq!(found().unwrap().modules.len(), 1);
+    for (path, named, mode) in [
+        ("", "apis", 0o700),
+        ("apis", "apis", 0o700),
+        ("apis", "apis/provider", 0o744),
+        ("apis/provider/aws", "apis/provider/aws", 0o700),
+        (LAMBDA, LAMBDA, 0o744),
+        (
+            "apis/provider/aws/lambda/v1/iac/pulumi/main.go",
+            "apis/provider/aws/lambda/v1/iac/pulumi/main.go",
+            0o600,
+        ),
+        (
+            "apis/provider/aws/lambda/v1/iac/pulumi/Pulumi.yaml",
+            LAMBDA,
+            0o600,
+        ),
+        ("go.mod", "go.mod", 0o600),
+    ] {
+        let (place, named) = (root.join(path), root.join(named));
+        let usual = fs_err::metadata(&place).unwrap().permissions();
+        chmod(&place, mode);
+        let error = found().unwrap_err();
+        assert_eq!(error.kind(), Some(failure::Kind::Usage), "{path}: {error}");
+        let expected = format!("cannot be read: {named};");
+        assert!(error.to_string().starts_with(&expected), "{path}: {error}");
+        fs_err::set_permissions(&place, usual).unwrap();
+    }
+    // What is no module's business may stay closed.
+    chmod(&root.join("other"), 0o700);
+    let projects = || as_nobody(|| crate::projects(root.as_std_path()));
+    assert_eq!(projects().unwrap().len(), 1);
+    assert_eq!(found().unwrap().modules.len(), 1);
+}

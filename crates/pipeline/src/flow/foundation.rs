@@ -16,12 +16,12 @@ use crate::resolve::go_mod::by_go_mod;
 use crate::resolve::go_settings::GoSettings;
 use crate::resolve::resolver::Resolver;
 use crate::resolve::unchecked;
-use crate::warm::Warmer;
+use crate::warm::{Share, Warmer};
 use crate::work::Work;
 use crate::workspace::workspace;
-use engine::Engine;
 use engine::progress::{self, Kind, Progress};
 use engine::sandbox::{self, RootFs};
+use engine::{Engine, host, memory};
 use oci::platform::Platform;
 
 /// What caches are made in and with.
@@ -171,7 +171,15 @@ impl Foundation {
         }
     }
 
-    pub(super) fn warmer(&self) -> Warmer<'_> {
+    /// What makes the pack of `provider`, or `common`.
+    pub(super) fn warmer(&self, provider: &str) -> Warmer<'_> {
+        let recorded = self.settings.times.providers.get(provider);
+        let peak = recorded.and_then(|time| time.peak_memory_bytes);
+        let memory = memory::memory();
+        let share = match self.settings.jobs {
+            Some(jobs) => Share::wanted(jobs, memory, peak),
+            None => Share::of(host::processors(), memory, peak),
+        };
         Warmer {
             work: &self.work,
             tree: &self.tree,
@@ -179,7 +187,7 @@ impl Foundation {
             source: &self.settings.source,
             go_mod: &self.go_mod,
             unchecked: &self.unchecked,
-            jobs: self.settings.jobs,
+            share,
             keep_going: self.settings.keep_going,
         }
     }

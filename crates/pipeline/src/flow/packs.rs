@@ -75,7 +75,7 @@ impl Foundation {
             self.forget(COMMON, &key)?;
             let folder = self.work.keep(COMMON, &key, |folder| {
                 let restored = self.find(COMMON, &key, step, |artifact| {
-                    self.warmer().restore_common(artifact, folder)
+                    self.warmer(COMMON).restore_common(artifact, folder)
                 })?;
                 if restored.is_some() {
                     return Ok(());
@@ -87,7 +87,7 @@ impl Foundation {
                     None
                 };
                 let start = standard_library.as_deref();
-                self.warmer().common(&common, start, folder, step)
+                self.warmer(COMMON).common(&common, start, folder, step)
             })?;
             let pack = KeptPack::read(&folder)?;
             Ok(CommonPack { key, pack })
@@ -139,7 +139,7 @@ impl Foundation {
                 if restored.is_some() {
                     return Ok(());
                 }
-                self.warmer()
+                self.warmer(&part.provider)
                     .provider(
                         &name,
                         &plan.go_mods,

@@ -1,9 +1,10 @@
 //! What a command may do, and with which inputs.
 
 use camino::Utf8PathBuf;
-use engine::{Engine, host};
+use engine::Engine;
 
 use crate::image_toml::ToolSource;
+use crate::pack::matrix::Times;
 use crate::pack::store::Store;
 use crate::workspace;
 
@@ -18,8 +19,10 @@ pub struct Settings {
     pub image: Utf8PathBuf,
     /// The source.
     pub source: Utf8PathBuf,
-    /// Modules that are built at the same time.
-    pub jobs: usize,
+    /// Modules that are built at the same time; none for as many as there are processors and memory for.
+    pub jobs: Option<usize>,
+    /// How much memory providers took before.
+    pub times: Times,
     /// Whether the network is out of bounds.
     pub offline: bool,
     /// Where tools come from that have two sources; none decides by what can be reached.
@@ -44,7 +47,8 @@ impl Settings {
         Self {
             image: workspace::image_toml(),
             source,
-            jobs: host::processors(),
+            jobs: None,
+            times: Times::default(),
             offline: false,
             tools: None,
             allow_unchecked: false,

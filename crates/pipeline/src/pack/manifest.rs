@@ -42,7 +42,7 @@ pub struct PackedFile {
     pub sha256: Sha256Hash,
 }
 
-/// How long the parts of warming took, in milliseconds.
+/// How long the parts of warming took, in milliseconds, and how much memory.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct Timings {
     /// `go build` of the packages, and of each module with its link.
@@ -53,6 +53,9 @@ pub struct Timings {
     pub check_ms: u64,
     /// Writing the layers.
     pub pack_ms: u64,
+    /// Resident memory of the largest process that compiled or linked, in bytes; none where it is not known.
+    #[serde(default)]
+    pub peak_memory_bytes: Option<u64>,
 }
 
 impl Timings {

@@ -18,20 +18,23 @@ use failure::usage;
 /// The times that are used where the user names none.
 const RECORDED: &str = "base-images/iac-runner/times.json";
 
-/// How long packs took when they were made, by name.
+/// How long packs took when they were made, and how much memory, by name.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Times {
     /// By the name of the provider.
     pub providers: BTreeMap<String, ProviderTime>,
 }
 
-/// How long a provider took.
+/// How long a provider took, and how much memory.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProviderTime {
     /// Building, sealing, checking and packing, in milliseconds.
     pub total_ms: u64,
     /// Of that, each module's own build after what it imports was compiled, in milliseconds.
     pub modules_ms: BTreeMap<Utf8PathBuf, u64>,
+    /// Memory of the largest process that compiled or linked, in bytes, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_memory_bytes: Option<u64>,
 }
 
 impl Times {
@@ -65,6 +68,8 @@ pub struct MatrixJob {
     pub modules: usize,
     /// How long it should take, in milliseconds; none where nothing is recorded.
     pub estimated_ms: Option<u64>,
+    /// How much memory its largest process should take, in bytes; none where nothing is recorded.
+    pub memory_bytes: Option<u64>,
 }
 
 /// The jobs for `providers`, each of which should take no longer than `limit`.
@@ -94,6 +99,7 @@ pub fn jobs(
                 part: part.shard,
                 modules: own.len(),
                 estimated_ms: time.map(|time| time.estimate(&own)),
+                memory_bytes: time.and_then(|time| time.peak_memory_bytes),
             });
         }
     }
@@ -197,6 +203,7 @@ mod tests {
                 ProviderTime {
                     total_ms,
                     modules_ms,
+                    peak_memory_bytes: Some(1_400_000_000),
                 },
             )]),
         }
@@ -223,6 +230,14 @@ mod tests {
         assert_eq!(divided.iter().map(|job| job.modules).sum::<usize>(), 10);
         // What they share alone takes longer: as many jobs as there are modules, and no more.
         assert_eq!(jobs(20).len(), 10);
+    }
+
+    #[test]
+    fn times_that_were_recorded_without_memory_are_read() {
+        let text = r#"{"providers": {"aws": {"total_ms": 7, "modules_ms": {}}}}"#;
+        let times: Times = serde_json::from_str(text).unwrap();
+        assert_eq!(times.providers["aws"].peak_memory_bytes, None);
+        assert!(!serde_json::to_string(&times).unwrap().contains("memory"));
     }
 
     #[test]

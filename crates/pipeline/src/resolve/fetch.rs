@@ -26,15 +26,24 @@ const GRAPH: [&[&str]; 2] = [
     &["go", "mod", "graph"],
 ];
 
+/// The kind of kept work that tells what was fetched.
+pub const KIND: &str = "requirements";
+
+/// The key of what `go_mod` of `source` requires.
+pub fn key(
+    go_mod: &GoMod,
+    source: &Utf8Path,
+    go_version: &str,
+    unchecked: &[String],
+) -> Result<Key> {
+    Key::of(&(go_mod.digest(source)?, go_mod.folder(), go_version))?.with(unchecked)
+}
+
 impl Resolver<'_> {
     /// The Go modules behind `go_mod`, all of them fetched.
     pub fn requirements(&self, go_mod: &GoMod) -> Result<Requirements> {
-        let key = Key::of(&(
-            go_mod.digest(self.source)?,
-            go_mod.folder(),
-            &self.tree.image.go.version,
-        ))?
-        .with(self.unchecked)?;
+        let go_version = &self.tree.image.go.version;
+        let key = key(go_mod, self.source, go_version, self.unchecked)?;
         let is_new = Cell::new(false);
         let fetched = |folder: &Utf8Path| -> Result<()> {
             is_new.set(true);
@@ -45,7 +54,7 @@ impl Resolver<'_> {
             )?;
             Ok(())
         };
-        let folder = self.work.keep("requirements", &key, fetched)?;
+        let folder = self.work.keep(KIND, &key, fetched)?;
         let read = |folder: &Utf8Path| -> Result<Requirements> {
             Ok(serde_json::from_slice(&fs_err::read(
                 folder.join("requirements.json"),

@@ -9,9 +9,12 @@ use gocache::{HashInputs, HashLog, InputsRecord, RecordedModule, Store};
 use modules::Module;
 
 use crate::foundation::tree::{SCRATCH, SOURCE};
+use crate::names::VERIFIER;
 use crate::pack::manifest::WarmModule;
 use crate::resolve::refusals::advice::as_here;
 use crate::resolve::refusals::excluded;
+use crate::warm::killed;
+use crate::warm::killed::Watch;
 use crate::warm::plan::{Built, CacheFolders, WarmPlan, file_name};
 use crate::warm::warmer::Warmer;
 use crate::work::Scratch;
@@ -19,7 +22,7 @@ use engine::excerpt::excerpt;
 use engine::progress::Step;
 use engine::progress::millis;
 use engine::sandbox::Sandbox;
-use failure::usage;
+use failure::{failed, usage};
 
 /// What compiler and linker say of what no file declares.
 const ABSENT: [&str; 2] = ["undefined: ", "function main is undeclared"];
@@ -37,12 +40,13 @@ impl Warmer<'_> {
         let sandbox = self
             .sandbox(caches, scratch.path())
             .writable(&caches.go_build, &self.tree.image.go.gocache)
-            .read_only(self.source, SOURCE);
-        for (folder, packages) in plan
-            .packages
-            .iter()
-            .filter(|(_, packages)| !packages.is_empty())
-        {
+            .read_only(self.source, SOURCE)
+            .read_only(self.verifier, VERIFIER)
+            .env(self.share.env());
+        let watch = Watch::begin();
+        let packages = plan.packages.iter();
+        let packages = packages.filter(|(_, packages)| !packages.is_empty());
+        for (number, (folder, packages)) in packages.enumerate() {
             step.detail(format!(
                 "compiling for {}",
                 if folder.as_str().is_empty() {
@@ -51,12 +55,19 @@ impl Warmer<'_> {
                     folder.as_str()
                 }
             ));
-            let mut arguments = vec!["go", "build", "--"];
-            arguments.extend(packages.iter().map(String::as_str));
+            let packages = packages.iter().map(String::as_str);
+            let arguments: Vec<&str> = std::iter::once("--").chain(packages).collect();
+            let words = self.go_build(&format!("packages-{number}"), &arguments);
             let done = sandbox
                 .clone()
                 .folder(Utf8Path::new(SOURCE).join(folder))
-                .run(&arguments)?;
+                .run(&words.iter().map(String::as_str).collect::<Vec<_>>())?;
+            let killed = watch.reason(&done.stderr, done.status);
+            if let (Some(reason), false) = (killed, self.keep_going) {
+                return Err(
+                    failed(reason, killed::HINT).context(format!("{} cannot be warmed", plan.name))
+                );
+            }
             // Where there are modules, their own builds say which of them a broken package breaks.
             if !done.status.success() && plan.modules.is_empty() {
                 return Err(usage(
@@ -71,7 +82,7 @@ impl Warmer<'_> {
         let store = Store::at(&caches.go_build);
         let finished = AtomicUsize::new(0);
         let build = |module: &'a Module| {
-            let built = self.build_module(module, &sandbox, scratch.path(), &store)?;
+            let built = self.build_module(module, &sandbox, scratch.path(), &store, watch)?;
             step.detail(format!(
                 "linked {} of {}",
                 finished.fetch_add(1, Ordering::Relaxed) + 1,
@@ -103,6 +114,7 @@ impl Warmer<'_> {
             modules,
             inputs: record,
             broken,
+            peak_memory_bytes: Self::peak_memory_bytes(scratch.path())?,
         })
     }
 
@@ -112,17 +124,26 @@ impl Warmer<'_> {
         sandbox: &Sandbox,
         scratch: &Utf8Path,
         store: &Store,
+        watch: Watch,
     ) -> Result<Result<(WarmModule, HashInputs), String>> {
         let name = file_name(module);
         let output = format!("{SCRATCH}/{name}");
         let started = Instant::now();
+        let words = self.go_build(&name, &["-o", &output, "."]);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let (status, _, log) = sandbox
             .clone()
             .folder(Utf8Path::new(SOURCE).join(module.program()))
             .env([("GODEBUG", "gocachehash=1")])
-            .run_with(&["go", "build", "-o", &output, "."], |stderr| {
-                Ok(HashLog::scan(stderr)?)
-            })?;
+            .run_with(&words, |stderr| Ok(HashLog::scan(stderr)?))?;
+        if let Some(reason) = watch.reason(&log.other.join("\n"), status) {
+            let reason = format!("{}: {reason}", module.path);
+            return if self.keep_going {
+                Ok(Err(format!("{reason}; {}", killed::HINT)))
+            } else {
+                Err(failed(reason, killed::HINT))
+            };
+        }
         if !status.success() {
             let said = excerpt(&as_here(&log.other.join("\n"), self.source));
             let mut reason = format!("{} does not build:\n{said}", module.path);

@@ -12,10 +12,13 @@
 mod check;
 mod compile;
 mod entries;
+mod killed;
 mod plan;
 mod rebuild;
+mod share;
 mod warmer;
 
+pub use share::Share;
 pub use warmer::Warmer;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -166,8 +169,10 @@ impl Warmer<'_> {
             modules,
             inputs,
             broken,
+            peak_memory_bytes,
         } = self.build(plan, seen, &scratch, step)?;
         timings.build_ms = millis(started);
+        timings.peak_memory_bytes = peak_memory_bytes;
         step.go_ms += timings.build_ms;
 
         step.detail("sealing");

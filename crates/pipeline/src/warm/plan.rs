@@ -40,6 +40,8 @@ pub struct Built<'a> {
     pub inputs: InputsRecord,
     /// Modules that do not build, with what the go command said.
     pub broken: Vec<String>,
+    /// Resident memory of the largest process that compiled or linked, in bytes.
+    pub peak_memory_bytes: Option<u64>,
 }
 
 /// The two caches of a tree.

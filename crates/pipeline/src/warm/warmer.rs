@@ -4,10 +4,16 @@ use anyhow::{Context as _, Result};
 use camino::Utf8Path;
 use rayon::prelude::*;
 
+use crate::foundation::tree::SCRATCH;
 use crate::foundation::tree::Tree;
+use crate::names::VERIFIER;
 use crate::warm::plan::CacheFolders;
+use crate::warm::share::Share;
 use crate::work::Work;
 use engine::sandbox::Sandbox;
+
+/// How the files end in which it stands how much memory a build took.
+const PEAK: &str = ".peak";
 
 /// Everything that warming takes from its surroundings.
 #[derive(Debug, Clone, Copy)]
@@ -24,8 +30,8 @@ pub struct Warmer<'a> {
     pub go_mod: &'a Utf8Path,
     /// Settings of this machine by which Go modules were not checked.
     pub unchecked: &'a [String],
-    /// Modules that are built at the same time.
-    pub jobs: usize,
+    /// What runs side by side.
+    pub share: Share,
     /// Whether a module that does not build leaves the others be.
     pub keep_going: bool,
 }
@@ -38,14 +44,38 @@ impl Warmer<'_> {
             .read_only(&caches.go_mod, &self.tree.image.go.gomodcache)
     }
 
-    /// Runs `work` for each of `items`, `jobs` at a time; the results keep their order.
+    /// The words of a `go build` with these arguments, of which `name` is known how much memory it took.
+    pub(super) fn go_build(&self, name: &str, arguments: &[&str]) -> Vec<String> {
+        let peak = format!("{SCRATCH}/{name}{PEAK}");
+        let processes = self.share.processes.to_string();
+        [VERIFIER, "measured", "--peak", &peak, "--", "go", "build"]
+            .into_iter()
+            .chain(["-p", &processes])
+            .chain(arguments.iter().copied())
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// Memory of the largest process of all builds with this scratch folder, in bytes.
+    pub(super) fn peak_memory_bytes(scratch: &Utf8Path) -> Result<Option<u64>> {
+        let mut peak = None;
+        for entry in scratch.read_dir_utf8()? {
+            let file = entry?.into_path();
+            if file.as_str().ends_with(PEAK) {
+                peak = peak.max(fs_err::read_to_string(file)?.parse().ok());
+            }
+        }
+        Ok(peak.filter(|bytes| *bytes > 0))
+    }
+
+    /// Runs `work` for each of `items`, as many at a time as there are jobs; the results keep their order.
     pub(super) fn in_parallel<'t, T: Sync, R: Send>(
         &self,
         items: &[&'t T],
         work: impl Fn(&'t T) -> Result<R> + Sync,
     ) -> Result<Vec<R>> {
         let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(self.jobs)
+            .num_threads(self.share.jobs)
             .build()
             .context("failed to start threads for the builds")?;
         pool.install(|| items.par_iter().map(|item| work(item)).collect())

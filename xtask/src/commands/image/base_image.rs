@@ -25,10 +25,11 @@ use pipeline::foundation::tree::Tree;
 use pipeline::measure::{self, Previewed};
 use pipeline::names::{LATEST, NONROOT};
 use pipeline::pack::{BlobSource, Pack, PackLayer};
+use pipeline::preflight::{self, Plan};
 use pipeline::summary::Summary;
-use pipeline::work::Key;
 use pipeline::work::kept_layer;
 use pipeline::work::out::{MARKER, Out};
+use pipeline::work::{self, Key};
 
 /// The variant whose layers and environment are measured.
 const MEASURED: &str = "latest-nonroot";
@@ -60,10 +61,19 @@ pub struct Args {
 pub fn run(flags: &Args) -> Result<()> {
     let out = Out::at(&flags.out)?;
     let source = flags.build.source.folder()?;
-    let settings = flags.build.settings(source.clone());
+    let settings = flags.build.settings(source.clone())?;
     let found = source::discover(&source, flags.build.image.as_deref())?;
     let modules = &found.modules;
-    let providers = source::select(modules, &flags.providers)?;
+    let selected = source::select(modules, &flags.providers);
+    let plan = Plan {
+        settings: &settings,
+        modules,
+        verifies: true,
+        out: Some(out.place()),
+        kept: work::place()?,
+    };
+    let (providers, unknown) = source::or_later(selected);
+    preflight::check(&plan, unknown)?;
 
     let mut progress = Progress::default();
     let foundation = flow::foundation(settings, &mut progress)?;

@@ -17,9 +17,9 @@ use gocache::image_info::{IMAGE_INFO_PATH, ImageInfo, PACKS_PATH, PackInfo};
 use nix::unistd::{AccessFlags, access};
 
 use crate::source;
-use engine::host;
 use engine::progress::{Kind, Progress, Step};
 use engine::sandbox::{Sandbox, Stdout, User};
+use engine::{Engine, host};
 use failure::{corrupt, usage};
 use oci::docker::save;
 use oci::image::Image;
@@ -34,6 +34,7 @@ use pipeline::foundation::verifier;
 use pipeline::measure::Report;
 use pipeline::names::{COMMON, VERIFIER};
 use pipeline::pack::part::Part;
+use pipeline::readable;
 use pipeline::work::out;
 use pipeline::work::{Scratch, Work};
 
@@ -81,6 +82,10 @@ pub fn run(flags: &Args) -> Result<ExitCode> {
     arguments.check(flags)?;
     let reference = reference(flags)?;
     let source = flags.source.folder()?;
+    let takes_source = arguments.takes_source();
+    if let (true, Ok(id)) = (takes_source, flags.user.parse()) {
+        readable::check(&source, User::of(id), Engine::Native)?;
+    }
     host::require_programs(&[host::SANDBOX])?;
     let work = Work::open()?;
     let mut progress = Progress::default();
@@ -101,7 +106,11 @@ pub fn run(flags: &Args) -> Result<ExitCode> {
         arguments.add_providers(&warm_providers(root, &source)?);
     }
     arguments.add_providers(&flags.providers);
-    let sandbox = sandbox(root, &fetched.image, flags)?.read_only(&source, ELSEWHERE);
+    let (user, sandbox) = sandbox(root, &fetched.image, flags)?;
+    if takes_source {
+        readable::check(&source, user, Engine::Native)?;
+    }
+    let sandbox = sandbox.read_only(&source, ELSEWHERE);
     let verifier = progress.step("verifier", Kind::Local, |_| {
         verifier::make(&work, &pipeline::workspace::workspace(), false)
     })?;
@@ -221,6 +230,11 @@ impl Arguments {
         self.0[0] == "run"
     }
 
+    /// Whether the subcommand reads a source.
+    fn takes_source(&self) -> bool {
+        self.is_run() || ["explain", "check"].contains(&self.0[0].as_str())
+    }
+
     fn check(&self, flags: &Args) -> Result<()> {
         let set = [
             (flags.json.is_some(), "--json"),
@@ -237,8 +251,7 @@ impl Arguments {
 
     /// Names the source to the subcommands that take one, unless that was done.
     fn add_source(&mut self) {
-        let takes_it = self.is_run() || ["explain", "check"].contains(&self.0[0].as_str());
-        if takes_it && !self.0.iter().any(|word| word.starts_with("--source")) {
+        if self.takes_source() && !self.0.iter().any(|word| word.starts_with("--source")) {
             self.0.extend(["--source".to_owned(), ELSEWHERE.to_owned()]);
         }
     }
@@ -294,8 +307,8 @@ fn warm_providers(root: &Utf8Path, source: &Utf8Path) -> Result<Vec<String>> {
     Ok(providers)
 }
 
-/// Commands in the unpacked image, as a container runtime would run them.
-fn sandbox(root: &Utf8Path, image: &Image, flags: &Args) -> Result<Sandbox> {
+/// Commands in the unpacked image, as a container runtime would run them, and as whom.
+fn sandbox(root: &Utf8Path, image: &Image, flags: &Args) -> Result<(User, Sandbox)> {
     let passwd = in_image(root, "/etc/passwd")?;
     let passwd = if passwd.is_file() {
         // The image may be anybody's.
@@ -327,7 +340,7 @@ fn sandbox(root: &Utf8Path, image: &Image, flags: &Args) -> Result<Sandbox> {
         }
         _ => {}
     }
-    Ok(sandbox)
+    Ok((account.user, sandbox))
 }
 
 /// A user as a container runtime sees it.
@@ -356,7 +369,7 @@ impl Account {
             )
         })?;
         Ok(Self {
-            user: if id == 0 { User::Root } else { User::Id(id) },
+            user: User::of(id),
             home: line.map_or("/", |line| line[5]).to_owned(),
         })
     }

@@ -75,6 +75,7 @@ fn record(summary: &Utf8Path, file: &Utf8Path) -> Result<()> {
         let time = ProviderTime {
             total_ms: pack.timings.total_ms(),
             modules_ms: pack.modules_ms,
+            peak_memory_bytes: pack.timings.peak_memory_bytes,
         };
         (pack.name, time)
     };

@@ -18,10 +18,12 @@ use xshell::{Shell, cmd};
 use crate::commands::packs::warm::{Warmed, WarmedPack};
 use engine::host;
 use engine::progress::{Kind, Progress, Step, human_bytes, millis};
+use pipeline::flow::Settings;
 use pipeline::names::COMMON;
 use pipeline::names::{BASE, TOOLS};
 use pipeline::pack::matrix;
 use pipeline::pack::matrix::Times;
+use pipeline::preflight::{self, Plan};
 use pipeline::summary;
 use pipeline::work::files::remove_tree;
 use pipeline::work::out::Out;
@@ -87,6 +89,15 @@ pub struct Args {
 /// Runs the matrix and prints its account.
 pub fn run(flags: &Args) -> Result<()> {
     let (source, modules, providers) = flags.selection.read(None)?;
+    let plan = Plan {
+        settings: &Settings::new(source.clone()),
+        modules: &modules,
+        verifies: true,
+        out: Some(&flags.out),
+        // Each job keeps its own work there.
+        kept: flags.out.clone(),
+    };
+    preflight::check(&plan, None)?;
     let limit = flags
         .minutes
         .map(|minutes| std::time::Duration::from_secs(60 * u64::from(minutes)));

@@ -22,8 +22,9 @@ use pipeline::pack::matrix;
 use pipeline::pack::matrix::Times;
 use pipeline::pack::part::{Part, Shard};
 use pipeline::pack::store::{Store, run_tag};
-use pipeline::work::Work;
+use pipeline::preflight::{self, Plan};
 use pipeline::work::out::Out;
+use pipeline::work::{self, Work};
 
 /// Packs that are no provider's, in the order in which they build on each other.
 const SHARED: [&str; 3] = [BASE, TOOLS, COMMON];
@@ -86,14 +87,24 @@ pub struct Args {
 pub fn run(flags: &Args) -> Result<()> {
     let out = flags.out.as_deref().map(Destination::at).transpose()?;
     let source = flags.build.source.folder()?;
-    let mut settings = flags.build.settings(source.clone());
+    let mut settings = flags.build.settings(source.clone())?;
     settings.store = Store::parse(flags.from.as_deref(), flags.insecure)?;
     let push = Store::parse(flags.push.as_deref(), flags.insecure)?;
     let wanted = Wanted::parse(&flags.providers, flags.part)?;
     let found = source::discover(&source, flags.build.image.as_deref())?;
     let modules = found.modules.as_slice();
-    let providers = source::select(modules, &wanted.providers)?;
+    let selected = source::select(modules, &wanted.providers);
     let times = Times::read(flags.times.as_deref())?;
+    settings.times = times.clone();
+    let plan = Plan {
+        settings: &settings,
+        modules,
+        verifies: false,
+        out: flags.out.as_deref(),
+        kept: work::place()?,
+    };
+    let (providers, unknown) = source::or_later(selected);
+    preflight::check(&plan, unknown)?;
 
     let mut progress = Progress::default();
     let foundation = flow::foundation(settings, &mut progress)?;

@@ -2,14 +2,14 @@
 //!
 //! It only looks: nothing is installed, made or removed. Programs are those that the commands themselves ask for.
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use camino::Utf8Path;
 use comfy_table::CellAlignment;
 use engine::host;
 use engine::progress::human_bytes;
 use failure::failed;
-use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access};
+use pipeline::preflight::{self, there};
 use pipeline::summary::table;
 use pipeline::work::{self, stock};
 use xshell::{Shell, cmd};
@@ -186,14 +186,6 @@ fn namespaces() -> Check {
     }
 }
 
-/// The folder nearest to `place` that is there.
-fn there(place: &Utf8Path) -> &Utf8Path {
-    let mut above = place.ancestors();
-    above
-        .find(|folder| folder.exists())
-        .unwrap_or(Utf8Path::new("/"))
-}
-
 fn writable(place: &Utf8Path) -> Check {
     let folder = there(place);
     let found = if access(folder.as_std_path(), AccessFlags::W_OK).is_ok() {
@@ -212,9 +204,7 @@ fn writable(place: &Utf8Path) -> Check {
 
 fn free(place: &Utf8Path) -> Result<Check> {
     let folder = there(place);
-    let disk =
-        statvfs(folder.as_std_path()).with_context(|| format!("failed to look at {folder}"))?;
-    let free_bytes = disk.blocks_available() * disk.fragment_size();
+    let free_bytes = preflight::free_bytes(place)?;
     let free = human_bytes(free_bytes);
     let found = if free_bytes >= LEAST_FREE_BYTES {
         Ok(free)

@@ -86,7 +86,7 @@ fn reap_until(child: Pid) -> Result<ExitStatus> {
 }
 
 /// As a shell says it: 128 and the signal, for what a signal ended.
-fn exit_code(status: ExitStatus) -> u8 {
+pub(super) fn exit_code(status: ExitStatus) -> u8 {
     let code = status.code().or_else(|| Some(128 + status.signal()?));
     code.and_then(|code| u8::try_from(code).ok())
         .unwrap_or(u8::MAX)
