@@ -117,9 +117,10 @@ fn a_compile_that_takes_more_memory_than_there_is() {
         sh,
         "cargo xtask warm --provider common --source {source} --out {source}/out"
     ));
-    let functions: String = (0..60_000)
+    let functions: Vec<String> = (0..60_000)
         .map(|number| format!("\tfunc() int {{ return len(\"{number}\") + cap(all) }},\n"))
         .collect();
+    let functions = functions.concat();
     let large = format!(
         "package large\n\nvar all []func() int\n\nfunc init() {{ all = some }}\n\n\
          var some = []func() int{{\n{functions}}}\n"

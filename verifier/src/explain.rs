@@ -224,7 +224,9 @@ fn decisive(
         let other = Attempt::new(folder, here, asked, &without)?;
         if other.fares_better_than(attempt) {
             let settings = go::Settings::with_environment(folder, &[without, offline()].concat())?;
-            variable.image = settings.value(variable.name).to_owned();
+            settings
+                .value(variable.name)
+                .clone_into(&mut variable.image);
             decisive.push(variable);
         }
     }

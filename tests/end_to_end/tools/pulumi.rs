@@ -37,14 +37,14 @@ fn in_project(script: &str) -> String {
 #[test]
 fn a_binary_of_pulumi_yaml_is_run_instead_of_what_the_program_compiles_to() {
     let printed = in_project(
-        r#"
+        r"
         sed -i 's/by compiling/by the binary/' main.go && go build -o /tmp/ready . && rm main.go
         option 'binary: /tmp/ready'
         up || cat /tmp/up
         pulumi stack output made
         option 'binary: /tmp/absent'
         if up; then echo ignored; else grep -c absent /tmp/up > /dev/null && echo refused; fi
-        "#,
+        ",
     );
     assert_eq!(
         printed.lines().collect::<Vec<_>>(),
@@ -55,12 +55,12 @@ fn a_binary_of_pulumi_yaml_is_run_instead_of_what_the_program_compiles_to() {
 #[test]
 fn a_build_target_of_pulumi_yaml_is_what_the_program_compiles_to() {
     let printed = in_project(
-        r#"
+        r"
         option 'buildTarget: /tmp/target'
         up || cat /tmp/up
         pulumi stack output made
         test -x /tmp/target && echo kept
-        "#,
+        ",
     );
     assert_eq!(
         printed.lines().collect::<Vec<_>>(),

@@ -104,10 +104,9 @@ fn available(
 }
 
 fn note(name: &str, tool: &Tool, reason: &str) -> String {
-    let lacks = tool.compiled_lacks.iter();
-    let lacks: String = lacks
-        .map(|lacks| format!("; what it then does not do: {lacks}"))
-        .collect();
+    let lacks = tool.compiled_lacks.as_deref();
+    let lacks = lacks.map(|lacks| format!("; what it then does not do: {lacks}"));
+    let lacks = lacks.unwrap_or_default();
     format!(
         "{name} {} is compiled from Go modules: {reason}{lacks}",
         tool.version
