@@ -13,7 +13,6 @@
 mod language_host;
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -21,6 +20,8 @@ use std::process::{Command, ExitCode};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::image_info::LAUNCHED;
+use rustix::fs::{Access, access};
+use sha256::Sha256Hash;
 
 use crate::cacheprog;
 use crate::private_folder;
@@ -29,8 +30,12 @@ use crate::private_folder;
 const CANNOT_RUN: u8 = 126;
 const NOT_FOUND: u8 = 127;
 
-/// What is launched, and as which process. One that finds this of itself was started by a copy of itself.
+/// What is launched, as which process, and the entry of PATH after that of the program.
 const LAUNCH: &str = "IAC_RUNNER_LAUNCH";
+
+/// How deep folders of a home are made anew, and how many entries of each are linked: credentials are few, and not deep.
+const LINKED_LEVELS: u32 = 3;
+const LINKED_ENTRIES: usize = 256;
 
 /// More names than anybody plants in time.
 const ATTEMPTS: u32 = 9;
@@ -46,19 +51,16 @@ pub fn program() -> Option<OsString> {
 
 /// Becomes the program `name`; returns only if that fails.
 pub fn run(name: &OsStr) -> ExitCode {
-    let launch = format!("{}:{}", name.display(), std::process::id());
-    if std::env::var_os(LAUNCH).is_some_and(|known| known == *launch) {
-        eprintln!(
-            "{}: PATH leads from one launcher to another, and to no program",
-            name.display()
-        );
-        return ExitCode::from(NOT_FOUND);
-    }
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let (real, flags) = if name == language_host::NAME {
-        (Some(language_host::real()), language_host::flags())
+    let (real, flags, next) = if name == language_host::NAME {
+        let real = language_host::real();
+        (Some(real), language_host::flags(), 0)
     } else {
-        (behind(name, &path, &own_executable()), Vec::new())
+        let own = Path::new("/proc/self/exe");
+        match behind(name, &path, own, start_of_search(name)) {
+            Some((index, real)) => (Some(real), Vec::new(), index + 1),
+            None => (None, Vec::new(), 0),
+        }
     };
     let Some(real) = real else {
         eprintln!("{}: command not found", name.display());
@@ -72,7 +74,7 @@ pub fn run(name: &OsStr) -> ExitCode {
     let mut command = Command::new(&real);
     command
         .arg0(arguments.next().unwrap_or_else(|| name.to_owned()))
-        .env(LAUNCH, launch)
+        .env(LAUNCH, launch(name, next))
         .args(flags)
         .args(arguments)
         .envs(Surroundings::of_process().changes());
@@ -81,21 +83,43 @@ pub fn run(name: &OsStr) -> ExitCode {
     ExitCode::from(CANNOT_RUN)
 }
 
-fn own_executable() -> PathBuf {
-    "/proc/self/exe".into()
+/// The value of [`LAUNCH`] while this process is `name`, which was found before the entry `next` of PATH.
+fn launch(name: &OsStr, next: usize) -> OsString {
+    let mut launch = name.to_owned();
+    launch.push(format!(":{}:{next}", std::process::id()));
+    launch
 }
 
-/// The first program called `name` on `path` that is not `own`.
-fn behind(name: &OsStr, path: &OsStr, own: &Path) -> Option<PathBuf> {
+/// The first entry of PATH in which `name` is looked for: after the one where this very process found what it then was,
+/// if that was another launcher, or a script that calls one. So it ends, whatever is on PATH.
+fn start_of_search(name: &OsStr) -> usize {
+    let known = std::env::var(LAUNCH).unwrap_or_default();
+    let next = known
+        .rsplit_once(':')
+        .and_then(|(_, next)| next.parse().ok());
+    next.filter(|next| *launch(name, *next) == *known)
+        .unwrap_or(0)
+}
+
+/// The first program called `name` on `path`, from the entry `start` on, that this user may run and that is not `own`; and
+/// the number of its entry.
+fn behind(name: &OsStr, path: &OsStr, own: &Path, start: usize) -> Option<(usize, PathBuf)> {
     let file = |path: &Path| {
         let metadata = fs_err::metadata(path).ok()?;
-        let may_run = metadata.is_file() && metadata.mode() & 0o111 != 0;
+        let may_run = metadata.is_file() && access(path, Access::EXEC_OK).is_ok();
         may_run.then(|| (metadata.dev(), metadata.ino()))
     };
     let own = file(own);
     std::env::split_paths(path)
-        .map(|folder| folder.join(name))
-        .find(|program| file(program).is_some_and(|found| Some(found) != own))
+        .map(|folder| {
+            // An empty entry is this folder; a name without a slash would be looked for on PATH once more.
+            let is_here = folder.as_os_str().is_empty();
+            let folder = if is_here { ".".into() } else { folder };
+            folder.join(name)
+        })
+        .enumerate()
+        .skip(start)
+        .find(|(_, program)| file(program).is_some_and(|found| Some(found) != own))
 }
 
 /// What of the process decides on the places.
@@ -138,11 +162,10 @@ impl Surroundings {
         let mut home = self.home.clone();
         let is_unwritable = |folder: &Utf8Path| !private_folder::is_writable(folder);
         if self.home.as_deref().is_none_or(is_unwritable)
-            && let Some(stand_in) = self.stand_in("home")
+            && let Some(stand_in) = self.stand_in(&stand_in_name(self.home.as_deref()))
         {
             if let Some(home) = &self.home {
-                // What cannot be linked is not there, as it would not be without links.
-                let _ = link_what_is_trusted(home, &stand_in, self.uid);
+                link_what_is_trusted(home, &stand_in, self.uid, LINKED_LEVELS);
             }
             changes.push(("HOME", stand_in.as_os_str().to_owned()));
             home = Some(stand_in);
@@ -198,21 +221,36 @@ impl Surroundings {
     }
 }
 
-/// Links what root or user `uid` put into the folder `from` into the folder `to`, unless something is there.
-fn link_what_is_trusted(from: &Utf8Path, to: &Utf8Path, uid: u32) -> io::Result<()> {
-    for entry in fs_err::read_dir(from)? {
-        let entry = entry?;
-        let owner = entry.metadata()?.uid();
-        if owner != 0 && owner != uid {
+/// Each home has a stand-in of its own, with what is linked into it.
+fn stand_in_name(home: Option<&Utf8Path>) -> String {
+    home.map_or("home".to_owned(), |home| {
+        let digest = Sha256Hash::of(home.as_str().as_bytes()).to_string();
+        format!("home-{}", &digest[..12])
+    })
+}
+
+/// Links what root or user `uid` put into the folder `from` into the folder `to`, unless something is there. Folders that
+/// cannot be written to are made anew, so that programs can add to them, `levels` deep. What cannot be linked is not
+/// there, as it would not be without links.
+fn link_what_is_trusted(from: &Utf8Path, to: &Utf8Path, uid: u32, levels: u32) {
+    let Ok(entries) = from.read_dir_utf8() else {
+        return;
+    };
+    for entry in entries.filter_map(Result::ok).take(LINKED_ENTRIES) {
+        let Ok(metadata) = entry.path().symlink_metadata() else {
+            continue;
+        };
+        if ![0, uid].contains(&metadata.uid()) {
             continue;
         }
-        let link = to.as_std_path().join(entry.file_name());
-        match symlink(entry.path(), link) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
+        let place = to.join(entry.file_name());
+        let is_closed = metadata.is_dir() && !private_folder::is_writable(entry.path());
+        if is_closed && levels > 0 && private_folder::make(&place, uid).is_ok() {
+            link_what_is_trusted(entry.path(), &place, uid, levels - 1);
+        } else if !place.is_symlink() {
+            let _ = symlink(entry.path(), place);
         }
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -262,7 +300,10 @@ mod tests {
                 ..surroundings_in(&folder)
             };
             let mine = private_folder::shared(&folder.path("tmp"), surroundings.uid);
-            for (variable, name) in [("HOME", "home"), ("TF_PLUGIN_CACHE_DIR", "tofu-plugins")] {
+            for (variable, name) in [
+                ("HOME", stand_in_name(surroundings.home.as_deref()).as_str()),
+                ("TF_PLUGIN_CACHE_DIR", "tofu-plugins"),
+            ] {
                 let value = change(&surroundings, variable).unwrap();
                 assert_eq!(value, mine.join(name));
                 let mode = fs_err::metadata(value).unwrap().mode();
@@ -331,13 +372,28 @@ mod tests {
         fs_err::create_dir(&new).unwrap();
         let uid = rustix::process::geteuid().as_raw();
         for _ in 0..2 {
-            link_what_is_trusted(&home, &new, uid).unwrap();
+            link_what_is_trusted(&home, &new, uid, LINKED_LEVELS);
         }
         assert_eq!(
             fs_err::read_link(new.join(".aws")).unwrap(),
             home.join(".aws")
         );
         assert_eq!(new.join("others").exists(), !others_exist);
+    }
+
+    #[test]
+    fn each_home_has_a_stand_in_of_its_own() {
+        let folder = Folder::new();
+        let home_of = |name: &str| {
+            let home = folder.unwritable().join(name);
+            let surroundings = Surroundings {
+                home: Some(home),
+                ..surroundings_in(&folder)
+            };
+            change(&surroundings, "HOME").unwrap()
+        };
+        assert_ne!(home_of("one"), home_of("two"));
+        assert_eq!(home_of("one"), home_of("one"));
     }
 
     #[test]
@@ -354,8 +410,20 @@ mod tests {
         symlink(&own, folder.path("links/go")).unwrap();
         let path = ["links", "none", "a", "b", "c"].map(|name| folder.path(name));
         let path = std::env::join_paths(path).unwrap();
-        let find = |name: &str| behind(OsStr::new(name), &path, own.as_std_path());
-        assert_eq!(find("go"), Some(folder.path("c/go").into()));
-        assert_eq!(find("tofu"), None);
+        let find = |name: &str, start| behind(OsStr::new(name), &path, own.as_std_path(), start);
+        assert_eq!(find("go", 0), Some((4, folder.path("c/go").into())));
+        assert_eq!(find("go", 5), None);
+        assert_eq!(find("tofu", 0), None);
+        // Without /proc nobody knows what this one is.
+        let (index, _) = behind(OsStr::new("go"), &path, Path::new("/no/exe"), 0).unwrap();
+        assert_eq!(index, 0);
+        // An empty entry is this folder, and no name to look for.
+        let here = behind(
+            OsStr::new("Cargo.toml"),
+            OsStr::new(":/x"),
+            Path::new("/no/exe"),
+            0,
+        );
+        assert_eq!(here, None, "no program");
     }
 }

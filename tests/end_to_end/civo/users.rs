@@ -106,14 +106,21 @@ fn what_a_cluster_mounts_into_the_home_is_found_in_the_one_that_stands_in() {
     let (_folder, secrets) = folder();
     fs_err::set_permissions(&secrets, Permissions::from_mode(0o755)).unwrap();
     fs_err::write(secrets.join(".gitconfig"), "[user]\n\tname = mounted\n").unwrap();
+    fs_err::create_dir(secrets.join(".pulumi")).unwrap();
+    fs_err::write(secrets.join(".pulumi/mounted.json"), "{}").unwrap();
     let flags = ["--ro-bind", secrets.as_str(), "/home/runner"];
     let printed = in_variant(
         "latest-civo-nonroot",
         &workspace().join("catalog"),
         (1_000_710_000, 0),
         &flags,
-        "git config --global user.email m@example.com || git config user.name",
+        r#"
+        git config --global user.email m@example.com || git config user.name
+        pulumi login file:///tmp > /dev/null && echo in
+        find /tmp -name mounted.json | wc -l
+        "#,
     );
-    // The file is root's, and so is what a name in the new home leads to.
-    assert_eq!(printed.trim(), "mounted");
+    // The file is root's, and so is what a name in the new home leads to; in its folders Pulumi makes files of its own.
+    let lines: Vec<&str> = printed.lines().collect();
+    assert_eq!(lines, ["mounted", "in", "1"], "{printed}");
 }

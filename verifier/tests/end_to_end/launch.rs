@@ -40,11 +40,10 @@ fn a_program_gets_its_arguments_input_and_home_and_gives_its_exit_code() {
         .code(7);
     let printed = String::from_utf8(output.get_output().stdout.clone()).unwrap();
     let uid = rustix::process::geteuid().as_raw();
-    let home = folder.path("").join(format!("iac-runner-{uid}/home"));
-    assert_eq!(
-        printed,
-        format!("{home} {home}/.pulumi one two words\ninput\n")
-    );
+    let (home, rest) = printed.split_once(' ').unwrap();
+    let mine = folder.path("").join(format!("iac-runner-{uid}/home-"));
+    assert!(home.starts_with(mine.as_str()), "{printed}");
+    assert_eq!(rest, format!("{home}/.pulumi one two words\ninput\n"));
 }
 
 #[test]
@@ -59,7 +58,35 @@ fn without_the_program_it_ends_whatever_is_on_path() {
     // Another copy, and not a link, is no other program.
     let verifier = assert_cmd::cargo::cargo_bin!("verifier");
     fs_err::copy(verifier, folder.path("real/tofu")).unwrap();
-    let output = command.assert().code(127);
-    let said = String::from_utf8(output.get_output().stderr.clone()).unwrap();
-    assert!(said.contains("from one launcher to another"), "{said}");
+    command
+        .assert()
+        .code(127)
+        .stderr("tofu: command not found\n");
+}
+
+/// What people put in front: their own copy, or a script that calls the launcher by its path.
+#[test]
+fn the_program_is_found_behind_copies_and_scripts() {
+    let folder = Folder::new();
+    let mut command = launcher(&folder);
+    let [launchers, real] = ["launchers", "real"].map(|name| folder.path(name));
+    for name in ["copy", "script"] {
+        fs_err::create_dir(folder.path(name)).unwrap();
+    }
+    let verifier = assert_cmd::cargo::cargo_bin!("verifier");
+    fs_err::copy(verifier, folder.path("copy/tofu")).unwrap();
+    let script = format!("#!/bin/sh\nexec {launchers}/tofu \"$@\"\n");
+    fs_err::write(folder.path("script/tofu"), script).unwrap();
+    let executable = Permissions::from_mode(0o755);
+    fs_err::set_permissions(folder.path("script/tofu"), executable).unwrap();
+    for before in ["copy", "script"].map(|name| folder.path(name)) {
+        for path in [
+            format!("{before}:{launchers}:{real}:/usr/bin:/bin"),
+            format!("{launchers}:{before}:{real}:/usr/bin:/bin"),
+        ] {
+            let output = command.env("PATH", &path).arg("found").assert().code(7);
+            let printed = String::from_utf8(output.get_output().stdout.clone()).unwrap();
+            assert!(printed.contains("found"), "{path}: {printed}");
+        }
+    }
 }
