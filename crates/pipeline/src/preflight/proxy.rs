@@ -15,6 +15,7 @@ use crate::image_toml::ImageToml;
 use crate::preflight::plan::Plan;
 use crate::resolve::fetch;
 use crate::resolve::go_mod::{GoMod, VENDORED, by_go_mod};
+use crate::resolve::host_go::shown_proxy;
 use crate::resolve::unchecked;
 use camino::Utf8Path;
 
@@ -145,7 +146,7 @@ fn reachable(proxies: &str, why_not: impl Fn(&str) -> Option<String>) -> Result<
 
 /// Why no proxy is at `address`; none if there is one, or something that answers.
 fn why_not_there(address: &str) -> Option<String> {
-    let shown = without_credentials(address);
+    let shown = shown_proxy(address);
     if let Some(folder) = address.strip_prefix("file://") {
         let is_there = Utf8Path::new(folder).is_dir();
         return (!is_there).then(|| format!("the module proxy {shown} is no folder"));
@@ -162,16 +163,6 @@ fn why_not_there(address: &str) -> Option<String> {
 fn is_absence(reason: &str) -> bool {
     let is_answer = reason.starts_with('5');
     !is_answer || GATEWAY.iter().any(|code| reason.starts_with(code))
-}
-
-/// An address without a user and a password.
-fn without_credentials(address: &str) -> String {
-    match (address.find("://"), address.rfind('@')) {
-        (Some(scheme), Some(at)) if scheme < at => {
-            format!("{}{}", &address[..scheme + 3], &address[at + 1..])
-        }
-        _ => address.to_owned(),
-    }
 }
 
 #[cfg(test)]

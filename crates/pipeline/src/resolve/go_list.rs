@@ -6,6 +6,7 @@ use gocache::GoModule;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::resolve::host_go::without_credentials;
 use crate::resolve::requirements::Required;
 
 /// What `go mod download -json` prints of a Go module.
@@ -25,7 +26,7 @@ impl Download {
         let Self { path, version, .. } = self;
         self.error.as_ref().map(|said| Failure {
             name: format!("{path}@{version}"),
-            said: said.clone(),
+            said: without_credentials(said),
         })
     }
 

@@ -118,8 +118,59 @@ fn forget_addresses(module_cache: &Utf8Path) -> Result<()> {
     Ok(())
 }
 
-/// The text, URLs in it without user and password.
+/// What the go command said, URLs in it without user and password, and without what the addresses of module proxies hold besides a
+/// host: a token may be its user, in its path or in its query, and the go command quotes parts of it.
 pub fn without_credentials(text: &str) -> String {
+    let settings = GoSettings::read();
+    let proxies = settings.value("GOPROXY").unwrap_or_default();
+    without_users(&without_proxies(text, &proxies))
+}
+
+/// The address of a module proxy as it may be shown.
+pub fn shown_proxy(address: &str) -> String {
+    without_users(&without_proxies(address, address))
+}
+
+/// What is left of a secret.
+const HIDDEN: &str = "…";
+
+/// Parts of an address this short are no secret, but may be part of any word.
+const SHORTEST_SECRET: usize = 3;
+
+/// The text, the addresses of `proxies` in it reduced to their hosts.
+fn without_proxies(text: &str, proxies: &str) -> String {
+    let mut shown = text.to_owned();
+    for proxy in proxies.split([',', '|']).map(str::trim) {
+        let Some((scheme, rest)) = proxy.split_once("://") else {
+            continue;
+        };
+        if scheme == "file" {
+            continue;
+        }
+        // Written without escapes, a password may hold what ends one.
+        let (user, place) = rest.rsplit_once('@').unwrap_or(("", rest));
+        let end = place.find(['/', '?', '#']).unwrap_or(place.len());
+        let (host, path) = place.split_at(end);
+        if user.is_empty() && path.trim_matches('/').is_empty() {
+            continue;
+        }
+        let path = path.trim_end_matches('/');
+        let whole = proxy.trim_end_matches('/');
+        shown = shown.replace(whole, &format!("{scheme}://{host}"));
+        let mut parts: Vec<&str> = [user, path].into_iter().collect();
+        parts.extend(user.split([':', '/', '?', '#', '@', ' ', '%']));
+        parts.extend(path.split(['?', '#', '&', '=']).skip(1));
+        // The longest first, of which others may be a part.
+        parts.sort_by_key(|part| std::cmp::Reverse(part.len()));
+        for part in parts.into_iter().filter(|it| it.len() >= SHORTEST_SECRET) {
+            shown = shown.replace(part, HIDDEN);
+        }
+    }
+    shown
+}
+
+/// The text, URLs in it without user and password.
+fn without_users(text: &str) -> String {
     let mut shown = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("://") {
@@ -154,7 +205,44 @@ mod tests {
             ("https://host/x@v1.0.0: a@b", "https://host/x@v1.0.0: a@b"),
             ("none", "none"),
         ] {
-            assert_eq!(without_credentials(text), shown);
+            assert_eq!(without_users(text), shown);
         }
+    }
+
+    #[test]
+    fn of_a_proxys_address_only_the_host_is_shown() {
+        for (proxy, said) in [
+            (
+                "http://me:TOPSECRET/x@127.0.0.1:9/x",
+                "parse \"http://me:TOPSECRET/x@127.0.0.1:9/x/m/@v/list\": invalid port \":TOPSECRET\" after host",
+            ),
+            (
+                "http://me:TOP SECRET@127.0.0.1:9/x",
+                "parse \"http://me:TOP SECRET@127.0.0.1:9/x\": net/url: invalid userinfo",
+            ),
+            (
+                "https://proxy.example/x?token=TOPSECRET2,direct",
+                "Get \"https://proxy.example/x/m/@v/list?token=TOPSECRET2\": no",
+            ),
+            (
+                "off|https://proxy.example/TOPSECRET/x/",
+                "reading https://proxy.example/TOPSECRET/x/m/@v/v1.0.0.info: 404",
+            ),
+            (
+                "https://user%40corp:TOPSECRET%2F@proxy.example",
+                "Get \"https://user%40corp:TOPSECRET%2F@proxy.example/m/@v/list\": no",
+            ),
+        ] {
+            let shown = without_users(&without_proxies(said, proxy));
+            for secret in ["TOP", "SECRET", "corp"] {
+                assert!(!shown.contains(secret), "{proxy}: {shown}");
+            }
+        }
+        let plain = "reading https://proxy.example/m/@v/v1.0.0.info: 404";
+        assert_eq!(
+            without_proxies(plain, "https://proxy.example,direct"),
+            plain
+        );
+        assert_eq!(without_proxies(plain, "direct"), plain);
     }
 }

@@ -61,8 +61,9 @@ impl Resolver<'_> {
             go.run(arguments)?
         };
         for text in [&mut done.stdout, &mut done.stderr] {
-            *text = without_credentials(&text.replace(files.as_str(), self.source.as_str()));
+            *text = text.replace(files.as_str(), self.source.as_str());
         }
+        done.stderr = without_credentials(&done.stderr);
         Ok(done)
     }
 
