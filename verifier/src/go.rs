@@ -8,6 +8,7 @@ use camino::Utf8Path;
 use gocache::{ActionGraph, Difference, Identity};
 use report::Phase;
 
+use crate::private_folder;
 use crate::process::{self, Environment, Finished, rounded};
 
 /// Lines of a failed build that are shown.
@@ -172,6 +173,17 @@ pub fn split_quoted(text: &str) -> Vec<String> {
         rest = after.trim_start();
     }
     words
+}
+
+/// Whether the go command can open `gocache` as its cache: it needs a folder of each first byte, or makes them.
+pub fn can_be_opened(gocache: &str) -> bool {
+    let folder = Utf8Path::new(gocache);
+    if !folder.is_absolute() {
+        return false;
+    }
+    let has_all = || (0..=u8::MAX).all(|byte| folder.join(format!("{byte:02x}")).is_dir());
+    let there = folder.ancestors().find(|above| above.exists());
+    there.is_some_and(private_folder::is_writable) || has_all()
 }
 
 fn is_same_folder(one: &str, other: &str) -> bool {

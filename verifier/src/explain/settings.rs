@@ -68,22 +68,25 @@ impl Origins {
         Some(value)
     }
 
-    /// The file of `go env -w`, if it sets a variable of the go command.
-    fn setting_file(&self, name: &str) -> Option<&Utf8Path> {
+    /// The file of `go env -w`, if it sets a variable of the go command, and to what.
+    fn written(&self, name: &str) -> Option<(&Utf8Path, &str)> {
         let (path, text) = self.goenv.as_ref()?;
-        let sets = |line: &str| line.split_once('=').is_some_and(|(key, _)| key == name);
-        text.lines().any(sets).then_some(path)
+        let mut lines = text.lines().filter_map(|line| line.split_once('='));
+        let (_, value) = lines.find(|(key, _)| *key == name)?;
+        Some((path, value))
     }
 
-    fn sets(&self, name: &str) -> bool {
-        self.variable(name).is_some() || self.setting_file(name).is_some()
+    /// What a variable of the go command is set to, if it is.
+    fn value(&self, name: &str) -> Option<&str> {
+        let written = || self.written(name).map(|(_, value)| value);
+        self.variable(name).or_else(written)
     }
 
     /// Where the value of a variable of the go command comes from.
     fn of(&self, name: &str) -> String {
-        match self.setting_file(name) {
+        match self.written(name) {
             _ if self.variable(name).is_some() => "set in the environment".into(),
-            Some(path) => format!("set in {path}, by `go env -w`"),
+            Some((path, _)) => format!("set in {path}, by `go env -w`"),
             None => "not set, so the go command's default".into(),
         }
     }
@@ -135,8 +138,21 @@ pub fn differences(
             });
         }
     }
+    let gocache = &here.identity.gocache;
+    let is_named = settings.iter().any(|setting| setting.name == "GOCACHE");
+    if !is_named && !go::can_be_opened(gocache) {
+        settings.push(Setting {
+            name: "GOCACHE",
+            image: image.map_or(String::new(), |image| image.gocache.clone()),
+            here: gocache.clone(),
+            origin: origins.of("GOCACHE"),
+            detail: Some("the go command cannot build with it".into()),
+        });
+    }
     let debug = origins.variable("GODEBUG").unwrap_or_default();
-    if debug.split(',').any(|setting| setting == "gocacheverify=1") {
+    // A GOCACHEPROG is asked all the same.
+    let has_program = !here.value("GOCACHEPROG").is_empty();
+    if !has_program && debug.split(',').any(|setting| setting == "gocacheverify=1") {
         settings.push(Setting {
             name: "GODEBUG",
             image: String::new(),
@@ -150,17 +166,34 @@ pub fn differences(
 
 /// The Go that go.mod asks for is not to be had.
 pub fn toolchain(message: &str, here: &go::Settings, origins: &Origins) -> Setting {
-    let asked = origins.go_mod.as_ref();
+    let chosen = origins.value("GOTOOLCHAIN").filter(|value| {
+        let name = value.split('+').next().unwrap_or_default();
+        !["", "auto", "local", "path"].contains(&name)
+    });
+    let by_go_mod = || {
+        let (path, go_mod) = origins.go_mod.as_ref()?;
+        let asked = match (&go_mod.toolchain, &go_mod.go) {
+            (Some(toolchain), _) => format!("toolchain {toolchain}"),
+            (None, Some(go)) => format!("go {go}"),
+            (None, None) => return None,
+        };
+        Some((asked, format!("asked for by {path}")))
+    };
+    let set = || {
+        (
+            here.value("GOTOOLCHAIN").to_owned(),
+            origins.of("GOTOOLCHAIN"),
+        )
+    };
+    let (asked, origin) = match chosen {
+        Some(chosen) => (chosen.to_owned(), origins.of("GOTOOLCHAIN")),
+        None => by_go_mod().unwrap_or_else(set),
+    };
     Setting {
         name: "GOTOOLCHAIN",
         image: "local".into(),
-        here: asked
-            .and_then(|(_, go_mod)| Some(format!("toolchain {}", go_mod.toolchain.as_ref()?)))
-            .unwrap_or_else(|| here.value("GOTOOLCHAIN").to_owned()),
-        origin: asked.map_or_else(
-            || origins.of("GOTOOLCHAIN"),
-            |(path, _)| format!("asked for by {path}"),
-        ),
+        here: asked,
+        origin,
         detail: Some(format!(
             "that Go is not here: {}",
             message.lines().last().unwrap_or_default()
@@ -172,7 +205,9 @@ pub fn toolchain(message: &str, here: &go::Settings, origins: &Origins) -> Setti
 /// which it finds them as it did for the image. Whether they matter depends on the source.
 pub fn of_module_lookup(origins: &Origins, here: &go::Settings) -> Vec<Setting> {
     let defaults = [("GOWORK", "auto"), ("GO111MODULE", "on")];
-    let set = defaults.into_iter().filter(|(name, _)| origins.sets(name));
+    let set = defaults
+        .into_iter()
+        .filter(|(name, _)| origins.value(name).is_some());
     set.map(|(name, default)| Setting {
         name,
         image: default.to_owned(),

@@ -282,6 +282,9 @@ fn each_setting_that_differs_is_named_with_its_origin() {
             goenv.as_str(),
             "/goenv, by `go env -w`), but the caches were made with \"v1\"",
         ),
+        ("GOCACHE", "off", "GOCACHE is \"off\""),
+        // As the go command calls it.
+        ("GOCACHE", "relative", "GOCACHE is \"off\""),
         (
             "GODEBUG",
             "gocacheverify=1",
@@ -328,6 +331,14 @@ fn a_gocache_of_ones_own_beside_the_shipped_one_hits() {
     let mut command = image.command();
     served(&mut command);
     image.expect(&mut command, 0, "everything hits: ");
+    let mut command = image.command();
+    served(&mut command);
+    let verified = command.env("GODEBUG", "gocacheverify=1");
+    image.expect(verified, 0, "everything hits: ");
+    let mut command = image.command();
+    served(&mut command);
+    let off = command.env("GOCACHE", "off");
+    image.expect(off, 3, "the go command cannot build with it");
     // As the go command does.
     fs_err::remove_file(image.store.action_path(&image.link)).unwrap();
     let mut command = image.command();
@@ -438,6 +449,10 @@ fn a_go_that_is_not_here_is_named_with_who_asks_for_it() {
         "GOTOOLCHAIN is \"toolchain go1.999.0\" (asked for by ",
     );
     assert!(text.contains("that Go is not here: "), "{text}");
+    for value in ["go1.998.0", "go1.998.0+auto"] {
+        let part = format!("GOTOOLCHAIN is \"{value}\" (set in the environment)");
+        image.expect(image.command().env("GOTOOLCHAIN", value), 3, &part);
+    }
 }
 
 #[test]
