@@ -44,6 +44,9 @@ impl Out {
     /// Makes sure that `place` may be written: that it is not there, or empty, or has the files by which `what` of
     /// ours is known. Nothing is made yet.
     pub fn of(place: &Utf8Path, what: &str, markers: &[&str]) -> Result<Self> {
+        if place.as_str().is_empty() {
+            return Err(usage("--out is empty", "name a folder"));
+        }
         let place = Utf8PathBuf::try_from(std::path::absolute(place)?)?;
         let name = place
             .file_name()
