@@ -32,7 +32,16 @@ const SETTINGS: [(&str, &str); 2] = [
 /// The tests that build images, and all others. Both are chosen by their targets, among all packages: chosen by
 /// packages, they would be compiled anew for either, with other features of what they depend on.
 const IMAGES: [&str; 2] = ["--test", "images"];
-const OTHERS: [&str; 4] = ["--lib", "--bins", "--test", "end_to_end"];
+const OTHERS: [&str; 8] = [
+    "--lib",
+    "--bins",
+    "--test",
+    "end_to_end",
+    "--test",
+    "modfile",
+    "--test",
+    "small_image",
+];
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -105,4 +114,24 @@ fn finish(parts: impl IntoIterator<Item = Result<Output>>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_test_of_a_crate_is_run() {
+        let mut crates = fs_err::read_dir(workspace().join("crates")).unwrap();
+        let tests = crates.by_ref().flat_map(|it| {
+            let folder = it.unwrap().path().join("tests");
+            fs_err::read_dir(folder).into_iter().flatten()
+        });
+        let files = tests.map(|file| file.unwrap().path());
+        let files = files.filter(|file| file.extension().is_some_and(|it| it == "rs"));
+        for file in files {
+            let name = file.file_stem().unwrap().to_str().unwrap();
+            assert!(OTHERS.contains(&name), "{}", file.display());
+        }
+    }
 }
