@@ -196,8 +196,8 @@ fn render(info: &Info) -> String {
     if let Some(folder) = &info.noexec_tmpdir {
         let _ = writeln!(
             text,
-            "no program may run from {folder} (noexec): builds work, but `pulumi preview` and `go run` do not; set TMPDIR \
-             to a folder from which programs may run"
+            "no program may run from {folder} (noexec): builds work, but `pulumi preview` and `go run` do not; set \
+             TMPDIR to a folder from which programs may run"
         );
     }
     text

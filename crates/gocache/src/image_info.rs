@@ -28,7 +28,7 @@ pub const LAUNCHERS_PATH: &str = "/usr/local/lib/iac-runner/bin";
 /// The programs that the verifier starts, under their own names, with a home that can be written to.
 pub const LAUNCHED: [&str; 4] = ["git", "go", "pulumi", "tofu"];
 
-/// The folder of language hosts in whose place the verifier stands, because they take as flags what Pulumi tells others.
+/// The folder of language hosts in whose place the verifier stands: they take as flags what Pulumi tells others.
 pub const LANGUAGE_HOSTS_PATH: &str = "/usr/local/lib/iac-runner/language-hosts";
 
 /// How the names of lists of files end, after the pack's name.
@@ -55,8 +55,8 @@ pub struct ImageInfo {
     pub identity: Identity,
     /// The tools in the image (`go`, `pulumi`, …) and their versions.
     pub versions: BTreeMap<String, String>,
-    /// Where tools come from (`release`, or `module-proxy` for those that were compiled), by name; images made before it
-    /// was noted lack it.
+    /// Where tools come from (`release`, or `module-proxy` for those that were compiled), by name; images made before
+    /// it was noted lack it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tool_sources: BTreeMap<String, String>,
     /// User ID of the owner of the caches; images made before it was noted lack it.

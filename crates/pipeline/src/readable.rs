@@ -1,9 +1,9 @@
 //! Whether the image's user may read the source, found out before anything is built: root warms what only its owner may
 //! read, and the verifier, which is nobody's owner, would meet it at the end.
 //!
-//! What counts is what discovery and the go command read: package files, what they embed, module and project files,
-//! and the folders above them. Anything else may stay closed. Permission bits decide, and a file with an access control list
-//! beyond them is left for the verifier to try.
+//! What counts is what discovery and the go command read: package files, what they embed, module and project files, and
+//! the folders above them. Anything else may stay closed. Permission bits decide, and a file with an access control
+//! list beyond them is left for the verifier to try.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;

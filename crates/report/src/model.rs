@@ -150,7 +150,7 @@ pub enum PhaseName {
     Relink,
     /// After `relink`, nothing changed.
     Noop,
-    /// `pulumi preview` in the state as shipped; of a program that does not register its stack, [`Phase::not_run`] tells.
+    /// `pulumi preview` in the state as shipped; [`Phase::not_run`] tells of a program that does not register its stack.
     Preview,
 }
 

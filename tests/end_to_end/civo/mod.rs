@@ -237,7 +237,7 @@ pub fn has_release() -> bool {
     pulumi.ends_with(" (release)")
 }
 
-/// Runs `script` with the environment of a variant in the unpacked image, which is read-only, with `flags` of bubblewrap.
+/// Runs `script` with a variant's environment in the unpacked image, which is read-only, with `flags` of bubblewrap.
 fn in_variant(
     name: &str,
     source: &Utf8Path,

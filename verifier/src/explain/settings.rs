@@ -201,8 +201,8 @@ pub fn toolchain(message: &str, here: &go::Settings, origins: &Origins) -> Setti
     }
 }
 
-/// Variables that are set and decide how the go command finds Go modules; with the value, in place of the image's, under
-/// which it finds them as it did for the image. Whether they matter depends on the source.
+/// Variables that are set and decide how the go command finds Go modules; with the value, in place of the image's,
+/// under which it finds them as it did for the image. Whether they matter depends on the source.
 pub fn of_module_lookup(origins: &Origins, here: &go::Settings) -> Vec<Setting> {
     let defaults = [("GOWORK", "auto"), ("GO111MODULE", "on")];
     let set = defaults
@@ -245,7 +245,7 @@ fn empty(image: &Identity, here: &go::Settings, origins: &Origins) -> Vec<Settin
         .collect()
 }
 
-/// Whether there is no file in `folder` but those that lie at its top; a folder that cannot be read is not called empty.
+/// Whether there is no file in `folder` but those that lie at its top; one that cannot be read is not called empty.
 fn holds_nothing(folder: &Utf8Path) -> bool {
     walkdir::WalkDir::new(folder)
         .min_depth(2)

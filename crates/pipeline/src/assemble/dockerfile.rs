@@ -195,7 +195,7 @@ RUN dpkg --status {packages} > /dev/null 2>&1 || {{ \
 RUN find / -xdev -perm /6000 -exec chmod ug-s {{}} +
 
 FROM system AS image
-{roots}{caches}# The caches, the home and the folders that tools write to are the image's user's, and closed to everybody else.
+{roots}{caches}# Caches, home and folders that tools write to are the image's user's, and closed to everybody else.
 RUN mkdir -p {open} \
     && chown {uid}:0 {open} \
     && chmod 755 {open}

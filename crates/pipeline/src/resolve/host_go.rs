@@ -118,8 +118,8 @@ fn forget_addresses(module_cache: &Utf8Path) -> Result<()> {
     Ok(())
 }
 
-/// What the go command said, URLs in it without user and password, and without what the addresses of module proxies hold besides a
-/// host: a token may be its user, in its path or in its query, and the go command quotes parts of it.
+/// What the go command said, URLs in it without user and password, and of the addresses of module proxies nothing but
+/// the host: a token may be its user, in its path or in its query, and the go command quotes parts of it.
 pub fn without_credentials(text: &str) -> String {
     let settings = GoSettings::read();
     let proxies = settings.value("GOPROXY").unwrap_or_default();
