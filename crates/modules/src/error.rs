@@ -63,6 +63,17 @@ pub enum Error {
         Vec<(String, String)>,
     ),
 
+    /// What is read of a source, but is no file that anybody means, or has no end.
+    #[error(
+        "{path} is no regular file of at most {max_bytes} bytes; put one in its place, or remove it"
+    )]
+    Irregular {
+        /// Its path, escaped.
+        path: String,
+        /// How large it may be.
+        max_bytes: u64,
+    },
+
     /// The table that says where modules are cannot be used.
     #[error("{}: [source] cannot be used: {reason}", crate::layout::FILE)]
     Layout {
