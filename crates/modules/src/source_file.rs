@@ -31,6 +31,19 @@ pub fn read(source: &Path, path: &Path, max_bytes: u64) -> Result<Option<Vec<u8>
     }
 }
 
+/// Whether there is a file at `path`, relative to `source`, which must then be a regular one of at most `max_bytes`.
+pub fn is_there(source: &Path, path: &Path, max_bytes: u64) -> Result<bool, Error> {
+    let Some(file) = locate(source, path)? else {
+        return Ok(false);
+    };
+    let metadata = fs_err::metadata(&file).named(&file)?;
+    if metadata.is_file() && metadata.len() <= max_bytes {
+        Ok(true)
+    } else {
+        Err(irregular(path, max_bytes))
+    }
+}
+
 /// The first bytes of `path`, relative to `source`, of at most `max_bytes`; none if there is no regular file.
 pub(crate) fn read_begin(source: &Path, path: &Path, max_bytes: u64) -> Result<Vec<u8>, Error> {
     let mut begin = Vec::new();

@@ -4,6 +4,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::foundation::tree::SOURCE;
 use crate::resolve::go_mod::GoMod;
+use crate::resolve::refusals::linked;
 use engine::sandbox::Done;
 use failure::{failed, usage};
 
@@ -130,6 +131,9 @@ impl Advice<'_> {
             "no required module provides package",
             "cannot find module providing",
         ];
+        if let Some(hint) = linked::explain(message, self.source, &self.own) {
+            return Some(hint);
+        }
         let folder = match self.go_mod.folder().as_str() {
             "" => ".",
             folder => folder,

@@ -2,4 +2,5 @@
 
 pub mod advice;
 pub mod excluded;
+pub mod linked;
 pub mod replaced;
