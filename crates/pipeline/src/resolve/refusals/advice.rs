@@ -4,7 +4,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::foundation::tree::SOURCE;
 use crate::resolve::go_mod::GoMod;
-use crate::resolve::refusals::linked;
+use crate::resolve::refusals::{linked, workspace};
 use engine::sandbox::Done;
 use failure::{failed, usage};
 
@@ -155,6 +155,22 @@ impl Advice<'_> {
         if let Some(hint) = self.own_package(message) {
             return Some(hint);
         }
+        if self.go_mod.go_work.is_none()
+            && [
+                "no required module provides package",
+                "cannot find module providing",
+            ]
+            .iter()
+            .any(|sign| message.contains(sign))
+            && let Some(go_work) = workspace::above(self.source)
+        {
+            return Some(format!(
+                "{go_work}, which the go command goes by on this machine, is not in the source; include it with \
+                 --source {}, or require and replace in {} what it uses",
+                go_work.parent().unwrap_or(self.source),
+                self.go_mod.path
+            ));
+        }
         if let Some((_, pattern)) = message.split_once("pattern ")
             && pattern.contains("no matching files found")
         {
@@ -263,6 +279,38 @@ mod tests {
         ] {
             assert_eq!(here(text), shown);
         }
+    }
+
+    #[test]
+    fn a_workspace_above_the_source_is_named() {
+        let temporary = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(temporary.path()).unwrap();
+        fs_err::write(root.join("go.work"), "use (\n\t./source\n\t./lib\n)\n").unwrap();
+        let mut go_mod = GoMod {
+            path: "go.mod".into(),
+            go_work: None,
+            modules: Vec::new(),
+        };
+        let hint = |go_mod: &GoMod, said: &str| {
+            let advice = Advice {
+                go_mod,
+                go_version: "9.8.7",
+                offline: false,
+                source: &root.join("source"),
+                own: Vec::new(),
+            };
+            advice.hint(said)
+        };
+        let said = "no required module provides package example.com/lib; to add it:";
+        let found = hint(&go_mod, said).unwrap();
+        for part in [root.join("go.work"), format!("--source {root},").into()] {
+            assert!(found.contains(part.as_str()), "{found}");
+        }
+        let other = hint(&go_mod, "missing go.sum entry for x").unwrap();
+        assert!(other.contains("go mod tidy"), "{other}");
+        go_mod.go_work = Some("go.work".into());
+        let own = hint(&go_mod, said).unwrap();
+        assert!(own.contains("go mod tidy"), "{own}");
     }
 
     #[test]

@@ -4,3 +4,4 @@ pub mod advice;
 pub mod excluded;
 pub mod linked;
 pub mod replaced;
+pub mod workspace;
