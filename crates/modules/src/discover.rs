@@ -130,6 +130,9 @@ impl GoMods<'_> {
         let Some(text) = source_file::read(source, file, MAX_BYTES)? else {
             return Ok(None);
         };
+        if text.starts_with(b"\xef\xbb\xbf") {
+            return Err(Error::ByteOrderMark { path: relative });
+        }
         let parsed = ModFile::parse(&String::from_utf8_lossy(&text));
         if parsed.module.is_some() {
             return Ok(parsed.module);

@@ -52,6 +52,13 @@ pub enum Error {
         reason: &'static str,
     },
 
+    /// A go.mod begins with what is no text for Go.
+    #[error("{path} begins with a byte order mark, which Go refuses; save it without")]
+    ByteOrderMark {
+        /// The go.mod, relative to the source.
+        path: Utf8PathBuf,
+    },
+
     /// What is read of a source, but is not in it wherever it is mounted.
     #[error(
         "these lead out of the source, which is built at another path; make them relative links that stay in it, copy \

@@ -131,6 +131,15 @@ fn a_go_mod_without_a_name_is_named() {
 }
 
 #[test]
+fn a_go_mod_with_a_byte_order_mark_is_named() {
+    let source = Source::new()
+        .file("apis/go.mod", "\u{feff}module m\n")
+        .main(LAMBDA);
+    let expected = "apis/go.mod begins with a byte order mark";
+    assert!(source.refusal().starts_with(expected));
+}
+
+#[test]
 fn folders_that_are_left_out() {
     let mut source = Source::new().file("go.mod", "module m\n");
     for folder in ["vendor", "testdata", "node_modules", ".hidden", "_old"] {

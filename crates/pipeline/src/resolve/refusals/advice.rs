@@ -144,16 +144,30 @@ impl Advice<'_> {
                 "the image has Go {go}; raise [go] version in image.toml"
             ));
         }
-        if message.contains("inconsistent vendoring") {
+        if message.contains("checksum mismatch") || message.contains("SECURITY ERROR") {
+            return Some(format!(
+                "go.sum, or the checksum database, and the download differ; find out which of them is right before \
+                 changing go.sum in {folder}: a tag was moved, or somebody else's files were sent"
+            ));
+        }
+        if message.contains(r"character '\ufeff'") {
+            return Some(
+                "the file begins with a byte order mark, which Go refuses; save it without"
+                    .to_owned(),
+            );
+        }
+        if let Some(hint) = self.own_package(message) {
+            return Some(hint);
+        }
+        if message.contains("inconsistent vendoring")
+            || message.contains("import lookup disabled by -mod=vendor")
+        {
             let command = if self.go_mod.go_work.is_some() {
                 "go work vendor"
             } else {
                 "go mod vendor"
             };
             return Some(format!("run `{command}` in {folder} and commit vendor"));
-        }
-        if let Some(hint) = self.own_package(message) {
-            return Some(hint);
         }
         if self.go_mod.go_work.is_none()
             && [
@@ -361,6 +375,19 @@ mod tests {
             said(false, "package a/b is not in std (/usr/local/go/src/a/b)"),
             said(false, "pattern x.json: no matching files found"),
             said(false, "go: inconsistent vendoring in /source/apis/aws:"),
+            said(
+                false,
+                "cannot find module providing package x.y/z: import lookup disabled by -mod=vendor",
+            ),
+            said(
+                false,
+                "go: errors parsing go.work:\ngo.work:1: unexpected input character '\\ufeff'",
+            ),
+            ran(
+                "mod",
+                false,
+                "verifying x@v1: checksum mismatch\n\tdownloaded: h1:a\n\tgo.sum: h1:b\n\nSECURITY ERROR\nThis",
+            ),
             said(
                 false,
                 "fatal: could not read Username for 'https://x': terminal prompts disabled",
