@@ -1,4 +1,4 @@
-//! Files that somebody else made: what lies in an unpacked image, in a layout, in an archive of packs.
+//! Files that somebody else made: what lies in an unpacked image, in a layout, in an archive of packs, in a source.
 //!
 //! A name there may be a link to anywhere, a device without an end, or a pipe that nobody writes to. So a file is
 //! opened only if it is a regular one itself, without waiting for anything, and read only up to a size that its reader

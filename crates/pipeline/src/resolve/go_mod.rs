@@ -216,6 +216,35 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_the_module_graph_without_an_end_is_refused_by_its_name() {
+        for (name, max_bytes) in [
+            ("go.sum", MAX_SUM_BYTES),
+            ("vendor/modules.txt", MAX_BYTES),
+            ("lib/go.mod", MAX_BYTES),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let source = Utf8Path::from_path(folder.path()).unwrap();
+            for below in ["vendor", "lib"] {
+                fs_err::create_dir(source.join(below)).unwrap();
+            }
+            let text = "module m\nreplace x.y/z => ./lib\n";
+            fs_err::write(source.join("go.mod"), text).unwrap();
+            let file = fs_err::File::create(source.join(name)).unwrap();
+            file.set_len(1 << 40).unwrap();
+            let go_mod = GoMod {
+                path: "go.mod".into(),
+                go_work: None,
+                modules: Vec::new(),
+            };
+            let error = go_mod.digest(source).unwrap_err();
+            let kind = failure::kind(&error, &[modules::Error::classify]);
+            assert_eq!(kind, failure::Kind::Usage);
+            let said = format!("\"{name}\" is no regular file of at most {max_bytes} bytes");
+            assert!(error.to_string().starts_with(&said), "{error}");
+        }
+    }
+
+    #[test]
     fn the_digest_covers_what_is_replaced_and_used() {
         let folder = tempfile::tempdir().unwrap();
         let source = Utf8Path::from_path(folder.path()).unwrap();

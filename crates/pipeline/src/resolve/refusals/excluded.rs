@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use modules::constraints::{Build, Excluded};
-use modules::source_file::MAX_GO_BYTES;
+use modules::source_file::{self, MAX_GO_BYTES};
 
 use crate::foundation::tree::SOURCE;
 use crate::image_toml::{Go, ImageToml};
@@ -86,8 +86,9 @@ pub fn in_folder(
         if !is_source || name.starts_with(['.', '_']) || !file.path().is_file() {
             continue;
         }
-        // What a link leads to, or is larger than any code, is not read for a message.
-        let Ok(text) = regular_file::read(file.path(), MAX_GO_BYTES) else {
+        // What a link leads to outside of the folder, or is larger than any code, is not read for a message.
+        let (folder, path) = (folder.as_std_path(), name.as_ref());
+        let Ok(Some(text)) = source_file::read(folder, path, MAX_GO_BYTES) else {
             continue;
         };
         if let Some(reason) = build.excludes(name, &String::from_utf8_lossy(&text)) {
