@@ -39,6 +39,11 @@ pub struct RuntimeOptions {
 }
 
 impl Project {
+    /// Whether `folder` has a project file, which is not opened.
+    pub(crate) fn is_in(folder: &Path) -> bool {
+        NAMES.iter().any(|name| folder.join(name).is_file())
+    }
+
     /// The project file in `folder`, relative to `source`, if there is one.
     pub(crate) fn of_source(source: &Path, folder: &Path) -> Result<Option<Self>, Error> {
         for name in NAMES {

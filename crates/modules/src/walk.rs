@@ -79,7 +79,8 @@ impl Walk<'_> {
                         if matches!(self.places, Places::Usual) || self.is_place(&folder) {
                             self.refuse(&link, &to);
                         } else {
-                            self.skip(&folder, "a link that leads out of the source".into(), false);
+                            let reason = "a link that leads out of the source".into();
+                            self.skip(&folder, reason, Project::is_in(entry.path()));
                         }
                         entries.skip_current_dir();
                         continue;

@@ -68,6 +68,21 @@ fn no_secret_is_read_by_a_link_that_leads_out() {
 }
 
 #[test]
+fn a_folder_of_a_project_that_leads_out_is_listed_and_its_project_not_read() {
+    let outside = Source::new()
+        .file("project/Pulumi.yaml", SECRET)
+        .file("other/x", "");
+    let source = program();
+    for name in ["project", "other"] {
+        link(&source, outside.root().join(name).as_str(), name);
+    }
+    let found = discover(source.root(), Some(&by_project())).unwrap();
+    let reason = "a link that leads out of the source";
+    let expected = [("other", reason, false), ("project", reason, true)];
+    assert_eq!(skipped(&found), expected);
+}
+
+#[test]
 fn a_link_that_stays_is_read() {
     let source = program().file("shared/Pulumi.yaml", "runtime: go\nmain: cmd\n");
     let source = source.main(&format!("{LAMBDA}/cmd"));
