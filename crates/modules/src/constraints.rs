@@ -1,11 +1,12 @@
-//! Why the go command leaves a Go file out of a build: by its name, by its `//go:build` line, or because of cgo.
+//! Why the go command leaves a Go file out of a build: by its name, by its `//go:build` line or the older
+//! `// +build` lines, or because of cgo.
 //!
 //! The rules are those of `go/build`. They are applied only to say what the go command, which knows better, does not.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::go_file::constraint;
+use crate::go_file::{Constraint, constraint};
 
 /// What a build is for.
 #[derive(Debug, Clone, Default)]
@@ -16,6 +17,8 @@ pub struct Build {
     pub goarch: String,
     /// The values of `-tags`.
     pub tags: BTreeSet<String>,
+    /// The second number of Go's version; without it, all of them are taken for old enough.
+    pub go_minor: Option<u32>,
 }
 
 /// Why a file is left out.
@@ -25,10 +28,10 @@ pub enum Excluded {
     Cgo,
     /// Its name ends with another platform.
     Name(String),
-    /// Its `//go:build` line does not hold.
+    /// Its `//go:build` line, or one of its `// +build` lines, does not hold.
     Constraint {
-        /// The line.
-        expression: String,
+        /// The line, or the lines.
+        line: String,
         /// Tags that are not set and would be needed.
         unset: BTreeSet<String>,
         /// Tags that are set and must not be.
@@ -90,19 +93,32 @@ impl Build {
     }
 
     fn by_constraint(&self, text: &str) -> Option<Excluded> {
-        let expression = constraint(text)?.trim();
+        let (line, expression) = match constraint(text)? {
+            Constraint::Build(expression) => {
+                let expression = expression.trim();
+                (format!("//go:build {expression}"), expression.to_owned())
+            }
+            Constraint::Plus(lines) => {
+                let shown = lines.iter().map(|words| format!("// +build {words}"));
+                let each = lines.iter().map(|words| as_expression(words));
+                (
+                    shown.collect::<Vec<_>>().join("; "),
+                    each.collect::<Vec<_>>().join(" && "),
+                )
+            }
+        };
         if expression.len() > MAX_EXPRESSION_BYTES {
             return None;
         }
         let mut parser = Parser {
             build: self,
-            rest: expression,
+            rest: &expression,
             unset: BTreeSet::new(),
             set: BTreeSet::new(),
         };
         let holds = parser.any(true);
-        (!holds && parser.rest.is_empty()).then(|| Excluded::Constraint {
-            expression: expression.to_owned(),
+        (!holds && parser.rest.is_empty()).then_some(Excluded::Constraint {
+            line,
             unset: parser.unset,
             set: parser.set,
         })
@@ -113,8 +129,14 @@ impl Build {
             || tag == self.goarch
             || tag == "gc"
             || (tag == "unix" && self.goos == "linux")
-            || tag.starts_with("go1.")
+            || self.is_release(tag)
             || self.tags.contains(tag)
+    }
+
+    /// Whether it is a release of Go that is there, as each has the tags of all before it.
+    fn is_release(&self, tag: &str) -> bool {
+        let minor = tag.strip_prefix("go1.").and_then(|it| it.parse().ok());
+        minor.is_some_and(|minor: u32| self.go_minor.is_none_or(|has| minor <= has))
     }
 
     /// Whether only another platform could set this tag.
@@ -130,7 +152,9 @@ impl Excluded {
             Self::Constraint { unset, .. } => Some(unset),
             _ => None,
         };
-        let is_free = |tag: &&str| !Build::is_platform(tag) && !["cgo", "ignore"].contains(tag);
+        let is_free = |tag: &&str| {
+            !Build::is_platform(tag) && !["cgo", "ignore"].contains(tag) && !is_release(tag)
+        };
         unset
             .into_iter()
             .flatten()
@@ -144,6 +168,14 @@ impl Excluded {
             Self::Cgo => true,
             Self::Name(_) => false,
             Self::Constraint { unset, .. } => unset.contains("cgo"),
+        }
+    }
+
+    /// Whether a newer Go would let it in.
+    pub fn is_release(&self) -> bool {
+        match self {
+            Self::Cgo | Self::Name(_) => false,
+            Self::Constraint { unset, .. } => unset.iter().any(|tag| is_release(tag)),
         }
     }
 
@@ -164,12 +196,8 @@ impl fmt::Display for Excluded {
         match self {
             Self::Cgo => f.write_str("it imports \"C\", and CGO_ENABLED=0"),
             Self::Name(_) => f.write_str("its name ends with another platform"),
-            Self::Constraint {
-                expression,
-                unset,
-                set,
-            } => {
-                write!(f, "`//go:build {expression}`")?;
+            Self::Constraint { line, unset, set } => {
+                write!(f, "`{line}`")?;
                 for tag in unset {
                     match tag.as_str() {
                         "cgo" => f.write_str(", and CGO_ENABLED=0")?,
@@ -181,6 +209,22 @@ impl fmt::Display for Excluded {
             }
         }
     }
+}
+
+/// The words of a `// +build` line as those of a `//go:build` line: one of them has to hold, with all of its parts.
+fn as_expression(words: &str) -> String {
+    let words = words.split_whitespace();
+    let words: Vec<String> = words.map(|word| word.replace(',', " && ")).collect();
+    if words.is_empty() {
+        // A line without words holds for nothing.
+        return "ignore".to_owned();
+    }
+    format!("({})", words.join(" || "))
+}
+
+fn is_release(tag: &str) -> bool {
+    tag.strip_prefix("go1.")
+        .is_some_and(|minor| minor.parse::<u32>().is_ok())
 }
 
 /// Evaluates an expression, and notes the tags that stand in its way.
@@ -271,6 +315,7 @@ mod tests {
             goos: "linux".into(),
             goarch: "amd64".into(),
             tags: ["dev".to_owned()].into(),
+            go_minor: Some(25),
         };
         build.excludes(name, text).map(|it| it.to_string())
     }
@@ -291,6 +336,18 @@ mod tests {
             ),
             ("main.go", "//go:build !windows && go1.20\n\npackage main"),
             ("main.go", "package main\n\n//go:build prod\n"),
+            ("main.go", "//go:build go1.25\n\npackage main"),
+            ("main.go", "// +build windows dev,linux\n\npackage main"),
+            ("main.go", "// +build windows\npackage main"),
+            (
+                "main.go",
+                "//+build !windows\n// +build dev\n\npackage main",
+            ),
+            (
+                "main.go",
+                "// +build windows\n//go:build linux\n\npackage main",
+            ),
+            ("main.go", "// +builds windows\n\npackage main"),
             (
                 "main.go",
                 "package main\n\n// import \"C\"\nimport \"fmt\"\n",
@@ -327,6 +384,21 @@ mod tests {
                 "main.go",
                 "//go:build !dev && !(windows || linux)\n\npackage main",
                 "`//go:build !dev && !(windows || linux)`, and `dev` is set, and `linux` is set",
+            ),
+            (
+                "main.go",
+                "//go:build go1.99\n\npackage main",
+                "`//go:build go1.99`, and `go1.99` is not set",
+            ),
+            (
+                "main.go",
+                "// A licence.\n\n// +build windows darwin,!dev\n\n// Package main.\npackage main",
+                "`// +build windows darwin,!dev`, and `darwin` is not set, and `windows` is not set, and `dev` is set",
+            ),
+            (
+                "main.go",
+                "//+build dev\n//+build prod\n\npackage main",
+                "`// +build dev; // +build prod`, and `prod` is not set",
             ),
             (
                 "main_windows.go",

@@ -11,9 +11,9 @@ use crate::discovery::{Discovery, Module};
 use crate::error::{Named as _, escaped};
 use crate::import_path::refusal;
 use crate::layout::Layout;
-use crate::links::{Target, resolve};
 use crate::modfile::ModFile;
 use crate::place::Place;
+use crate::source_file::{self, MAX_BYTES};
 use crate::walk::Walk;
 
 /// Finds the modules of a source. A source without any is no error; all other things that a user has to mend are,
@@ -42,7 +42,7 @@ pub fn discover(source: &Utf8Path, default: Option<&Layout>) -> Result<Discovery
         paths: HashMap::new(),
     };
     for folder in walk.candidates()? {
-        let Some(place) = walk.place(&folder) else {
+        let Some(place) = walk.place(&folder)? else {
             continue;
         };
         let Some(program) = walk.program(&folder)? else {
@@ -126,16 +126,13 @@ impl GoMods<'_> {
 
     fn read(&self, folder: &Utf8Path) -> Result<Option<String>, Error> {
         let relative = folder.join("go.mod");
-        let file = self.source.join(&relative);
-        if let Target::Outside { link, to } =
-            resolve(self.source.as_std_path(), relative.as_std_path()).named(file.as_std_path())?
-        {
-            return Err(Error::outside(&link, &to));
-        }
-        if !file.is_file() {
+        let (source, file) = (self.source.as_std_path(), relative.as_std_path());
+        let Some(text) = source_file::read(source, file, MAX_BYTES)? else {
             return Ok(None);
+        };
+        if text.starts_with(b"\xef\xbb\xbf") {
+            return Err(Error::ByteOrderMark { path: relative });
         }
-        let text = fs_err::read(&file).named(file.as_std_path())?;
         let parsed = ModFile::parse(&String::from_utf8_lossy(&text));
         if parsed.module.is_some() {
             return Ok(parsed.module);
@@ -151,5 +148,7 @@ impl GoMods<'_> {
     }
 }
 
+#[cfg(test)]
+mod hostile_tests;
 #[cfg(test)]
 mod tests;

@@ -52,6 +52,13 @@ pub enum Error {
         reason: &'static str,
     },
 
+    /// A go.mod begins with what is no text for Go.
+    #[error("{path} begins with a byte order mark, which Go refuses; save it without")]
+    ByteOrderMark {
+        /// The go.mod, relative to the source.
+        path: Utf8PathBuf,
+    },
+
     /// What is read of a source, but is not in it wherever it is mounted.
     #[error(
         "these lead out of the source, which is built at another path; make them relative links that stay in it, copy \
@@ -62,6 +69,17 @@ pub enum Error {
         /// Path (with special characters escaped) and where it leads.
         Vec<(String, String)>,
     ),
+
+    /// What is read of a source, but is no file that anybody means, or has no end.
+    #[error(
+        "{path} is no regular file of at most {max_bytes} bytes; put one in its place, or remove it"
+    )]
+    Irregular {
+        /// Its path, escaped.
+        path: String,
+        /// How large it may be.
+        max_bytes: u64,
+    },
 
     /// The table that says where modules are cannot be used.
     #[error("{}: [source] cannot be used: {reason}", crate::layout::FILE)]

@@ -33,22 +33,43 @@ pub fn head(text: &str) -> Head<'_> {
     }
 }
 
-/// The expression of the `//go:build` line of a Go file.
-pub fn constraint(text: &str) -> Option<&str> {
+/// What keeps a Go file out of some builds.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Constraint<'a> {
+    /// The expression of its `//go:build` line.
+    Build(&'a str),
+    /// The words of each of its older `// +build` lines, which count where it has no other.
+    Plus(Vec<&'a str>),
+}
+
+/// The constraint of a Go file.
+pub fn constraint(text: &str) -> Option<Constraint<'_>> {
     let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
+    // Those after which there was no empty line might be of the package's documentation, and do not count.
+    let (mut plus, mut unsure) = (Vec::new(), Vec::new());
     loop {
-        rest = rest.trim_start();
+        let trimmed = rest.trim_start();
+        let space = &rest[..rest.len() - trimmed.len()];
+        if space.contains('\n') {
+            plus.append(&mut unsure);
+        }
+        rest = trimmed;
         if let Some(comment) = rest.strip_prefix("//") {
             let (line, after) = comment.split_once('\n').unwrap_or((comment, ""));
+            let is_alone = |it: &&str| it.is_empty() || it.starts_with([' ', '\t', '\r']);
             let expression = line.strip_prefix("go:build");
             if let Some(expression) = expression.filter(|it| it.starts_with([' ', '\t'])) {
-                return Some(expression);
+                return Some(Constraint::Build(expression));
             }
+            let words = line.trim_start().strip_prefix("+build");
+            unsure.extend(words.filter(is_alone).map(str::trim));
             rest = after;
-        } else if let Some(comment) = rest.strip_prefix("/*") {
-            rest = comment.split_once("*/")?.1;
+        } else if let Some(comment) = rest.strip_prefix("/*")
+            && let Some((_, after)) = comment.split_once("*/")
+        {
+            rest = after;
         } else {
-            return None;
+            return (!plus.is_empty()).then_some(Constraint::Plus(plus));
         }
     }
 }

@@ -4,12 +4,15 @@
 //! Both programs that look for modules must find the same. So the verifier reads the file in the source as well, and
 //! the image carries the table that it was made with.
 
+use std::path::Path;
+
 use camino::Utf8Path;
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::place::{Place, usual};
+use crate::source_file::{self, MAX_BYTES};
 
 /// The file in a source's root.
 pub const FILE: &str = "iac-runner.toml";
@@ -48,14 +51,21 @@ struct File {
 impl Layout {
     /// That of `source` itself, or else `default`.
     pub fn of(source: &Utf8Path, default: Option<&Self>) -> Result<Self, Error> {
-        let file = source.join(FILE);
-        if !file.is_file() {
-            return Ok(default.cloned().unwrap_or_default());
-        }
-        let text = fs_err::read_to_string(&file)?;
-        let parsed: File = toml::from_str(&text).map_err(|error| Error::Layout {
-            reason: error.to_string().trim_end().to_owned(),
-        })?;
+        let (source, file) = (source.as_std_path(), Path::new(FILE));
+        let Some(bytes) = source_file::read(source, file, MAX_BYTES)? else {
+            // A folder, or a link that leads nowhere, is not how anybody says that there are no settings.
+            return if fs_err::symlink_metadata(source.join(file)).is_ok() {
+                Err(source_file::irregular(file, MAX_BYTES))
+            } else {
+                Ok(default.cloned().unwrap_or_default())
+            };
+        };
+        let refused = |reason: &str| Error::Layout {
+            reason: reason.trim_end().to_owned(),
+        };
+        let text = std::str::from_utf8(&bytes).map_err(|error| refused(&error.to_string()))?;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let parsed: File = toml::from_str(text).map_err(|error| refused(&error.to_string()))?;
         Ok(parsed.source)
     }
 

@@ -15,6 +15,7 @@
 //! | `discovery` | what is found, as data |
 //! | `walk` | the walk through a source: which folders may be modules, and where the program of each is |
 //! | `links` | where a path leads, wherever the source is mounted |
+//! | `source_file` | files of a source, read without trust in what they are |
 //! | `project` | what Pulumi.yaml says of the program |
 //! | `layout` | where modules are, by the table `[source]` |
 //! | `place` | what the place of a folder says: provider and component |
@@ -39,6 +40,7 @@ pub mod links;
 pub mod modfile;
 mod place;
 pub mod project;
+pub mod source_file;
 mod walk;
 
 pub use discover::discover;

@@ -3,33 +3,34 @@
 use std::io;
 use std::path::Path;
 
-use serde::Deserialize;
+use serde::Deserialize as _;
+use serde_yaml_ng::{Deserializer, Value};
+
+use crate::Error;
+use crate::source_file;
 
 /// The names of a project file, in the order in which Pulumi looks for them.
 const NAMES: [&str; 3] = ["Pulumi.yaml", "Pulumi.yml", "Pulumi.json"];
 
+/// Larger than any project file that means well: to read YAML takes time.
+const MAX_BYTES: u64 = 256 << 10;
+
+/// More than any project file opens that means well: the time to read them grows with their square.
+const MAX_BRACKETS: usize = 1000;
+
 /// What it says.
-#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Project {
     /// The folder of the program, or a file in it, relative to the project's; where there is none, the project's.
     pub main: Option<String>,
-    runtime: Option<Runtime>,
-}
-
-#[derive(Debug, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
-enum Runtime {
-    Name(String),
-    Table {
-        name: String,
-        #[serde(default)]
-        options: RuntimeOptions,
-    },
+    /// The name of the file, where nothing can be made of it.
+    pub not_understood: Option<&'static str>,
+    runtime: Option<String>,
+    options: RuntimeOptions,
 }
 
 /// What a project tells the language host of Go.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RuntimeOptions {
     /// The executable that is run instead of what the program is compiled to.
     pub binary: Option<String>,
@@ -38,13 +39,31 @@ pub struct RuntimeOptions {
 }
 
 impl Project {
-    /// The project file in `folder`, if there is one. One that cannot be understood says nothing: that is for Pulumi to
-    /// refuse.
-    pub fn read(folder: &Path) -> io::Result<Option<Self>> {
-        for file in NAMES.map(|name| folder.join(name)) {
-            match fs_err::metadata(&file) {
-                Ok(metadata) if metadata.is_file() => {
-                    return Ok(Some(Self::parse(&fs_err::read(file)?)));
+    /// Whether `folder` has a project file, which is not opened.
+    pub(crate) fn is_in(folder: &Path) -> bool {
+        NAMES.iter().any(|name| folder.join(name).is_file())
+    }
+
+    /// The project file in `folder`, relative to `source`, if there is one.
+    pub(crate) fn of_source(source: &Path, folder: &Path) -> Result<Option<Self>, Error> {
+        for name in NAMES {
+            if let Some(bytes) = source_file::read(source, &folder.join(name), MAX_BYTES)? {
+                return Ok(Some(Self::parse(name, &bytes)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The project file in `folder`, if there is one, wherever a link leads.
+    fn read(folder: &Path) -> io::Result<Option<Self>> {
+        for name in NAMES {
+            let found = fs_err::canonicalize(folder.join(name));
+            match found {
+                Ok(file) if file.is_file() => {
+                    return Ok(Some(Self::parse(
+                        name,
+                        &regular_file::read(&file, MAX_BYTES)?,
+                    )));
                 }
                 // It may be there.
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
@@ -54,8 +73,28 @@ impl Project {
         Ok(None)
     }
 
-    fn parse(bytes: &[u8]) -> Self {
-        serde_yaml_ng::from_slice(bytes).unwrap_or_default()
+    /// What `bytes` say. What is no text says nothing, nor does what is of another type: that is for Pulumi to refuse.
+    fn parse(name: &'static str, bytes: &[u8]) -> Self {
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        let Some(value) = value(bytes) else {
+            return Self {
+                not_understood: Some(name),
+                ..Self::default()
+            };
+        };
+        let text = |value: Option<&Value>| value?.as_str().map(str::to_owned);
+        let runtime = value.get("runtime");
+        let options = runtime.and_then(|runtime| runtime.get("options"));
+        let option = |name: &str| text(options.and_then(|options| options.get(name)));
+        Self {
+            main: text(value.get("main")).filter(|main| !main.is_empty()),
+            not_understood: None,
+            runtime: text(runtime).or_else(|| text(runtime?.get("name"))),
+            options: RuntimeOptions {
+                binary: option("binary"),
+                build_target: option("buildTarget"),
+            },
+        }
     }
 
     /// The project file in `folder` or the next folder above that has one, which is Pulumi's for commands in `folder`.
@@ -70,19 +109,27 @@ impl Project {
 
     /// The options of its runtime.
     pub fn runtime_options(&self) -> RuntimeOptions {
-        match &self.runtime {
-            Some(Runtime::Table { options, .. }) => options.clone(),
-            _ => RuntimeOptions::default(),
-        }
+        self.options.clone()
     }
 
     /// Whether its program is in Go.
     pub fn is_go(&self) -> bool {
-        match &self.runtime {
-            Some(Runtime::Name(name) | Runtime::Table { name, .. }) => name == "go",
-            None => false,
-        }
+        self.runtime.as_deref() == Some("go")
     }
+}
+
+/// The first document, which is the one that counts for Pulumi; none if it is no table.
+fn value(bytes: &[u8]) -> Option<Value> {
+    let is_opening = |byte: &&u8| matches!(byte, b'[' | b'{');
+    if bytes.iter().filter(is_opening).count() > MAX_BRACKETS {
+        return None;
+    }
+    let Some(document) = Deserializer::from_slice(bytes).next() else {
+        return Some(Value::Null);
+    };
+    let mut value = Value::deserialize(document).ok()?;
+    value.apply_merge().ok()?;
+    (value.is_mapping() || value.is_null()).then_some(value)
 }
 
 #[cfg(test)]
@@ -119,7 +166,7 @@ mod tests {
     #[test]
     fn main_and_runtime_have_several_spellings() {
         let read = |text: &str| {
-            let project = Project::parse(text.as_bytes());
+            let project = Project::parse(NAMES[0], text.as_bytes());
             (project.is_go(), project.main)
         };
         for (text, is_go, main) in [
@@ -141,9 +188,58 @@ mod tests {
             ),
             ("config:\n  main: no\nruntime: go\n", true, None),
             ("", false, None),
-            ("main: [", false, None),
+            ("\u{feff}runtime: go\nmain: app\n", true, Some("app")),
+            (
+                "runtime: {name: go, options: }\nmain: app\n",
+                true,
+                Some("app"),
+            ),
+            (
+                "runtime: {name: go, options: {binary: 5, buildTarget: [a]}}\nmain: app\n",
+                true,
+                Some("app"),
+            ),
+            ("runtime: {name: go}\nmain: [app]\n", true, None),
+            ("runtime: [go]\nmain: app\n", false, Some("app")),
+            (
+                "runtime: go\nmain: app\n---\nmain: other\n",
+                true,
+                Some("app"),
+            ),
         ] {
+            let found = Project::parse(NAMES[0], text.as_bytes());
+            assert_eq!(found.not_understood, None, "{text:?}");
             assert_eq!(read(text), (is_go, main.map(str::to_owned)), "{text:?}");
         }
+    }
+
+    #[test]
+    fn options_do_not_depend_on_each_other() {
+        let text = "runtime:\n  name: 1\n  options:\n    binary: 5\n    buildTarget: out\n";
+        let options = Project::parse(NAMES[0], text.as_bytes()).runtime_options();
+        assert_eq!(options.binary, None);
+        assert_eq!(options.build_target.as_deref(), Some("out"));
+    }
+
+    #[test]
+    fn what_cannot_be_understood_says_so_and_takes_no_time() {
+        let start = std::time::Instant::now();
+        for text in [
+            "main: [",
+            "- a list\n",
+            "a text",
+            "a: b: c",
+            &"[".repeat(100_000),
+            &"[ # ]\n".repeat(30_000),
+            &"{a: ".repeat(30_000),
+            &"- ".repeat(100_000),
+            &format!("{}{}", "[".repeat(MAX_BRACKETS), ",a".repeat(100_000)),
+        ] {
+            let found = Project::parse(NAMES[1], text.as_bytes());
+            let begin = &text[..text.len().min(20)];
+            assert_eq!(found.not_understood, Some("Pulumi.yml"), "{begin}");
+        }
+        let taken = start.elapsed();
+        assert!(taken.as_secs() < 10, "{taken:?}");
     }
 }

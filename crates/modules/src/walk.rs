@@ -17,6 +17,7 @@ use crate::layout::Places;
 use crate::links::{Target, resolve};
 use crate::place::Place;
 use crate::project::Project;
+use crate::source_file::{self, MAX_GO_BYTES};
 
 /// More links than any source has behind other links; folders that link to each other have no end otherwise.
 const MAX_NESTED_LINKS: usize = 1000;
@@ -75,10 +76,11 @@ impl Walk<'_> {
                     Target::Inside(_) => {}
                     Target::Outside { link, to } => {
                         // Elsewhere there may be links of all kinds, to what tools made, for example.
-                        if matches!(self.places, Places::Usual) || self.place(&folder).is_some() {
+                        if matches!(self.places, Places::Usual) || self.is_place(&folder) {
                             self.refuse(&link, &to);
                         } else {
-                            self.skip(&folder, "a link that leads out of the source".into(), false);
+                            let reason = "a link that leads out of the source".into();
+                            self.skip(&folder, reason, Project::is_in(entry.path()));
                         }
                         entries.skip_current_dir();
                         continue;
@@ -107,20 +109,34 @@ impl Walk<'_> {
     }
 
     /// What the place of a folder says, if a module may be there.
-    pub fn place(&self, folder: &Path) -> Option<Place> {
-        let place = self.places.place(&folder.to_string_lossy())?;
+    pub fn place(&self, folder: &Path) -> Result<Option<Place>, Error> {
+        let place = self.places.place(&folder.to_string_lossy());
         if !matches!(self.places, Places::Projects) {
-            return Some(place);
+            return Ok(place);
         }
-        let project = Project::read(&self.source.join(folder)).ok()??;
-        project.is_go().then_some(place)
+        let project = unless_denied(Project::of_source(self.source, folder))?.flatten();
+        let may_be = |it: Project| it.is_go() || it.not_understood.is_some();
+        Ok(place.filter(|_| project.is_some_and(may_be)))
+    }
+
+    /// Whether a module may be in a folder behind a link that leads to none, which so has no project.
+    fn is_place(&self, folder: &Path) -> bool {
+        let is_named = !matches!(self.places, Places::Projects);
+        is_named && self.places.place(&folder.to_string_lossy()).is_some()
     }
 
     /// The folder of the program whose folder is `folder`, relative to the source; none if there is no main package,
     /// which is then listed.
     pub fn program(&mut self, folder: &Path) -> Result<Option<PathBuf>, Error> {
-        let place = self.source.join(folder);
-        let project = Project::read(&place).named(&place)?;
+        let project = Project::of_source(self.source, folder)?;
+        if let Some(name) = project.as_ref().and_then(|project| project.not_understood) {
+            // Where the program is can only be guessed, and whether there is one.
+            let is_program = self.why_no_main_package(folder)?.is_none();
+            if is_program || !matches!(self.places, Places::Projects) {
+                self.skip(folder, format!("{name} cannot be understood"), true);
+            }
+            return Ok(None);
+        }
         let is_go = project.as_ref().is_some_and(Project::is_go);
         let main = project.and_then(|project| project.main);
         let program = match &main {
@@ -190,7 +206,7 @@ impl Walk<'_> {
             }
         }
         names.sort();
-        main_package(&self.source.join(folder), names)
+        main_package(self.source, folder, names)
     }
 
     /// Whether a Go file is one for the go command, too, which follows links to files.
@@ -231,7 +247,7 @@ impl Walk<'_> {
             self.skip(
                 relative,
                 "a link that leads nowhere".into(),
-                self.place(relative).is_some(),
+                self.is_place(relative),
             );
             return Ok(());
         }
@@ -266,22 +282,23 @@ pub fn projects(source: &Path) -> Result<Vec<PathBuf>, Error> {
         .into_iter()
         .filter_entry(|entry| entry.depth() == 0 || is_looked_into(entry));
     for entry in entries {
-        let Some(entry) = unless_denied(entry.map_err(io::Error::from))? else {
+        let Some(entry) = unless_denied(entry.map_err(io::Error::from).named(source))? else {
             continue;
         };
-        let project = unless_denied(Project::read(entry.path()))?.flatten();
-        if project.is_some_and(|project| project.is_go()) {
-            let folder = entry.path().strip_prefix(source).unwrap_or(entry.path());
+        let folder = entry.path().strip_prefix(source).unwrap_or(entry.path());
+        // What cannot be used is no build's business either.
+        let project = Project::of_source(source, folder);
+        if project.is_ok_and(|project| project.is_some_and(|project| project.is_go())) {
             folders.push(folder.to_owned());
         }
     }
     Ok(folders)
 }
 
-fn unless_denied<T>(read: io::Result<T>) -> Result<Option<T>, Error> {
+fn unless_denied<T>(read: Result<T, Error>) -> Result<Option<T>, Error> {
     match read {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
-        other => Ok(other.map(Some)?),
+        Err(Error::Unreadable { .. }) => Ok(None),
+        other => other.map(Some),
     }
 }
 
@@ -311,10 +328,28 @@ fn is_looked_into(entry: &DirEntry) -> bool {
         && !left_out.contains(&name)
 }
 
+/// As much of a Go file as has its head.
+fn bytes_of_head(source: &Path, file: &Path) -> Result<Vec<u8>, Error> {
+    const USUAL_BYTES: u64 = 64 << 10;
+    let begin = source_file::read_begin(source, file, USUAL_BYTES)?;
+    let text = String::from_utf8_lossy(&begin);
+    let is_whole = head(&text)
+        .package
+        .is_some_and(|package| !text.ends_with(package));
+    if is_whole || (begin.len() as u64) < USUAL_BYTES {
+        return Ok(begin);
+    }
+    Ok(source_file::read(source, file, MAX_GO_BYTES)?.unwrap_or_default())
+}
+
 const NO_CLAUSE: &str = "no file has a package clause";
 
-/// None if the files `names` in `folder` are a main package, otherwise the reason why they are not.
-fn main_package(folder: &Path, mut names: Vec<OsString>) -> Result<Option<String>, Error> {
+/// None if the files `names` in `folder` of `source` are a main package, otherwise the reason why they are not.
+fn main_package(
+    source: &Path,
+    folder: &Path,
+    mut names: Vec<OsString>,
+) -> Result<Option<String>, Error> {
     if names.is_empty() {
         return Ok(Some("no Go files".into()));
     }
@@ -326,7 +361,7 @@ fn main_package(folder: &Path, mut names: Vec<OsString>) -> Result<Option<String
     let mut all_ignored = true;
     for name in names {
         let file = folder.join(name);
-        let bytes = fs_err::read(&file).named(&file)?;
+        let bytes = bytes_of_head(source, &file)?;
         let text = String::from_utf8_lossy(&bytes);
         let head = head(&text);
         if head.ignored {

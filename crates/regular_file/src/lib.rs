@@ -1,4 +1,4 @@
-//! Files that somebody else made: what lies in an unpacked image, in a layout, in an archive of packs.
+//! Files that somebody else made: what lies in an unpacked image, in a layout, in an archive of packs, in a source.
 //!
 //! A name there may be a link to anywhere, a device without an end, or a pipe that nobody writes to. So a file is
 //! opened only if it is a regular one itself, without waiting for anything, and read only up to a size that its reader
@@ -8,14 +8,15 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _};
+use std::path::Path;
 
-use camino::Utf8Path;
 use rustix::fs::{Mode, OFlags};
 
 /// Opens `path` for reading; a link, a device, a pipe or a folder is an error.
-pub fn open(path: &Utf8Path) -> io::Result<File> {
+pub fn open<P: AsRef<Path> + ?Sized>(path: &P) -> io::Result<File> {
+    let path = path.as_ref();
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let opened = rustix::fs::open(path.as_std_path(), flags, Mode::empty());
+    let opened = rustix::fs::open(path, flags, Mode::empty());
     let file = match opened {
         Ok(file) => File::from(file),
         // A link; a socket, or a device that there is no driver of.
@@ -24,7 +25,7 @@ pub fn open(path: &Utf8Path) -> io::Result<File> {
             let error = io::Error::from(errno);
             return Err(io::Error::new(
                 error.kind(),
-                format!("failed to open file `{path}`: {error}"),
+                format!("failed to open file `{}`: {error}", path.display()),
             ));
         }
     };
@@ -36,20 +37,21 @@ pub fn open(path: &Utf8Path) -> io::Result<File> {
 }
 
 /// The content of `path`, of at most `max_bytes`.
-pub fn read(path: &Utf8Path, max_bytes: u64) -> io::Result<Vec<u8>> {
+pub fn read<P: AsRef<Path> + ?Sized>(path: &P, max_bytes: u64) -> io::Result<Vec<u8>> {
+    let path = path.as_ref();
     let file = open(path)?;
     let mut content = Vec::new();
     file.take(max_bytes.saturating_add(1))
         .read_to_end(&mut content)?;
     if content.len() as u64 > max_bytes {
-        let reason = format!("{path} has more than {max_bytes} bytes");
+        let reason = format!("{} has more than {max_bytes} bytes", path.display());
         return Err(io::Error::new(ErrorKind::InvalidData, reason));
     }
     Ok(content)
 }
 
-fn irregular(path: &Utf8Path) -> io::Error {
-    let reason = format!("{path} is no regular file");
+fn irregular(path: &Path) -> io::Error {
+    let reason = format!("{} is no regular file", path.display());
     io::Error::new(ErrorKind::InvalidData, reason)
 }
 
@@ -58,6 +60,7 @@ mod tests {
     use std::os::unix::fs::symlink;
     use std::os::unix::net::UnixListener;
 
+    use camino::Utf8Path;
     use rustix::fs::{CWD, FileType};
 
     use super::*;
@@ -87,10 +90,7 @@ mod tests {
             assert!(error.to_string().contains(reason), "{error}");
         }
         for device in ["/dev/zero", "/dev/null"] {
-            assert_eq!(
-                open(device.into()).unwrap_err().kind(),
-                ErrorKind::InvalidData
-            );
+            assert_eq!(open(device).unwrap_err().kind(), ErrorKind::InvalidData);
         }
         let absent = open(&folder.join("absent")).unwrap_err();
         assert_eq!(absent.kind(), ErrorKind::NotFound);

@@ -4,18 +4,18 @@ use super::*;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 
-struct Source(tempfile::TempDir);
+pub(super) struct Source(tempfile::TempDir);
 
 impl Source {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
-    fn root(&self) -> &Utf8Path {
+    pub fn root(&self) -> &Utf8Path {
         Utf8Path::from_path(self.0.path()).unwrap()
     }
 
-    fn file(self, path: &str, content: &str) -> Self {
+    pub fn file(self, path: &str, content: &str) -> Self {
         let path = self.root().join(path);
         fs_err::create_dir_all(path.parent().unwrap()).unwrap();
         fs_err::write(path, content).unwrap();
@@ -23,18 +23,18 @@ impl Source {
     }
 
     /// A main package in this folder.
-    fn main(self, folder: &str) -> Self {
+    pub fn main(self, folder: &str) -> Self {
         self.file(
             &format!("{folder}/main.go"),
             "package main\n\nfunc main() {}\n",
         )
     }
 
-    fn discover(&self) -> Discovery {
+    pub fn discover(&self) -> Discovery {
         discover(self.root(), None).unwrap()
     }
 
-    fn refusal(&self) -> String {
+    pub fn refusal(&self) -> String {
         let error = discover(self.root(), None).unwrap_err();
         assert_eq!(error.kind(), Some(failure::Kind::Usage));
         error.to_string()
@@ -48,7 +48,7 @@ impl Source {
     }
 }
 
-const LAMBDA: &str = "apis/provider/aws/lambda/v1/iac/pulumi";
+pub(super) const LAMBDA: &str = "apis/provider/aws/lambda/v1/iac/pulumi";
 
 #[test]
 fn the_json_is_as_agreed() {
@@ -128,6 +128,15 @@ fn a_go_mod_without_a_name_is_named() {
             .refusal()
             .starts_with("apis/go.mod has no usable `module` line")
     );
+}
+
+#[test]
+fn a_go_mod_with_a_byte_order_mark_is_named() {
+    let source = Source::new()
+        .file("apis/go.mod", "\u{feff}module m\n")
+        .main(LAMBDA);
+    let expected = "apis/go.mod begins with a byte order mark";
+    assert!(source.refusal().starts_with(expected));
 }
 
 #[test]
@@ -247,13 +256,13 @@ fn a_path_that_is_no_text_is_named() {
 }
 
 /// A link to `to` at `at` of the source.
-fn link(source: &Source, to: &str, at: &str) {
+pub(super) fn link(source: &Source, to: &str, at: &str) {
     let at = source.root().join(at);
     fs_err::create_dir_all(at.parent().unwrap()).unwrap();
     fs_err::os::unix::fs::symlink(to, at).unwrap();
 }
 
-fn skipped(discovery: &Discovery) -> Vec<(&str, &str, bool)> {
+pub(super) fn skipped(discovery: &Discovery) -> Vec<(&str, &str, bool)> {
     let skipped = discovery.skipped.iter();
     skipped
         .map(|it| (it.path.as_str(), it.reason.as_str(), it.looks_like_program))
@@ -541,11 +550,15 @@ fn what_may_not_be_read_is_named_and_is_not_taken_for_an_empty_source() {
     let found = || as_nobody(|| discover(root, None));
     assert_eq!(found().unwrap().modules.len(), 1);
     for (path, named, mode) in [
-        ("", "apis", 0o700),
+        ("", "iac-runner.toml", 0o700),
         ("apis", "apis", 0o700),
         ("apis", "apis/provider", 0o744),
         ("apis/provider/aws", "apis/provider/aws", 0o700),
-        (LAMBDA, LAMBDA, 0o744),
+        (
+            LAMBDA,
+            "apis/provider/aws/lambda/v1/iac/pulumi/Pulumi.yaml",
+            0o744,
+        ),
         (
             "apis/provider/aws/lambda/v1/iac/pulumi/main.go",
             "apis/provider/aws/lambda/v1/iac/pulumi/main.go",
@@ -553,7 +566,7 @@ fn what_may_not_be_read_is_named_and_is_not_taken_for_an_empty_source() {
         ),
         (
             "apis/provider/aws/lambda/v1/iac/pulumi/Pulumi.yaml",
-            LAMBDA,
+            "apis/provider/aws/lambda/v1/iac/pulumi/Pulumi.yaml",
             0o600,
         ),
         ("go.mod", "go.mod", 0o600),

@@ -14,7 +14,7 @@ use xshell::{Shell, cmd};
 use crate::image_toml::ImageToml;
 use crate::preflight::plan::Plan;
 use crate::resolve::fetch;
-use crate::resolve::go_mod::{GoMod, VENDORED, by_go_mod};
+use crate::resolve::go_mod::{self, GoMod, VENDORED, by_go_mod};
 use crate::resolve::host_go::shown_proxy;
 use crate::resolve::unchecked;
 use camino::Utf8Path;
@@ -77,8 +77,7 @@ fn missing(source: &Utf8Path, modules: &[Module], private: &str) -> Result<Vec<G
         let files = go_mod.module_files(source)?;
         let mut is_needed = false;
         for file in files.iter().filter(|it| it.file_name() == Some("go.mod")) {
-            let text = fs_err::read(source.join(file))?;
-            let required = ModFile::parse(&String::from_utf8_lossy(&text)).require;
+            let required = ModFile::parse(&go_mod::read(source, file)?).require;
             is_needed |= required.iter().any(|it| !matches(private, &it.module.path));
         }
         if is_needed && !is_vendored {

@@ -16,7 +16,7 @@ use anyhow::Result;
 use gocache::GoModule;
 use modules::{ModFile, Module};
 
-use crate::resolve::go_mod::GoMod;
+use crate::resolve::go_mod::{GoMod, read};
 use crate::resolve::load::What;
 use crate::resolve::package::{Loaded, Package};
 use crate::resolve::requirements::Requirements;
@@ -47,7 +47,7 @@ pub struct CommonPlan {
 pub fn plan(resolver: &Resolver<'_>, go_mods: &[GoMod], wanted: &[String]) -> Result<CommonPlan> {
     let texts = go_mods
         .iter()
-        .map(|go_mod| Ok(fs_err::read_to_string(resolver.source.join(&go_mod.path))?))
+        .map(|go_mod| read(resolver.source, &go_mod.path))
         .collect::<Result<Vec<_>>>()?;
     let requires: Vec<Requires> = texts.iter().map(|text| Requires::parse(text)).collect();
 

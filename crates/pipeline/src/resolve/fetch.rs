@@ -10,7 +10,7 @@ use gocache::GoModule;
 
 use crate::foundation::tree::SCRATCH;
 use crate::resolve::go_list::{Download, Failure, stream};
-use crate::resolve::go_mod::{GoMod, is_inside};
+use crate::resolve::go_mod::{GoMod, is_inside, read};
 use crate::resolve::refusals::replaced;
 use crate::resolve::requirements::{Required, Requirements};
 use crate::resolve::resolver::Resolver;
@@ -245,7 +245,7 @@ impl<'a> Fetch<'a> {
         let mut sums = String::new();
         for file in go_mod.module_files(resolver.source)? {
             if file.extension() == Some("sum") {
-                sums += &fs_err::read_to_string(resolver.source.join(file))?;
+                sums += &read(resolver.source, &file)?;
                 sums += "\n";
             }
         }

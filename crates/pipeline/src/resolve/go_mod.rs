@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 use modules::links::{Target, resolve};
+use modules::source_file::{self, MAX_BYTES, MAX_SUM_BYTES};
 use modules::{ModFile, Module};
 use sha256::Sha256Hash;
 
@@ -37,7 +38,7 @@ impl GoMod {
     /// The Go modules, with their versions, that packages are vendored of; folders of the source left out.
     pub fn vendored(&self, source: &Utf8Path) -> Result<BTreeSet<String>> {
         let file = self.go_work.as_ref().unwrap_or(&self.path);
-        let text = fs_err::read_to_string(source.join(file.with_file_name(VENDORED)))?;
+        let text = read(source, &file.with_file_name(VENDORED))?;
         Ok(vendored_modules(&text).collect())
     }
 
@@ -46,7 +47,7 @@ impl GoMod {
         let mut own = Vec::new();
         for file in self.module_files(source)? {
             if file.file_name() == Some("go.mod") {
-                let parsed = ModFile::parse(&fs_err::read_to_string(source.join(&file))?);
+                let parsed = ModFile::parse(&read(source, &file)?);
                 let folder = file.parent().unwrap_or(Utf8Path::new("")).to_owned();
                 own.extend(parsed.module.map(|path| (path, folder)));
             }
@@ -82,13 +83,10 @@ impl GoMod {
         let mut files = BTreeSet::new();
         let mut new: Vec<Utf8PathBuf> = self.go_work.iter().chain([&self.path]).cloned().collect();
         while let Some(file) = new.pop() {
-            if !is_inside(source, &file)?
-                || !source.join(&file).is_file()
-                || !files.insert(file.clone())
-            {
+            if !is_of_source(source, &file)? || !files.insert(file.clone()) {
                 continue;
             }
-            let parsed = ModFile::parse(&fs_err::read_to_string(source.join(&file))?);
+            let parsed = ModFile::parse(&read(source, &file)?);
             let folders = parsed.relative_folders();
             new.extend(folders.map(|folder| normal(&file.with_file_name(folder).join("go.mod"))));
         }
@@ -97,7 +95,7 @@ impl GoMod {
             .flat_map(|file| [sums_of(file), file.with_file_name(VENDORED)])
             .collect();
         for file in beside {
-            if is_inside(source, &file)? && source.join(&file).is_file() {
+            if is_of_source(source, &file)? {
                 files.insert(file);
             }
         }
@@ -129,6 +127,25 @@ fn vendored_modules(text: &str) -> impl Iterator<Item = String> {
     })
 }
 
+/// Whether `file` is there without leading out of the source, as a file of a size that means well.
+fn is_of_source(source: &Utf8Path, file: &Utf8Path) -> Result<bool> {
+    Ok(is_inside(source, file)?
+        && source_file::is_there(source.as_std_path(), file.as_std_path(), max_bytes(file))?)
+}
+
+/// The text of a file that decides what a go.mod requires; it is empty where there is none.
+pub fn read(source: &Utf8Path, file: &Utf8Path) -> Result<String> {
+    let bytes = source_file::read(source.as_std_path(), file.as_std_path(), max_bytes(file))?;
+    Ok(String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned())
+}
+
+fn max_bytes(file: &Utf8Path) -> u64 {
+    match file.extension() {
+        Some("sum") => MAX_SUM_BYTES,
+        _ => MAX_BYTES,
+    }
+}
+
 /// Whether a path of the source stays in it, links included.
 pub fn is_inside(source: &Utf8Path, path: &Utf8Path) -> Result<bool> {
     let target = resolve(source.as_std_path(), path.as_std_path())?;
@@ -151,7 +168,7 @@ pub fn normal(path: &Utf8Path) -> Utf8PathBuf {
 }
 
 /// The file of hashes beside a go.mod or go.work.
-fn sums_of(file: &Utf8Path) -> Utf8PathBuf {
+pub fn sums_of(file: &Utf8Path) -> Utf8PathBuf {
     if file.extension() == Some("work") {
         file.with_file_name("go.work.sum")
     } else {
@@ -196,6 +213,35 @@ mod tests {
                     # a.b/i => a.b/j v1.2.0\n";
         let found: Vec<_> = vendored_modules(text).collect();
         assert_eq!(found, ["a.b/c@v1.0.0", "a.b/g@v1.1.0", "a.b/j@v1.2.0"]);
+    }
+
+    #[test]
+    fn a_file_of_the_module_graph_without_an_end_is_refused_by_its_name() {
+        for (name, max_bytes) in [
+            ("go.sum", MAX_SUM_BYTES),
+            ("vendor/modules.txt", MAX_BYTES),
+            ("lib/go.mod", MAX_BYTES),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let source = Utf8Path::from_path(folder.path()).unwrap();
+            for below in ["vendor", "lib"] {
+                fs_err::create_dir(source.join(below)).unwrap();
+            }
+            let text = "module m\nreplace x.y/z => ./lib\n";
+            fs_err::write(source.join("go.mod"), text).unwrap();
+            let file = fs_err::File::create(source.join(name)).unwrap();
+            file.set_len(1 << 40).unwrap();
+            let go_mod = GoMod {
+                path: "go.mod".into(),
+                go_work: None,
+                modules: Vec::new(),
+            };
+            let error = go_mod.digest(source).unwrap_err();
+            let kind = failure::kind(&error, &[modules::Error::classify]);
+            assert_eq!(kind, failure::Kind::Usage);
+            let said = format!("\"{name}\" is no regular file of at most {max_bytes} bytes");
+            assert!(error.to_string().starts_with(&said), "{error}");
+        }
     }
 
     #[test]

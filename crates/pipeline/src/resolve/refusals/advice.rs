@@ -4,6 +4,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::foundation::tree::SOURCE;
 use crate::resolve::go_mod::GoMod;
+use crate::resolve::refusals::{linked, workspace};
 use engine::sandbox::Done;
 use failure::{failed, usage};
 
@@ -130,6 +131,9 @@ impl Advice<'_> {
             "no required module provides package",
             "cannot find module providing",
         ];
+        if let Some(hint) = linked::explain(message, self.source, &self.own) {
+            return Some(hint);
+        }
         let folder = match self.go_mod.folder().as_str() {
             "" => ".",
             folder => folder,
@@ -140,7 +144,24 @@ impl Advice<'_> {
                 "the image has Go {go}; raise [go] version in image.toml"
             ));
         }
-        if message.contains("inconsistent vendoring") {
+        if message.contains("checksum mismatch") || message.contains("SECURITY ERROR") {
+            return Some(format!(
+                "go.sum, or the checksum database, and the download differ; find out which of them is right before \
+                 changing go.sum in {folder}: a tag was moved, or somebody else's files were sent"
+            ));
+        }
+        if message.contains(r"character '\ufeff'") {
+            return Some(
+                "the file begins with a byte order mark, which Go refuses; save it without"
+                    .to_owned(),
+            );
+        }
+        if let Some(hint) = self.own_package(message) {
+            return Some(hint);
+        }
+        if message.contains("inconsistent vendoring")
+            || message.contains("import lookup disabled by -mod=vendor")
+        {
             let command = if self.go_mod.go_work.is_some() {
                 "go work vendor"
             } else {
@@ -148,8 +169,21 @@ impl Advice<'_> {
             };
             return Some(format!("run `{command}` in {folder} and commit vendor"));
         }
-        if let Some(hint) = self.own_package(message) {
-            return Some(hint);
+        if self.go_mod.go_work.is_none()
+            && [
+                "no required module provides package",
+                "cannot find module providing",
+            ]
+            .iter()
+            .any(|sign| message.contains(sign))
+            && let Some(go_work) = workspace::above(self.source)
+        {
+            return Some(format!(
+                "{go_work}, which the go command goes by on this machine, is not in the source; include it with \
+                 --source {}, or require and replace in {} what it uses",
+                go_work.parent().unwrap_or(self.source),
+                self.go_mod.path
+            ));
         }
         if let Some((_, pattern)) = message.split_once("pattern ")
             && pattern.contains("no matching files found")
@@ -262,6 +296,38 @@ mod tests {
     }
 
     #[test]
+    fn a_workspace_above_the_source_is_named() {
+        let temporary = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(temporary.path()).unwrap();
+        fs_err::write(root.join("go.work"), "use (\n\t./source\n\t./lib\n)\n").unwrap();
+        let mut go_mod = GoMod {
+            path: "go.mod".into(),
+            go_work: None,
+            modules: Vec::new(),
+        };
+        let hint = |go_mod: &GoMod, said: &str| {
+            let advice = Advice {
+                go_mod,
+                go_version: "9.8.7",
+                offline: false,
+                source: &root.join("source"),
+                own: Vec::new(),
+            };
+            advice.hint(said)
+        };
+        let said = "no required module provides package example.com/lib; to add it:";
+        let found = hint(&go_mod, said).unwrap();
+        for part in [root.join("go.work"), format!("--source {root},").into()] {
+            assert!(found.contains(part.as_str()), "{found}");
+        }
+        let other = hint(&go_mod, "missing go.sum entry for x").unwrap();
+        assert!(other.contains("go mod tidy"), "{other}");
+        go_mod.go_work = Some("go.work".into());
+        let own = hint(&go_mod, said).unwrap();
+        assert!(own.contains("go mod tidy"), "{own}");
+    }
+
+    #[test]
     fn each_known_failure_has_a_way_out() {
         let go_mod = GoMod {
             path: "apis/aws/go.mod".into(),
@@ -309,6 +375,19 @@ mod tests {
             said(false, "package a/b is not in std (/usr/local/go/src/a/b)"),
             said(false, "pattern x.json: no matching files found"),
             said(false, "go: inconsistent vendoring in /source/apis/aws:"),
+            said(
+                false,
+                "cannot find module providing package x.y/z: import lookup disabled by -mod=vendor",
+            ),
+            said(
+                false,
+                "go: errors parsing go.work:\ngo.work:1: unexpected input character '\\ufeff'",
+            ),
+            ran(
+                "mod",
+                false,
+                "verifying x@v1: checksum mismatch\n\tdownloaded: h1:a\n\tgo.sum: h1:b\n\nSECURITY ERROR\nThis",
+            ),
             said(
                 false,
                 "fatal: could not read Username for 'https://x': terminal prompts disabled",

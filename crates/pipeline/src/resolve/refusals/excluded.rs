@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use modules::constraints::{Build, Excluded};
+use modules::source_file::{self, MAX_GO_BYTES};
 
 use crate::foundation::tree::SOURCE;
-use crate::image_toml::ImageToml;
+use crate::image_toml::{Go, ImageToml};
 use oci::platform::Platform;
 
 /// What the go command says before the folder.
@@ -70,6 +71,12 @@ pub fn in_folder(
         goos: platform.os.clone(),
         goarch: platform.arch.clone(),
         tags: tags(&image.go.flags),
+        go_minor: image
+            .go
+            .version
+            .split('.')
+            .nth(1)
+            .and_then(|it| it.parse().ok()),
     };
     let mut excluded = Vec::new();
     for file in folder.read_dir_utf8()? {
@@ -79,13 +86,17 @@ pub fn in_folder(
         if !is_source || name.starts_with(['.', '_']) || !file.path().is_file() {
             continue;
         }
-        let text = fs_err::read(file.path())?;
+        // What a link leads to outside of the folder, or is larger than any code, is not read for a message.
+        let (folder, path) = (folder.as_std_path(), name.as_ref());
+        let Ok(Some(text)) = source_file::read(folder, path, MAX_GO_BYTES) else {
+            continue;
+        };
         if let Some(reason) = build.excludes(name, &String::from_utf8_lossy(&text)) {
             excluded.push((file.into_path(), reason));
         }
     }
     excluded.sort_by(|a, b| a.0.cmp(&b.0));
-    Ok((!excluded.is_empty()).then(|| of(&excluded, &image.go.flags, platform)))
+    Ok((!excluded.is_empty()).then(|| of(&excluded, &image.go, platform)))
 }
 
 /// The values of `-tags` in flags; the last one counts.
@@ -98,8 +109,9 @@ fn tags(flags: &[String]) -> BTreeSet<String> {
     last.split(',').map(str::to_owned).collect()
 }
 
-fn of(excluded: &[(Utf8PathBuf, Excluded)], flags: &[String], platform: &Platform) -> Explained {
+fn of(excluded: &[(Utf8PathBuf, Excluded)], go: &Go, platform: &Platform) -> Explained {
     const NAMED: usize = 5;
+    let flags = &go.flags;
     let named: Vec<String> = excluded
         .iter()
         .take(NAMED)
@@ -122,6 +134,11 @@ fn of(excluded: &[(Utf8PathBuf, Excluded)], flags: &[String], platform: &Platfor
             "if it is to be built with that tag, set it in image.toml: [go] flags = [{}]",
             flags.join(", ")
         )
+    } else if reasons().any(Excluded::is_release) {
+        let go = &go.version;
+        format!(
+            "the image has Go {go}; raise [go] version in image.toml, or add a file for older releases"
+        )
     } else if reasons().any(Excluded::is_cgo) {
         "the image has no C compiler and builds with CGO_ENABLED=0; add a file for `!cgo`, or do without C".to_owned()
     } else if reasons().any(Excluded::is_platform) {
@@ -138,6 +155,7 @@ mod tests {
     use crate::workspace::image_toml;
 
     fn explained(name: &str, text: &str) -> String {
+        let version = ImageToml::read(&image_toml()).unwrap().go.version;
         let folder = tempfile::tempdir().unwrap();
         let source = Utf8Path::from_path(folder.path()).unwrap();
         fs_err::create_dir(source.join("a")).unwrap();
@@ -156,6 +174,7 @@ mod tests {
         let explained = explain(&said, places, &image, &platform).unwrap().unwrap();
         let text = format!("{}\nhint: {}", explained.message, explained.hint);
         text.replace(source.as_str(), "[SOURCE]")
+            .replace(&version, "[GO]")
     }
 
     #[test]
@@ -166,6 +185,8 @@ mod tests {
             explained("main.go", "//go:build windows\n\npackage main\n"),
             explained("main_darwin.go", "package main\n"),
             explained("main.go", "//go:build ignore\n\npackage main\n"),
+            explained("main.go", "// +build windows\n\npackage main\n"),
+            explained("main.go", "//go:build go1.99\n\npackage main\n"),
         ];
         insta::assert_snapshot!(texts.join("\n---\n"));
     }

@@ -2,4 +2,6 @@
 
 pub mod advice;
 pub mod excluded;
+pub mod linked;
 pub mod replaced;
+pub mod workspace;

@@ -4,18 +4,26 @@
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use failure::usage;
-use modules::ModFile;
+use modules::{ModFile, source_file};
 
-use crate::resolve::go_mod::{GoMod, normal};
+use crate::resolve::go_mod::{GoMod, VENDORED, normal, read, sums_of};
 
 /// Fails if the go command, for `go_mod`, would look into a folder outside of the source.
 pub fn check(go_mod: &GoMod, source: &Utf8Path) -> Result<()> {
+    for file in go_mod.go_work.iter().chain([&go_mod.path]) {
+        for beside in [
+            file.clone(),
+            sums_of(file),
+            file.with_file_name("vendor"),
+            file.with_file_name(VENDORED),
+        ] {
+            refuse_link(source, &beside)?;
+        }
+    }
     if go_mod.is_vendored(source) {
         return Ok(());
     }
-    let read = |file: &Utf8Path| -> Result<ModFile> {
-        Ok(ModFile::parse(&fs_err::read_to_string(source.join(file))?))
-    };
+    let read = |file: &Utf8Path| -> Result<ModFile> { Ok(ModFile::parse(&read(source, file)?)) };
     // Those whose directives count: in a workspace, of all that it uses.
     let mut main = vec![(go_mod.path.clone(), read(&go_mod.path)?)];
     if let Some(go_work) = &go_mod.go_work {
@@ -45,6 +53,12 @@ pub fn check(go_mod: &GoMod, source: &Utf8Path) -> Result<()> {
     Ok(())
 }
 
+/// Fails if `path` of the source is a link out of it, or behind one.
+fn refuse_link(source: &Utf8Path, path: &Utf8Path) -> Result<()> {
+    source_file::locate(source.as_std_path(), path.as_std_path())?;
+    Ok(())
+}
+
 fn refuse(source: &Utf8Path, file: &Utf8Path, does: &str, folder: &str) -> Result<()> {
     let named = Utf8Path::new(folder);
     if named.is_absolute() {
@@ -66,7 +80,8 @@ fn refuse(source: &Utf8Path, file: &Utf8Path, does: &str, folder: &str) -> Resul
             HINT,
         ));
     }
-    Ok(())
+    refuse_link(source, &folder_here.join("go.mod"))?;
+    refuse_link(source, &folder_here.join("go.sum"))
 }
 
 const HINT: &str =
@@ -94,6 +109,55 @@ fn relative(file: &Utf8Path, inside: &Utf8Path) -> Utf8PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_link_out_of_the_source_is_refused_by_its_name() {
+        let outside = tempfile::tempdir().unwrap();
+        let outside = Utf8Path::from_path(outside.path()).unwrap();
+        for name in ["go.work", "go.sum", "go.mod", "modules.txt"] {
+            fs_err::write(outside.join(name), "module x\n").unwrap();
+        }
+        for (path, to) in [
+            ("go.work", outside.join("go.work")),
+            ("go.work.sum", outside.join("go.sum")),
+            ("vendor", outside.to_owned()),
+            ("apis/a/vendor", outside.to_owned()),
+            ("apis/a/vendor/modules.txt", outside.join("modules.txt")),
+            ("apis/a/go.sum", outside.join("go.sum")),
+            ("pkg/lib", outside.to_owned()),
+            ("pkg/lib/go.mod", outside.join("go.mod")),
+            ("pkg/used", outside.to_owned()),
+            ("pkg", "../..".into()),
+        ] {
+            let temporary = tempfile::tempdir().unwrap();
+            let source = Utf8Path::from_path(temporary.path()).unwrap();
+            let write = |file: &str, text: &str| {
+                let file = source.join(file);
+                fs_err::create_dir_all(file.parent().unwrap()).unwrap();
+                fs_err::write(file, text).unwrap();
+            };
+            write(
+                "apis/a/go.mod",
+                "module a\nrequire x v1.0.0\nreplace x => ../../pkg/lib\n",
+            );
+            if path != "go.work" {
+                write("go.work", "use (\n\t./apis/a\n\t./pkg/used\n)\n");
+            }
+            let link = source.join(path);
+            fs_err::create_dir_all(link.parent().unwrap()).unwrap();
+            fs_err::os::unix::fs::symlink(&to, &link).unwrap();
+            let go_mod = GoMod {
+                path: "apis/a/go.mod".into(),
+                go_work: Some("go.work".into()),
+                modules: Vec::new(),
+            };
+            let error = check(&go_mod, source).unwrap_err();
+            let kind = failure::kind(&error, &[modules::Error::classify]);
+            assert_eq!(kind, failure::Kind::Usage, "{path}");
+            let said = format!("\"{path}\": a link to {to}");
+            assert!(error.to_string().contains(&said), "{path}: {error}");
+        }
+    }
 
     #[test]
     fn what_leads_out_is_named_as_what_it_is() {
