@@ -70,7 +70,10 @@ func main() {
     "#
     );
     for user in USERS {
-        for variant in ["latest-civo", "latest-civo-nonroot"] {
+        // The twin is what pods run; who runs the other one has no GOCACHEPROG and no HOME either.
+        let variants = ["latest-civo-nonroot", "latest-civo"];
+        let variants = variants.into_iter().take(1 + usize::from(user.0 == 1000));
+        for variant in variants {
             let printed = catalog_as(variant, user, &script);
             let lines: Vec<&str> = printed.lines().filter(|line| !line.is_empty()).collect();
             assert_eq!(

@@ -80,12 +80,12 @@ pub struct Args {
 pub fn run(flags: &Args) -> Result<ExitCode> {
     let mut arguments = Arguments::parse(&flags.verifier);
     arguments.check(flags)?;
-    let reference = reference(flags)?;
     let source = flags.source.folder()?;
     let takes_source = arguments.takes_source();
     if let (true, Ok(id)) = (takes_source, flags.user.parse()) {
         readable::check(&source, User::of(id), Engine::Native)?;
     }
+    let reference = reference(flags)?;
     host::require_programs(&[host::SANDBOX])?;
     let work = Work::open()?;
     let mut progress = Progress::default();
