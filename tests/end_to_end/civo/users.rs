@@ -117,11 +117,11 @@ fn what_a_cluster_mounts_into_the_home_is_found_in_the_one_that_stands_in() {
         &workspace().join("catalog"),
         (1_000_710_000, 0),
         &flags,
-        r#"
+        r"
         git config --global user.email m@example.com || git config user.name
         pulumi login file:///tmp > /dev/null && echo in
         find /tmp -name mounted.json | wc -l
-        "#,
+        ",
     );
     // The file is root's, and so is what a name in the new home leads to; in its folders Pulumi makes files of its own.
     let lines: Vec<&str> = printed.lines().collect();
