@@ -333,8 +333,8 @@ fn a_gocache_of_ones_own_beside_the_shipped_one_hits() {
     image.expect(&mut command, 0, "everything hits: ");
     let mut command = image.command();
     served(&mut command);
-    let verified = command.env("GODEBUG", "gocacheverify=1");
-    image.expect(verified, 0, "everything hits: ");
+    let asked = command.env("GODEBUG", "gocacheverify=1");
+    image.expect(asked, 0, "everything hits: ");
     let mut command = image.command();
     served(&mut command);
     let off = command.env("GOCACHE", "off");
