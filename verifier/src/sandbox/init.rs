@@ -9,7 +9,7 @@
 //! all others with it.
 
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::process::{Command, ExitCode, ExitStatus};
+use std::process::{ExitCode, ExitStatus};
 
 use anyhow::{Context as _, Result};
 use rustix::io::Errno;
@@ -18,6 +18,8 @@ use rustix::thread::{
     CapabilitySet, CapabilitySets, clear_ambient_capability_set,
     remove_capability_from_bounding_set, set_capabilities,
 };
+
+use super::{command, exit_code};
 
 /// Run a command as a user without rights; for sandboxes
 #[derive(Debug, clap::Args)]
@@ -32,16 +34,12 @@ pub struct Args {
 
 /// Runs the command to its end; its exit code.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let (program, arguments) = args.command.split_first().context("there is no command")?;
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "it takes the place of this process, whose streams it has"
-    )]
-    let mut command = Command::new(program);
+    let mut command = command(&args.command)?;
+    let program = &args.command[0];
     keep_only(CapabilitySet::SETUID | CapabilitySet::SETGID)
         .context("failed to give up rights; only a sandbox of root runs this")?;
     // As root's process this also leaves every group.
-    command.args(arguments).uid(args.user).gid(args.user);
+    command.uid(args.user).gid(args.user);
     let child = command
         .spawn()
         .with_context(|| format!("failed to run {program} as the user {}", args.user))?;
@@ -81,25 +79,6 @@ fn reap_until(child: Pid) -> Result<ExitStatus> {
             }
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
-        }
-    }
-}
-
-/// As a shell says it: 128 and the signal, for what a signal ended.
-pub(super) fn exit_code(status: ExitStatus) -> u8 {
-    let code = status.code().or_else(|| Some(128 + status.signal()?));
-    code.and_then(|code| u8::try_from(code).ok())
-        .unwrap_or(u8::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_signal_shows_in_the_exit_code() {
-        for (raw, code) in [(0, 0), (3 << 8, 3), (9, 137)] {
-            assert_eq!(exit_code(ExitStatus::from_raw(raw)), code);
         }
     }
 }

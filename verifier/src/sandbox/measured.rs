@@ -1,13 +1,13 @@
 //! Runs one command and writes down how much memory the largest process of it had. Only whoever waits for a process is
 //! told, so it is a process of the same sandbox that waits, whichever engine the sandbox is of.
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use camino::Utf8PathBuf;
 use wait4::Wait4 as _;
 
-use super::init::exit_code;
+use super::{command, exit_code};
 
 /// Run a command and write down the memory of its largest process; for sandboxes
 #[derive(Debug, clap::Args)]
@@ -22,14 +22,9 @@ pub struct Args {
 
 /// Runs the command to its end; its exit code.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let (program, arguments) = args.command.split_first().context("there is no command")?;
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "it takes the place of this process, whose streams it has"
-    )]
-    let mut command = Command::new(program);
+    let mut command = command(&args.command)?;
+    let program = &args.command[0];
     let mut child = command
-        .args(arguments)
         .spawn()
         .with_context(|| format!("failed to run {program}"))?;
     let used = child
