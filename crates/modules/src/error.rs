@@ -82,9 +82,9 @@ pub enum Error {
     },
 
     /// The table that says where modules are cannot be used.
-    #[error("{}: [source] cannot be used: {reason}", crate::layout::FILE)]
+    #[error("{reason}")]
     Layout {
-        /// What is wrong with it.
+        /// The table, and what is wrong with it.
         reason: String,
     },
 

@@ -60,9 +60,7 @@ impl Layout {
                 Ok(default.cloned().unwrap_or_default())
             };
         };
-        let refused = |reason: &str| Error::Layout {
-            reason: reason.trim_end().to_owned(),
-        };
+        let refused = |reason: &str| unusable(reason.trim_end());
         let text = std::str::from_utf8(&bytes).map_err(|error| refused(&error.to_string()))?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let parsed: File = toml::from_str(text).map_err(|error| refused(&error.to_string()))?;
@@ -72,9 +70,7 @@ impl Layout {
     /// What tells the folders of modules.
     pub(crate) fn places(&self) -> Result<Places, Error> {
         if self.discover.is_some() && !self.modules.is_empty() {
-            return Err(Error::Layout {
-                reason: "`modules` and `discover` exclude each other".into(),
-            });
+            return Err(unusable("`modules` and `discover` exclude each other"));
         }
         if self.discover.is_some() {
             return Ok(Places::Projects);
@@ -136,10 +132,14 @@ impl Places {
     }
 }
 
+fn unusable(reason: &str) -> Error {
+    Error::Layout {
+        reason: format!("{FILE}: [source] cannot be used: {reason}"),
+    }
+}
+
 fn compiled(pattern: &str) -> Result<Regex, Error> {
-    let refused = |reason: &str| Error::Layout {
-        reason: format!("the pattern {pattern:?} {reason}"),
-    };
+    let refused = |reason: &str| unusable(&format!("the pattern {pattern:?} {reason}"));
     if pattern.starts_with('/')
         || pattern
             .split('/')
