@@ -10,6 +10,7 @@
 //! | Where | What for |
 //! |---|---|
 //! | `entry`, `store`, `seal` | GOCACHE: an entry, the folder, and one that is proven whole and made alike each time |
+//! | `objects/` | archives without their object code, and the object code beside them |
 //! | `damage`, `bit_flip` | entries that are not whole, and damage on purpose, for tests |
 //! | `module_cache` | GOMODCACHE: where a Go module lies, and the hash of go.sum |
 //! | `checksums` | lists of files with their digests |
@@ -32,6 +33,7 @@ mod hash_log;
 mod identity;
 pub mod image_info;
 mod module_cache;
+pub mod objects;
 mod seal;
 mod store;
 

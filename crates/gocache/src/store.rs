@@ -255,6 +255,14 @@ pub(crate) fn replace(path: &Utf8Path, content: &[u8]) -> io::Result<()> {
     persist(temporary, path)
 }
 
+/// Makes `to` a hard link to `from`, as which it may be there already.
+pub(crate) fn link(from: &Utf8Path, to: &Utf8Path) -> Result<(), Error> {
+    match fs_err::hard_link(from, to) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        linked => Ok(linked?),
+    }
+}
+
 /// A file of a random name in the folder of `path`, removed when dropped. Its mode is Go's own, 0666 less the umask.
 fn temporary_beside(path: &Utf8Path) -> io::Result<NamedTempFile> {
     let folder = path.parent().unwrap_or(Utf8Path::new("."));

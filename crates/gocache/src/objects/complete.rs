@@ -1,0 +1,216 @@
+//! Puts archives together again.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, Read, Seek as _, SeekFrom, Write};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use rayon::prelude::*;
+use sha256::{HashingWriter, Sha256Hash};
+use zstd::stream::read::Decoder;
+
+use super::index::{Index, ObjectCode};
+use super::{DATA_SUFFIX, INDEX_SUFFIX};
+use crate::Error;
+
+/// The object code of all packs in a folder.
+#[derive(Debug, Default)]
+pub struct Objects {
+    packs: Vec<Pack>,
+    /// Pack, frame, and number in it, by the digest of the export-only archive.
+    places: HashMap<Sha256Hash, (usize, usize, usize)>,
+}
+
+#[derive(Debug)]
+struct Pack {
+    data: Utf8PathBuf,
+    index: Index,
+}
+
+/// An archive without its object code, and where it is to be with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Incomplete {
+    /// The file without.
+    pub export_only: Utf8PathBuf,
+    /// Its digest.
+    pub digest: Sha256Hash,
+    /// The file with; it must not exist.
+    pub whole: Utf8PathBuf,
+}
+
+impl Objects {
+    /// Those in `folder`; none if there is no such folder.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] for an index that is none, or has no object code.
+    pub fn open(folder: &Utf8Path) -> Result<Self, Error> {
+        let mut objects = Self::default();
+        let entries = match folder.read_dir_utf8() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(objects),
+            entries => entries?,
+        };
+        let mut names: Vec<String> = Vec::new();
+        for entry in entries {
+            let entry = entry?;
+            names.extend(
+                entry
+                    .file_name()
+                    .strip_suffix(INDEX_SUFFIX)
+                    .map(str::to_owned),
+            );
+        }
+        names.sort();
+        for name in names {
+            let data = folder.join(format!("{name}{DATA_SUFFIX}"));
+            let bytes = regular_file::open(data.as_std_path())?.metadata()?.len();
+            let index = Index::read(&folder.join(format!("{name}{INDEX_SUFFIX}")), bytes)?;
+            for (number, frame) in index.frames.iter().enumerate() {
+                for (place, code) in frame.archives.iter().enumerate() {
+                    let place = (objects.packs.len(), number, place);
+                    objects.places.insert(code.export_only, place);
+                }
+            }
+            objects.packs.push(Pack { data, index });
+        }
+        Ok(objects)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Those of the pack `name` alone.
+    pub fn pack(&self, name: &str) -> impl Iterator<Item = &ObjectCode> {
+        let file = format!("{name}{DATA_SUFFIX}");
+        let packs = self.packs.iter();
+        packs
+            .filter(move |pack| pack.data.file_name() == Some(&file))
+            .flat_map(|pack| pack.index.archives())
+    }
+
+    /// All of it, with the file that it is in.
+    pub fn archives(&self) -> impl Iterator<Item = (&Utf8Path, &ObjectCode)> {
+        self.packs.iter().flat_map(|pack| {
+            pack.index
+                .archives()
+                .map(|code| (pack.data.as_path(), code))
+        })
+    }
+
+    /// The object code of the archive that has this digest without it.
+    pub fn find(&self, export_only: &Sha256Hash) -> Option<&ObjectCode> {
+        let (pack, frame, number) = *self.places.get(export_only)?;
+        self.packs[pack].index.frames[frame].archives.get(number)
+    }
+
+    /// Writes each whole archive.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] for an archive whose object code is not there or is not what was packed; what was written by then is
+    /// not to be used. The first in the order of packs is told.
+    pub fn complete(&self, archives: &[Incomplete]) -> Result<(), Error> {
+        self.read(archives, |archive| {
+            Ok(fs_err::File::create_new(&archive.whole)?)
+        })
+    }
+
+    /// Hashes each whole archive, and keeps none.
+    ///
+    /// # Errors
+    /// As [`Self::complete`].
+    pub fn check(&self, archives: &[Incomplete]) -> Result<(), Error> {
+        self.read(archives, |_| Ok(io::sink()))
+    }
+
+    fn read<W: Write>(
+        &self,
+        archives: &[Incomplete],
+        open: impl Fn(&Incomplete) -> io::Result<W> + Sync,
+    ) -> Result<(), Error> {
+        let mut frames: BTreeMap<(usize, usize), BTreeMap<usize, &Incomplete>> = BTreeMap::new();
+        for archive in archives {
+            let Some(&(pack, frame, number)) = self.places.get(&archive.digest) else {
+                let reason = "it has no object code, and no pack has it";
+                return Err(Error::corrupt(&archive.export_only, reason));
+            };
+            let wanted = frames.entry((pack, frame)).or_default();
+            if wanted.insert(number, archive).is_some() {
+                let reason = "it is to be completed twice at once";
+                return Err(Error::malformed("list of archives", reason));
+            }
+        }
+        let frames: Vec<_> = frames.into_iter().collect();
+        let read: Vec<Result<(), Error>> = frames
+            .par_iter()
+            .map(|((pack, frame), wanted)| self.packs[*pack].read(*frame, wanted, &open))
+            .collect();
+        read.into_iter().collect()
+    }
+}
+
+impl Pack {
+    /// Unpacks `frame` as far as there is something `wanted` in it, by number.
+    fn read<W: Write>(
+        &self,
+        frame: usize,
+        wanted: &BTreeMap<usize, &Incomplete>,
+        open: impl Fn(&Incomplete) -> io::Result<W>,
+    ) -> Result<(), Error> {
+        let corrupt =
+            |reason: String| Error::corrupt(&self.data, format!("frame {frame}: {reason}"));
+        let mut file = regular_file::open(self.data.as_std_path())?;
+        let before = self.index.frames[..frame].iter().map(|frame| frame.bytes);
+        file.seek(SeekFrom::Start(before.sum()))?;
+        let frame = &self.index.frames[frame];
+        let decoder =
+            Decoder::new(file.take(frame.bytes)).map_err(|error| corrupt(error.to_string()))?;
+        let mut content = decoder.single_frame();
+        let last = wanted.keys().next_back().copied();
+        for (number, code) in frame
+            .archives
+            .iter()
+            .enumerate()
+            .take_while(|(it, _)| Some(*it) <= last)
+        {
+            let mut object_code = Read::by_ref(&mut content).take(code.bytes);
+            let Some(archive) = wanted.get(&number) else {
+                let passed = io::copy(&mut object_code, &mut io::sink());
+                passed.map_err(|error| corrupt(error.to_string()))?;
+                continue;
+            };
+            let export_only = fs_err::File::open(&archive.export_only)?;
+            let mut whole = HashingWriter::new(open(archive)?);
+            io::copy(&mut &export_only, &mut whole)?;
+            copy(&mut object_code, &mut whole)?.map_err(|error| corrupt(error.to_string()))?;
+            let (mut written, digest, _) = whole.finish();
+            written.flush()?;
+            if digest != code.whole {
+                let reason = format!("{} is not whole with it", archive.export_only);
+                return Err(corrupt(reason));
+            }
+        }
+        if last == frame.archives.len().checked_sub(1) {
+            // At its end zstd compares its own checksum.
+            let more = content
+                .read(&mut [0])
+                .map_err(|error| corrupt(error.to_string()))?;
+            if more > 0 {
+                return Err(corrupt("it is longer than its index says".to_owned()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Copies all; an error of the reader is told apart from one of the writer.
+fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<io::Result<()>> {
+    let mut buffer = vec![0; 128 << 10];
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return Ok(Ok(())),
+            Ok(count) => to.write_all(&buffer[..count])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Ok(Err(error)),
+        }
+    }
+}
