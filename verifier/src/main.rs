@@ -1,5 +1,6 @@
 //! `verifier`: measures how warm the Go caches of an image are, explains what they miss, and serves them where they
-//! cannot be written. Started under the name of a program of the image, it starts that program (see [`launch`]).
+//! cannot be written. Started under the name of a program of the image, it starts that program (see [`launch`]), and as the
+//! program of `-toolexec` the go command's tools (see [`toolexec`]).
 //!
 //! Exit codes, for scripts: 0 fine, 1 failed, 2 bad usage or input, 3 a target was missed, 4 corrupt data.
 
@@ -16,6 +17,7 @@ mod process;
 mod report_command;
 mod run;
 mod sandbox;
+mod toolexec;
 
 use std::process::ExitCode;
 
@@ -53,6 +55,9 @@ const LIBRARIES: [failure::Classify; 3] = [
 fn main() -> ExitCode {
     if let Some(program) = launch::program() {
         return launch::run(&program);
+    }
+    if let Some(arguments) = toolexec::arguments() {
+        return toolexec::run(&arguments);
     }
     let result = match Cli::parse().command {
         Command::Run(args) => run::run(&args),

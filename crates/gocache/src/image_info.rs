@@ -31,6 +31,12 @@ pub const LAUNCHED: [&str; 4] = ["git", "go", "pulumi", "tofu"];
 /// The folder of language hosts in whose place the verifier stands: they take as flags what Pulumi tells others.
 pub const LANGUAGE_HOSTS_PATH: &str = "/usr/local/lib/iac-runner/language-hosts";
 
+/// The program that the go command starts tools with, where archives are export-only: the verifier under another name.
+pub const TOOLEXEC_PATH: &str = "/usr/local/lib/iac-runner/toolexec";
+
+/// The folder of the packs' [object code](crate::objects).
+pub const OBJECTS_PATH: &str = "/var/cache/go-objects";
+
 /// How the names of lists of files end, after the pack's name.
 pub const FILES_SUFFIX: &str = ".sha256";
 
@@ -88,6 +94,9 @@ pub struct PackInfo {
     pub go_build_bytes: u64,
     /// Its executables in GOCACHE.
     pub executables_bytes: u64,
+    /// The object code of its archives, compressed; 0 where GOCACHE has whole archives.
+    #[serde(default)]
+    pub objects_bytes: u64,
     /// Digest of `<pack>.sha256`; packs made before there was such a list lack it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files_sha256: Option<Sha256Hash>,

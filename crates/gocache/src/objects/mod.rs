@@ -36,3 +36,16 @@ pub const DATA_SUFFIX: &str = ".zst";
 
 /// How the name of a pack's [`Index`] ends.
 pub const INDEX_SUFFIX: &str = ".json";
+
+/// A tool's version, as `-V=full` prints it, with [`WORD`]. A released tool's whole line becomes a part of action IDs; of
+/// another one it is what follows the last slash of its build ID, at the line's end.
+pub fn version(said: &str) -> String {
+    let said = said.trim_end();
+    let separator = if said.contains("buildID=") { "-" } else { " " };
+    format!("{said}{separator}{WORD}\n")
+}
+
+/// A shell script that is all the program of `-toolexec` that it takes where no archive is export-only.
+pub fn script() -> String {
+    include_str!("toolexec.sh").replace("WORD", WORD)
+}

@@ -241,3 +241,37 @@ fn an_entry_of_an_output_that_another_pack_has_is_cut_too() {
     let found = fixture.lean.get(&action).unwrap().unwrap();
     assert_eq!(found.output, archive.export_only);
 }
+
+#[test]
+fn the_script_says_what_the_program_says_and_runs_everything_else_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = Utf8Path::from_path(folder.path()).unwrap();
+    let (script, tool) = (path.join("toolexec"), path.join("compile"));
+    fs_err::write(&script, super::script()).unwrap();
+    for said in [
+        "compile version go1.27.4",
+        "compile version go1.27.4 X:nocoverageredesign",
+        "compile version devel go1.28-abc buildID=a/b/c/d",
+    ] {
+        let text = format!(
+            "#!/bin/sh\nif [ \"$1\" = -V=full ]; then echo '{said}'; else echo \"$@\"; exit 3; fi"
+        );
+        fs_err::write(&tool, text).unwrap();
+        let run = |arguments: &[&str]| {
+            let output = std::process::Command::new("sh")
+                .arg(&script)
+                .arg(&tool)
+                .args(arguments)
+                .output()
+                .unwrap();
+            (
+                output.status.code(),
+                String::from_utf8(output.stdout).unwrap(),
+            )
+        };
+        fs_err::set_permissions(&tool, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .unwrap();
+        assert_eq!(run(&["-V=full"]), (Some(0), version(said)));
+        assert_eq!(run(&["-o", "a b"]), (Some(3), "-o a b\n".to_owned()));
+    }
+}

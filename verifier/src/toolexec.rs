@@ -1,0 +1,534 @@
+//! The program of `-toolexec`: starts the go command's tools, and sees to it that the linker gets whole archives.
+//!
+//! Archives in the image's build cache have no object code, which only the linker reads (see [`gocache::objects`]). Every
+//! other tool takes the place of this process. For the linker, the archives that its list names are looked at: those that
+//! are export-only are put together, in a folder beside the list, which is the go command's own for this link, and a list
+//! that names them instead is handed on. The folder goes when the link ends; were this process killed, the go command
+//! removes it with all of its own.
+//!
+//! What holds: an archive without object code is found by its own shape, whatever it is called and wherever it came from,
+//! and is completed or the linker is not started.
+//!
+//! Every tool's version gets a word more, which makes action IDs that are found under this program alone. There is one
+//! exception: `go build -o FILE.a` copies an archive out of the cache without starting a tool, so it is to find none
+//! that is not whole.
+//!
+//! Links that have archives put together wait for each other, as many at a time as there are processors: each needs
+//! room on the disk and all processors.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::Path;
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
+
+use anyhow::{Context as _, bail};
+use camino::{Utf8Path, Utf8PathBuf};
+use failure::{corrupt, failed};
+use gocache::image_info::{OBJECTS_PATH, TOOLEXEC_PATH};
+use gocache::objects::{self, Archive, Incomplete, Objects};
+use rustix::process::{Pid, Signal, getpid, getppid, kill_process};
+use sha256::{Sha256Hash, hash_file};
+
+use crate::private_folder;
+
+/// As a shell says that a program cannot be run.
+const CANNOT_RUN: u8 = 126;
+
+/// How the go command asks for a tool's version.
+const VERSION: &str = "-V=full";
+
+/// The linker.
+const LINK: &str = "link";
+
+/// The linker's list of archives.
+const IMPORTCFG: &str = "importcfg";
+
+/// How a line of that list names the archive of a package.
+const PACKAGEFILE: &str = "packagefile ";
+
+/// What to do about an image that is damaged.
+const AS_IT_IS: &str =
+    "the image is not whole: pull it again; without -toolexec in GOFLAGS everything is compiled";
+
+/// More bytes than a list of a million archives has.
+const MAX_LIST_BYTES: u64 = 256 << 20;
+
+/// More bytes than a command line has.
+const MAX_COMMAND_BYTES: u64 = 4 << 20;
+
+/// The command line of the tool that this process is to start, if it was started as the program of `-toolexec`.
+pub fn arguments() -> Option<Vec<OsString>> {
+    let mut arguments = std::env::args_os();
+    let own = arguments.next()?;
+    let name = Path::new(TOOLEXEC_PATH).file_name();
+    (Path::new(&own).file_name() == name).then(|| arguments.collect())
+}
+
+/// Starts the tool `arguments[0]`, as the go command does.
+pub fn run(arguments: &[OsString]) -> ExitCode {
+    let Some((tool, rest)) = arguments.split_first() else {
+        eprintln!("error: no tool is named; the go command starts this program, with -toolexec");
+        return ExitCode::from(failure::Kind::Usage.exit_code());
+    };
+    let name = Path::new(tool).file_name();
+    let done = if rest.first().is_some_and(|first| first == VERSION) {
+        version(tool, rest)
+    } else if name == Some(OsStr::new(LINK)) {
+        link(tool, rest, Utf8Path::new(OBJECTS_PATH))
+    } else {
+        Ok(Done::Become(rest.to_vec()))
+    };
+    match done {
+        Ok(Done::Become(rest)) => {
+            let error = command(tool, &rest).exec();
+            eprintln!("{}: {error}", tool.display());
+            ExitCode::from(CANNOT_RUN)
+        }
+        Ok(Done::Ended(status)) => end_as(status),
+        Err(error) => {
+            eprintln!("error: {}", failure::text(&error));
+            ExitCode::from(failure::kind(&error, &[gocache::Error::classify]).exit_code())
+        }
+    }
+}
+
+/// Files, with their digests.
+type Digests = BTreeMap<Utf8PathBuf, Sha256Hash>;
+
+/// What is left to do.
+enum Done {
+    /// To become the tool, with these arguments.
+    Become(Vec<OsString>),
+    /// To end as it did.
+    Ended(ExitStatus),
+}
+
+fn command(tool: &OsStr, arguments: &[OsString]) -> Command {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the tool has this process's streams, or takes its place"
+    )]
+    let mut command = Command::new(tool);
+    command.args(arguments);
+    command
+}
+
+/// Ends this process as another one ended, so that the go command says of the tool what it would say.
+fn end_as(status: ExitStatus) -> ExitCode {
+    if let Some(signal) = status.signal().and_then(Signal::from_named_raw) {
+        // A signal that does not end this process leaves the exit code below.
+        let _ = kill_process(getpid(), signal);
+    }
+    let code = status.code().or(status.signal().map(|signal| 128 + signal));
+    ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+}
+
+/// Prints the tool's version, with the word that tells caches of export-only archives apart.
+fn version(tool: &OsStr, arguments: &[OsString]) -> anyhow::Result<Done> {
+    if parent_copies_an_archive() {
+        return Ok(Done::Become(arguments.to_vec()));
+    }
+    let output = command(tool, arguments)
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("failed to run {}", tool.display()))?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let said = if output.status.success() {
+        objects::version(&said)
+    } else {
+        said.into_owned()
+    };
+    io::stdout().write_all(said.as_bytes())?;
+    Ok(Done::Ended(output.status))
+}
+
+/// Whether the go command that started this process puts an archive at a place of the user's.
+fn parent_copies_an_archive() -> bool {
+    let Some(parent) = getppid() else {
+        return false;
+    };
+    let mut line = Vec::new();
+    let file = File::open(format!("/proc/{}/cmdline", Pid::as_raw_nonzero(parent)));
+    let read = file.and_then(|file| file.take(MAX_COMMAND_BYTES).read_to_end(&mut line));
+    read.is_ok() && puts_an_archive(line.split(|byte| *byte == 0).map(OsStr::from_bytes))
+}
+
+/// Whether `words` are a `go build` that makes an archive: its name says so, as nothing else does before it is made.
+fn puts_an_archive<'a>(words: impl Iterator<Item = &'a OsStr>) -> bool {
+    let is_archive = |file: &OsStr| Path::new(file).extension() == Some(OsStr::new("a"));
+    let mut words = words.skip(1).peekable();
+    if words.next().is_none_or(|command| command != "build") {
+        return false;
+    }
+    while let Some(word) = words.next() {
+        let flag = word.as_bytes();
+        let flag = flag.strip_prefix(b"-").unwrap_or_default();
+        let flag = flag.strip_prefix(b"-").unwrap_or(flag);
+        let file = match flag {
+            b"o" => words.peek().copied(),
+            _ => flag.strip_prefix(b"o=").map(OsStr::from_bytes),
+        };
+        if file.is_some_and(is_archive) {
+            return true;
+        }
+    }
+    false
+}
+
+/// Links, with archives that are whole.
+fn link(tool: &OsStr, arguments: &[OsString], objects: &Utf8Path) -> anyhow::Result<Done> {
+    let link = Link::of(arguments)?;
+    let incomplete = link.incomplete()?;
+    if incomplete.is_empty() {
+        return Ok(Done::Become(arguments.to_vec()));
+    }
+    let _turn = Turn::wait();
+    let folder = tempfile::Builder::new()
+        .prefix("whole-")
+        .tempdir_in(&link.folder)
+        .with_context(|| format!("failed to make a folder in {}", link.folder))?;
+    let path = Utf8Path::from_path(folder.path()).context("a path is not UTF-8")?;
+    complete(&incomplete, objects, path)?;
+    let arguments = link.with(&incomplete, path)?;
+    let mut child = command(tool, &arguments)
+        .spawn()
+        .with_context(|| format!("failed to run {}", tool.display()))?;
+    let status = child.wait()?;
+    folder.close()?;
+    Ok(Done::Ended(status))
+}
+
+/// Puts the archives `incomplete` together in `folder`, each under the digest that it has without object code.
+fn complete(incomplete: &Digests, objects: &Utf8Path, folder: &Utf8Path) -> anyhow::Result<()> {
+    let known = Objects::open(objects)?;
+    let mut archives: BTreeMap<Sha256Hash, Incomplete> = BTreeMap::new();
+    for (export_only, digest) in incomplete {
+        if known.find(digest).is_none() {
+            return Err(corrupt(
+                format!(
+                    "{export_only} has no object code to link, and no pack in {objects} has it"
+                ),
+                AS_IT_IS,
+            ));
+        }
+        archives.insert(
+            *digest,
+            Incomplete {
+                export_only: export_only.clone(),
+                digest: *digest,
+                whole: folder.join(digest.to_string()),
+            },
+        );
+    }
+    let archives: Vec<Incomplete> = archives.into_values().collect();
+    known.complete(&archives).map_err(|error| match error {
+        gocache::Error::Io(error) => failed(
+            format!("archives of the image cannot be put together in {folder}: {error}"),
+            "a link takes as much room as the archives that it reads; GOTMPDIR names another place",
+        ),
+        error => corrupt(error.to_string(), AS_IT_IS),
+    })
+}
+
+/// The files that a link reads.
+#[derive(Debug)]
+struct Link<'a> {
+    arguments: &'a [OsString],
+    /// Places of arguments that name a list of archives, and its text.
+    lists: Vec<(usize, String)>,
+    /// The go command's folder for this link.
+    folder: Utf8PathBuf,
+}
+
+impl<'a> Link<'a> {
+    fn of(arguments: &'a [OsString]) -> anyhow::Result<Self> {
+        let mut lists = Vec::new();
+        let mut folder = None;
+        for (place, argument) in arguments.iter().enumerate() {
+            let Some(file) = list_named(arguments, place, argument) else {
+                continue;
+            };
+            let file = Utf8PathBuf::try_from(Path::new(file).to_owned())?;
+            let mut text = String::new();
+            let opened = fs_err::File::open(&file)?;
+            opened.take(MAX_LIST_BYTES).read_to_string(&mut text)?;
+            if text.len() as u64 == MAX_LIST_BYTES {
+                bail!("{file} is no list of archives: it has {MAX_LIST_BYTES} bytes or more");
+            }
+            folder = folder.or(file.parent().map(Utf8Path::to_owned));
+            lists.push((place, text));
+        }
+        let folder = folder.filter(|it| !it.as_str().is_empty());
+        Ok(Self {
+            arguments,
+            lists,
+            folder: folder.unwrap_or_else(|| ".".into()),
+        })
+    }
+
+    /// Archives that it would read and that have no object code, with their digests.
+    fn incomplete(&self) -> anyhow::Result<Digests> {
+        let listed = self.lists.iter().flat_map(|(_, text)| archives(text));
+        // The main package is no entry of a list, but an argument.
+        let others = self.arguments.iter().filter_map(|it| it.to_str());
+        let files: BTreeSet<&str> = listed.chain(others).collect();
+        let mut incomplete = Digests::new();
+        for file in files {
+            let file = Utf8Path::new(file);
+            if is_export_only(file).with_context(|| format!("failed to read {file}"))? {
+                incomplete.insert(file.to_owned(), hash_file(file)?.0);
+            }
+        }
+        Ok(incomplete)
+    }
+
+    /// The arguments that name whole archives in `folder` in place of `incomplete`, in lists of their own.
+    fn with(&self, incomplete: &Digests, folder: &Utf8Path) -> anyhow::Result<Vec<OsString>> {
+        let whole = |file: &str| {
+            let digest = incomplete.get(Utf8Path::new(file))?;
+            Some(folder.join(digest.to_string()))
+        };
+        let mut arguments = self.arguments.to_vec();
+        for argument in &mut arguments {
+            if let Some(whole) = argument.to_str().and_then(whole) {
+                *argument = whole.into();
+            }
+        }
+        for (number, (place, text)) in self.lists.iter().enumerate() {
+            let mut list = String::new();
+            for line in text.lines() {
+                match archive(line).and_then(|(start, file)| Some((start, whole(file)?))) {
+                    Some((start, whole)) => list.extend([start, whole.as_str()]),
+                    None => list.push_str(line),
+                }
+                list.push('\n');
+            }
+            let file = folder.join(format!("{IMPORTCFG}-{number}"));
+            fs_err::write(&file, list)?;
+            let argument = self.arguments[*place].as_bytes();
+            arguments[*place] = match argument.iter().position(|byte| *byte == b'=') {
+                Some(equals) if argument.starts_with(b"-") => {
+                    let mut flag = OsStr::from_bytes(&argument[..=equals]).to_owned();
+                    flag.push(file.as_str());
+                    flag
+                }
+                _ => file.into(),
+            };
+        }
+        Ok(arguments)
+    }
+}
+
+/// The list of archives that the argument at `place` names, as the linker reads its command line.
+fn list_named<'a>(
+    arguments: &'a [OsString],
+    place: usize,
+    argument: &'a OsStr,
+) -> Option<&'a OsStr> {
+    let name = |argument: &'a OsStr| {
+        let flag = argument.as_bytes().strip_prefix(b"-")?;
+        let flag = flag.strip_prefix(b"-").unwrap_or(flag);
+        flag.strip_prefix(IMPORTCFG.as_bytes())
+    };
+    let before = place
+        .checked_sub(1)
+        .map(|before| arguments[before].as_os_str());
+    if before.and_then(name).is_some_and(<[u8]>::is_empty) {
+        return Some(argument);
+    }
+    Some(OsStr::from_bytes(name(argument)?.strip_prefix(b"=")?))
+}
+
+/// The archives that a list names.
+fn archives(list: &str) -> impl Iterator<Item = &str> {
+    list.lines().filter_map(|line| Some(archive(line)?.1))
+}
+
+/// What a line of a list says before the file of an archive, and the file.
+fn archive(line: &str) -> Option<(&str, &str)> {
+    let rest = line.strip_prefix(PACKAGEFILE)?;
+    let equals = rest.find('=')?;
+    Some(line.split_at(PACKAGEFILE.len() + equals + 1))
+}
+
+/// Whether `file` is an archive without object code; what cannot be opened is for the linker to say.
+fn is_export_only(file: &Utf8Path) -> io::Result<bool> {
+    // Looked at before it is opened: a pipe would be waited for.
+    let metadata = file.metadata().ok().filter(std::fs::Metadata::is_file);
+    let Some((metadata, file)) = metadata.zip(File::open(file).ok()) else {
+        return Ok(false);
+    };
+    Ok(Archive::of(file, metadata.len())? == Some(Archive::ExportOnly))
+}
+
+/// One of as many turns as there are processors, until it is dropped, or the process ends.
+struct Turn {
+    _file: Option<File>,
+}
+
+impl Turn {
+    /// Waits for a turn; where there is no place for files that say who has one, nobody waits.
+    fn wait() -> Self {
+        let uid = rustix::process::geteuid().as_raw();
+        let tmpdir = std::env::var("TMPDIR")
+            .ok()
+            .filter(|it| it.starts_with('/'));
+        let tmpdir = Utf8PathBuf::from(tmpdir.unwrap_or_else(|| "/tmp".to_owned()));
+        let folder = private_folder::shared(&tmpdir, uid).join("links");
+        let turns = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self {
+            _file: Self::take(&folder, uid, turns).ok(),
+        }
+    }
+
+    fn take(folder: &Utf8Path, uid: u32, turns: usize) -> io::Result<File> {
+        if let Some(parent) = folder.parent() {
+            private_folder::make(parent, uid)?;
+        }
+        private_folder::make(folder, uid)?;
+        let open = |turn: usize| {
+            File::options()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .open(folder.join(turn.to_string()))
+        };
+        for turn in 0..turns {
+            let file = open(turn)?;
+            if file.try_lock().is_ok() {
+                return Ok(file);
+            }
+        }
+        let own = usize::try_from(std::process::id()).unwrap_or_default();
+        let file = open(own % turns)?;
+        file.lock()?;
+        Ok(file)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<OsString> {
+        line.split(' ').map(OsString::from).collect()
+    }
+
+    #[test]
+    fn only_a_build_whose_output_is_called_an_archive_puts_one() {
+        let puts = |line: &str| puts_an_archive(words(line).iter().map(OsString::as_os_str));
+        for line in [
+            "go build -o x.a .",
+            "/usr/local/go/bin/go build -v --o=/tmp/x.a ./p",
+            "go build -o=x.a",
+        ] {
+            assert!(puts(line), "{line}");
+        }
+        for line in [
+            "go build -o x .",
+            "go build -ldflags=-x.a .",
+            "go test -o x.a",
+            "go",
+            "",
+            "go build -o",
+            "go build o x.a",
+        ] {
+            assert!(!puts(line), "{line}");
+        }
+    }
+
+    /// An archive of a package as the compiler writes it, cut where `object_code` is none.
+    fn archive(export_data: &str, object_code: Option<&str>) -> String {
+        let header = |name: &str, size: usize| {
+            format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{size:<10}`\n", 0, 0, 0, 644)
+        };
+        let code = object_code.map(|it| header("_go_.o", it.len()) + it);
+        let export_data = header("__.PKGDEF", export_data.len()) + export_data;
+        format!("!<arch>\n{export_data}{}", code.unwrap_or_default())
+    }
+
+    #[test]
+    fn lists_and_arguments_name_whole_archives_however_they_are_given() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(temporary.path()).unwrap();
+        let file = |name: &str, content: &str| {
+            let path = folder.join(name);
+            fs_err::write(&path, content).unwrap();
+            path
+        };
+        let cut = file("cut-d", &archive("go object\n", None));
+        let main = file("main.a", &archive("go object mai\n", None));
+        let whole = file("whole.a", &archive("go object\n", Some("code")));
+        let other = file("other", "no archive");
+        let text = format!(
+            "# import config\npackagefile a/b={cut}\npackagefile c={whole}\nmodinfo \"x=y\"\n\
+             packagefile d={cut}\npackageshlib e={other}\npackagefile gone={folder}/gone\n"
+        );
+        let list = file("importcfg.link", &text);
+        for flag in [
+            format!("-importcfg {list}"),
+            format!("--importcfg={list}"),
+            format!("-importcfg={list}"),
+        ] {
+            let line = format!("-o {folder}/a.out {flag} -buildid=x -X a.b=c {main}");
+            let arguments = words(&line);
+            let link = Link::of(&arguments).unwrap();
+            assert_eq!(link.folder, folder);
+            let incomplete = link.incomplete().unwrap();
+            let found: Vec<_> = incomplete.keys().collect();
+            assert_eq!(found, [&cut, &main], "{flag}");
+            let target = folder.join("whole");
+            fs_err::create_dir_all(&target).unwrap();
+            let given = link.with(&incomplete, &target).unwrap();
+            let given: Vec<_> = given.iter().map(|it| it.to_str().unwrap()).collect();
+            let new_list = target.join("importcfg-0");
+            let place = |file: &Utf8PathBuf| target.join(incomplete[file].to_string());
+            let expected = line
+                .replace(list.as_str(), new_list.as_str())
+                .replace(main.as_str(), place(&main).as_str());
+            assert_eq!(given.join(" "), expected);
+            let written = fs_err::read_to_string(new_list).unwrap();
+            assert_eq!(written, text.replace(cut.as_str(), place(&cut).as_str()));
+        }
+    }
+
+    #[test]
+    fn without_its_object_code_nothing_is_linked_and_nothing_stays() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(temporary.path()).unwrap();
+        let cut = folder.join("cut-d");
+        fs_err::write(&cut, archive("go object\n", None)).unwrap();
+        let list = folder.join("importcfg.link");
+        fs_err::write(&list, format!("packagefile a={cut}\n")).unwrap();
+        let arguments = words(&format!("-importcfg {list}"));
+        let linked = link(OsStr::new("/bin/true"), &arguments, &folder.join("nowhere"));
+        let error = linked.err().expect("there is no object code");
+        assert_eq!(failure::kind(&error, &[]), failure::Kind::Corrupt);
+        let said = failure::text(&error);
+        assert!(said.contains("cut-d has no object code to link"), "{said}");
+        assert!(said.contains("pull it again"), "{said}");
+        assert_eq!(fs_err::read_dir(folder).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn as_many_have_a_turn_as_there_are_turns_and_the_next_waits_for_one() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(temporary.path())
+            .unwrap()
+            .join("own/links");
+        let uid = rustix::process::geteuid().as_raw();
+        let [one, two] = [0, 1].map(|_| Turn::take(&folder, uid, 2).unwrap());
+        let waiting = {
+            let folder = folder.clone();
+            std::thread::spawn(move || Turn::take(&folder, uid, 2).unwrap())
+        };
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        assert!(!waiting.is_finished());
+        drop((one, two));
+        waiting.join().unwrap();
+    }
+}
