@@ -10,6 +10,7 @@
 //! | `hostile.rs` | an image whose every program attacks |
 //! | `interrupted.rs` | commands that are killed, and what they leave |
 //! | `matrix.rs` | packs made apart from each other, and images of them |
+//! | `object_code/` | builds from archives without object code beside those from whole ones |
 //! | `readers.rs` | layers unpacked by containerd and Podman |
 //! | `report.rs` | the verifier's report read by other tools |
 //! | `reproducible.rs` | the packs that all images share, made twice |
@@ -32,6 +33,7 @@ mod gate;
 mod hostile;
 mod interrupted;
 mod matrix;
+mod object_code;
 mod readers;
 mod report;
 mod reproducible;

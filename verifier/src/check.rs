@@ -13,6 +13,7 @@ mod cache;
 mod finding;
 mod go_mod_verify;
 mod module_cache;
+mod object_code;
 mod shipped;
 mod tree;
 
@@ -25,6 +26,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::Context as _;
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::GoModule;
+use gocache::image_info::OBJECTS_PATH;
 use serde::Serialize;
 
 use self::cache::Cache;
@@ -101,6 +103,13 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (build, build_findings) = Cache::list(&root, &gocache, shipped.as_ref());
     let (modules, module_findings) = Cache::list(&root, &gomodcache, shipped.as_ref());
     let mut findings = check(&build, build_findings, &modules, module_findings, now_s);
+    let objects = shipped.as_ref().filter(|shipped| shipped.has_objects());
+    let objects = objects.map(|shipped| Cache::list(&root, OBJECTS_PATH.into(), Some(shipped)));
+    if let Some((objects, of_listing)) = &objects {
+        findings.extend(of_listing.iter().cloned());
+        findings.extend(object_code::check(objects, &build));
+        findings.extend(as_shipped::check(objects));
+    }
     findings.append(&mut remarks.findings);
     if let Some(source) = &args.source {
         let go_mods = go_mods(source, shipped.as_ref(), &mut remarks.not_checked)?;

@@ -163,6 +163,7 @@ fn render(info: &Info) -> String {
         "Go modules",
         "module cache MB",
         "build cache MB",
+        "object code MB",
         "executables MB",
     ];
     let mut packs = table(header, 1);
@@ -177,6 +178,7 @@ fn render(info: &Info) -> String {
         total.go_modules += pack.go_modules;
         total.go_mod_bytes += pack.go_mod_bytes;
         total.go_build_bytes += pack.go_build_bytes;
+        total.objects_bytes += pack.objects_bytes;
         total.executables_bytes += pack.executables_bytes;
     }
     packs.add_row(row(&total));
@@ -224,7 +226,7 @@ fn table<const N: usize>(header: [&str; N], first_number: usize) -> Table {
     table
 }
 
-fn row(pack: &PackInfo) -> [String; 6] {
+fn row(pack: &PackInfo) -> [String; 7] {
     let megabytes = |bytes: u64| format!("{:.1}", bytes as f64 / 1e6);
     [
         pack.name.clone(),
@@ -232,6 +234,7 @@ fn row(pack: &PackInfo) -> [String; 6] {
         pack.go_modules.to_string(),
         megabytes(pack.go_mod_bytes),
         megabytes(pack.go_build_bytes),
+        megabytes(pack.objects_bytes),
         megabytes(pack.executables_bytes),
     ]
 }

@@ -224,7 +224,7 @@ fn pack_size(pack: &PackInfo) -> PackSize {
     PackSize {
         name: pack.name.clone(),
         go_mod_bytes: pack.go_mod_bytes,
-        go_build_bytes: pack.go_build_bytes,
+        go_build_bytes: pack.go_build_bytes + pack.objects_bytes,
         executables_bytes: pack.executables_bytes,
     }
 }

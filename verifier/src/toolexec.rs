@@ -204,7 +204,7 @@ fn link(tool: &OsStr, arguments: &[OsString], objects: &Utf8Path) -> anyhow::Res
 
 /// Puts the archives `incomplete` together in `folder`, each under the digest that it has without object code.
 fn complete(incomplete: &Digests, objects: &Utf8Path, folder: &Utf8Path) -> anyhow::Result<()> {
-    let known = Objects::open(objects)?;
+    let known = Objects::open(objects).map_err(|error| corrupt(error.to_string(), AS_IT_IS))?;
     let mut archives: BTreeMap<Sha256Hash, Incomplete> = BTreeMap::new();
     for (export_only, digest) in incomplete {
         if known.find(digest).is_none() {

@@ -102,6 +102,7 @@ pub fn manifest(name: &str) -> Manifest {
         unchecked: Vec::new(),
         files: Vec::new(),
         caches: layer(&format!("{name} caches")),
+        objects: Some(layer(&format!("{name} object code"))),
         executables: Some(layer(&format!("{name} executables"))),
         links_not_cached: Vec::new(),
         broken: Vec::new(),

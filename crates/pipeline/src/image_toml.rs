@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::Identity;
+use gocache::image_info::TOOLEXEC_PATH;
 use modules::Layout;
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,9 @@ pub struct ImageToml {
     pub user: User,
     /// The Go toolchain and the identity of the caches.
     pub go: Go,
+    /// The form of the caches.
+    #[serde(default)]
+    pub caches: Caches,
     /// Where modules are, if not at the usual place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Layout>,
@@ -144,6 +148,25 @@ pub struct Go {
     pub symbols: bool,
     /// Whether Go modules keep data for their tests, and Go its own tests.
     pub test_data: bool,
+}
+
+/// `[caches]`.
+#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Caches {
+    /// What the archives of packages hold.
+    pub form: Form,
+}
+
+/// What the archives of packages hold in the image's build cache.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Form {
+    /// Export data; the object code is beside them, compressed, for links.
+    #[default]
+    Lean,
+    /// Everything.
+    Plain,
 }
 
 /// `[common]`.
@@ -304,6 +327,11 @@ impl ImageToml {
         Ok(parsed)
     }
 
+    /// Whether archives are export-only.
+    pub fn is_lean(&self) -> bool {
+        self.caches.form == Form::Lean
+    }
+
     /// `GOFLAGS` of every build in the image.
     pub fn goflags(&self) -> String {
         let mut flags = self.go.flags.clone();
@@ -312,6 +340,9 @@ impl ImageToml {
         }
         if !self.go.symbols {
             flags.push("-ldflags=-s".to_owned());
+        }
+        if self.is_lean() {
+            flags.push(format!("-toolexec={TOOLEXEC_PATH}"));
         }
         flags.join(" ")
     }
@@ -377,8 +408,10 @@ mod tests {
         let mut image = ImageToml::parse(&shipped()).unwrap();
         assert_eq!(
             image.goflags(),
-            "-trimpath -buildvcs=false -gcflags=all=-dwarf=false -ldflags=-s"
+            "-trimpath -buildvcs=false -gcflags=all=-dwarf=false -ldflags=-s -toolexec=/usr/local/lib/iac-runner/toolexec"
         );
+        image.caches.form = Form::Plain;
+        assert!(!image.goflags().contains("-toolexec"));
         image.go.dwarf = true;
         image.go.symbols = true;
         assert_eq!(image.goflags(), "-trimpath -buildvcs=false");

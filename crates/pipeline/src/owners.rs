@@ -4,7 +4,8 @@
 //! anything, not group 0 either: every user ID that a cluster assigns is in it, and what one of them puts into a cache
 //! or a home, another one would run. Extracted Go modules are read-only, as the go command leaves them.
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
+use gocache::image_info::OBJECTS_PATH;
 
 use crate::image_toml::ImageToml;
 use oci::layer::Meta;
@@ -59,9 +60,12 @@ impl Owners<'_> {
 
     fn is_runners(self, path: &Utf8Path) -> bool {
         let go = &self.0.go;
+        let objects = Utf8Path::new(OBJECTS_PATH);
         [&go.gomodcache, &go.gocache, &self.0.user.home]
             .into_iter()
-            .chain(&self.0.writable.folders)
+            .map(Utf8PathBuf::as_path)
+            .chain([objects])
+            .chain(self.0.writable.folders.iter().map(Utf8PathBuf::as_path))
             .any(|folder| path.starts_with(relative(folder)))
     }
 

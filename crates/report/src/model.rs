@@ -67,7 +67,7 @@ pub struct PackSize {
     pub name: String,
     /// Its share of GOMODCACHE.
     pub go_mod_bytes: u64,
-    /// Its share of GOCACHE, executables left out.
+    /// Its share of GOCACHE with the object code beside it, executables left out.
     pub go_build_bytes: u64,
     /// Its executables in GOCACHE.
     pub executables_bytes: u64,

@@ -9,6 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 use xshell::{Shell, cmd};
 
+use crate::support::container::{Container, unpack};
 use crate::support::image::Layout;
 use crate::support::kept::{FOUNDATION, Kept, Results, SOURCE};
 use crate::support::run::{folder, shell, succeed, workspace};
@@ -35,24 +36,16 @@ fn base_image(sh: &Shell, out: &Utf8Path, flags: &[&str]) -> Value {
 fn unpacked() -> &'static Utf8PathBuf {
     static UNPACKED: OnceLock<Utf8PathBuf> = OnceLock::new();
     UNPACKED.get_or_init(|| {
-        let sh = shell();
         let (out, _) = built();
-        let place = workspace().join("target/end-to-end/civo-unpacked");
         let gzip = workspace().join("target/end-to-end/civo-gzip");
-        base_image(&sh, &gzip, &["--compression", "gzip"]);
-        if place.exists() {
-            succeed(cmd!(sh, "chmod -R u+w {place}"));
-            fs_err::remove_dir_all(&place).unwrap();
-        }
-        succeed(cmd!(
-            sh,
-            "umoci unpack --image {gzip}/oci:latest-civo {place}"
-        ));
+        base_image(&shell(), &gzip, &["--compression", "gzip"]);
+        let place = workspace().join("target/end-to-end/civo-unpacked");
+        let root = unpack(&gzip, "latest-civo", &place);
         assert_ne!(
             Layout::below(&gzip).image("latest-civo").digest,
             Layout::below(out).image("latest-civo").digest
         );
-        place.join("rootfs")
+        root
     })
 }
 
@@ -126,7 +119,7 @@ fn variants_share_their_blobs_and_nonroot_twins_differ_in_their_configuration_on
             .unwrap()
             .clone()
     };
-    assert_eq!(layers("latest-civo").len(), 5);
+    assert_eq!(layers("latest-civo").len(), 7);
     assert_eq!(layers("latest-tools"), layers("latest-civo")[..2]);
     assert_eq!(layers("latest"), layers("latest-civo"));
     for name in ["latest", "latest-tools", "latest-civo"] {
@@ -241,35 +234,19 @@ pub fn has_release() -> bool {
 fn in_variant(
     name: &str,
     source: &Utf8Path,
-    (user, group): (u32, u32),
+    user: (u32, u32),
     flags: &[&str],
     script: &str,
 ) -> String {
-    let sh = shell();
-    let root = unpacked();
     let image = Layout::below(&built().0).image(name);
-    let environment = image.config["config"]["Env"].as_array().unwrap().clone();
-    for point in ["elsewhere", "proc", "dev"] {
-        fs_err::create_dir_all(root.join(point)).unwrap();
-    }
-    let variables = environment.iter().flat_map(|variable| {
-        let (name, value) = variable.as_str().unwrap().split_once('=').unwrap();
-        ["--setenv", name, value]
-    });
-    // What a container of root has by default, as far as it matters here.
-    let rights = match user {
-        0 => &["--cap-add", "CAP_DAC_OVERRIDE"][..],
-        _ => &[],
+    let container = Container {
+        root: unpacked(),
+        image: &image,
+        source,
+        user,
+        flags,
     };
-    let (user, group) = (user.to_string(), group.to_string());
-    let bwrap = cmd!(
-        sh,
-        "bwrap --die-with-parent --unshare-net --unshare-pid --unshare-ipc --clearenv
-            --ro-bind {root} / --dev /dev --proc /proc --perms 1777 --tmpfs /tmp --ro-bind {source} /elsewhere
-            {flags...} --cap-add CAP_SETUID --cap-add CAP_SETGID {rights...} {variables...}
-            setpriv --reuid={user} --regid={group} --clear-groups sh -euc {script}"
-    );
-    succeed(bwrap)
+    container.run(script)
 }
 
 /// Builds the module twice with a change of its own package in between; prints what was compiled each time.

@@ -9,7 +9,7 @@ use std::io::{BufReader, ErrorKind};
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::Checksums;
 use gocache::image_info::{
-    FILES_SUFFIX, IMAGE_INFO_PATH, ImageInfo, LEFT_OUT_SUFFIX, PACKS_PATH, PackInfo,
+    FILES_SUFFIX, IMAGE_INFO_PATH, ImageInfo, LEFT_OUT_SUFFIX, OBJECTS_PATH, PACKS_PATH, PackInfo,
 };
 use sha256::{HashingReader, Sha256Hash};
 
@@ -68,6 +68,11 @@ impl Shipped {
         Ok(Some((shipped, remarks)))
     }
 
+    /// Whether packs have object code beside their archives.
+    pub fn has_objects(&self) -> bool {
+        self.packs.iter().any(|pack| pack.objects_bytes > 0)
+    }
+
     fn add_files(&mut self, pack: &PackInfo, folder: &Utf8Path, remarks: &mut Remarks) {
         let path = folder.join(format!("{}{FILES_SUFFIX}", pack.name));
         let problem = match read_list(&path, pack.files_sha256) {
@@ -120,7 +125,8 @@ impl Shipped {
     fn check_places(&self, list: &Checksums) -> Result<(), Problem> {
         let identity = &self.image.identity;
         let is_in_cache = |path: &Utf8Path| {
-            let mut caches = [&identity.gocache, &identity.gomodcache].into_iter();
+            let caches = [&identity.gocache, &identity.gomodcache].map(String::as_str);
+            let mut caches = caches.into_iter().chain([OBJECTS_PATH]);
             caches.any(|cache| path.starts_with(cache))
         };
         match list.iter().find(|(path, _)| !is_in_cache(path)) {

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use comfy_table::{CellAlignment, Table, presets};
 use gocache::bit_flip::{FilesByKind, Flip, files_by_kind};
-use gocache::image_info::{IMAGE_INFO_PATH, ImageInfo, PACKS_PATH};
+use gocache::image_info::{IMAGE_INFO_PATH, ImageInfo, OBJECTS_PATH, PACKS_PATH};
 use serde::{Deserialize, Serialize};
 use xshell::{Shell, cmd};
 
@@ -194,13 +194,22 @@ impl Check<'_> {
             serde_json::from_slice(&info).context("failed to read the image's description")?;
         let (gocache, gomodcache) = (&info.identity.gocache, &info.identity.gomodcache);
         let mut files = files_by_kind(&in_root(gocache.as_str())?, &in_root(gomodcache.as_str())?)?;
-        let mut lists = Vec::new();
-        for entry in fs_err::read_dir(in_root(PACKS_PATH)?)? {
-            let path = Utf8PathBuf::from_path_buf(entry?.path());
-            lists.extend(path.ok().filter(|path| path.extension() == Some("sha256")));
+        for (kind, folder, extension) in [
+            ("list of a pack", PACKS_PATH, "sha256"),
+            ("object code", OBJECTS_PATH, "zst"),
+            ("index of object code", OBJECTS_PATH, "json"),
+        ] {
+            let folder = in_root(folder)?;
+            let mut found = Vec::new();
+            if folder.is_dir() {
+                for entry in fs_err::read_dir(folder)? {
+                    let path = Utf8PathBuf::from_path_buf(entry?.path());
+                    found.extend(path.ok().filter(|path| path.extension() == Some(extension)));
+                }
+            }
+            found.sort();
+            files.insert(kind, found);
         }
-        lists.sort();
-        files.insert("list of a pack", lists);
         Ok(files)
     }
 }

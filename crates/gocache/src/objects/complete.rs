@@ -79,15 +79,6 @@ impl Objects {
         self.places.is_empty()
     }
 
-    /// Those of the pack `name` alone.
-    pub fn pack(&self, name: &str) -> impl Iterator<Item = &ObjectCode> {
-        let file = format!("{name}{DATA_SUFFIX}");
-        let packs = self.packs.iter();
-        packs
-            .filter(move |pack| pack.data.file_name() == Some(&file))
-            .flat_map(|pack| pack.index.archives())
-    }
-
     /// All of it, with the file that it is in.
     pub fn archives(&self) -> impl Iterator<Item = (&Utf8Path, &ObjectCode)> {
         self.packs.iter().flat_map(|pack| {
@@ -109,16 +100,15 @@ impl Objects {
     /// [`Error::Corrupt`] for an archive whose object code is not there or is not what was packed; what was written by then is
     /// not to be used. The first in the order of packs is told.
     pub fn complete(&self, archives: &[Incomplete]) -> Result<(), Error> {
-        self.read(archives, |archive| {
-            Ok(fs_err::File::create_new(&archive.whole)?)
-        })
+        let create = |archive: &Incomplete| fs_err::File::create_new(&archive.whole);
+        self.read(archives, create)
+            .into_iter()
+            .next()
+            .map_or(Ok(()), Err)
     }
 
-    /// Hashes each whole archive, and keeps none.
-    ///
-    /// # Errors
-    /// As [`Self::complete`].
-    pub fn check(&self, archives: &[Incomplete]) -> Result<(), Error> {
+    /// Hashes each whole archive, and keeps none; what is wrong, one of each frame, in the order of packs.
+    pub fn check(&self, archives: &[Incomplete]) -> Vec<Error> {
         self.read(archives, |_| Ok(io::sink()))
     }
 
@@ -126,17 +116,17 @@ impl Objects {
         &self,
         archives: &[Incomplete],
         open: impl Fn(&Incomplete) -> io::Result<W> + Sync,
-    ) -> Result<(), Error> {
+    ) -> Vec<Error> {
         let mut frames: BTreeMap<(usize, usize), BTreeMap<usize, &Incomplete>> = BTreeMap::new();
         for archive in archives {
             let Some(&(pack, frame, number)) = self.places.get(&archive.digest) else {
                 let reason = "it has no object code, and no pack has it";
-                return Err(Error::corrupt(&archive.export_only, reason));
+                return vec![Error::corrupt(&archive.export_only, reason)];
             };
             let wanted = frames.entry((pack, frame)).or_default();
             if wanted.insert(number, archive).is_some() {
                 let reason = "it is to be completed twice at once";
-                return Err(Error::malformed("list of archives", reason));
+                return vec![Error::malformed("list of archives", reason)];
             }
         }
         let frames: Vec<_> = frames.into_iter().collect();
@@ -144,7 +134,7 @@ impl Objects {
             .par_iter()
             .map(|((pack, frame), wanted)| self.packs[*pack].read(*frame, wanted, &open))
             .collect();
-        read.into_iter().collect()
+        read.into_iter().filter_map(Result::err).collect()
     }
 }
 

@@ -5,6 +5,7 @@ use std::fs::FileTimes;
 use std::io::Read as _;
 use std::time::SystemTime;
 
+use camino::Utf8Path;
 use rayon::prelude::*;
 use sha256::{HashingReader, Sha256Hash};
 
@@ -147,16 +148,11 @@ fn digest_cut(store: &Store, output: Sha256Hash) -> Result<Option<ExportOnly>, E
     }))
 }
 
-/// Puts what the cache `store` holds into the cache `target`, with archives whole again.
-pub fn whole(
-    store: &Store,
-    objects: &Objects,
-    target: &Store,
-    time: SystemTime,
-) -> Result<(), Error> {
-    let files = store.files()?;
+/// Puts what the cache `store` holds into the cache `target`, with archives whole again. What is made anew has the time of
+/// what it was made of.
+pub fn whole(store: &Store, objects: &Objects, target: &Store) -> Result<(), Error> {
     let mut incomplete = Vec::new();
-    for file in &files {
+    for file in store.files()? {
         let (from, to) = (
             store.root().join(&file.path),
             target.root().join(&file.path),
@@ -177,11 +173,11 @@ pub fn whole(
                     Some(code) => {
                         let whole = ActionEntry {
                             output: code.whole,
-                            size_bytes: entry.size_bytes + code.bytes,
+                            size_bytes: entry.size_bytes.saturating_add(code.bytes),
                             ..entry
                         };
                         replace(&to, &whole.to_bytes())?;
-                        set_time(&to, time)?;
+                        set_time(&to, time_of(&from)?)?;
                     }
                     None => link(&from, &to)?,
                 }
@@ -191,12 +187,16 @@ pub fn whole(
     }
     objects.complete(&incomplete)?;
     for archive in &incomplete {
-        set_time(&archive.whole, time)?;
+        set_time(&archive.whole, time_of(&archive.export_only)?)?;
     }
     Ok(())
 }
 
-fn set_time(path: &camino::Utf8Path, time: SystemTime) -> Result<(), Error> {
+fn time_of(path: &Utf8Path) -> Result<SystemTime, Error> {
+    Ok(fs_err::metadata(path)?.modified()?)
+}
+
+fn set_time(path: &Utf8Path, time: SystemTime) -> Result<(), Error> {
     let times = FileTimes::new().set_accessed(time).set_modified(time);
     Ok(fs_err::File::options()
         .write(true)

@@ -120,9 +120,12 @@ mod tests {
         assert_eq!(
             titles[2].1[3..],
             [
+                "object code that all providers share",
                 "civo.1of2: caches",
+                "civo.1of2: object code",
                 "civo.1of2: executables",
                 "civo.2of2: caches",
+                "civo.2of2: object code",
                 "civo.2of2: executables",
             ]
         );

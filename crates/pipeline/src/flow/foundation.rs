@@ -1,7 +1,11 @@
 //! What caches are made in and with: the base system, Go and the verifier, and the two packs that hold them.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+
 use anyhow::{Context as _, Result};
 use camino::Utf8PathBuf;
+use gocache::objects;
 use modules::Module;
 
 use crate::flow::settings::Settings;
@@ -80,12 +84,18 @@ pub fn foundation(settings: Settings, progress: &mut Progress) -> Result<Foundat
     let verifier = progress.step("verifier", Kind::Local, |_| {
         verifier::make(&work, &workspace(), settings.offline)
     })?;
+    let toolexec = if image.is_lean() {
+        Some(toolexec(&work)?)
+    } else {
+        None
+    };
     let tree = Tree {
         root: base.root.clone(),
         engine,
         go,
         image,
         platform,
+        toolexec,
     };
     Ok(Foundation {
         // Of its own: what is in the other one was checked.
@@ -101,6 +111,14 @@ pub fn foundation(settings: Settings, progress: &mut Progress) -> Result<Foundat
         verifier,
         settings,
     })
+}
+
+/// The program of `-toolexec` that caches are made with.
+fn toolexec(work: &Work) -> Result<Utf8PathBuf> {
+    let file = work.lasting("toolexec-")?.join("toolexec");
+    fs_err::write(&file, objects::script())?;
+    fs_err::set_permissions(&file, Permissions::from_mode(0o755))?;
+    Ok(file)
 }
 
 impl Foundation {

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::image_info::{
     IMAGE_INFO_PATH, ImageInfo, LANGUAGE_HOSTS_PATH, LAUNCHED, LAUNCHERS_PATH, SCHEMA,
+    TOOLEXEC_PATH,
 };
 use modules::ModFile;
 
@@ -397,8 +398,9 @@ fn add_executables<F: Fn(&Utf8Path) -> oci::layer::Meta>(
         }
         layer.file(&path, file, owners.file(&path, true))?;
     }
-    for name in LAUNCHED {
-        let path = relative(Utf8Path::new(LAUNCHERS_PATH)).join(name);
+    let launchers = LAUNCHED.map(|name| Utf8Path::new(LAUNCHERS_PATH).join(name));
+    for link in launchers.into_iter().chain([TOOLEXEC_PATH.into()]) {
+        let path = relative(&link).to_owned();
         layer.link(&path, place, owners.file(&path, true))?;
     }
     Ok(())

@@ -4,6 +4,7 @@
 //! they are. The layers are made of the same folders, so what compiles is what ships.
 
 use camino::{Utf8Path, Utf8PathBuf};
+use gocache::image_info::TOOLEXEC_PATH;
 
 use crate::image_toml::ImageToml;
 use engine::sandbox::{RootFs, Sandbox};
@@ -29,12 +30,18 @@ pub struct Tree {
     pub image: ImageToml,
     /// The image's platform.
     pub platform: Platform,
+    /// The program of `-toolexec` while caches are made, where archives are to be export-only: they are whole by then.
+    pub toolexec: Option<Utf8PathBuf>,
 }
 
 impl Tree {
     /// Commands in the tree, with the environment of the image; `scratch` is theirs to write to.
     pub fn sandbox(&self, scratch: &Utf8Path) -> Sandbox {
-        Sandbox::of(self.engine.clone())
+        let mut sandbox = Sandbox::of(self.engine.clone());
+        if let Some(toolexec) = &self.toolexec {
+            sandbox = sandbox.read_only(toolexec, TOOLEXEC_PATH);
+        }
+        sandbox
             .read_only(&self.go, &self.image.go.goroot)
             .writable(scratch, SCRATCH)
             .env(&self.image.env)

@@ -9,6 +9,8 @@
 //! of a merged cache in place, and would change them in the cache that it was linked from, too. Clones would be safe,
 //! but packs are compressed, so there is nothing to clone from; and what is cloned is not verified.
 //!
+//! Archives are whole in the tree, whatever they are in the packs: it is for images that have no program of ours.
+//!
 //! Files belong to whoever merges, whatever the layers say: `COPY` sets owners anyway, and so the result does not
 //! depend on who made it.
 
@@ -20,15 +22,21 @@ mod target;
 mod tests;
 pub use record::{Conflict, GO_BUILD, GO_MOD, MARKER, MergedPack, Record};
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use anyhow::Result;
 use camino::Utf8Path;
+use gocache::objects::{self, Objects};
+use gocache::{FileKind, Store};
 use rayon::prelude::*;
 
 use self::plan::Plan;
 use self::target::MergeTarget;
+use crate::merge::record::{GO_OBJECTS, TOOLEXEC};
 use crate::pack::KeptPack;
+use crate::work::files::files_below;
 
 /// A merged tree, and how it came about.
 #[derive(Debug)]
@@ -47,13 +55,13 @@ pub struct Merged {
 pub fn merge(packs: &[KeptPack], folder: &Utf8Path) -> Result<Merged> {
     let plan = Plan::of(packs)?;
     let target = MergeTarget::lock(folder)?;
-    let record = plan.record();
+    let mut record = plan.record();
     let mut damage = None;
-    if target.record().is_some_and(|there| there == record) {
+    if let Some(there) = target.record().filter(|it| it.is_of_same_packs(&record)) {
         damage = first_damage(&plan, folder);
         if damage.is_none() {
             return Ok(Merged {
-                record,
+                record: there,
                 was_made: false,
                 damage,
                 sync: Duration::ZERO,
@@ -62,6 +70,9 @@ pub fn merge(packs: &[KeptPack], folder: &Utf8Path) -> Result<Merged> {
     }
     let partial = target.begin()?;
     extract::extract(&plan, partial)?;
+    if plan.is_lean() {
+        (record.files, record.size_bytes) = complete(partial)?;
+    }
     let sync = target.complete(&record)?;
     Ok(Merged {
         record,
@@ -71,9 +82,48 @@ pub fn merge(packs: &[KeptPack], folder: &Utf8Path) -> Result<Merged> {
     })
 }
 
-/// What shows without reading any file: the first that is missing or has another size.
+/// Puts the archives of the extracted tree `folder` together, and beside them what the go command starts tools with in place
+/// of the image's own program, for the action IDs of both are the same. Number and size of all files then.
+fn complete(folder: &Utf8Path) -> Result<(u64, u64)> {
+    let (lean, objects) = (folder.join("go-build-lean"), folder.join(GO_OBJECTS));
+    let go_build = folder.join(GO_BUILD);
+    fs_err::rename(&go_build, &lean)?;
+    let store = Store::create(&go_build)?;
+    objects::whole(&Store::at(&lean), &Objects::open(&objects)?, &store)?;
+    fs_err::remove_dir_all(lean)?;
+    fs_err::remove_dir_all(objects)?;
+    let toolexec = folder.join(TOOLEXEC);
+    fs_err::write(&toolexec, objects::script())?;
+    fs_err::set_permissions(&toolexec, Permissions::from_mode(0o755))?;
+    let (mut files, mut size_bytes) = (0, 0);
+    for cache in [GO_MOD, GO_BUILD] {
+        for file in files_below(&folder.join(cache))? {
+            files += 1;
+            size_bytes += fs_err::symlink_metadata(folder.join(cache).join(file))?.len();
+        }
+    }
+    Ok((files, size_bytes))
+}
+
+/// What shows without reading any file: the first that is missing or has another size. Where archives were put together, the
+/// packs do not tell what entries say and which outputs there are, but each entry does of its own.
 fn first_damage(plan: &Plan<'_>, folder: &Utf8Path) -> Option<String> {
+    let is_lean = plan.is_lean();
     let damaged = plan.written().par_bridge().filter_map(|(path, file)| {
+        if is_lean && path.starts_with(GO_OBJECTS) {
+            return None;
+        }
+        if let (true, Ok(entry)) = (is_lean, path.strip_prefix(GO_BUILD)) {
+            let FileKind::Action(action) = FileKind::of(entry) else {
+                return None;
+            };
+            let reason = match Store::at(&folder.join(GO_BUILD)).get(&action) {
+                Ok(Some(_)) => return None,
+                Ok(None) => "is missing, or its output is".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            return Some(format!("{path} {reason}"));
+        }
         let found = fs_err::symlink_metadata(folder.join(path));
         let reason = match found {
             Ok(found) if found.is_file() && found.len() == file.size_bytes => return None,

@@ -11,9 +11,10 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
+use gocache::image_info::OBJECTS_PATH;
 use gocache::{FileKind, Identity};
 
-use crate::merge::record::{Conflict, GO_BUILD, GO_MOD, MergedPack, Record, SCHEMA};
+use crate::merge::record::{Conflict, GO_BUILD, GO_MOD, GO_OBJECTS, MergedPack, Record, SCHEMA};
 use crate::names::COMMON;
 use crate::owners::relative;
 use crate::pack::KeptPack;
@@ -143,7 +144,13 @@ impl<'a> Plan<'a> {
             .map(|planned| (planned.path.as_path(), planned.file))
     }
 
-    /// What is written beside the tree.
+    /// Whether archives of the packs are to be put together.
+    pub fn is_lean(&self) -> bool {
+        let mut packs = self.packs.iter();
+        packs.any(|plan| plan.pack.manifest.objects.is_some())
+    }
+
+    /// What is written beside the tree, as the packs have it.
     pub fn record(&self) -> Record {
         Record {
             schema: SCHEMA,
@@ -222,6 +229,7 @@ fn in_tree(path: &Utf8Path, identity: &Identity) -> Option<Utf8PathBuf> {
     [
         (&identity.gomodcache, GO_MOD),
         (&identity.gocache, GO_BUILD),
+        (&OBJECTS_PATH.to_owned(), GO_OBJECTS),
     ]
     .into_iter()
     .find_map(|(cache, folder)| {

@@ -11,9 +11,13 @@ pub const MARKER: &str = ".iac-runner-merge.json";
 pub const GO_MOD: &str = "go-mod";
 /// The build cache in a merged tree.
 pub const GO_BUILD: &str = "go-build";
+/// Object code, while a tree is made.
+pub const GO_OBJECTS: &str = "go-objects";
+/// The program of `-toolexec` for caches that were made with one.
+pub const TOOLEXEC: &str = "toolexec";
 
 /// Raised when what a merge makes of the same packs changes.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// What a merged tree is made of; the file beside its caches holds it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +36,14 @@ pub struct Record {
     pub shared: u64,
     /// Files on which packs disagree, and which pack's is in the tree.
     pub conflicts: Vec<Conflict>,
+}
+
+impl Record {
+    /// Whether both are of the same packs, merged alike.
+    pub fn is_of_same_packs(&self, other: &Self) -> bool {
+        let parts = |it: &Self| (it.schema, it.identity.clone(), it.packs.clone());
+        parts(self) == parts(other)
+    }
 }
 
 /// A pack in a [`Record`].

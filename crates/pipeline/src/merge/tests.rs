@@ -68,6 +68,7 @@ impl Fixture {
         let executable = go_build_files.iter().rposition(is_output);
         let executable = executable.map(|number| go_build_files.remove(number));
         let content = Content {
+            object_files: Vec::new(),
             name: name.to_owned(),
             identity: self.image.identity(&Platform::host()),
             modules: Vec::new(),
@@ -84,7 +85,12 @@ impl Fixture {
         };
         let folder = self.folder.join(format!("pack-{name}"));
         fs_err::create_dir(&folder).unwrap();
-        write::write(&self.image, content, &go_mod, &go_build, &folder).unwrap();
+        let from = write::From {
+            go_mod: &go_mod,
+            go_build: &go_build,
+            objects: &go_build,
+        };
+        write::write(&self.image, content, &from, &folder).unwrap();
         KeptPack::read(&folder).unwrap()
     }
 

@@ -195,7 +195,7 @@ fn decompress(file: &Utf8Path, max_bytes: u64) -> Result<Vec<u8>> {
 mod tests {
     use super::*;
     use crate::fixtures;
-    use crate::pack::kept::{CACHES, EXECUTABLES, KeptPack};
+    use crate::pack::kept::{CACHES, EXECUTABLES, KeptPack, OBJECTS};
     use camino::Utf8PathBuf;
     use oci::layer::Layer;
     use oci::layout::reader::Layout;
@@ -223,6 +223,7 @@ mod tests {
             };
             let mut manifest = fixtures::manifest("civo");
             (manifest.caches, manifest.executables) = (blob(CACHES), Some(blob(EXECUTABLES)));
+            manifest.objects = Some(blob(OBJECTS));
             manifest.files = vec![PackedFile {
                 path: "var/mod/file".into(),
                 size_bytes: 1,
@@ -286,10 +287,10 @@ mod tests {
             .iter()
             .map(|layer| fs_err::read_to_string(&layer.blob).unwrap())
             .collect();
-        assert_eq!(blobs, [CACHES, EXECUTABLES]);
+        assert_eq!(blobs, [CACHES, OBJECTS, EXECUTABLES]);
         let repository = "registry.test/packs".parse().unwrap();
         let left = artifact.pack(Some(&repository)).unwrap();
-        assert_eq!(left.blobs, vec![BlobSource::Registry(repository); 2]);
+        assert_eq!(left.blobs, vec![BlobSource::Registry(repository); 3]);
         assert!(left.on_this_machine().is_err());
     }
 

@@ -89,10 +89,24 @@ impl Pack {
     }
 
     fn of_caches(mut description: Description, kept: &KeptPack) -> Self {
-        let contents = [LayerContent::Caches, LayerContent::Executables];
-        let contents = contents.map(|of| of(description.name.clone()));
+        let name = &description.name;
+        let manifest = &kept.manifest;
+        let contents = [
+            Some(LayerContent::Caches(name.clone())),
+            manifest
+                .objects
+                .as_ref()
+                .map(|_| LayerContent::Objects(name.clone())),
+            manifest
+                .executables
+                .as_ref()
+                .map(|_| LayerContent::Executables(name.clone())),
+        ];
         description.pack = Some(kept.manifest.clone());
-        Self::of_layers(description, contents.into_iter().zip(kept.layers()))
+        Self::of_layers(
+            description,
+            contents.into_iter().flatten().zip(kept.layers()),
+        )
     }
 
     fn of_layers(

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use oci::blob::link_or_copy;
-use oci::layer::LayerBlob;
+use oci::layer::{Layer, LayerBlob};
 
 use crate::pack::manifest::{FILE_NAME, Manifest};
 use crate::work;
@@ -13,6 +13,8 @@ use crate::work::kept_layer;
 
 /// The blob of the layer with module cache and build cache.
 pub const CACHES: &str = "caches.tar.zst";
+/// The blob of the layer with object code.
+pub const OBJECTS: &str = "objects.tar.zst";
 /// The blob of the layer with executables.
 pub const EXECUTABLES: &str = "executables.tar.zst";
 
@@ -46,7 +48,7 @@ impl KeptPack {
 
     /// Puts a pack into `folder`, with its manifest and the layers that it names.
     pub fn restore(folder: &Utf8Path, manifest: &Manifest, layers: &[LayerBlob]) -> Result<()> {
-        for (file, kept) in [CACHES, EXECUTABLES].into_iter().zip(layers) {
+        for ((file, _), kept) in manifest.parts().zip(layers) {
             link_or_copy(&kept.blob, &folder.join(file))?;
         }
         manifest.write(folder)
@@ -54,15 +56,11 @@ impl KeptPack {
 
     /// Its layers, in the order in which an image has them.
     pub fn layers(&self) -> Vec<LayerBlob> {
-        let caches = (CACHES, Some(&self.manifest.caches));
-        let executables = (EXECUTABLES, self.manifest.executables.as_ref());
-        [caches, executables]
-            .into_iter()
-            .filter_map(|(file, layer)| {
-                Some(LayerBlob {
-                    blob: self.folder.join(file),
-                    layer: layer?.clone(),
-                })
+        let parts = self.manifest.parts();
+        parts
+            .map(|(file, layer)| LayerBlob {
+                blob: self.folder.join(file),
+                layer: layer.clone(),
             })
             .collect()
     }
@@ -74,5 +72,18 @@ impl KeptPack {
             .iter()
             .map(|file| file.path.as_path())
             .collect()
+    }
+}
+
+impl Manifest {
+    /// Its layers, in the order in which an image has them, with the names of their blobs.
+    fn parts(&self) -> impl Iterator<Item = (&'static str, &Layer)> {
+        [
+            (CACHES, Some(&self.caches)),
+            (OBJECTS, self.objects.as_ref()),
+            (EXECUTABLES, self.executables.as_ref()),
+        ]
+        .into_iter()
+        .filter_map(|(file, layer)| Some((file, layer?)))
     }
 }

@@ -18,6 +18,8 @@ pub enum LayerContent {
     Tools,
     /// Module cache and build cache of a pack.
     Caches(String),
+    /// Object code of a pack's archives.
+    Objects(String),
     /// Executables of a pack.
     Executables(String),
 }
@@ -26,6 +28,8 @@ const BASE: &str = "base system";
 const TOOLS: &str = "Go, Pulumi, OpenTofu, verifier";
 const SHARED: &str = "caches that all providers share";
 const CACHES: &str = ": caches";
+const OBJECTS: &str = ": object code";
+const SHARED_OBJECTS: &str = "object code that all providers share";
 const EXECUTABLES: &str = ": executables";
 
 impl LayerContent {
@@ -35,11 +39,19 @@ impl LayerContent {
             BASE => Self::Base,
             TOOLS => Self::Tools,
             SHARED => Self::Caches(COMMON.to_owned()),
-            _ => match (name.strip_suffix(CACHES), name.strip_suffix(EXECUTABLES)) {
-                (Some(pack), _) if is_a_name(pack) => Self::Caches(pack.to_owned()),
-                (_, Some(pack)) if is_a_name(pack) => Self::Executables(pack.to_owned()),
-                _ => return None,
-            },
+            SHARED_OBJECTS => Self::Objects(COMMON.to_owned()),
+            _ => {
+                let of: [(&str, fn(String) -> Self); 3] = [
+                    (CACHES, Self::Caches),
+                    (OBJECTS, Self::Objects),
+                    (EXECUTABLES, Self::Executables),
+                ];
+                let named = |(suffix, content): (&str, fn(String) -> Self)| {
+                    let pack = name.strip_suffix(suffix).filter(|pack| is_a_name(pack))?;
+                    Some(content(pack.to_owned()))
+                };
+                return of.into_iter().find_map(named);
+            }
         })
     }
 
@@ -50,6 +62,7 @@ impl LayerContent {
             Self::Base => "base.tar".into(),
             Self::Tools => "tools.tar".into(),
             Self::Caches(pack) => of_pack(pack, "caches.tar"),
+            Self::Objects(pack) => of_pack(pack, "objects.tar"),
             Self::Executables(pack) => of_pack(pack, "executables.tar"),
         }
     }
@@ -92,6 +105,8 @@ impl Display for LayerContent {
             Self::Tools => f.write_str(TOOLS),
             Self::Caches(pack) if pack == COMMON => f.write_str(SHARED),
             Self::Caches(pack) => write!(f, "{pack}{CACHES}"),
+            Self::Objects(pack) if pack == COMMON => f.write_str(SHARED_OBJECTS),
+            Self::Objects(pack) => write!(f, "{pack}{OBJECTS}"),
             Self::Executables(pack) => write!(f, "{pack}{EXECUTABLES}"),
         }
     }

@@ -10,7 +10,7 @@ use sha256::Sha256Hash;
 use crate::resolve::requirements::Required;
 
 /// Raised when what is in a pack changes although its inputs do not, so that packs kept from before are not used again.
-pub const FORMAT: u32 = 4;
+pub const FORMAT: u32 = 5;
 
 /// The manifest's name in the folder of a kept pack.
 pub const FILE_NAME: &str = "pack.json";
@@ -85,6 +85,9 @@ pub struct Manifest {
     pub files: Vec<PackedFile>,
     /// Module cache and build cache without executables.
     pub caches: Layer,
+    /// Object code of its archives; absent where they are whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objects: Option<Layer>,
     /// Executables; absent where there are none.
     pub executables: Option<Layer>,
     /// Modules whose link ran in the check although it should have hit.

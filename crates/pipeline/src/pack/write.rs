@@ -6,7 +6,8 @@
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::image_info::{
-    FILES_SUFFIX, INPUTS_SUFFIX, LEFT_OUT_SUFFIX, PACKS_PATH, PackInfo, PackModule, SCHEMA,
+    FILES_SUFFIX, INPUTS_SUFFIX, LEFT_OUT_SUFFIX, OBJECTS_PATH, PACKS_PATH, PackInfo, PackModule,
+    SCHEMA,
 };
 use gocache::{Checksums, Identity, InputsRecord};
 use sha256::Sha256Hash;
@@ -15,11 +16,14 @@ use crate::image_toml::ImageToml;
 use crate::owners::{Owners, relative};
 use crate::pack::go_modules;
 use crate::pack::go_modules::module_info::{self, is_module_info};
-use crate::pack::kept::{CACHES, EXECUTABLES};
+use crate::pack::kept::{CACHES, EXECUTABLES, OBJECTS};
 use crate::pack::manifest::{Manifest, PackedFile, Timings, WarmModule};
 use crate::resolve::requirements::Required;
 use failure::corrupt;
-use oci::layer::{Compression, LayerWriter};
+use oci::layer::{Compression, CompressionSettings, LayerWriter};
+
+/// A level that loses no time on what nothing is to be gained from.
+const COMPRESSED_ALREADY: i32 = 1;
 
 /// What is to be packed.
 #[derive(Debug)]
@@ -40,6 +44,8 @@ pub struct Content {
     pub left_out: Checksums,
     /// Entries of the build cache without executables, relative to it, in the order of the layer.
     pub go_build_files: Vec<PackedFile>,
+    /// Files of object code, relative to their folder, sorted.
+    pub object_files: Vec<PackedFile>,
     /// Entries of executables, relative to the build cache, sorted.
     pub executable_files: Vec<PackedFile>,
     /// Modules whose link ran in the check.
@@ -52,15 +58,30 @@ pub struct Content {
     pub timings: Timings,
 }
 
-/// Writes the layers and the manifest of `content`, whose files are in `go_mod` and `go_build`, to `folder`.
+/// Where the files of a pack are.
+#[derive(Debug, Clone, Copy)]
+pub struct From<'a> {
+    /// Go modules.
+    pub go_mod: &'a Utf8Path,
+    /// The build cache as it is shipped.
+    pub go_build: &'a Utf8Path,
+    /// Object code.
+    pub objects: &'a Utf8Path,
+}
+
+/// Writes the layers and the manifest of `content`, whose files are in `from`, to `folder`.
 pub fn write(
     image: &ImageToml,
     content: Content,
-    go_mod: &Utf8Path,
-    go_build: &Utf8Path,
+    from: &From<'_>,
     folder: &Utf8Path,
 ) -> Result<()> {
     let started = std::time::Instant::now();
+    let From {
+        go_mod,
+        go_build,
+        objects,
+    } = *from;
     let caches = || -> Result<_> {
         let mut layer = writer(image, &folder.join(CACHES))?;
         let mut files = Vec::new();
@@ -68,13 +89,9 @@ pub fn write(
             files.push(add(image, &mut layer, &image.go.gomodcache, path, go_mod)?);
         }
         go_modules::verify(image, &content.go_modules, &files, &content.left_out)?;
-        add_entries(
-            image,
-            &mut layer,
-            &content.go_build_files,
-            go_build,
-            &mut files,
-        )?;
+        let entries = &content.go_build_files;
+        let gocache = &image.go.gocache;
+        add_proven(image, &mut layer, gocache, entries, go_build, &mut files)?;
         describe(image, &mut layer, &content, &files)?;
         Ok((layer.finish()?, files))
     };
@@ -84,20 +101,39 @@ pub fn write(
         }
         let mut layer = writer(image, &folder.join(EXECUTABLES))?;
         let mut files = Vec::new();
-        add_entries(
+        let entries = &content.executable_files;
+        let gocache = &image.go.gocache;
+        add_proven(image, &mut layer, gocache, entries, go_build, &mut files)?;
+        Ok((Some(layer.finish()?), files))
+    };
+    let object_code = || -> Result<_> {
+        if content.object_files.is_empty() {
+            return Ok((None, Vec::new()));
+        }
+        let settings = CompressionSettings {
+            zstd_level: COMPRESSED_ALREADY,
+            ..image.layers
+        };
+        let mut layer = writer_with(image, settings, &folder.join(OBJECTS))?;
+        let mut files = Vec::new();
+        let place = Utf8Path::new(OBJECTS_PATH);
+        add_proven(
             image,
             &mut layer,
-            &content.executable_files,
-            go_build,
+            place,
+            &content.object_files,
+            objects,
             &mut files,
         )?;
         Ok((Some(layer.finish()?), files))
     };
     let (caches, executables) = rayon::join(caches, executables);
     let ((caches, mut files), (executables, more)) = (caches?, executables?);
+    let (object_layer, object_files) = object_code()?;
     files.extend(more);
+    files.extend(object_files);
     files.sort_by(|one, other| one.path.cmp(&other.path));
-    let pack_ms = engine::progress::millis(started);
+    let pack_ms = content.timings.pack_ms + engine::progress::millis(started);
     let manifest = Manifest {
         schema: SCHEMA,
         name: content.name,
@@ -107,6 +143,7 @@ pub fn write(
         unchecked: content.unchecked,
         files,
         caches,
+        objects: object_layer,
         executables,
         links_not_cached: content.links_not_cached,
         broken: content.broken,
@@ -127,14 +164,20 @@ fn describe(
     caches: &[PackedFile],
 ) -> Result<()> {
     let go_build = relative(&image.go.gocache);
+    let objects = relative(Utf8Path::new(OBJECTS_PATH));
     let executables = content
         .executable_files
         .iter()
         .map(|file| (go_build.join(&file.path), file.sha256));
+    let objects = content
+        .object_files
+        .iter()
+        .map(|file| (objects.join(&file.path), file.sha256));
     let checksums: Checksums = caches
         .iter()
         .map(|file| (file.path.clone(), file.sha256))
         .chain(executables)
+        .chain(objects)
         .map(|(path, digest)| (Utf8Path::new("/").join(path), digest))
         .collect();
     let checksums = checksums.to_string();
@@ -184,6 +227,7 @@ impl Content {
                 .sum(),
             go_build_bytes: sum(&self.go_build_files),
             executables_bytes: sum(&self.executable_files),
+            objects_bytes: sum(&self.object_files),
             files_sha256: Some(files_sha256),
             left_out_sha256: None,
         }
@@ -193,11 +237,19 @@ impl Content {
 type Writer<'a> = LayerWriter<Box<dyn Fn(&Utf8Path) -> oci::layer::Meta + Send + 'a>>;
 
 fn writer<'a>(image: &'a ImageToml, blob: &Utf8Path) -> Result<Writer<'a>> {
+    writer_with(image, image.layers, blob)
+}
+
+fn writer_with<'a>(
+    image: &'a ImageToml,
+    settings: CompressionSettings,
+    blob: &Utf8Path,
+) -> Result<Writer<'a>> {
     let owners = Owners(image);
     LayerWriter::create(
         blob,
         Compression::Zstd,
-        image.layers,
+        settings,
         Box::new(move |folder| owners.folder(folder)),
     )
 }
@@ -227,19 +279,20 @@ fn add(
     })
 }
 
-/// Adds sealed entries of the build cache, each of which must still be what was sealed.
-fn add_entries(
+/// Adds files whose digests are known, each of which must still be what it was.
+fn add_proven(
     image: &ImageToml,
     layer: &mut Writer<'_>,
-    entries: &[PackedFile],
-    go_build: &Utf8Path,
+    cache: &Utf8Path,
+    proven: &[PackedFile],
+    folder: &Utf8Path,
     files: &mut Vec<PackedFile>,
 ) -> Result<()> {
-    for entry in entries {
-        let packed = add(image, layer, &image.go.gocache, &entry.path, go_build)?;
-        if packed.sha256 != entry.sha256 {
+    for file in proven {
+        let packed = add(image, layer, cache, &file.path, folder)?;
+        if packed.sha256 != file.sha256 {
             return Err(corrupt(
-                format!("{} changed while it was packed", go_build.join(&entry.path)),
+                format!("{} changed while it was packed", folder.join(&file.path)),
                 "run the same command again, and nothing else on its files",
             ));
         }
@@ -259,6 +312,7 @@ mod tests {
 
     const MOD: &str = "cache/download/x/@v/v1.0.0.mod";
     const OUTPUT: &str = "entry";
+    const OBJECT_CODE: &str = "tiny.zst";
     const EXECUTABLE: &str = "executable";
 
     fn left_out(image: &ImageToml) -> (Utf8PathBuf, Sha256Hash) {
@@ -287,6 +341,7 @@ mod tests {
             go_mod_files: vec![put("go-mod", MOD).path],
             left_out: Checksums::from_iter([left_out(image)]),
             go_build_files: vec![put("go-build", OUTPUT)],
+            object_files: vec![put("objects", OBJECT_CODE)],
             executable_files: vec![put("go-build", EXECUTABLE)],
             links_not_cached: Vec::new(),
             broken: Vec::new(),
@@ -297,10 +352,16 @@ mod tests {
 
     /// The pack `name` of `content`, whose files are below `folder`.
     fn written(folder: &Utf8Path, name: &str, content: Content) -> Result<KeptPack> {
-        let (go_mod, go_build) = (folder.join("go-mod"), folder.join("go-build"));
+        let [go_mod, go_build, objects] =
+            ["go-mod", "go-build", "objects"].map(|name| folder.join(name));
+        let from = From {
+            go_mod: &go_mod,
+            go_build: &go_build,
+            objects: &objects,
+        };
         let pack = folder.join(name);
         fs_err::create_dir(&pack)?;
-        write(&image(), content, &go_mod, &go_build, &pack)?;
+        write(&image(), content, &from, &pack)?;
         KeptPack::read(&pack)
     }
 
@@ -330,7 +391,7 @@ mod tests {
         let list = Checksums::read(list.as_slice()).unwrap();
         let listed: BTreeSet<&Utf8Path> = list.iter().map(|(path, _)| relative(path)).collect();
         assert_eq!(listed, one.paths());
-        assert_eq!(listed.len(), 3);
+        assert_eq!(listed.len(), 4);
         for (path, digest) in list.iter() {
             let (found, _) = sha256::hash_file(&root.join(relative(path))).unwrap();
             assert_eq!(found, digest, "{path}");

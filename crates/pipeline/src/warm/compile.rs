@@ -113,6 +113,7 @@ impl Warmer<'_> {
         Ok(Built {
             modules,
             inputs: record,
+            packages: Self::packages(scratch.path())?,
             broken,
             peak_memory_bytes: Self::peak_memory_bytes(scratch.path())?,
         })

@@ -3,7 +3,7 @@
 //! A tree is made that holds exactly what the image will hold: the module cache of `common` and of the provider (hard
 //! links into the shared one, nothing is copied), and the build cache of `common`. In it everything is built at the
 //! paths and with the environment of the image; what that adds to the build cache is the provider's delta. Then the
-//! tree is sealed, and every module is built again: from a read-only mount, at another path, without network. Only
+//! tree is sealed, what is shipped of it is made ([`lean`]), and every module is built again: from a read-only mount, at another path, without network. Only
 //! what passes that is packed.
 //!
 //! The steps are files of their own: [`compile`], [`rebuild`] with the [`check`] of what it finds, [`entries`]. Here
@@ -13,6 +13,7 @@ mod check;
 mod compile;
 mod entries;
 mod killed;
+mod lean;
 mod plan;
 mod rebuild;
 mod share;
@@ -26,6 +27,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
+use gocache::image_info::OBJECTS_PATH;
 use gocache::{Checksums, GoModule, Store};
 use rayon::prelude::*;
 
@@ -78,11 +80,12 @@ impl Warmer<'_> {
             requirements: &common.requirements,
             go_mod_files,
             present: BTreeSet::new(),
+            shared: None,
         };
         // The go command reads the whole module graph of the go.mod it builds for; the pack need not hold that.
         let seen = CacheFolders {
             go_mod: self.go_mod.to_owned(),
-            go_build: caches.go_build.clone(),
+            ..caches.clone()
         };
         self.build_and_pack(&plan, &seen, &caches, folder, step)
     }
@@ -95,10 +98,16 @@ impl Warmer<'_> {
         unpack_layers(&layers, unpacked.path())?;
         let caches = CacheFolders::below(&folder.join("tree"));
         fs_err::create_dir_all(folder.join("tree"))?;
-        let go = &self.tree.image.go;
+        let image = &self.tree.image;
+        let shipped = if image.is_lean() {
+            &caches.lean
+        } else {
+            &caches.go_build
+        };
         for (from, to) in [
-            (&go.gomodcache, &caches.go_mod),
-            (&go.gocache, &caches.go_build),
+            (&image.go.gomodcache, &caches.go_mod),
+            (&image.go.gocache, shipped),
+            (&OBJECTS_PATH.into(), &caches.objects),
         ] {
             let from = unpacked.path().join(relative(from));
             // Where the providers share no Go module, the pack adds nothing to the module cache.
@@ -107,6 +116,9 @@ impl Warmer<'_> {
             } else {
                 fs_err::create_dir(to)?;
             }
+        }
+        if image.is_lean() {
+            self.unship(&caches)?;
         }
         Ok(())
     }
@@ -149,6 +161,7 @@ impl Warmer<'_> {
             requirements,
             go_mod_files,
             present: common.paths(),
+            shared: Some(common.folder.join("tree")),
         };
         self.build_and_pack(&plan, &caches, &caches, folder, step)
     }
@@ -168,6 +181,7 @@ impl Warmer<'_> {
         let Built {
             modules,
             inputs,
+            packages,
             broken,
             peak_memory_bytes,
         } = self.build(plan, seen, &scratch, step)?;
@@ -179,9 +193,16 @@ impl Warmer<'_> {
         let started = Instant::now();
         let sealed = Store::at(&caches.go_build).seal(self.tree.image.cache_entry_time())?;
         timings.seal_ms = millis(started);
+        let shipped = self.ship(plan, sealed, caches, &packages, step)?;
+        timings.pack_ms = shipped.pack_ms;
 
         let started = Instant::now();
-        let used = self.rebuild(plan, &modules, seen, &scratch, step)?;
+        let seen = CacheFolders {
+            go_build: shipped.go_build.clone(),
+            objects: caches.objects.clone(),
+            ..seen.clone()
+        };
+        let used = self.rebuild(plan, &modules, &seen, &scratch, step)?;
         timings.check_ms = millis(started);
 
         step.detail("packing");
@@ -189,11 +210,12 @@ impl Warmer<'_> {
         let is_new = |cache: &Utf8Path, path: &Utf8Path| {
             !plan.present.contains(relative(cache).join(path).as_path())
         };
-        let delta = sealed
+        let delta = shipped
+            .sealed
             .files
             .into_iter()
             .filter(|file| is_new(&go.gocache, &file.path));
-        let sorted = SortedEntries::of(delta, &modules, &used, &caches.go_build)?;
+        let sorted = SortedEntries::of(delta, &modules, &used, &shipped.go_build)?;
         let go_mod_files = plan.go_mod_files.kept.iter();
         let is_new_module =
             |module: &GoModule| is_new(&go.gomodcache, &module.download_file("ziphash"));
@@ -213,6 +235,7 @@ impl Warmer<'_> {
                 .collect(),
             left_out: self.hash_left_out(&plan.go_mod_files.left_out, is_new_module)?,
             go_build_files: sorted.entries,
+            object_files: shipped.objects,
             executable_files: sorted.executables,
             links_not_cached: used.links_that_ran,
             broken,
@@ -222,8 +245,11 @@ impl Warmer<'_> {
         write::write(
             &self.tree.image,
             content,
-            &caches.go_mod,
-            &caches.go_build,
+            &write::From {
+                go_mod: &caches.go_mod,
+                go_build: &shipped.go_build,
+                objects: &caches.objects,
+            },
             folder,
         )
         .map_err(|error| go_modules::remove_damaged(self.work, self.go_mod, error))

@@ -27,6 +27,8 @@ pub struct WarmPlan<'a> {
     pub go_mod_files: GoModFiles,
     /// Files that are in another pack already, relative to the root of the image.
     pub present: BTreeSet<&'a Utf8Path>,
+    /// The tree of that pack.
+    pub shared: Option<Utf8PathBuf>,
 }
 
 /// A module, and what its build came to.
@@ -38,18 +40,25 @@ pub struct Built<'a> {
     pub modules: Vec<BuiltModule<'a>>,
     /// What their action IDs are made of.
     pub inputs: InputsRecord,
+    /// Import paths of all packages, by the names that build IDs give to their actions.
+    pub packages: BTreeMap<String, String>,
     /// Modules that do not build, with what the go command said.
     pub broken: Vec<String>,
     /// Resident memory of the largest process that compiled or linked, in bytes.
     pub peak_memory_bytes: Option<u64>,
 }
 
-/// The two caches of a tree.
+/// The caches of a tree.
+#[derive(Clone)]
 pub struct CacheFolders {
     /// Go modules.
     pub go_mod: Utf8PathBuf,
     /// What builds make.
     pub go_build: Utf8PathBuf,
+    /// What is shipped of it where archives are export-only.
+    pub lean: Utf8PathBuf,
+    /// Their object code.
+    pub objects: Utf8PathBuf,
 }
 
 impl CacheFolders {
@@ -58,6 +67,8 @@ impl CacheFolders {
         Self {
             go_mod: folder.join("go-mod"),
             go_build: folder.join("go-build"),
+            lean: folder.join("go-build-lean"),
+            objects: folder.join("go-objects"),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::{Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::ActionGraph;
+use gocache::image_info::{OBJECTS_PATH, TOOLEXEC_PATH};
 
 use crate::foundation::tree::{ELSEWHERE, SCRATCH};
 use crate::names::VERIFIER;
@@ -26,8 +27,13 @@ impl Warmer<'_> {
         scratch: &Scratch,
         step: &Step,
     ) -> Result<CacheUse> {
-        let sandbox = self
-            .sandbox(caches, scratch.path())
+        let mut sandbox = self.sandbox(caches, scratch.path());
+        if self.tree.image.is_lean() {
+            sandbox = sandbox
+                .read_only(self.verifier, TOOLEXEC_PATH)
+                .read_only(&caches.objects, OBJECTS_PATH);
+        }
+        let sandbox = sandbox
             .read_only(&caches.go_build, &self.tree.image.go.gocache)
             .read_only(self.source, ELSEWHERE)
             .read_only(self.verifier, VERIFIER);

@@ -1,7 +1,10 @@
 //! What warming takes from its surroundings, and what its steps have in common.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, Result};
 use camino::Utf8Path;
+use gocache::ActionGraph;
 use rayon::prelude::*;
 
 use crate::foundation::tree::SCRATCH;
@@ -14,6 +17,8 @@ use engine::sandbox::Sandbox;
 
 /// How the files end in which it stands how much memory a build took.
 const PEAK: &str = ".peak";
+/// How the files end in which it stands what a build did.
+const GRAPH: &str = ".graph";
 
 /// Everything that warming takes from its surroundings.
 #[derive(Debug, Clone, Copy)]
@@ -47,10 +52,11 @@ impl Warmer<'_> {
     /// The words of a `go build` with these arguments, of which `name` is known how much memory it took.
     pub(super) fn go_build(&self, name: &str, arguments: &[&str]) -> Vec<String> {
         let peak = format!("{SCRATCH}/{name}{PEAK}");
+        let graph = format!("-debug-actiongraph={SCRATCH}/{name}{GRAPH}");
         let processes = self.share.processes.to_string();
         [VERIFIER, "measured", "--peak", &peak, "--", "go", "build"]
             .into_iter()
-            .chain(["-p", &processes])
+            .chain(["-p", &processes, &graph])
             .chain(arguments.iter().copied())
             .map(str::to_owned)
             .collect()
@@ -66,6 +72,23 @@ impl Warmer<'_> {
             }
         }
         Ok(peak.filter(|bytes| *bytes > 0))
+    }
+
+    /// Import paths of the packages in all builds with this scratch folder, by the names that build IDs give to their
+    /// actions.
+    pub(super) fn packages(scratch: &Utf8Path) -> Result<BTreeMap<String, String>> {
+        let mut packages = BTreeMap::new();
+        for entry in scratch.read_dir_utf8()? {
+            let file = entry?.into_path();
+            if file.as_str().ends_with(GRAPH) {
+                let graph = ActionGraph::parse(fs_err::File::open(&file)?)?;
+                let of_graph = graph.packages();
+                packages
+                    .extend(of_graph.map(|(action, path)| (action.to_owned(), path.to_owned())));
+                fs_err::remove_file(file)?;
+            }
+        }
+        Ok(packages)
     }
 
     /// Runs `work` for each of `items`, as many at a time as there are jobs; the results keep their order.

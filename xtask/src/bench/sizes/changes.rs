@@ -33,7 +33,9 @@ pub(super) fn part_of(holds: &LayerContent) -> String {
     match holds {
         LayerContent::Base => BASE.to_owned(),
         LayerContent::Tools => TOOLS.to_owned(),
-        LayerContent::Caches(pack) | LayerContent::Executables(pack) => pack.clone(),
+        LayerContent::Caches(pack)
+        | LayerContent::Objects(pack)
+        | LayerContent::Executables(pack) => pack.clone(),
     }
 }
 

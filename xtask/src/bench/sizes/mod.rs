@@ -125,13 +125,15 @@ struct Parts {
 enum Content {
     ModuleCache,
     BuildCache,
+    Objects,
     Executables,
 }
 
 impl Content {
-    const ALL: [(Self, &str); 3] = [
+    const ALL: [(Self, &str); 4] = [
         (Self::ModuleCache, "module cache"),
         (Self::BuildCache, "build cache"),
+        (Self::Objects, "object code"),
         (Self::Executables, "executables"),
     ];
 }
@@ -153,7 +155,10 @@ impl Parts {
     /// Files of a pack that are `content`.
     fn files(&self, pack: &str, content: Content) -> Files<'_> {
         let of_layer = |holds: &LayerContent| match holds {
-            LayerContent::Caches(name) => name == pack && content != Content::Executables,
+            LayerContent::Caches(name) => {
+                name == pack && matches!(content, Content::ModuleCache | Content::BuildCache)
+            }
+            LayerContent::Objects(name) => name == pack && content == Content::Objects,
             LayerContent::Executables(name) => name == pack && content == Content::Executables,
             _ => false,
         };
@@ -162,7 +167,11 @@ impl Parts {
             .flat_map(|(_, tar)| tar.entries().iter().map(move |entry| (tar, entry)))
             .filter(|(_, entry)| {
                 let is_module = entry.path.starts_with(&self.go_mod);
-                content == Content::Executables || is_module == (content == Content::ModuleCache)
+                match content {
+                    Content::ModuleCache => is_module,
+                    Content::BuildCache => !is_module,
+                    Content::Objects | Content::Executables => true,
+                }
             })
             .collect()
     }
@@ -211,7 +220,9 @@ impl Parts {
         };
         let wanted = self.layers.iter().filter(|(holds, _)| match holds {
             LayerContent::Base | LayerContent::Tools => true,
-            LayerContent::Caches(pack) | LayerContent::Executables(pack) => is_wanted(pack),
+            LayerContent::Caches(pack)
+            | LayerContent::Objects(pack)
+            | LayerContent::Executables(pack) => is_wanted(pack),
         });
         let composed = wanted.map(|(holds, tar)| Composed {
             part: part_of(holds),

@@ -1,0 +1,116 @@
+//! What is shipped of a sealed build cache where archives are export-only: they are cut, and their object code is
+//! compressed beside them.
+//!
+//! Object code follows each other by import path: the versions of one API are almost the same.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use camino::Utf8PathBuf;
+use gocache::objects::{self, Compression, DATA_SUFFIX, ExportOnly, INDEX_SUFFIX, Objects};
+use gocache::{SealedFile, SealedStore, Store};
+
+use crate::pack::manifest::PackedFile;
+use crate::warm::plan::{CacheFolders, WarmPlan};
+use crate::warm::warmer::Warmer;
+use crate::work::files::link_tree;
+use engine::progress::{Step, millis};
+
+/// What is shipped of a plan's build cache.
+pub(super) struct Shipped {
+    /// Where it is.
+    pub go_build: Utf8PathBuf,
+    /// All of it, proven.
+    pub sealed: SealedStore,
+    /// Files of the plan's object code, relative to the folder of all.
+    pub objects: Vec<PackedFile>,
+    /// How long compressing took, in milliseconds.
+    pub pack_ms: u64,
+}
+
+impl Warmer<'_> {
+    /// What is shipped of `sealed`, the build cache of `caches`; `packages` are import paths by action.
+    pub(super) fn ship(
+        &self,
+        plan: &WarmPlan<'_>,
+        sealed: SealedStore,
+        caches: &CacheFolders,
+        packages: &BTreeMap<String, String>,
+        step: &Step,
+    ) -> Result<Shipped> {
+        let image = &self.tree.image;
+        if !image.is_lean() {
+            return Ok(Shipped {
+                go_build: caches.go_build.clone(),
+                sealed,
+                objects: Vec::new(),
+                pack_ms: 0,
+            });
+        }
+        step.detail("packing object code");
+        let started = Instant::now();
+        let time = image.cache_entry_time();
+        let plain = Store::at(&caches.go_build);
+        let lean = Store::create(&caches.lean)?;
+        fs_err::create_dir_all(&caches.objects)?;
+        let is_shared = |file: &SealedFile| {
+            let shared = plan.shared.as_ref();
+            shared.is_some_and(|tree| tree.join("go-build").join(&file.path).exists())
+        };
+        if let Some(shared) = &plan.shared {
+            let shared = CacheFolders::below(shared);
+            link_tree(&shared.lean, &caches.lean)?;
+            link_tree(&shared.objects, &caches.objects)?;
+        }
+        let (_, own): (Vec<_>, Vec<_>) = sealed.files.into_iter().partition(is_shared);
+        let mut archives = objects::export_only(&plain, &own, &lean, time)?;
+        // Not twice: with other object code there is another build ID in the export data.
+        let known = Objects::open(&caches.objects)?;
+        archives.retain(|archive| known.find(&archive.export_only).is_none());
+        archives.sort_by_cached_key(|archive| (import_path(archive, packages), archive.whole));
+        let whole = |archive: &ExportOnly| plain.output_path(&archive.whole);
+        let compression = Compression {
+            level: image.layers.zstd_level,
+        };
+        let mut files = Vec::new();
+        if !archives.is_empty() {
+            let [data, index] = [DATA_SUFFIX, INDEX_SUFFIX]
+                .map(|suffix| Utf8PathBuf::from(format!("{}{suffix}", plan.name)));
+            let content =
+                objects::pack(&archives, whole, compression, &caches.objects.join(&data))?;
+            fs_err::write(caches.objects.join(&index), content.to_json())?;
+            for path in [data, index] {
+                let (sha256, size_bytes) = sha256::hash_file(&caches.objects.join(&path))?;
+                files.push(PackedFile {
+                    path,
+                    size_bytes,
+                    sha256,
+                });
+            }
+        }
+        Ok(Shipped {
+            go_build: caches.lean.clone(),
+            sealed: lean.seal(time)?,
+            objects: files,
+            pack_ms: millis(started),
+        })
+    }
+
+    /// Makes the build cache of whole archives of the one that was shipped, in the tree of `caches`.
+    pub(super) fn unship(&self, caches: &CacheFolders) -> Result<()> {
+        let objects = Objects::open(&caches.objects)?;
+        let plain = Store::create(&caches.go_build)?;
+        objects::whole(&Store::at(&caches.lean), &objects, &plain)
+            .context("the archives of a pack cannot be put together")
+    }
+}
+
+fn import_path<'p>(
+    archive: &ExportOnly,
+    packages: &'p BTreeMap<String, String>,
+) -> Option<&'p str> {
+    let mut actions = archive.actions.iter();
+    let named = actions.find_map(|action| packages.get(&gocache::in_build_id(action)))?;
+    Some(named)
+}

@@ -1,0 +1,81 @@
+//! Object code: every file against the list of what was shipped, and every archive that it completes against its name.
+
+use gocache::objects::{Incomplete, Objects};
+use rayon::prelude::*;
+use sha256::hash_reader;
+
+use super::cache::Cache;
+use super::finding::{Finding, Problem};
+use super::tree::{self, Kind, Node};
+
+/// What is wrong with `objects`, whose archives without object code are in `build`.
+pub fn check(objects: &Cache<'_>, build: &Cache<'_>) -> Vec<Finding> {
+    let nodes = objects.nodes.par_iter();
+    let mut findings: Vec<Finding> = nodes
+        .filter_map(|node| {
+            let problem = file(objects, node).err()?;
+            Some(problem.at(objects.place(&node.path)))
+        })
+        .collect();
+    // What a damaged file would yield, its own finding explains.
+    if !findings.is_empty() || !objects.folder.is_dir() {
+        return findings;
+    }
+    let known = match Objects::open(&objects.folder) {
+        Ok(known) => known,
+        Err(error) => {
+            findings.push(Problem::corrupt(error.to_string()).at(objects.folder.clone()));
+            return findings;
+        }
+    };
+    let store = gocache::Store::at(&build.folder);
+    let mut archives = Vec::new();
+    for (data, code) in known.archives() {
+        let export_only = store.output_path(&code.export_only);
+        match sha256::hash_file(&export_only) {
+            Ok((digest, _)) if digest == code.export_only => archives.push(Incomplete {
+                export_only,
+                digest,
+                whole: camino::Utf8PathBuf::new(),
+            }),
+            // Found with the build cache.
+            Ok(_) => {}
+            Err(_) => {
+                let listed = export_only.strip_prefix(&build.folder).ok();
+                if listed.is_none_or(|path| build.listed(path).is_none()) {
+                    let text = format!("has the object code of {export_only}, which is of no pack");
+                    findings.push(Problem::corrupt(text).at(data.to_owned()));
+                }
+            }
+        }
+    }
+    archives.sort_by_key(|archive| archive.digest);
+    archives.dedup_by_key(|archive| archive.digest);
+    let errors = known.check(&archives).into_iter();
+    findings.extend(errors.map(|error| {
+        let at = match &error {
+            gocache::Error::Corrupt { path, .. } => path.clone(),
+            _ => objects.folder.clone(),
+        };
+        let reason = match error {
+            gocache::Error::Corrupt { reason, .. } => reason,
+            error => error.to_string(),
+        };
+        Problem::corrupt(reason).at(at)
+    }));
+    findings
+}
+
+fn file(objects: &Cache<'_>, node: &Node) -> Result<(), Problem> {
+    match node.kind {
+        Kind::Folder if node.path == "" => Ok(()),
+        Kind::Folder | Kind::Other => Err(Problem::corrupt("is no regular file")),
+        Kind::File if objects.listed(&node.path).is_none() => {
+            Err(Problem::corrupt("is of no pack, and links would use it"))
+        }
+        Kind::File => {
+            let (digest, _) = hash_reader(tree::open(&objects.place(&node.path))?)?;
+            objects.compare(&node.path, digest)
+        }
+    }
+}
