@@ -92,9 +92,9 @@ impl Step {
         self.bar.set_message(text.into());
     }
 
-    /// Says that `done` of `total` are done, and what is now.
-    pub fn count(&self, done: usize, total: usize, now: &str) {
-        let text = format!("{done} of {total}, {now}");
+    /// Says that `done` of `total` are done, which are called so, and which one is `now`.
+    pub fn count(&self, done: usize, total: usize, called: &str, now: &str) {
+        let text = format!("{done} of {total} {called}, {now}");
         if BARS.is_hidden() {
             let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
             if is_due(&mut said, Instant::now()) {

@@ -264,7 +264,7 @@ impl Maker<'_> {
                 own.follow(stderr, |done, total, package| {
                     compiling
                         .step
-                        .count(done, total, &format!("{binary}: {package}"));
+                        .count(done, total, "packages", &format!("{binary}: {package}"));
                 })
             })?;
             if !status.success() {
