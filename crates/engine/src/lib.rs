@@ -11,6 +11,7 @@
 //! - [`interrupt`]: what Ctrl-C cleans up
 //! - [`excerpt`]: what of a command's output an error shows
 //! - [`memory`]: how much memory there is for them
+//! - [`together`]: what runs side by side, and fails as one
 //! - [`process_group`]: a process that ends with this one, with all that it started
 //! - [`host`]: commands on the build machine, and the packages they come from
 //! - [`sandbox`]: commands in an image's tree
@@ -26,5 +27,6 @@ pub mod memory;
 pub mod process_group;
 pub mod progress;
 pub mod sandbox;
+pub mod together;
 
 pub use engine::Engine;

@@ -2,7 +2,7 @@
 //!
 //! A handle of duct ends nothing when it is dropped, and ends no grandchildren when it is told to. So each process
 //! leads a group, and the whole group is asked to end, and waited for, when its guard is dropped before it was waited
-//! for, and on an interrupt. It also keeps programs that signal their whole group when they fail (mmdebstrap)
+//! for, on an interrupt, and when what runs beside it fails. It also keeps programs that signal their whole group when they fail (mmdebstrap)
 //! from ending this one. A program of this project that is asked to end does so with its own groups first.
 
 use std::os::unix::process::CommandExt as _;
@@ -17,7 +17,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use crate::{interrupt, progress};
+use crate::{interrupt, progress, together};
 
 /// How long a group may take to end before it is killed.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -34,6 +34,7 @@ pub struct ProcessGroup {
     group: Arc<Group>,
     is_done: bool,
     _on_interrupt: interrupt::Guard,
+    on_failure: Option<together::Guard>,
 }
 
 #[derive(Debug)]
@@ -67,11 +68,15 @@ impl ProcessGroup {
             let interrupted = Arc::clone(&group);
             Ok((group, move || interrupted.end()))
         })?;
-        Ok(Self {
+        let failed = Arc::clone(&group);
+        let mut started = Self {
             group,
             is_done: false,
             _on_interrupt: on_interrupt,
-        })
+            on_failure: None,
+        };
+        started.on_failure = Some(together::on_failure(move || failed.end())?);
+        Ok(started)
     }
 
     /// Waits until the process ends, however it does; what its expression captured.
@@ -173,6 +178,33 @@ mod tests {
         group.end().unwrap();
         assert!(!waiting.join().unwrap().success());
         assert!(!places.iter().any(|place| runs(place)));
+    }
+
+    #[test]
+    fn a_failure_beside_it_ends_child_and_grandchild_and_keeps_others_from_starting() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(folder.path()).unwrap();
+        let (sender, places) = std::sync::mpsc::channel();
+        let failed = together::run(vec![
+            Box::new(|| {
+                let (guard, places) = family(folder, "true");
+                sender.send(places)?;
+                assert!(!guard.wait()?.status.success());
+                assert!(ProcessGroup::start(&duct::cmd!("touch", folder.join("late"))).is_err());
+                anyhow::bail!("ended")
+            }),
+            Box::new(move || {
+                let places = places.recv()?;
+                assert!(places.iter().all(|place| runs(place)));
+                anyhow::bail!("{} {}", places[0], places[1])
+            }),
+        ]);
+        let failed = failed.unwrap_err().to_string();
+        assert!(failed.starts_with("/proc/"), "{failed}");
+        assert!(
+            !failed.split(' ').any(|place| runs(place.into())),
+            "{failed}"
+        );
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! What the user sees while it runs, and the account of where the time went.
 //!
-//! On a terminal a spinner shows the step under way; elsewhere each step is a plain line. Lines from anywhere in the
+//! On a terminal a spinner shows each step under way; elsewhere a step is a plain line, and one that
+//! counts adds another now and then. Lines from anywhere in the
 //! libraries come through here ([`note`], [`warning`]): nothing else knows what is being drawn. Each finished step
 //! leaves an entry with its wall time, the CPU time of this process and its children, and the bytes it wrote, so that
 //! the cost of everything around Go's own work is known for every run.
 
 use std::io::Write as _;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -70,10 +71,15 @@ pub struct Progress {
     stages: Vec<Stage>,
 }
 
+/// How often a step that counts says so where there is no terminal.
+const INTERVAL: Duration = Duration::from_secs(30);
+
 /// A step under way.
 #[derive(Debug)]
 pub struct Step {
     bar: ProgressBar,
+    /// When it said last how far it is, where there is no terminal.
+    said: Mutex<Instant>,
     /// Time in which the go command compiled and linked, in milliseconds, for the account.
     pub go_ms: u64,
     /// Bytes that the step wrote, for the account.
@@ -85,6 +91,27 @@ impl Step {
     pub fn detail(&self, text: impl Into<String>) {
         self.bar.set_message(text.into());
     }
+
+    /// Says that `done` of `total` are done, which are called so, and which one is `now`.
+    pub fn count(&self, done: usize, total: usize, called: &str, now: &str) {
+        let text = format!("{done} of {total} {called}, {now}");
+        if BARS.is_hidden() {
+            let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+            if is_due(&mut said, Instant::now()) {
+                note(format_args!("{}: {text}", self.bar.prefix()));
+            }
+        }
+        self.detail(text);
+    }
+}
+
+/// Whether to speak again, who did `last`.
+fn is_due(last: &mut Instant, now: Instant) -> bool {
+    let is_due = now.duration_since(*last) >= INTERVAL;
+    if is_due {
+        *last = now;
+    }
+    is_due
 }
 
 impl oci::events::Events for Step {
@@ -109,37 +136,25 @@ impl Progress {
         kind: Kind,
         work: impl FnOnce(&mut Step) -> Result<T>,
     ) -> Result<T> {
-        let name = name.into();
-        let bar = BARS.add(ProgressBar::new_spinner().with_prefix(name.clone()));
-        bar.set_style(
-            ProgressStyle::with_template("{spinner} {prefix} {elapsed} {msg}")
-                .expect("the template is a constant"),
-        );
-        bar.enable_steady_tick(Duration::from_millis(120));
-        if BARS.is_hidden() {
-            note(&name);
-        }
-        let mut step = Step {
-            bar,
-            go_ms: 0,
-            written_bytes: 0,
-        };
+        self.account(name.into(), kind, |name| shown(name, work))
+    }
+
+    /// Runs `work` as the step `name`, and enters it into the account.
+    pub(crate) fn account<T>(
+        &mut self,
+        name: String,
+        kind: Kind,
+        work: impl FnOnce(&str) -> (Result<T>, Figures),
+    ) -> Result<T> {
         let (started, cpu) = (Instant::now(), cpu_ms());
-        let result = work(&mut step);
-        step.bar.finish_and_clear();
-        BARS.remove(&step.bar);
-        let wall_ms = millis(started);
-        if !BARS.is_hidden() && result.is_ok() {
-            note(format_args!("{name} ({:.1} s)", wall_ms as f64 / 1000.0));
-        }
-        let cpu_ms = cpu_ms().saturating_sub(cpu);
+        let (result, figures) = work(&name);
         self.stages.push(Stage {
             name,
             kind,
-            wall_ms,
-            go_ms: step.go_ms,
-            cpu_ms,
-            written_bytes: step.written_bytes,
+            wall_ms: millis(started),
+            go_ms: figures.go_ms,
+            cpu_ms: cpu_ms().saturating_sub(cpu),
+            written_bytes: figures.written_bytes,
         });
         result
     }
@@ -148,6 +163,53 @@ impl Progress {
     pub fn stages(&self) -> &[Stage] {
         &self.stages
     }
+}
+
+/// What a step counted for the account.
+#[derive(Default)]
+pub(crate) struct Figures {
+    pub go_ms: u64,
+    pub written_bytes: u64,
+}
+
+/// Runs `work`, and shows meanwhile that it does.
+pub(crate) fn shown<T>(
+    name: &str,
+    work: impl FnOnce(&mut Step) -> Result<T>,
+) -> (Result<T>, Figures) {
+    let bar = BARS.add(ProgressBar::new_spinner().with_prefix(name.to_owned()));
+    bar.set_style(
+        ProgressStyle::with_template("{spinner} {prefix} {elapsed} {msg}")
+            .expect("the template is a constant"),
+    );
+    bar.enable_steady_tick(Duration::from_millis(120));
+    if BARS.is_hidden() {
+        note(name);
+    }
+    let started = Instant::now();
+    let mut step = Step {
+        bar,
+        said: Mutex::new(started),
+        go_ms: 0,
+        written_bytes: 0,
+    };
+    let result = work(&mut step);
+    step.bar.finish_and_clear();
+    BARS.remove(&step.bar);
+    if !BARS.is_hidden() && result.is_ok() {
+        let seconds = started.elapsed().as_secs_f64();
+        note(format_args!("{name} ({seconds:.1} s)"));
+    }
+    let Step {
+        go_ms,
+        written_bytes,
+        ..
+    } = step;
+    let figures = Figures {
+        go_ms,
+        written_bytes,
+    };
+    (result, figures)
 }
 
 /// CPU time of this process and its finished children so far, in milliseconds.
@@ -196,6 +258,15 @@ mod tests {
             .map(|s| (s.name.as_str(), s.written_bytes))
             .collect();
         assert_eq!(names, [("one", 7), ("two", 0)]);
+    }
+
+    #[test]
+    fn a_count_is_told_now_and_then() {
+        let start = Instant::now();
+        let mut last = start;
+        let told = [0, 29, 30, 31, 59, 61]
+            .map(|seconds| is_due(&mut last, start + Duration::from_secs(seconds)));
+        assert_eq!(told, [false, false, true, false, false, true]);
     }
 
     #[test]

@@ -22,9 +22,9 @@ use bollard::query_parameters::{
 };
 use futures_util::StreamExt as _;
 
-use crate::interrupt;
 use crate::sandbox::scan::scan_all;
 use crate::sandbox::spec::{ROOT_CAPABILITIES, RootFs, Sandbox, User};
+use crate::{interrupt, together};
 use oci::docker::{Loadable, connect, runtime};
 use oci::layer::LayerBlob;
 use oci::platform::Platform;
@@ -68,11 +68,13 @@ async fn execute(body: ContainerCreateBody, stderr: PipeWriter) -> Result<(ExitS
     let docker = connect().await?;
     let created = docker.create_container(None, body).await;
     let id = created.context("Docker refused to make a container")?.id;
-    let interrupted = id.clone();
-    let on_interrupt = interrupt::register(move || {
-        runtime()?.block_on(async { remove(&connect().await?, &interrupted).await })
-    });
-    let followed = follow(&docker, &id, stderr).await;
+    let end =
+        |id: String| move || runtime()?.block_on(async { remove(&connect().await?, &id).await });
+    let on_interrupt = interrupt::register(end(id.clone()));
+    let followed = match together::on_failure(end(id.clone())) {
+        Ok(_guard) => follow(&docker, &id, stderr).await,
+        Err(stopped) => Err(stopped),
+    };
     let removed = remove(&docker, &id).await;
     drop(on_interrupt);
     followed.and_then(|done| removed.map(|()| done))

@@ -1,10 +1,12 @@
 //! Starts the commands of a sandbox and follows what they say.
 //!
 //! Children stay in the process group of this program, where a Ctrl-C of the terminal reaches them: bubblewrap ends
-//! with its parent, and all of its namespace with it. Containers of Docker are no children; an interrupt removes them.
+//! with its parent, and all of its namespace with it. Containers of Docker are no children; an interrupt removes them. What fails beside
+//! a command ends it, too.
 
 use std::io::BufRead;
 use std::process::{ExitStatus, Output};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use duct::Expression;
@@ -12,6 +14,7 @@ use duct::Expression;
 use crate::sandbox::scan::scan_all;
 use crate::sandbox::spec::{RootFs, Sandbox};
 use crate::sandbox::{bubblewrap, current_container, docker};
+use crate::together;
 
 /// What a command printed, and how it ended.
 #[derive(Debug)]
@@ -92,8 +95,11 @@ fn follow<T>(
     scan: impl FnOnce(&mut dyn BufRead) -> Result<T>,
 ) -> Result<(ExitStatus, String, T)> {
     // A reader is given standard output alone, hence the swap.
-    let reader = expression.stdout_stderr_swap().stderr_capture().reader()?;
-    let scanned = scan_all(&reader, scan);
+    let reader = Arc::new(expression.stdout_stderr_swap().stderr_capture().reader()?);
+    let failed = Arc::clone(&reader);
+    let guard = together::on_failure(move || failed.kill().context("failed to end a command"));
+    let _guard = guard.or_else(|stopped| reader.kill().map_err(Into::into).and(Err(stopped)))?;
+    let scanned = scan_all(&*reader, scan);
     let ended = reader.try_wait()?;
     let ended = ended.context("what it said could not be read to the end")?;
     let stdout = String::from_utf8(ended.stderr.clone()).context("its output is not UTF-8")?;
@@ -150,6 +156,30 @@ mod tests {
             format!("{said:#}"),
             "failed to run sh -c echo x >&2 in this container: no log"
         );
+    }
+
+    #[test]
+    fn a_failure_beside_a_command_ends_it_and_keeps_others_from_starting() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = |name: &str| folder.path().join(name);
+        let started = place("started");
+        let script = format!("touch {}; exec sleep 600", started.display());
+        let late = place("late").display().to_string();
+        let failed = together::run(vec![
+            Box::new(|| {
+                let done = sandbox().run(&["sh", "-c", &script])?;
+                assert!(!done.status.success());
+                assert!(sandbox().run(&["touch", &late]).is_err());
+                bail!("ended")
+            }),
+            Box::new(|| {
+                while !started.exists() {
+                    std::thread::yield_now();
+                }
+                bail!("no network")
+            }),
+        ]);
+        assert_eq!(failed.unwrap_err().to_string(), "no network");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::flow::settings::Settings;
 use crate::foundation::base::Base;
 use crate::foundation::tool_source::OfThisMachine;
 use crate::foundation::tree::Tree;
-use crate::foundation::{base, go, tool_source, tools, verifier};
+use crate::foundation::{base, executables, go, tool_source, tools, verifier};
 use crate::image_toml::ImageToml;
 use crate::pack::Pack;
 use crate::pack::store::Store;
@@ -25,6 +25,7 @@ use crate::work::Work;
 use crate::workspace::workspace;
 use engine::progress::{self, Kind, Progress};
 use engine::sandbox::{self, RootFs};
+use engine::together::{self, Part};
 use engine::{Engine, host, memory};
 use oci::platform::Platform;
 
@@ -60,15 +61,48 @@ pub fn foundation(settings: Settings, progress: &mut Progress) -> Result<Foundat
         unchecked::allowed(settings.allow_unchecked, |name| go_settings.value(name))?
     };
     let work = Work::open()?;
-    let base = if settings.engine == Engine::CurrentContainer {
-        Base::around()?
-    } else {
+    let has_base = settings.engine != Engine::CurrentContainer;
+    if has_base {
         settings.engine.require()?;
-        progress.step("base system", Kind::Network, |step| {
-            let Settings { store, offline, .. } = &settings;
-            base::make(&work, &image, &platform, store, *offline, step)
-        })?
-    };
+    }
+    let (mut base, mut go, mut verifier) = (None, None, None);
+    let mut parts: Vec<Part<'_>> = vec![
+        (
+            format!("Go {}", image.go.version),
+            Box::new(|_| {
+                go = Some(go::make(&work, &image, &platform, &settings)?);
+                Ok(())
+            }),
+        ),
+        (
+            "verifier".to_owned(),
+            Box::new(|_| {
+                verifier = Some(verifier::make(&work, &workspace(), settings.offline)?);
+                Ok(())
+            }),
+        ),
+    ];
+    if has_base {
+        let make: Part<'_> = (
+            "base system".to_owned(),
+            Box::new(|step| {
+                let Settings { store, offline, .. } = &settings;
+                let made = base::make(&work, &image, &platform, store, *offline, step)?;
+                base = Some(made);
+                Ok(())
+            }),
+        );
+        parts.push(make);
+    }
+    together::steps(
+        progress,
+        "base system, Go and verifier",
+        Kind::Network,
+        parts,
+    )?;
+    let base = base.map_or_else(Base::around, Ok)?;
+    let go = go.context("Go was made")?;
+    let verifier = verifier.context("the verifier was built")?;
     let engine = match &base.layer {
         None => RootFs::CurrentContainer,
         Some(layer) if settings.engine == Engine::Docker => {
@@ -78,12 +112,6 @@ pub fn foundation(settings: Settings, progress: &mut Progress) -> Result<Foundat
         }
         Some(_) => RootFs::Directory(base.root.clone()),
     };
-    let go = progress.step(format!("Go {}", image.go.version), Kind::Network, |_| {
-        go::make(&work, &image, &platform, &settings)
-    })?;
-    let verifier = progress.step("verifier", Kind::Local, |_| {
-        verifier::make(&work, &workspace(), settings.offline)
-    })?;
     let toolexec = if image.is_lean() {
         Some(toolexec(&work)?)
     } else {
@@ -147,7 +175,7 @@ impl Foundation {
         for note in tool_source::decide(&mut image, platform, forced, &releases)? {
             progress::note(&note);
         }
-        let maker = tools::Maker {
+        let maker = executables::Maker {
             work: &self.work,
             tree: &self.tree,
             image: &image,

@@ -1,7 +1,9 @@
 //! Foundation.
 
 pub mod base;
+pub mod executables;
 pub mod go;
+pub mod packages;
 pub mod release;
 pub mod standard_library;
 pub mod tool_source;

@@ -18,6 +18,14 @@ pub const STD: &str = "std";
 /// The sealed cache: kept, or made now. Its files are there to be linked into other caches, so each is hashed against
 /// its name whenever the cache is asked for; a damaged one is taken out of the way.
 pub fn make(work: &Work, tree: &Tree, step: &mut Step) -> Result<Utf8PathBuf> {
+    let (made, go_ms) = beside(work, tree, step)?;
+    step.go_ms += go_ms;
+    Ok(made)
+}
+
+/// The same, in a step that does other things meanwhile; and how long the go command took, in milliseconds.
+pub fn beside(work: &Work, tree: &Tree, step: &Step) -> Result<(Utf8PathBuf, u64)> {
+    let mut go_ms = 0;
     let image = &tree.image;
     let identity = image.identity(&tree.platform);
     // The package index goes by the times of GOROOT's files.
@@ -32,7 +40,7 @@ pub fn make(work: &Work, tree: &Tree, step: &mut Step) -> Result<Utf8PathBuf> {
         let done = sandbox
             .writable(&go_build, &image.go.gocache)
             .run(&["go", "build", STD])?;
-        step.go_ms += millis(started);
+        go_ms = millis(started);
         if !done.status.success() {
             bail!("the standard library does not build:\n{}", done.stderr);
         }
@@ -42,7 +50,7 @@ pub fn make(work: &Work, tree: &Tree, step: &mut Step) -> Result<Utf8PathBuf> {
     })?;
     let go_build = folder.join("go-build");
     match Store::at(&go_build).seal(image.cache_entry_time()) {
-        Ok(_) => Ok(go_build),
+        Ok(_) => Ok((go_build, go_ms)),
         Err(error) if error.kind() == Some(failure::Kind::Corrupt) => {
             Err(work::discard(&folder, &error.to_string()))
         }

@@ -1,276 +1,29 @@
-//! The tools of the image (Pulumi, OpenTofu), and the layer that holds them with Go, the verifier and the user.
-//!
-//! By default a tool is compiled from Go modules with the image's own Go, pinned by a go.mod and go.sum beside
-//! `image.toml`; `source = "release"` takes the project's archive instead, whose digest must be known beforehand.
+//! The layer that holds the tools of the image (Pulumi, OpenTofu) with Go, the verifier and the user.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::image_info::{
     IMAGE_INFO_PATH, ImageInfo, LANGUAGE_HOSTS_PATH, LAUNCHED, LAUNCHERS_PATH, SCHEMA,
     TOOLEXEC_PATH,
 };
-use modules::ModFile;
 
-use crate::foundation::release;
-use crate::foundation::standard_library;
-use crate::foundation::tree::{SCRATCH, Tree};
-use crate::image_toml::{ImageToml, Release, Tool, ToolBuild, ToolSource};
+use crate::foundation::executables::{Maker, Origin};
+use crate::image_toml::{ImageToml, ToolSource};
 use crate::names::TOOLS;
 use crate::names::VERIFIER;
 use crate::owners::{Owners, relative};
 use crate::pack::store::Store;
-use crate::resolve::host_go::{HostGo, without_credentials};
-use crate::work::files::{files_below, link_tree};
+use crate::work::Key;
+use crate::work::files::files_below;
 use crate::work::kept_layer;
-use crate::work::kept_tree::{self, Additions};
-use crate::work::{Key, Work};
-use engine::excerpt::excerpt;
-use engine::progress::{Step, millis};
-use failure::usage;
+use engine::progress::Step;
 use oci::layer::LayerBlob;
 use oci::layer::{Compression, LayerWriter};
 
 /// Folder of the executables in the image.
 const BIN: &str = "usr/local/bin";
-
-/// Makes the tools' executables.
-#[derive(Debug, Clone, Copy)]
-pub struct Maker<'a> {
-    /// Kept work.
-    pub work: &'a Work,
-    /// The tree without tools.
-    pub tree: &'a Tree,
-    /// The image's settings, in which each tool has one source.
-    pub image: &'a ImageToml,
-    /// Folder of `image.toml`.
-    pub description: &'a Utf8Path,
-    /// The module cache that all fetches share.
-    pub go_mod: &'a Utf8Path,
-    /// Whether the network is out of bounds.
-    pub offline: bool,
-}
-
-/// Where a tool comes from, and the digest of everything it is made from.
-enum Origin<'a> {
-    Compiled {
-        build: &'a ToolBuild,
-        version: &'a str,
-        key: Key,
-    },
-    Released {
-        release: &'a Release,
-        url: String,
-        sha256: &'a str,
-        key: Key,
-    },
-}
-
-impl Origin<'_> {
-    fn key(&self) -> &Key {
-        match self {
-            Self::Compiled { key, .. } | Self::Released { key, .. } => key,
-        }
-    }
-}
-
-impl Maker<'_> {
-    /// Where all tools come from; nothing is made yet.
-    fn origins(&self) -> Result<Vec<Origin<'_>>> {
-        let mut origins = Vec::new();
-        for (name, tool) in &self.image.tools {
-            match tool.source {
-                ToolSource::Auto => bail!("nobody decided where {name} comes from"),
-                ToolSource::ModuleProxy => {
-                    for build in &tool.build {
-                        origins.push(self.compiled(tool, build)?);
-                    }
-                }
-                ToolSource::Release => origins.push(self.released(name, tool)?),
-            }
-        }
-        Ok(origins)
-    }
-
-    /// Makes the executables, by name.
-    fn make(
-        &self,
-        origins: &[Origin<'_>],
-        step: &mut Step,
-    ) -> Result<BTreeMap<String, Utf8PathBuf>> {
-        let mut executables = BTreeMap::new();
-        // Much of what tools are compiled from they share.
-        let go_build = self.work.scratch("tools-go-build")?;
-        for origin in origins {
-            match origin {
-                Origin::Compiled {
-                    build,
-                    version,
-                    key,
-                } => {
-                    step.detail(build.binary.as_str());
-                    let file = self.compile(build, version, key, go_build.path(), step)?;
-                    executables.insert(build.binary.clone(), file);
-                }
-                Origin::Released {
-                    release,
-                    url,
-                    sha256,
-                    key,
-                } => {
-                    step.detail(url.as_str());
-                    let folder =
-                        kept_tree::keep(self.work, release::KIND, key, Additions::None, |kept| {
-                            if self.offline {
-                                bail!("{url} is not kept yet; run once without --offline");
-                            }
-                            release::unpack(url, sha256, &release.binaries, kept)
-                        })?;
-                    let binaries = release.binaries.iter();
-                    executables
-                        .extend(binaries.map(|binary| (binary.clone(), folder.join(binary))));
-                }
-            }
-        }
-        Ok(executables)
-    }
-
-    fn compiled<'b>(&self, tool: &'b Tool, build: &'b ToolBuild) -> Result<Origin<'b>> {
-        let folder = self.description.join(&build.folder);
-        let version = build.version.as_ref().unwrap_or(&tool.version);
-        let sums = [folder.join("go.mod"), folder.join("go.sum")];
-        let pinned = format!("{} v{version}", build.module);
-        let required = ModFile::parse(&fs_err::read_to_string(&sums[0])?).require;
-        let is_pinned = required
-            .iter()
-            .any(|it| it.module.path == build.module && it.module.version == format!("v{version}"));
-        if !is_pinned {
-            return Err(usage(
-                format!("image.toml asks for {pinned}, {} does not", sums[0]),
-                format!(
-                    "run `go get {}@v{version} && go mod tidy` there",
-                    build.module
-                ),
-            ));
-        }
-        let digests = sums
-            .iter()
-            .map(|file| Ok(sha256::hash_file(file)?.0))
-            .collect::<Result<Vec<_>>>()?;
-        let environment = self.tree.image.go_env(&self.tree.platform);
-        let go = &self.tree.image.go.version;
-        let key = Key::of(&(go, environment, build, version, digests))?;
-        Ok(Origin::Compiled {
-            build,
-            version,
-            key,
-        })
-    }
-
-    fn compile(
-        &self,
-        build: &ToolBuild,
-        version: &str,
-        key: &Key,
-        go_build: &Utf8Path,
-        step: &mut Step,
-    ) -> Result<Utf8PathBuf> {
-        let folder = self.description.join(&build.folder);
-        let kept = kept_tree::keep(self.work, "tool", key, Additions::None, |kept| {
-            link_tree(
-                &standard_library::make(self.work, self.tree, step)?,
-                go_build,
-            )?;
-            let scratch = self.work.scratch("tool")?;
-            let sandbox = self
-                .tree
-                .sandbox(scratch.path())
-                .read_only(&folder, "/tool")
-                .folder("/tool")
-                .writable(go_build, &self.tree.image.go.gocache);
-            self.fetch(build)?;
-            let output = format!("{SCRATCH}/{}", build.binary);
-            let ldflags = build.ldflags.replace("{version}", version);
-            let started = Instant::now();
-            let done = sandbox
-                .read_only(self.go_mod, &self.tree.image.go.gomodcache)
-                .run(&[
-                    "go",
-                    "build",
-                    "-o",
-                    &output,
-                    "-ldflags",
-                    &ldflags,
-                    "--",
-                    &build.package,
-                ])?;
-            step.go_ms += millis(started);
-            if !done.status.success() {
-                bail!(
-                    "{} does not build:\n{}",
-                    build.binary,
-                    excerpt(&done.stderr)
-                );
-            }
-            fs_err::rename(scratch.path().join(&build.binary), kept.join(&build.binary))?;
-            Ok(())
-        })?;
-        Ok(kept.join(&build.binary))
-    }
-
-    /// Fetches the Go modules that the build loads.
-    fn fetch(&self, build: &ToolBuild) -> Result<()> {
-        if self.offline {
-            return Ok(());
-        }
-        let scratch = self.work.scratch("fetch-tool")?;
-        let folder = scratch.path().join("tool");
-        fs_err::create_dir(&folder)?;
-        for file in ["go.mod", "go.sum"] {
-            fs_err::copy(
-                self.description.join(&build.folder).join(file),
-                folder.join(file),
-            )?;
-        }
-        let go = HostGo {
-            goroot: &self.tree.go,
-            module_cache: self.go_mod,
-            scratch: scratch.path(),
-            folder: &folder,
-        };
-        let done = go.run(&["list", "-deps", "-f", "", "--", &build.package])?;
-        if !done.status.success() {
-            bail!(
-                "failed to fetch the Go modules of {}:\n{}",
-                build.binary,
-                without_credentials(&excerpt(&done.stderr))
-            );
-        }
-        Ok(())
-    }
-
-    fn released<'b>(&self, name: &str, tool: &'b Tool) -> Result<Origin<'b>> {
-        let platform = &self.tree.platform;
-        let release = tool.release.as_ref();
-        let release = release.context("image.toml was checked for a release")?;
-        let sha256 = release.sha256.get(&platform.to_string()).ok_or_else(|| {
-            usage(
-                format!("image.toml: tools.{name}.release.sha256 has no digest for {platform}"),
-                "add the digest that the project publishes",
-            )
-        })?;
-        let url = release.url(&tool.version, platform);
-        let key = release::key(&url, sha256, &release.binaries)?;
-        Ok(Origin::Released {
-            release,
-            url,
-            sha256,
-            key,
-        })
-    }
-}
 
 /// Makes the layer of Go, the tools, the verifier, the user and the empty caches, unless it is kept, here or in the
 /// store; and the digest of everything it was made from.

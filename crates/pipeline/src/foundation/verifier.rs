@@ -8,6 +8,9 @@ use xshell::{Shell, cmd};
 use crate::work::Work;
 use engine::host;
 
+/// The profile of Cargo.toml that says how hard it is optimised.
+const PROFILE: &str = "image";
+
 /// Builds the verifier and returns the executable: a copy of this run's own, as another run may build it from changed
 /// sources before this one has hashed and packed it.
 pub fn make(work: &Work, workspace: &Utf8Path, offline: bool) -> Result<Utf8PathBuf> {
@@ -32,10 +35,13 @@ pub fn make(work: &Work, workspace: &Utf8Path, offline: bool) -> Result<Utf8Path
     let offline = offline.then_some("--offline");
     host::run(cmd!(
         sh,
-        "{cargo} build --quiet --release --locked --package verifier --target {target} {offline...}"
+        "{cargo} build --quiet --profile {PROFILE} --locked --package verifier --target {target} {offline...}"
     ))
     .context("failed to build the verifier")?;
     let executable = work.lasting("verifier-")?.join("verifier");
-    fs_err::copy(folder.join(target).join("release/verifier"), &executable)?;
+    fs_err::copy(
+        folder.join(target).join(PROFILE).join("verifier"),
+        &executable,
+    )?;
     Ok(executable)
 }
