@@ -1,7 +1,7 @@
 //! The state as shipped, again and again: what a build leaves behind is removed before the next one.
 //!
-//! A build leaves entries in GOCACHE and rewrites `trim.txt` there; where GOCACHE cannot be written, `verifier
-//! cacheprog` keeps them below `XDG_CACHE_HOME` or `TMPDIR`. So GOCACHE is listed once at the start, and what is not in
+//! A build leaves entries in GOCACHE and rewrites `trim.txt` there; where GOCACHE cannot be written, they are kept below
+//! `XDG_CACHE_HOME` or `TMPDIR`, by `verifier cacheprog` or beside links to what is shipped, which do not count. So GOCACHE is listed once at the start, and what is not in
 //! that list is removed later; the few files that are no entries get back their bytes and times; and every build
 //! that counts as a first one gets a new, empty home, cache home and folder for temporary files.
 //!
@@ -81,8 +81,8 @@ impl Pristine {
         let elsewhere = [FALLBACK, COLD].map(|folder| list(&surroundings.path(folder)));
         let mut added = Added::default();
         for files in elsewhere {
-            for path in files? {
-                added.count(&path)?;
+            for path in files?.iter().filter(|path| !path.is_symlink()) {
+                added.count(path)?;
             }
         }
         for path in new {
@@ -212,7 +212,9 @@ mod tests {
             fs_err::write(gocache.join(name), "new").unwrap();
         }
         let surroundings = Surroundings::new(Vec::new()).unwrap();
-        fs_err::write(surroundings.path(FALLBACK).join("x-d"), "four").unwrap();
+        let fallback = surroundings.path(FALLBACK);
+        fs_err::write(fallback.join("x-d"), "four").unwrap();
+        std::os::unix::fs::symlink(gocache.join("00/x-a"), fallback.join("x-a")).unwrap();
         let added = pristine.added(&surroundings).unwrap();
         assert_eq!(
             added,
