@@ -498,4 +498,117 @@ mod tests {
         );
         assert_eq!(here, None, "no program");
     }
+
+    /// An image in `folder` whose GOCACHE has one entry, and a home with a place for links.
+    fn with_image(folder: &Folder) -> Surroundings {
+        let gocache = folder.path("go-build");
+        let store = gocache::Store::create(&gocache).unwrap();
+        let action = Sha256Hash::of(b"a");
+        store.put_reader(&action, None, 1, &b"x"[..], 1).unwrap();
+        let env = include_str!("../../crates/gocache/tests/fixtures/go-env.json");
+        let env = serde_json::from_str(env).unwrap();
+        let mut identity = gocache::Identity::from_go_env(&env).unwrap();
+        identity.gocache = gocache.as_str().into();
+        let image = serde_json::json!({"schema": 1, "identity": identity, "versions": {}});
+        let file = crate::info::in_root(&folder.path(""), gocache::image_info::IMAGE_INFO_PATH);
+        fs_err::create_dir_all(file.parent().unwrap()).unwrap();
+        fs_err::write(file, image.to_string()).unwrap();
+        Surroundings {
+            gocache: Some(gocache),
+            own: Some("/usr/local/bin/verifier".into()),
+            root: folder.path(""),
+            ..surroundings_in(folder)
+        }
+    }
+
+    fn go(line: &str) -> Option<GoCommand> {
+        let arguments: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+        GoCommand::of(&arguments)
+    }
+
+    fn served(surroundings: &Surroundings) -> String {
+        let gocache = surroundings.gocache.as_deref().unwrap();
+        cacheprog::command("/usr/local/bin/verifier", &[gocache])
+    }
+
+    #[test]
+    fn a_build_in_a_cache_that_can_be_written_to_asks_nobody_else() {
+        let folder = Folder::new();
+        let mut surroundings = with_image(&folder);
+        let build = go("build .");
+        assert_eq!(surroundings.changes(build.as_ref()), []);
+        surroundings.cacheprog = Some(served(&surroundings));
+        let unserved = [("GOCACHEPROG", OsString::new())];
+        assert_eq!(surroundings.changes(build.as_ref()), unserved);
+        assert_eq!(surroundings.changes(go("env GOCACHEPROG").as_ref()), []);
+        assert_eq!(surroundings.changes(None), [], "another program");
+        let users = format!("{} --log /tmp/log", served(&surroundings));
+        surroundings.cacheprog = Some(users);
+        assert_eq!(surroundings.changes(build.as_ref()), []);
+    }
+
+    #[test]
+    fn links_lie_in_the_first_place_of_this_users_own() {
+        let folder = Folder::new();
+        let surroundings = with_image(&folder);
+        let gocache = surroundings.gocache.clone().unwrap();
+        let build = go("build .").unwrap();
+        let store_of = |surroundings: &Surroundings| {
+            surroundings.linked(&build, &gocache, surroundings.home.as_deref())
+        };
+        let action = Sha256Hash::of(b"a");
+        for (surroundings, place) in [
+            (with_image(&folder), "home/.cache/iac-runner"),
+            (
+                Surroundings {
+                    cache_home: Some(folder.path("xdg")),
+                    ..with_image(&folder)
+                },
+                "xdg/iac-runner",
+            ),
+            (
+                Surroundings {
+                    home: None,
+                    ..with_image(&folder)
+                },
+                "tmp/iac-runner-",
+            ),
+            (
+                Surroundings {
+                    cache_home: Some(folder.unwritable()),
+                    temporary: vec![folder.unwritable(), folder.path("shm")],
+                    ..with_image(&folder)
+                },
+                "shm/iac-runner-",
+            ),
+        ] {
+            let linked = store_of(&surroundings).unwrap();
+            let place = folder.path(place);
+            assert!(linked.as_str().starts_with(place.as_str()), "{linked}");
+            let entry = gocache::Store::at(&linked).get(&action).unwrap();
+            assert!(entry.is_some());
+        }
+        let nowhere = Surroundings {
+            home: None,
+            temporary: vec![folder.unwritable()],
+            ..with_image(&folder)
+        };
+        assert_eq!(store_of(&nowhere), None);
+    }
+
+    #[test]
+    fn a_cache_that_is_not_the_images_is_never_linked() {
+        let folder = Folder::new();
+        let surroundings = with_image(&folder);
+        let other = folder.path("other");
+        gocache::Store::create(&other).unwrap();
+        let build = go("build .").unwrap();
+        assert_eq!(surroundings.linked(&build, &other, None), None);
+        let elsewhere = Surroundings {
+            root: folder.path("no-image"),
+            ..with_image(&folder)
+        };
+        let gocache = elsewhere.gocache.clone().unwrap();
+        assert_eq!(elsewhere.linked(&build, &gocache, None), None);
+    }
 }
