@@ -436,7 +436,7 @@ mod tests {
         let folder = Folder::new();
         let (shipped, entries) = image(&folder, "shipped", &["a", "b", "c"]);
         for number in 0..=LINKED_AT_ONCE / 256 {
-            let filler = format!("00/{:064x}-a", number);
+            let filler = format!("00/{number:064x}-a");
             fs_err::write(shipped.gocache.join(filler), "").unwrap();
         }
         let place = place(&folder);
