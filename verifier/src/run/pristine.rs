@@ -78,12 +78,20 @@ impl Pristine {
     pub fn added(&self, surroundings: &Surroundings) -> anyhow::Result<Added> {
         let new = list(&self.gocache)?;
         let new = new.difference(&self.files);
-        let elsewhere = [FALLBACK, COLD].map(|folder| list(&surroundings.path(folder)));
         let mut added = Added::default();
-        for files in elsewhere {
-            for path in files?.iter().filter(|path| !path.is_symlink()) {
-                added.count(path)?;
+        // Links to what is shipped, and what says that they are there, are no entries.
+        let is_entry = |path: &std::path::Path| {
+            let name = path.file_name().map(std::ffi::OsStr::as_encoded_bytes);
+            let has_name = name.is_some_and(|it| it.ends_with(b"-a") || it.ends_with(b"-d"));
+            has_name && !path.is_symlink()
+        };
+        for path in list(&surroundings.path(FALLBACK))? {
+            if is_entry(&path) {
+                added.count(&path)?;
             }
+        }
+        for path in list(&surroundings.path(COLD))? {
+            added.count(&path)?;
         }
         for path in new {
             added.count(path)?;
@@ -214,6 +222,7 @@ mod tests {
         let surroundings = Surroundings::new(Vec::new()).unwrap();
         let fallback = surroundings.path(FALLBACK);
         fs_err::write(fallback.join("x-d"), "four").unwrap();
+        fs_err::write(fallback.join("complete"), "").unwrap();
         std::os::unix::fs::symlink(gocache.join("00/x-a"), fallback.join("x-a")).unwrap();
         let added = pristine.added(&surroundings).unwrap();
         assert_eq!(
