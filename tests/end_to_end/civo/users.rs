@@ -127,6 +127,31 @@ fn builds_find_everything_in_links_and_settings_are_those_of_the_image() {
     }
 }
 
+/// Links are made once, whoever comes first and however far that one gets.
+#[test]
+fn builds_that_start_together_and_after_one_that_was_killed_find_everything() {
+    let script = r#"
+        cd /elsewhere/apis/provider/civo/*/v1/iac/pulumi
+        ran() { grep -c '"Cmd": \[' $1 || test $? = 1; }
+        for seconds in 0.005 0.01 0.02 0.03; do
+            rm -rf /tmp/iac-runner-*
+            timeout -s KILL $seconds go build -o /tmp/killed . || true
+            go build -debug-actiongraph=/tmp/graph.json -o /tmp/out . && ran /tmp/graph.json
+        done
+        rm -rf /tmp/iac-runner-*
+        for number in $(seq 32); do
+            go build -debug-actiongraph=/tmp/graph$number.json -o /tmp/out$number . &
+        done
+        wait
+        for number in $(seq 32); do ran /tmp/graph$number.json; done | sort -u
+        sha256sum < /tmp/out > /tmp/expected
+        for number in $(seq 32); do sha256sum < /tmp/out$number | cmp - /tmp/expected; done
+    "#;
+    let printed = catalog_as("latest-civo-nonroot", (1_000_710_000, 0), script);
+    let lines: Vec<&str> = printed.lines().collect();
+    assert_eq!(lines, ["0"; 5], "{printed}");
+}
+
 #[test]
 fn what_a_cluster_mounts_into_the_home_is_found_in_the_one_that_stands_in() {
     let (_folder, secrets) = folder();
