@@ -41,7 +41,7 @@ const PREFIX: &str = "go-links-";
 /// The mark of a folder in which all entries are linked; one of a pack has the pack's name after it and a dot.
 const COMPLETE: &str = "complete";
 
-/// More files than a provider's image has, and as many as can be linked in some 30 ms.
+/// More files than most providers' images have, and as many as can be linked in some 40 ms in memory.
 const LINKED_AT_ONCE: usize = 10_000;
 
 /// Less than a program that links and compiles a little puts into its cache.
