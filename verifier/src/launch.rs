@@ -10,7 +10,9 @@
 //!
 //! The real program then takes the place of this process. It is the next one of that name on PATH.
 
+mod go_command;
 mod language_host;
+mod links;
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::{MetadataExt as _, symlink};
@@ -23,6 +25,8 @@ use gocache::image_info::LAUNCHED;
 use rustix::fs::{Access, access};
 use sha256::Sha256Hash;
 
+use self::go_command::GoCommand;
+use self::links::Shipped;
 use crate::cacheprog;
 use crate::private_folder;
 
@@ -67,17 +71,20 @@ pub fn run(name: &OsStr) -> ExitCode {
         return ExitCode::from(NOT_FOUND);
     };
     let mut arguments = std::env::args_os();
+    let own_name = arguments.next().unwrap_or_else(|| name.to_owned());
+    let arguments: Vec<OsString> = arguments.collect();
+    let go = (name == "go").then(|| GoCommand::of(&arguments)).flatten();
     #[expect(
         clippy::disallowed_methods,
         reason = "it takes the place of this process, whose streams it has"
     )]
     let mut command = Command::new(&real);
     command
-        .arg0(arguments.next().unwrap_or_else(|| name.to_owned()))
+        .arg0(own_name)
         .env(LAUNCH, launch(name, next))
         .args(flags)
         .args(arguments)
-        .envs(Surroundings::of_process().changes());
+        .envs(Surroundings::of_process().changes(go.as_ref()));
     let error = command.exec();
     eprintln!("{}: {error}", real.display());
     ExitCode::from(CANNOT_RUN)
@@ -129,8 +136,12 @@ struct Surroundings {
     has_pulumi_home: bool,
     tofu_plugins: Option<Utf8PathBuf>,
     gocache: Option<Utf8PathBuf>,
-    has_cacheprog: bool,
+    cacheprog: Option<String>,
+    cache_home: Option<Utf8PathBuf>,
     has_user: bool,
+    /// Where the image is, and its verifier, which this process runs.
+    root: Utf8PathBuf,
+    own: Option<Utf8PathBuf>,
     /// Where folders for a user can be made, in the order in which they are tried.
     temporary: Vec<Utf8PathBuf>,
     uid: u32,
@@ -149,15 +160,22 @@ impl Surroundings {
             has_pulumi_home: is_set("PULUMI_HOME"),
             tofu_plugins: variable("TF_PLUGIN_CACHE_DIR"),
             gocache: variable("GOCACHE"),
-            has_cacheprog: is_set("GOCACHEPROG"),
+            cacheprog: std::env::var("GOCACHEPROG")
+                .ok()
+                .filter(|it| !it.is_empty()),
+            cache_home: variable("XDG_CACHE_HOME"),
             has_user: is_set("USER"),
+            root: "/".into(),
+            own: std::env::current_exe()
+                .ok()
+                .and_then(|own| own.try_into().ok()),
             temporary: vec![tmpdir, "/dev/shm".into()],
             uid: rustix::process::geteuid().as_raw(),
         }
     }
 
-    /// Variables for the program that are not those of this process.
-    fn changes(&self) -> Vec<(&'static str, OsString)> {
+    /// Variables for the program, which is `go` or another one, that are not those of this process.
+    fn changes(&self, go: Option<&GoCommand>) -> Vec<(&'static str, OsString)> {
         let mut changes = Vec::new();
         let mut home = self.home.clone();
         let is_unwritable = |folder: &Utf8Path| !private_folder::is_writable(folder);
@@ -171,7 +189,7 @@ impl Surroundings {
             home = Some(stand_in);
         }
         // Pulumi does not look at HOME, but at /etc/passwd.
-        if let Some(home) = home.filter(|_| !self.has_pulumi_home) {
+        if let Some(home) = home.as_ref().filter(|_| !self.has_pulumi_home) {
             changes.push(("PULUMI_HOME", home.join(".pulumi").into_os_string()));
         }
         // Programs ask for the user's name, and the random user ID of a cluster has none.
@@ -186,38 +204,92 @@ impl Surroundings {
             let folder = self.stand_in("tofu-plugins");
             changes.extend(folder.map(|it| ("TF_PLUGIN_CACHE_DIR", it.into_os_string())));
         }
-        if let Some(gocache) = &self.gocache
-            && !self.has_cacheprog
-            && gocache.is_dir()
-            && !private_folder::is_writable(gocache)
-            && let Ok(own) = std::env::current_exe()
-        {
-            let program = cacheprog::command(&own.to_string_lossy(), &[gocache]);
-            changes.push(("GOCACHEPROG", program.into()));
-        }
+        changes.extend(self.build_cache(go, home.as_deref()));
         changes
+    }
+
+    /// What has the go command find the shipped entries and keep new ones, whether GOCACHE can be written to or not.
+    ///
+    /// A GOCACHEPROG that the user set stays, and so does a GOCACHE. Commands that use no build cache, which is how
+    /// settings are asked for, see what is set.
+    fn build_cache(
+        &self,
+        go: Option<&GoCommand>,
+        home: Option<&Utf8Path>,
+    ) -> Vec<(&'static str, OsString)> {
+        let (Some(gocache), Some(own)) = (&self.gocache, &self.own) else {
+            return Vec::new();
+        };
+        let served = cacheprog::command(own.as_str(), &[gocache]);
+        let is_users = self.cacheprog.as_ref().is_some_and(|it| *it != served);
+        if is_users || !gocache.is_dir() {
+            return Vec::new();
+        }
+        let unserved = ("GOCACHEPROG", OsString::new());
+        let is_served = self.cacheprog.is_some();
+        let can_be_written = private_folder::is_writable(gocache)
+            && private_folder::is_writable(&gocache.join("00"));
+        match go {
+            Some(_) if can_be_written && is_served => vec![unserved],
+            _ if can_be_written => Vec::new(),
+            Some(go) if let Some(linked) = self.linked(go, gocache, home) => {
+                vec![("GOCACHE", linked.into()), unserved]
+            }
+            _ if is_served => Vec::new(),
+            _ => vec![("GOCACHEPROG", served.into())],
+        }
+    }
+
+    /// A GOCACHE of links to the image's `gocache`, in the first place of this user's own where that can be made.
+    fn linked(
+        &self,
+        go: &GoCommand,
+        gocache: &Utf8Path,
+        home: Option<&Utf8Path>,
+    ) -> Option<Utf8PathBuf> {
+        let shipped = Shipped::of_image(&self.root, gocache)?;
+        let program = go.folder();
+        let of_home = self
+            .cache_home
+            .clone()
+            .or_else(|| Some(home?.join(".cache")));
+        let of_home = of_home.map(|folder| folder.join("iac-runner"));
+        let of_home = of_home.filter(|place| {
+            links::has_room(place) && private_folder::make(place, self.uid).is_ok()
+        });
+        let in_temporary = self.temporary.iter().filter_map(|temporary| {
+            let has_room = links::has_room(temporary);
+            has_room.then(|| self.private_in(temporary)).flatten()
+        });
+        of_home
+            .into_iter()
+            .chain(in_temporary)
+            .find_map(|place| shipped.linked_in(&place, self.uid, program.as_deref()).ok())
     }
 
     /// A folder that is this user's alone; none where no place can be written to.
     fn stand_in(&self, name: &str) -> Option<Utf8PathBuf> {
-        self.temporary.iter().find_map(|temporary| {
-            let shared = private_folder::shared(temporary, self.uid);
-            let others = (1..=ATTEMPTS).map(|attempt| format!("{shared}-{attempt}").into());
-            for folder in std::iter::once(shared.clone()).chain(others) {
-                match private_folder::make(&folder, self.uid) {
-                    Ok(()) => {
-                        let folder = folder.join(name);
-                        return private_folder::make(&folder, self.uid)
-                            .ok()
-                            .map(|()| folder);
-                    }
-                    // Somebody else's, or no folder: the next name may be free.
-                    Err(_) if folder.symlink_metadata().is_ok() => {}
-                    Err(_) => return None,
-                }
+        let mut places = self.temporary.iter();
+        let place = places.find_map(|temporary| self.private_in(temporary))?;
+        let folder = place.join(name);
+        private_folder::make(&folder, self.uid)
+            .ok()
+            .map(|()| folder)
+    }
+
+    /// This user's own folder in `temporary`; none where that cannot be written to.
+    fn private_in(&self, temporary: &Utf8Path) -> Option<Utf8PathBuf> {
+        let shared = private_folder::shared(temporary, self.uid);
+        let others = (1..=ATTEMPTS).map(|attempt| format!("{shared}-{attempt}").into());
+        for folder in std::iter::once(shared.clone()).chain(others) {
+            match private_folder::make(&folder, self.uid) {
+                Ok(()) => return Some(folder),
+                // Somebody else's, or no folder: the next name may be free.
+                Err(_) if folder.symlink_metadata().is_ok() => {}
+                Err(_) => return None,
             }
-            None
-        })
+        }
+        None
     }
 }
 
@@ -273,7 +345,7 @@ mod tests {
     }
 
     fn change(surroundings: &Surroundings, name: &str) -> Option<String> {
-        let mut changes = surroundings.changes().into_iter();
+        let mut changes = surroundings.changes(None).into_iter();
         let (_, value) = changes.find(|(changed, _)| *changed == name)?;
         Some(value.into_string().unwrap())
     }
@@ -286,7 +358,7 @@ mod tests {
             gocache: Some(folder.path("home")),
             ..surroundings_in(&folder)
         };
-        assert_eq!(surroundings.changes(), []);
+        assert_eq!(surroundings.changes(None), []);
         assert!(!folder.path("tmp").exists());
     }
 
@@ -356,7 +428,7 @@ mod tests {
             temporary: vec![folder.unwritable()],
             ..surroundings_in(&folder)
         };
-        assert_eq!(surroundings.changes(), []);
+        assert_eq!(surroundings.changes(None), []);
     }
 
     #[test]
@@ -425,5 +497,118 @@ mod tests {
             0,
         );
         assert_eq!(here, None, "no program");
+    }
+
+    /// An image in `folder` whose GOCACHE has one entry, and a home with a place for links.
+    fn with_image(folder: &Folder) -> Surroundings {
+        let gocache = folder.path("go-build");
+        let store = gocache::Store::create(&gocache).unwrap();
+        let action = Sha256Hash::of(b"a");
+        store.put_reader(&action, None, 1, &b"x"[..], 1).unwrap();
+        let env = include_str!("../../crates/gocache/tests/fixtures/go-env.json");
+        let env = serde_json::from_str(env).unwrap();
+        let mut identity = gocache::Identity::from_go_env(&env).unwrap();
+        identity.gocache = gocache.as_str().into();
+        let image = serde_json::json!({"schema": 1, "identity": identity, "versions": {}});
+        let file = crate::info::in_root(&folder.path(""), gocache::image_info::IMAGE_INFO_PATH);
+        fs_err::create_dir_all(file.parent().unwrap()).unwrap();
+        fs_err::write(file, image.to_string()).unwrap();
+        Surroundings {
+            gocache: Some(gocache),
+            own: Some("/usr/local/bin/verifier".into()),
+            root: folder.path(""),
+            ..surroundings_in(folder)
+        }
+    }
+
+    fn go(line: &str) -> Option<GoCommand> {
+        let arguments: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+        GoCommand::of(&arguments)
+    }
+
+    fn served(surroundings: &Surroundings) -> String {
+        let gocache = surroundings.gocache.as_deref().unwrap();
+        cacheprog::command("/usr/local/bin/verifier", &[gocache])
+    }
+
+    #[test]
+    fn a_build_in_a_cache_that_can_be_written_to_asks_nobody_else() {
+        let folder = Folder::new();
+        let mut surroundings = with_image(&folder);
+        let build = go("build .");
+        assert_eq!(surroundings.changes(build.as_ref()), []);
+        surroundings.cacheprog = Some(served(&surroundings));
+        let unserved = [("GOCACHEPROG", OsString::new())];
+        assert_eq!(surroundings.changes(build.as_ref()), unserved);
+        assert_eq!(surroundings.changes(go("env GOCACHEPROG").as_ref()), []);
+        assert_eq!(surroundings.changes(None), [], "another program");
+        let users = format!("{} --log /tmp/log", served(&surroundings));
+        surroundings.cacheprog = Some(users);
+        assert_eq!(surroundings.changes(build.as_ref()), []);
+    }
+
+    #[test]
+    fn links_lie_in_the_first_place_of_this_users_own() {
+        let folder = Folder::new();
+        let surroundings = with_image(&folder);
+        let gocache = surroundings.gocache.clone().unwrap();
+        let build = go("build .").unwrap();
+        let store_of = |surroundings: &Surroundings| {
+            surroundings.linked(&build, &gocache, surroundings.home.as_deref())
+        };
+        let action = Sha256Hash::of(b"a");
+        for (surroundings, place) in [
+            (with_image(&folder), "home/.cache/iac-runner"),
+            (
+                Surroundings {
+                    cache_home: Some(folder.path("xdg")),
+                    ..with_image(&folder)
+                },
+                "xdg/iac-runner",
+            ),
+            (
+                Surroundings {
+                    home: None,
+                    ..with_image(&folder)
+                },
+                "tmp/iac-runner-",
+            ),
+            (
+                Surroundings {
+                    cache_home: Some(folder.unwritable()),
+                    temporary: vec![folder.unwritable(), folder.path("shm")],
+                    ..with_image(&folder)
+                },
+                "shm/iac-runner-",
+            ),
+        ] {
+            let linked = store_of(&surroundings).unwrap();
+            let place = folder.path(place);
+            assert!(linked.as_str().starts_with(place.as_str()), "{linked}");
+            let entry = gocache::Store::at(&linked).get(&action).unwrap();
+            assert!(entry.is_some());
+        }
+        let nowhere = Surroundings {
+            home: None,
+            temporary: vec![folder.unwritable()],
+            ..with_image(&folder)
+        };
+        assert_eq!(store_of(&nowhere), None);
+    }
+
+    #[test]
+    fn a_cache_that_is_not_the_images_is_never_linked() {
+        let folder = Folder::new();
+        let surroundings = with_image(&folder);
+        let other = folder.path("other");
+        gocache::Store::create(&other).unwrap();
+        let build = go("build .").unwrap();
+        assert_eq!(surroundings.linked(&build, &other, None), None);
+        let elsewhere = Surroundings {
+            root: folder.path("no-image"),
+            ..with_image(&folder)
+        };
+        let gocache = elsewhere.gocache.clone().unwrap();
+        assert_eq!(elsewhere.linked(&build, &gocache, None), None);
     }
 }

@@ -104,6 +104,54 @@ fn builds_hit_for_whichever_user_in_whichever_variant() {
     }
 }
 
+/// A read-only root, and what a program imports beside its own provider's packages.
+#[test]
+fn builds_find_everything_in_links_and_settings_are_those_of_the_image() {
+    let script = r#"
+        cp -r /elsewhere /tmp/checkout && cd /tmp/checkout/apis/provider/civo/*/v1/iac/pulumi
+        asked="GOCACHE GOCACHEPROG GOFLAGS GOMODCACHE"
+        test "$(/usr/local/go/bin/go env $asked)" = "$(go env $asked)" && echo same
+        ran() { grep -c '"Cmd": \[' $1 || test $? = 1; }
+        go build -debug-actiongraph=/tmp/graph.json -o /tmp/out . && ran /tmp/graph.json
+        printf 'package main\nimport _ "archive/zip"\n' > another.go
+        go build -debug-actiongraph=/tmp/graph.json -o /tmp/out .
+        # The program's own package and its link.
+        ran /tmp/graph.json
+        find /tmp -name 'go-links-*' -type d | wc -l
+        find /tmp -path '*/iac-runner/go-build' | wc -l
+    "#;
+    for user in [(65532, 65532), (1_000_710_000, 0)] {
+        let printed = catalog_as("latest-civo-nonroot", user, script);
+        let lines: Vec<&str> = printed.lines().collect();
+        assert_eq!(lines, ["same", "0", "2", "1", "0"], "{user:?}: {printed}");
+    }
+}
+
+/// Links are made once, whoever comes first and however far that one gets.
+#[test]
+fn builds_that_start_together_and_after_one_that_was_killed_find_everything() {
+    let script = r#"
+        cd /elsewhere/apis/provider/civo/*/v1/iac/pulumi
+        ran() { grep -c '"Cmd": \[' $1 || test $? = 1; }
+        for seconds in 0.005 0.01 0.02 0.03; do
+            rm -rf /tmp/iac-runner-*
+            timeout -s KILL $seconds go build -o /tmp/killed . || true
+            go build -debug-actiongraph=/tmp/graph.json -o /tmp/out . && ran /tmp/graph.json
+        done
+        rm -rf /tmp/iac-runner-*
+        for number in $(seq 32); do
+            go build -debug-actiongraph=/tmp/graph$number.json -o /tmp/out$number . &
+        done
+        wait
+        for number in $(seq 32); do ran /tmp/graph$number.json; done | sort -u
+        sha256sum < /tmp/out > /tmp/expected
+        for number in $(seq 32); do sha256sum < /tmp/out$number | cmp - /tmp/expected; done
+    "#;
+    let printed = catalog_as("latest-civo-nonroot", (1_000_710_000, 0), script);
+    let lines: Vec<&str> = printed.lines().collect();
+    assert_eq!(lines, ["0"; 5], "{printed}");
+}
+
 #[test]
 fn what_a_cluster_mounts_into_the_home_is_found_in_the_one_that_stands_in() {
     let (_folder, secrets) = folder();

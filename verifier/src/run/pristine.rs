@@ -1,7 +1,7 @@
 //! The state as shipped, again and again: what a build leaves behind is removed before the next one.
 //!
-//! A build leaves entries in GOCACHE and rewrites `trim.txt` there; where GOCACHE cannot be written, `verifier
-//! cacheprog` keeps them below `XDG_CACHE_HOME` or `TMPDIR`. So GOCACHE is listed once at the start, and what is not in
+//! A build leaves entries in GOCACHE and rewrites `trim.txt` there; where GOCACHE cannot be written, they are kept below
+//! `XDG_CACHE_HOME` or `TMPDIR`, by `verifier cacheprog` or beside links to what is shipped, which do not count. So GOCACHE is listed once at the start, and what is not in
 //! that list is removed later; the few files that are no entries get back their bytes and times; and every build
 //! that counts as a first one gets a new, empty home, cache home and folder for temporary files.
 //!
@@ -78,12 +78,20 @@ impl Pristine {
     pub fn added(&self, surroundings: &Surroundings) -> anyhow::Result<Added> {
         let new = list(&self.gocache)?;
         let new = new.difference(&self.files);
-        let elsewhere = [FALLBACK, COLD].map(|folder| list(&surroundings.path(folder)));
         let mut added = Added::default();
-        for files in elsewhere {
-            for path in files? {
+        // Links to what is shipped, and what says that they are there, are no entries.
+        let is_entry = |path: &std::path::Path| {
+            let name = path.file_name().map(std::ffi::OsStr::as_encoded_bytes);
+            let has_name = name.is_some_and(|it| it.ends_with(b"-a") || it.ends_with(b"-d"));
+            has_name && !path.is_symlink()
+        };
+        for path in list(&surroundings.path(FALLBACK))? {
+            if is_entry(&path) {
                 added.count(&path)?;
             }
+        }
+        for path in list(&surroundings.path(COLD))? {
+            added.count(&path)?;
         }
         for path in new {
             added.count(path)?;
@@ -212,7 +220,10 @@ mod tests {
             fs_err::write(gocache.join(name), "new").unwrap();
         }
         let surroundings = Surroundings::new(Vec::new()).unwrap();
-        fs_err::write(surroundings.path(FALLBACK).join("x-d"), "four").unwrap();
+        let fallback = surroundings.path(FALLBACK);
+        fs_err::write(fallback.join("x-d"), "four").unwrap();
+        fs_err::write(fallback.join("complete"), "").unwrap();
+        std::os::unix::fs::symlink(gocache.join("00/x-a"), fallback.join("x-a")).unwrap();
         let added = pristine.added(&surroundings).unwrap();
         assert_eq!(
             added,

@@ -90,3 +90,38 @@ fn the_program_is_found_behind_copies_and_scripts() {
         }
     }
 }
+
+/// The go command that only says what is set for it.
+#[test]
+fn go_is_told_of_no_program_where_the_cache_can_be_written_to_unless_it_is_asked_for_settings() {
+    let folder = Folder::new();
+    let mut command = launcher(&folder);
+    let own = fs_err::canonicalize(assert_cmd::cargo::cargo_bin!("verifier")).unwrap();
+    let [launched, real] = ["launchers/go", "real/go"].map(|name| folder.path(name));
+    symlink(&own, &launched).unwrap();
+    fs_err::write(&real, "#!/bin/sh\necho \"$GOCACHE $GOCACHEPROG\"\n").unwrap();
+    fs_err::set_permissions(&real, Permissions::from_mode(0o755)).unwrap();
+    let gocache = folder.path("gocache");
+    fs_err::create_dir_all(gocache.join("00")).unwrap();
+    let ours = format!("{} cacheprog --shipped {gocache}", own.display());
+    let path = command.get_envs().find(|(name, _)| *name == "PATH");
+    let path = path.and_then(|(_, path)| path).unwrap().to_owned();
+    for (arguments, program, told) in [
+        ("build", ours.as_str(), ""),
+        ("env", &ours, &ours),
+        ("build", "theirs", "theirs"),
+    ] {
+        let output = Command::new(&launched)
+            .env_clear()
+            .env("PATH", &path)
+            .env("HOME", folder.path(""))
+            .env("GOCACHE", &gocache)
+            .env("GOCACHEPROG", program)
+            .arg(arguments)
+            .assert()
+            .success();
+        let printed = String::from_utf8(output.get_output().stdout.clone()).unwrap();
+        assert_eq!(printed, format!("{gocache} {told}\n"), "{arguments}");
+    }
+    command.assert().code(7);
+}

@@ -9,13 +9,12 @@ use anyhow::{Result, bail};
 use camino::Utf8Path;
 use serde::Serialize;
 
+use crate::bench::unpacked::unpack;
 use crate::flags::ImageLayout;
 use crate::source::Source;
 use engine::excerpt::excerpt;
 use engine::progress::{Kind, Progress, human_bytes, millis};
 use engine::sandbox::Sandbox;
-use oci::image::Image;
-use oci::platform::Platform;
 use pipeline::foundation::tree::ELSEWHERE;
 use pipeline::image_toml::ImageToml;
 use pipeline::names::LATEST;
@@ -65,16 +64,10 @@ pub fn run(flags: &Args) -> Result<()> {
     let modules = crate::source::discover(&source, None)?.modules;
     let providers = crate::source::select(&modules, &flags.providers)?;
     let image_toml = ImageToml::read(&pipeline::workspace::image_toml())?;
-    let (layout, platform) = (flags.layout.open()?, Platform::host());
-    let image = Image::fetch(
-        &layout,
-        layout.find(Some(&flags.name), &platform)?,
-        &platform,
-    )?;
     let work = Work::open()?;
     let scratch = work.scratch("commands")?;
     let mut progress = Progress::default();
-    progress.step("unpack", Kind::Local, |_| image.unpack(scratch.path()))?;
+    let image = unpack(&flags.layout, &flags.name, scratch.path(), &mut progress)?;
     let sandbox = measure::root_sandbox(scratch.path(), &image, &source);
     let gocache = scratch.path().join(relative(&image_toml.go.gocache));
     let mut lines = Vec::new();

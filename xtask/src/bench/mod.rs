@@ -1,5 +1,6 @@
 //! Benchmarks: each measures something beside something else in the same run.
 
+pub mod cacheprog;
 pub mod check;
 pub mod commands;
 pub mod gate;
@@ -9,6 +10,7 @@ pub mod order;
 pub mod ready;
 pub mod sizes;
 pub mod throughput;
+mod unpacked;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -36,6 +38,8 @@ enum What {
     Sizes(sizes::Args),
     /// What people run besides `go build`, and what shipping its entries would cost
     Commands(commands::Args),
+    /// What a first build takes where GOCACHE cannot be written to, beside one where it can be
+    Cacheprog(cacheprog::Args),
     /// Whether the order of files in the caches matters to a first build from a cold disk
     Order(order::Args),
     /// Whether `verifier check` finds every flipped bit in an image, and is silent when there is none
@@ -50,6 +54,7 @@ pub fn run(args: &Args) -> Result<()> {
         Some(What::Naive(args)) => naive::run(args),
         Some(What::Ready(args)) => ready::run(args),
         Some(What::Commands(args)) => commands::run(args),
+        Some(What::Cacheprog(args)) => cacheprog::run(args),
         Some(What::Order(args)) => order::run(args),
         Some(What::Sizes(args)) => sizes::run(args),
         Some(What::Check(args)) => check::run(args),

@@ -4,6 +4,7 @@
 //! The image is unpacked once. For each order the files of its caches are written anew, and the image's own verifier
 //! empties the page cache and builds. The orders take turns, so that a machine that changes its speed treats all alike.
 
+use crate::bench::unpacked::unpack;
 use crate::flags::ImageLayout;
 use crate::source::Source;
 use pipeline::names::LATEST;
@@ -21,8 +22,6 @@ use serde::Serialize;
 use engine::host;
 use engine::progress::{Kind, Progress};
 use failure::usage;
-use oci::image::Image;
-use oci::platform::Platform;
 use pipeline::image_toml::ImageToml;
 use pipeline::owners::relative;
 use pipeline::work::Work;
@@ -119,22 +118,14 @@ pub fn run(flags: &Args) -> Result<()> {
     }
     let source = flags.source.folder()?;
     let image_toml = ImageToml::read(&pipeline::workspace::image_toml())?;
-    let (layout, platform) = (flags.layout.open()?, Platform::host());
-    let image = Image::fetch(
-        &layout,
-        layout.find(Some(&flags.name), &platform)?,
-        &platform,
-    )?;
     let work = Work::open()?;
     let scratch = work.scratch("order")?;
     let root = scratch.path();
     let mut progress = Progress::default();
-    let mut files = progress.step("unpack", Kind::Local, |_| {
-        image.unpack(root)?;
-        let caches = [&image_toml.go.gomodcache, &image_toml.go.gocache];
-        let listed = caches.map(|cache| list(&root.join(relative(cache))));
-        Ok(listed.into_iter().collect::<Result<Vec<_>>>()?.concat())
-    })?;
+    let image = unpack(&flags.layout, &flags.name, root, &mut progress)?;
+    let caches = [&image_toml.go.gomodcache, &image_toml.go.gocache];
+    let listed = caches.map(|cache| list(&root.join(relative(cache))));
+    let mut files = listed.into_iter().collect::<Result<Vec<_>>>()?.concat();
     let sandbox = measure::root_sandbox(root, &image, &source);
     let mut verifier_flags = vec!["--cold-disk"];
     for provider in &flags.providers {
