@@ -8,7 +8,9 @@ use std::collections::HashSet;
 
 use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
-use gocache::image_info::{PACKS_PATH, PackInfo};
+use gocache::Store;
+use gocache::image_info::{OBJECTS_PATH, PACKS_PATH, PackInfo};
+use gocache::objects::{self, Objects};
 use report::stats::median;
 use serde::Serialize;
 
@@ -38,8 +40,10 @@ const LOG: &str = "/tmp/requests";
 /// more of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
+    /// Archives are whole, and GOCACHE can be written to.
+    Whole,
     /// GOCACHE can be written to.
-    Plain,
+    Writable,
     /// The launcher makes links.
     Links,
     /// The real go command asks `verifier cacheprog`.
@@ -49,8 +53,12 @@ enum Way {
 }
 
 impl Way {
-    const ALL: [(Self, &str); 4] = [
-        (Self::Plain, "plain, GOCACHE can be written to"),
+    const ALL: [(Self, &str); 5] = [
+        (
+            Self::Whole,
+            "plain: whole archives, GOCACHE can be written to",
+        ),
+        (Self::Writable, "as shipped, GOCACHE can be written to"),
         (Self::Links, "links"),
         (Self::Cacheprog, "cacheprog"),
         (Self::NoIndex, "GODEBUG=goindex=0"),
@@ -113,10 +121,19 @@ pub fn run(flags: &Args) -> Result<()> {
             &root.join(relative(Utf8Path::new(PACKS_PATH))),
         )?);
     }
+    let scratch = work.scratch("whole")?;
+    let whole = scratch.path().join("go-build");
+    let unpacked = root.join(relative(&image_toml.go.gocache));
+    progress.step("put archives together", Kind::Local, |_| {
+        let objects = Objects::open(&root.join(relative(Utf8Path::new(OBJECTS_PATH))))?;
+        let (from, to) = (Store::at(&unpacked), Store::create(&whole)?);
+        Ok(objects::whole(&from, &objects, &to)?)
+    })?;
     let node = Node {
+        whole,
         sandbox: measure::root_sandbox(root, &image, &source),
         gocache: image_toml.go.gocache.clone(),
-        unpacked: root.join(relative(&image_toml.go.gocache)),
+        unpacked,
         go: image_toml.go.goroot.join("bin/go"),
     };
     let mut lines = Vec::new();
@@ -153,6 +170,8 @@ struct Node {
     /// In the image, and here.
     gocache: Utf8PathBuf,
     unpacked: Utf8PathBuf,
+    /// With whole archives.
+    whole: Utf8PathBuf,
     /// The real one.
     go: Utf8PathBuf,
 }
@@ -165,14 +184,17 @@ impl Node {
         rounds: u16,
         tell: impl Fn(u16),
     ) -> Result<Vec<Line>> {
-        let shipped = self.files()?;
+        let caches = [&self.unpacked, &self.whole];
+        let shipped = [files(caches[0])?, files(caches[1])?];
         let mut builds = Way::ALL.map(|_| Vec::new());
         for round in 0..rounds {
             tell(round);
             for (way, builds) in std::iter::zip(Way::ALL, &mut builds) {
                 builds.push(self.build(way.0, folder)?);
-                for new in self.files()?.difference(&shipped) {
-                    fs_err::remove_file(self.unpacked.join(new))?;
+                for (cache, shipped) in std::iter::zip(caches, &shipped) {
+                    for new in files(cache)?.difference(shipped) {
+                        fs_err::remove_file(cache.join(new))?;
+                    }
                 }
             }
         }
@@ -197,10 +219,6 @@ impl Node {
         Ok(lines)
     }
 
-    fn files(&self) -> Result<HashSet<Utf8PathBuf>> {
-        Ok(files_below(&self.unpacked)?.into_iter().collect())
-    }
-
     /// The container of a build in one way, and its go command.
     fn container(&self, way: Way) -> (Sandbox, &str) {
         let served = image_config::cacheprog(&self.gocache);
@@ -211,7 +229,14 @@ impl Node {
                 .read_only(&self.unpacked, &self.gocache)
         };
         match way {
-            Way::Plain => (
+            Way::Whole => (
+                self.sandbox
+                    .clone()
+                    .writable(&self.whole, &self.gocache)
+                    .env([("GOCACHEPROG", "")]),
+                self.go.as_str(),
+            ),
+            Way::Writable => (
                 self.sandbox.clone().env([("GOCACHEPROG", "")]),
                 self.go.as_str(),
             ),
@@ -249,6 +274,11 @@ impl Node {
         let count = done.stdout.trim().parse();
         count.with_context(|| format!("the build failed in {folder}:\n{}", excerpt(&done.stderr)))
     }
+}
+
+/// The files of a cache.
+fn files(cache: &Utf8Path) -> Result<HashSet<Utf8PathBuf>> {
+    Ok(files_below(cache)?.into_iter().collect())
 }
 
 /// What bash says of the seconds that a command took: altogether, as user, and in the kernel.
