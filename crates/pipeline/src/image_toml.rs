@@ -33,6 +33,9 @@ pub struct ImageToml {
     pub source: Option<Layout>,
     /// What is compiled once for all providers.
     pub common: Common,
+    /// What becomes of Go modules.
+    #[serde(default, skip_serializing_if = "Modules::is_default")]
+    pub modules: Modules,
     /// Environment beside what `go` and `user` yield.
     pub env: BTreeMap<String, String>,
     /// Folders beside the caches that `runner` may write to.
@@ -152,6 +155,32 @@ pub struct Go {
 pub struct Common {
     /// Import paths, and `std`.
     pub packages: Vec<String>,
+}
+
+/// `[modules]`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Modules {
+    /// What becomes of Go modules that a provider requires and does not load.
+    pub unloaded: Unloaded,
+}
+
+impl Modules {
+    /// Keys are of what is said, and an image that says nothing has the keys of one from before there was a choice.
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What becomes of Go modules that a provider requires and does not load, where one go.mod serves several providers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unloaded {
+    /// Their files are in the whole image alone.
+    #[default]
+    Rest,
+    /// Every image has them.
+    Keep,
 }
 
 /// `[writable]`.

@@ -1,10 +1,11 @@
-//! Which images packs make: all of them in one, each provider's alone, and the tools without caches.
+//! Which images packs make: all of them in one, each provider's alone, and the tools without caches. The pack `rest`,
+//! which there need not be, is in the whole one alone.
 
 use std::collections::BTreeMap;
 
 use anyhow::Result;
 
-use crate::names::{BASE, COMMON, TOOLS};
+use crate::names::{BASE, COMMON, REST, TOOLS};
 use crate::pack::fit::check_fit;
 use crate::pack::{Pack, PackLayer};
 use failure::usage;
@@ -63,7 +64,12 @@ pub fn of(packs: &[Pack], version: &str) -> Result<Vec<Variant>> {
         layers,
         tools: described.clone(),
     };
+    let rest = packs
+        .iter()
+        .filter(|pack| pack.description.name == REST)
+        .flat_map(Pack::layers);
     let whole = start.iter().chain(providers.values().flatten()).cloned();
+    let whole = whole.chain(rest);
     let mut variants = vec![
         variant("", whole.collect()),
         variant(&format!("-{TOOLS}"), tools),

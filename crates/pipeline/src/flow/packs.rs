@@ -8,6 +8,7 @@ use modules::Module;
 
 use crate::flow::foundation::Foundation;
 use crate::flow::provider_plan;
+use crate::flow::rest::RestPack;
 use crate::foundation::standard_library;
 use crate::foundation::standard_library::STD;
 use crate::names::COMMON;
@@ -20,6 +21,8 @@ use crate::pack::{KeptPack, Pack};
 use crate::resolve::common_plan;
 use crate::resolve::common_plan::CommonPlan;
 use crate::resolve::go_mod::by_go_mod;
+use crate::resolve::requirements::Requirements;
+use crate::resolve::unloaded::SharedGoMods;
 use crate::work;
 use crate::work::Key;
 use engine::progress::{Kind, Progress, Step};
@@ -33,6 +36,10 @@ pub struct CommonPack {
     pub key: Key,
     /// The pack.
     pub pack: KeptPack,
+    /// The go.mods of several providers.
+    shared: SharedGoMods,
+    /// Go modules of which no provider needs more than the stub in this pack.
+    pub(super) rest: Requirements,
 }
 
 /// A provider's pack.
@@ -46,6 +53,39 @@ pub struct ProviderPack {
     pub pack: KeptPack,
     /// Modules that are missing from it because they do not build, with the reason.
     pub broken: Vec<String>,
+}
+
+/// The packs of an image, beside `base` and `tools`.
+#[derive(Debug)]
+pub struct Packs {
+    /// What all providers build on.
+    pub common: CommonPack,
+    /// Whole providers.
+    pub providers: Vec<ProviderPack>,
+    /// What is left over beside all providers of the source; none where nothing is.
+    pub rest: Option<RestPack>,
+}
+
+impl Packs {
+    /// As they are kept.
+    pub fn kept(&self) -> impl Iterator<Item = &KeptPack> {
+        let providers = self.providers.iter().map(|provider| &provider.pack);
+        let rest = self.rest.iter().map(|rest| &rest.pack);
+        std::iter::once(&self.common.pack)
+            .chain(providers)
+            .chain(rest)
+    }
+
+    /// With their blobs, for `platform`.
+    pub fn to_packs(&self, platform: &Platform) -> impl Iterator<Item = Pack> {
+        let Self { common, .. } = self;
+        let providers = self.providers.iter();
+        let providers = providers.map(|pack| pack.to_pack(common, platform));
+        let rest = self.rest.iter().map(|rest| rest.to_pack(platform));
+        std::iter::once(common.to_pack(platform))
+            .chain(providers)
+            .chain(rest)
+    }
 }
 
 impl CommonPack {
@@ -68,7 +108,9 @@ impl Foundation {
     pub fn common(&self, modules: &[Module], progress: &mut Progress) -> Result<CommonPack> {
         let all = by_go_mod(&self.settings.source, modules);
         let common = progress.step("resolve common", Kind::Network, |_| {
-            common_plan::plan(&self.resolver(), &all, &self.tree.image.common.packages)
+            let image = &self.tree.image;
+            let (packages, unloaded) = (&image.common.packages, image.modules.unloaded);
+            common_plan::plan(&self.resolver(), &all, packages, unloaded)
         })?;
         let key = self.common_key(&common)?.with(&self.unchecked)?;
         progress.step("warm common", Kind::Local, |step| {
@@ -90,19 +132,27 @@ impl Foundation {
                 self.warmer(COMMON).common(&common, start, folder, step)
             })?;
             let pack = KeptPack::read(&folder)?;
-            Ok(CommonPack { key, pack })
+            Ok(CommonPack {
+                key,
+                pack,
+                shared: common.shared,
+                rest: Requirements {
+                    required: common.rest,
+                    ..Requirements::default()
+                },
+            })
         })
     }
 
-    /// Makes the packs of `common` and of whole `providers`.
+    /// Makes the packs of `common`, of whole `providers`, and of what is left over.
     pub fn packs(
         &self,
         modules: &[Module],
         providers: &[String],
         progress: &mut Progress,
-    ) -> Result<(CommonPack, Vec<ProviderPack>)> {
+    ) -> Result<Packs> {
         let common = self.common(modules, progress)?;
-        let packs = providers
+        let providers = providers
             .iter()
             .map(|provider| {
                 let part = Part::whole(provider);
@@ -110,7 +160,12 @@ impl Foundation {
                 self.provider(part, &own, &common, progress)
             })
             .collect::<Result<_>>()?;
-        Ok((common, packs))
+        let rest = self.rest(&common, progress)?;
+        Ok(Packs {
+            common,
+            providers,
+            rest,
+        })
     }
 
     /// Makes the pack of `part`, whose modules are `own`.
@@ -124,7 +179,9 @@ impl Foundation {
         let name = part.name();
         let mut plan = progress.step(format!("resolve {name}"), Kind::Network, |_| {
             let go_mods = by_go_mod(&self.settings.source, own);
-            let plan = provider_plan::plan(&self.resolver(), &go_mods, self.settings.keep_going)?;
+            let (resolver, keep_going) = (self.resolver(), self.settings.keep_going);
+            let provider = (part.provider.as_str(), &common.shared);
+            let plan = provider_plan::plan(&resolver, provider, &go_mods, keep_going)?;
             self.refuse(&plan.broken)?;
             Ok(plan)
         })?;
@@ -167,7 +224,7 @@ impl Foundation {
         })
     }
 
-    fn find(
+    pub(super) fn find(
         &self,
         name: &str,
         key: &Key,
@@ -182,7 +239,7 @@ impl Foundation {
 
     /// Makes way for a pack that is to be made anew: because that was asked for, or because modules are missing from
     /// the kept one, for a reason that may have passed.
-    fn forget(&self, kind: &str, key: &Key) -> Result<()> {
+    pub(super) fn forget(&self, kind: &str, key: &Key) -> Result<()> {
         match self.work.kept(kind, key)? {
             Some(folder)
                 if self.settings.again || !KeptPack::read(&folder)?.manifest.broken.is_empty() =>

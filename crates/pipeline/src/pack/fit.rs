@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 
-use crate::names::{BASE, COMMON, TOOLS};
+use crate::names::{BASE, COMMON, REST, TOOLS};
 use crate::pack::description::{Description, tag};
 use crate::pack::manifest::Manifest;
 use crate::pack::part::Part;
@@ -37,6 +37,7 @@ pub fn check_fit(packs: &[&Description]) -> Result<()> {
     for pack in packs {
         let below = match (&pack.part, pack.name.as_str()) {
             (Some(_), _) => COMMON,
+            (None, REST) => COMMON,
             (None, TOOLS) => BASE,
             _ => continue,
         };

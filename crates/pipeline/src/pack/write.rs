@@ -3,12 +3,14 @@
 //! Nothing is in a layer that was not hashed: entries of the build cache against what was sealed, Go modules against
 //! the hash that go.sum gives them.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::image_info::{
     FILES_SUFFIX, INPUTS_SUFFIX, LEFT_OUT_SUFFIX, PACKS_PATH, PackInfo, PackModule, SCHEMA,
 };
-use gocache::{Checksums, Identity, InputsRecord};
+use gocache::{Checksums, GoModule, Identity, InputsRecord};
 use sha256::Sha256Hash;
 
 use crate::image_toml::ImageToml;
@@ -32,11 +34,13 @@ pub struct Content {
     pub modules: Vec<WarmModule>,
     /// Go modules whose folders are among the files.
     pub go_modules: Vec<Required>,
+    /// Go modules of which the files have but a stub.
+    pub stubs: Vec<Required>,
     /// Settings of this machine by which they were not checked.
     pub unchecked: Vec<String>,
     /// Files of the module cache, relative to it, sorted.
     pub go_mod_files: Vec<Utf8PathBuf>,
-    /// What the Go modules have beside those files, with the paths that it would have in the image.
+    /// What the Go modules and stubs have beside those files, with the paths that it has, or would have, in the image.
     pub left_out: Checksums,
     /// Entries of the build cache without executables, relative to it, in the order of the layer.
     pub go_build_files: Vec<PackedFile>,
@@ -67,7 +71,9 @@ pub fn write(
         for path in &content.go_mod_files {
             files.push(add(image, &mut layer, &image.go.gomodcache, path, go_mod)?);
         }
-        go_modules::verify(image, &content.go_modules, &files, &content.left_out)?;
+        for modules in [&content.go_modules, &content.stubs] {
+            go_modules::verify(image, modules, &files, &content.left_out)?;
+        }
         add_entries(
             image,
             &mut layer,
@@ -165,6 +171,11 @@ impl Content {
     fn info(&self, image: &ImageToml, caches: &[PackedFile], files_sha256: Sha256Hash) -> PackInfo {
         let go_mod = relative(&image.go.gomodcache);
         let sum = |files: &[PackedFile]| files.iter().map(|file| file.size_bytes).sum();
+        let is_ziphash = |path: &&Utf8PathBuf| path.extension() == Some("ziphash");
+        let begun: BTreeSet<&Utf8PathBuf> = self.go_mod_files.iter().filter(is_ziphash).collect();
+        fn names(modules: &[Required]) -> impl Iterator<Item = GoModule> {
+            modules.iter().map(|required| required.module.clone())
+        }
         PackInfo {
             schema: SCHEMA,
             name: self.name.clone(),
@@ -186,6 +197,10 @@ impl Content {
             executables_bytes: sum(&self.executable_files),
             files_sha256: Some(files_sha256),
             left_out_sha256: None,
+            stubs: names(&self.stubs).collect(),
+            completed: names(&self.go_modules)
+                .filter(|module| !begun.contains(&module.download_file("ziphash")))
+                .collect(),
         }
     }
 }
@@ -254,8 +269,6 @@ mod tests {
     use crate::fixtures::{image, platform};
     use crate::pack::go_modules::DamagedModules;
     use crate::pack::kept::KeptPack;
-    use gocache::GoModule;
-    use std::collections::BTreeSet;
 
     const MOD: &str = "cache/download/x/@v/v1.0.0.mod";
     const OUTPUT: &str = "entry";
@@ -283,6 +296,7 @@ mod tests {
             identity: image.identity(&platform()),
             modules: Vec::new(),
             go_modules: Vec::new(),
+            stubs: Vec::new(),
             unchecked: Vec::new(),
             go_mod_files: vec![put("go-mod", MOD).path],
             left_out: Checksums::from_iter([left_out(image)]),
