@@ -37,7 +37,7 @@ struct Info {
     image: ImageInfo,
     /// Sorted by name.
     packs: Vec<PackInfo>,
-    /// Go modules that go.mods require and of which this image has no packages, since nothing it was made for loads one.
+    /// Go modules that go.mods require and of which this image has no packages: nothing it was made for loads one.
     without_packages: Vec<GoModule>,
     /// The settings in force here; none if there is no go command.
     here: Option<Identity>,

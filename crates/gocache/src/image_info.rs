@@ -94,8 +94,8 @@ pub struct PackInfo {
     /// Digest of `<pack>.left-out`; without it nothing of the pack's Go modules is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_out_sha256: Option<Sha256Hash>,
-    /// Go modules of which it adds no more than what Pulumi asks for (`go.mod`, licences, `pulumi-plugin.json`): nothing
-    /// that it was made for loads them. Another pack may add the other files.
+    /// Go modules of which it adds no more than what Pulumi asks for (`go.mod`, licences, `pulumi-plugin.json`):
+    /// nothing that it was made for loads them. Another pack may add the other files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stubs: Vec<GoModule>,
     /// Go modules that another pack has such a part of, and that are complete with this one.

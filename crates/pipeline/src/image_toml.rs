@@ -458,6 +458,28 @@ mod tests {
     }
 
     #[test]
+    fn what_becomes_of_go_modules_that_nothing_loads_is_one_of_two_words() {
+        let with = |value: &str| {
+            let text = shipped().replace("unloaded = \"rest\"", &format!("unloaded = {value}"));
+            ImageToml::parse(&text)
+        };
+        let default = ImageToml::parse(&shipped().replace("[modules]\nunloaded = \"rest\"\n", ""));
+        assert_eq!(default.unwrap().modules.unloaded, Unloaded::Rest);
+        assert_eq!(with("\"keep\"").unwrap().modules.unloaded, Unloaded::Keep);
+        for wrong in ["\"drop\"", "false", "\"\""] {
+            let error = with(wrong).unwrap_err();
+            assert_eq!(failure::kind(&error, &[]), failure::Kind::Usage);
+            let said = failure::text(&error);
+            assert!(
+                said.contains("unloaded") && said.contains("correct it"),
+                "{said}"
+            );
+        }
+        let said = failure::text(&with("\"drop\"").unwrap_err());
+        assert!(said.contains("expected `rest` or `keep`"), "{said}");
+    }
+
+    #[test]
     fn an_unknown_key_and_a_relative_path_are_refused() {
         let unknown = shipped().replace("suite =", "suit =");
         assert!(

@@ -38,8 +38,8 @@ fn program_of(imports: &[&str]) -> String {
     )
 }
 
-/// `aws` and `civo` share one Go module, each loads one or two more, `civo` one of them in a test alone, and nobody loads
-/// the rest.
+/// `aws` and `civo` share one Go module, each loads one or two more, `civo` one of them in a test alone, and nobody
+/// loads the rest.
 fn programs(source: &Utf8Path) {
     let at = |provider: &str, file: &str| format!("{}/{file}", place(provider, "one"));
     write(source, &at("aws", "main.go"), &program_of(&[ERRWRAP, UUID]));

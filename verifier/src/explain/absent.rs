@@ -1,8 +1,8 @@
 //! Packages that a program imports, and whose Go modules the image has no packages of.
 //!
-//! Where one go.mod serves several providers, an image of one of them has but a stub of what others load. The go command
-//! takes it for the Go module: it says that nothing provides the package, or, where the index of packages knows better,
-//! that a file is missing. So what decides is not its words but which Go modules the packages would be of.
+//! Where one go.mod serves several providers, an image of one of them has but a stub of what others load. The go
+//! command takes it for the Go module: it says that nothing provides the package, or, where the index of packages knows
+//! better, that a file is missing. So what decides is not its words but which Go modules the packages would be of.
 
 use std::collections::BTreeSet;
 

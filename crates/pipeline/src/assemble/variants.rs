@@ -112,6 +112,21 @@ mod tests {
     }
 
     #[test]
+    fn the_whole_image_alone_has_the_rest() {
+        let mut packs = packs(&["aws", "civo"]);
+        let key = crate::fixtures::key;
+        let mut rest = crate::fixtures::kept("rest");
+        rest.manifest.executables = None;
+        let platform = crate::fixtures::platform();
+        packs.insert(0, Pack::rest(key("rest"), key("common"), &platform, &rest));
+        let titles = titles(&packs);
+        assert_eq!(titles[0].1.last().unwrap(), "rest: caches");
+        for (name, titles) in &titles[1..] {
+            assert!(!titles.contains(&"rest: caches".to_owned()), "{name}");
+        }
+    }
+
+    #[test]
     fn the_parts_of_a_provider_are_one_image() {
         let mut parts = packs(&["civo.2of2", "civo.1of2"]);
         for (number, pack) in [2, 1].into_iter().zip(&mut parts[3..]) {

@@ -116,6 +116,24 @@ mod tests {
     }
 
     #[test]
+    fn a_rest_made_beside_another_common_is_refused() {
+        let refusal = refusal(|packs| {
+            let mut rest = named(packs, "civo").clone();
+            (rest.name, rest.part) = (REST.to_owned(), None);
+            packs.push(rest.clone());
+            let fits = check_fit(&packs.iter().collect::<Vec<_>>());
+            fits.expect("it was made beside this one");
+            packs.pop();
+            rest.made_on = Some(key("older"));
+            packs.push(rest);
+        });
+        assert!(
+            refusal.starts_with("the pack rest was made on common-"),
+            "{refusal}"
+        );
+    }
+
+    #[test]
     fn tools_made_on_another_base_are_refused() {
         let refusal = refusal(|packs| named(packs, TOOLS).made_on = Some(key("older")));
         assert!(

@@ -388,6 +388,77 @@ mod tests {
         }
     }
 
+    /// A Go module of two files, one of which is in another pack.
+    #[test]
+    fn a_part_of_a_go_module_is_compared_with_the_hash_of_all_of_it() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(temporary.path()).unwrap();
+        let image = image();
+        let module = GoModule {
+            path: "y".into(),
+            version: "v1.0.0".into(),
+        };
+        let files = ["go.mod", "a.go"].map(|name| (name, Sha256Hash::of(name.as_bytes())));
+        let sum = gocache::h1(&module, files);
+        for (name, _) in files {
+            let file = folder.join("go-mod").join(module.folder()).join(name);
+            fs_err::create_dir_all(file.parent().unwrap()).unwrap();
+            fs_err::write(file, name).unwrap();
+        }
+        let pack = |name: &str, own: usize, is_stub: bool, other: Sha256Hash| {
+            let mut content = content(&image, folder);
+            content.name = name.into();
+            content
+                .go_mod_files
+                .push(module.folder().join(files[own].0));
+            if is_stub {
+                let ziphash = module.download_file("ziphash");
+                let file = folder.join("go-mod").join(&ziphash);
+                fs_err::create_dir_all(file.parent().unwrap()).unwrap();
+                fs_err::write(file, &sum).unwrap();
+                content.go_mod_files.push(ziphash);
+            }
+            let elsewhere = image
+                .go
+                .gomodcache
+                .join(module.folder())
+                .join(files[1 - own].0);
+            content.left_out = Checksums::from_iter([(elsewhere, other)]);
+            let required = Required {
+                module: module.clone(),
+                sum: sum.clone(),
+            };
+            let modules = if is_stub {
+                &mut content.stubs
+            } else {
+                &mut content.go_modules
+            };
+            modules.push(required);
+            let pack = written(folder, name, content)?;
+            let root = folder.join(format!("root-{name}"));
+            fs_err::create_dir(&root).unwrap();
+            oci::unpack::unpack_layers(&pack.layers(), &root).unwrap();
+            let packs = root.join(relative(Utf8Path::new(PACKS_PATH)));
+            let info = fs_err::read(packs.join(format!("{name}.json"))).unwrap();
+            Ok::<PackInfo, anyhow::Error>(serde_json::from_slice(&info).unwrap())
+        };
+        let stub = pack("below", 0, true, files[1].1).unwrap();
+        let others = pack("above", 1, false, files[0].1).unwrap();
+        assert_eq!(
+            (stub.stubs.as_slice(), stub.completed.len()),
+            (&[module.clone()][..], 0)
+        );
+        assert_eq!(
+            (others.stubs.len(), others.completed.as_slice()),
+            (0, &[module.clone()][..])
+        );
+        for (name, own, is_stub) in [("damaged-stub", 0, true), ("damaged-others", 1, false)] {
+            let error = pack(name, own, is_stub, Sha256Hash::of(b"else")).unwrap_err();
+            let damaged: &DamagedModules = error.downcast_ref().expect("it says which");
+            assert_eq!(damaged.0, [module.clone()]);
+        }
+    }
+
     #[test]
     fn a_go_module_without_the_hash_of_its_download_is_refused() {
         let temporary = tempfile::tempdir().unwrap();

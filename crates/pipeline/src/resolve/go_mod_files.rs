@@ -2,8 +2,8 @@
 //!
 //! Left out is what only the machine that fetched needs (zips, locks, lists of versions, the checksum database) and,
 //! unless `[go] test_data` is set, test data of Go modules and executables that lie among their files: no build reads
-//! either, in some of them it is most of what there is, and what may be run should be there for a purpose. Of Go modules of which
-//! nothing is loaded next to nothing is kept.
+//! either, in some of them it is most of what there is, and what may be run should be there for a purpose. Of stubs next
+//! to nothing is kept.
 
 use std::collections::BTreeSet;
 
@@ -134,6 +134,44 @@ mod tests {
             found,
             ["a/testdata/deep/two.gz", "d/.bin/tool", "testdata/one.gz"]
         );
+    }
+
+    #[test]
+    fn of_a_stub_little_is_kept_and_all_the_rest_is_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Utf8Path::from_path(folder.path()).unwrap();
+        let module = GoModule::of_extracted(MODULE.into()).unwrap();
+        for path in [
+            "LICENSE",
+            "a.go",
+            "go.mod",
+            "go/x/pulumi-plugin.json",
+            "testdata/b",
+        ] {
+            let file = cache.join(MODULE).join(path);
+            fs_err::create_dir_all(file.parent().unwrap()).unwrap();
+            fs_err::write(file, "").unwrap();
+        }
+        let (download, sum) = (module.download_file("ziphash"), String::new());
+        let requirements = Requirements {
+            stubs: [Required { module, sum }].into(),
+            ..Requirements::default()
+        };
+        for test_data in [false, true] {
+            let files = of(cache, &requirements, test_data).unwrap();
+            assert!(files.kept.contains(&download));
+            let below = |files: Vec<Utf8PathBuf>| -> Vec<String> {
+                let below = files
+                    .iter()
+                    .filter_map(|file| file.strip_prefix(MODULE).ok());
+                below.map(Utf8Path::to_string).collect()
+            };
+            assert_eq!(
+                below(files.kept),
+                ["LICENSE", "go/x/pulumi-plugin.json", "go.mod"]
+            );
+            assert_eq!(below(files.left_out), ["a.go", "testdata/b"]);
+        }
     }
 
     #[test]

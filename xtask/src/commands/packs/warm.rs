@@ -53,7 +53,8 @@ pub struct WarmedPack {
 pub struct Args {
     #[command(flatten)]
     pub build: Build,
-    /// Provider to warm, or `base`, `tools` or `common`, which all images share, or `rest`, of the whole image alone; repeat for several
+    /// Provider to warm; or `base`, `tools` or `common`, which all images share, or `rest`, for the whole image alone;
+    /// repeat for several
     #[arg(long = "provider", value_name = "P", required = true)]
     pub providers: Vec<String>,
     /// Which part of the provider, as `matrix` divides it

@@ -3,8 +3,8 @@
 //!
 //! Pulumi wants the folder of every required Go module, and little of what is in it. So all providers of such go.mods
 //! share *stubs*, a few files of each Go module that only one of them loads, or none; the other files belong to that
-//! provider, or to the pack `rest`. A provider with go.mods of its own needs what they require: what it does not load of
-//! that is next to nothing, and to find it for all providers everything would have to be fetched to make one.
+//! provider, or to the pack `rest`. A provider with go.mods of its own needs what they require: what it does not load
+//! of that is next to nothing, and to find it for all providers everything would have to be fetched to make one.
 //!
 //! [`loads`] asks who loads what, [`stub`] knows which files stay.
 

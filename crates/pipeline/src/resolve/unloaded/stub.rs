@@ -1,8 +1,9 @@
 //! What stays of a Go module of which nothing is loaded.
 //!
-//! Pulumi's language host asks for the folder of every required Go module and looks for a `pulumi-plugin.json` in it
-//! (`readPulumiPluginJSON` in `sdk/go/pulumi-language-go/main.go`): at its root, in its folders, and in those of `go`. The go command wants its go.mod where a folder takes
-//! its place. And whoever passes on a part of a Go module passes on its licence.
+//! Pulumi's language host asks for the folder of every required Go module and looks for a `pulumi-plugin.json` in it:
+//! at its root, in its folders, and in those of `go` (`readPulumiPluginJSON` in pulumi-language-go's `main.go`). The go
+//! command wants its go.mod where a folder takes its place. And whoever passes on a part of a Go module passes on its
+//! licence.
 
 use camino::Utf8Path;
 
