@@ -167,6 +167,10 @@ pub struct Modules {
 
 impl Modules {
     /// Keys are of what is said, and an image that says nothing has the keys of one from before there was a choice.
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde hands on a reference"
+    )]
     fn is_default(&self) -> bool {
         *self == Self::default()
     }

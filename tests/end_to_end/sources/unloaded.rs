@@ -78,11 +78,11 @@ struct Built<'a> {
 
 impl<'a> Built<'a> {
     fn of(sh: &'a Shell, source: &'a Utf8Path, out: &Utf8Path, flags: &[&str]) -> Self {
-        let build = cmd!(
+        let command = cmd!(
             sh,
             "cargo xtask base-image --source {source} --out {out} --json {flags...}"
         );
-        let summary: Value = serde_json::from_str(&succeed(build)).unwrap();
+        let summary: Value = serde_json::from_str(&succeed(command)).unwrap();
         let layout = out.join("oci");
         let built = Self {
             sh,

@@ -36,8 +36,7 @@ pub fn check_fit(packs: &[&Description]) -> Result<()> {
     check_identity(packs.iter().filter_map(|described| described.pack.as_ref()))?;
     for pack in packs {
         let below = match (&pack.part, pack.name.as_str()) {
-            (Some(_), _) => COMMON,
-            (None, REST) => COMMON,
+            (Some(_), _) | (None, REST) => COMMON,
             (None, TOOLS) => BASE,
             _ => continue,
         };

@@ -173,9 +173,6 @@ impl Content {
         let sum = |files: &[PackedFile]| files.iter().map(|file| file.size_bytes).sum();
         let is_ziphash = |path: &&Utf8PathBuf| path.extension() == Some("ziphash");
         let begun: BTreeSet<&Utf8PathBuf> = self.go_mod_files.iter().filter(is_ziphash).collect();
-        fn names(modules: &[Required]) -> impl Iterator<Item = GoModule> {
-            modules.iter().map(|required| required.module.clone())
-        }
         PackInfo {
             schema: SCHEMA,
             name: self.name.clone(),
@@ -197,12 +194,16 @@ impl Content {
             executables_bytes: sum(&self.executable_files),
             files_sha256: Some(files_sha256),
             left_out_sha256: None,
-            stubs: names(&self.stubs).collect(),
-            completed: names(&self.go_modules)
+            stubs: modules_of(&self.stubs).collect(),
+            completed: modules_of(&self.go_modules)
                 .filter(|module| !begun.contains(&module.download_file("ziphash")))
                 .collect(),
         }
     }
+}
+
+fn modules_of(required: &[Required]) -> impl Iterator<Item = GoModule> {
+    required.iter().map(|required| required.module.clone())
 }
 
 type Writer<'a> = LayerWriter<Box<dyn Fn(&Utf8Path) -> oci::layer::Meta + Send + 'a>>;
@@ -455,7 +456,7 @@ mod tests {
         for (name, own, is_stub) in [("damaged-stub", 0, true), ("damaged-others", 1, false)] {
             let error = pack(name, own, is_stub, Sha256Hash::of(b"else")).unwrap_err();
             let damaged: &DamagedModules = error.downcast_ref().expect("it says which");
-            assert_eq!(damaged.0, [module.clone()]);
+            assert_eq!(damaged.0, std::slice::from_ref(&module));
         }
     }
 

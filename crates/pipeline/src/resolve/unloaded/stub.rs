@@ -30,7 +30,7 @@ pub fn stays(file: &Utf8Path) -> bool {
     };
     let parts: Vec<&str> = file.iter().collect();
     match parts[..] {
-        [PLUGIN] | [_, PLUGIN] | ["go", _, PLUGIN] | ["go.mod"] => true,
+        [PLUGIN | "go.mod"] | [_, PLUGIN] | ["go", _, PLUGIN] => true,
         [name] => is_licence(name) && !gocache::is_source(file),
         _ => false,
     }
