@@ -271,11 +271,7 @@ fn what_is_not_loaded_can_be_kept() {
     let (_kept, sh) = apart_from_others();
     let ((_folder, source), (_root, root)) = (folder(), folder());
     one_go_mod(&source, &sh);
-    let described = image(
-        &root,
-        "[common]\n",
-        "[modules]\nunloaded = \"keep\"\n\n[common]\n",
-    );
+    let described = image(&root, "unloaded = \"rest\"", "unloaded = \"keep\"");
     let warm = cmd!(sh, "cargo xtask warm --source {source} --image {described}");
     let warm = warm.args(["--provider=common", "--provider=rest", "--json"]);
     let (printed, said) = succeed_with_both(warm.arg(format!("--out={root}/pack")));
