@@ -3,6 +3,7 @@
 
 mod layouts;
 mod private;
+mod unloaded;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::{Value, json};

@@ -7,6 +7,7 @@
 //! The build gets a GOCACHE of its own and reads the one that is explained through `verifier cacheprog`, which never
 //! writes to what it serves: a damaged entry, which the go command would mend in passing, stays as it was found.
 
+mod absent;
 mod answer;
 mod settings;
 mod text;
@@ -18,7 +19,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use camino::{Utf8Path, Utf8PathBuf};
-use gocache::image_info::{IMAGE_INFO_PATH, INPUTS_SUFFIX, ImageInfo, PACKS_PATH, PackInfo};
+use gocache::image_info::{self, IMAGE_INFO_PATH, INPUTS_SUFFIX, ImageInfo, PACKS_PATH, PackInfo};
 use gocache::{
     ActionGraph, Damage, Explanation, GoModule, HashLog, Hits, Identity, InputsRecord, Observed,
     RECORD_SCHEMA, Store,
@@ -137,7 +138,7 @@ impl Answer {
         let mut differing = settings::differences(identity, &here, &origins);
         differing.extend(unavailable.map(|message| settings::toolchain(&message, &here, &origins)));
 
-        let (mut build, mut messages) = (None, Vec::new());
+        let (mut build, mut messages, mut absent) = (None, Vec::new(), Vec::new());
         if differing.is_empty() {
             eprintln!("building {} to see what it misses", module.path);
             let record = image.as_ref().map(|image| &image.record);
@@ -152,8 +153,12 @@ impl Answer {
                 let variables = settings::of_module_lookup(&origins, &here);
                 differing.extend(decisive(variables, &attempt, &folder, &here, &asked)?);
             }
+            let packs = image.as_ref().map(|image| image.packs.as_slice());
+            let without = image_info::without_packages(packs.unwrap_or_default());
+            absent = absent::absent(&attempt.loaded, &without);
             messages = attempt.failure;
-            let is_explained = !explanation.causes.is_empty() || !differing.is_empty();
+            let is_explained =
+                !explanation.causes.is_empty() || !differing.is_empty() || !absent.is_empty();
             if !messages.is_empty() && !is_explained {
                 bail!("{} does not build:\n{}", module.path, messages.join("\n"));
             }
@@ -172,6 +177,7 @@ impl Answer {
             packs: image.map(|image| image.packs.into_iter().map(|pack| pack.name).collect()),
             settings: differing,
             build,
+            absent,
             messages,
         };
         answer.headline = text::headline(&answer);
@@ -278,6 +284,8 @@ struct Attempt {
     damaged: BTreeMap<Sha256Hash, Damage>,
     /// What the go command said, if it failed.
     failure: Vec<String>,
+    /// What it was to load then.
+    loaded: Vec<absent::Loaded>,
 }
 
 impl Attempt {
@@ -317,19 +325,21 @@ impl Attempt {
             .chain(log.inputs.links.values());
         let actions: Vec<_> = looked_up.map(|inputs| inputs.action).collect();
         let damaged = damaged(asked, actions)?;
-        let (hits, failure) = if finished.status.success() {
+        let (hits, failure, loaded) = if finished.status.success() {
             let hits = ActionGraph::parse(fs_err::File::open(graph)?)?.hits();
-            (hits, Vec::new())
+            (hits, Vec::new(), Vec::new())
         } else {
             let mut failure = vec![format!("go build failed ({}):", finished.status)];
             failure.extend(log.other.iter().take(MESSAGE_LINES).cloned());
-            (Hits::default(), failure)
+            let loaded = absent::loaded(folder, &environment)?;
+            (Hits::default(), failure, loaded)
         };
         Ok(Self {
             log,
             hits,
             damaged,
             failure,
+            loaded,
         })
     }
 

@@ -10,8 +10,8 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use comfy_table::{CellAlignment, Table, presets};
-use gocache::image_info::{IMAGE_INFO_PATH, ImageInfo, PACKS_PATH, PackInfo, SCHEMA};
-use gocache::{Difference, Identity};
+use gocache::image_info::{self, IMAGE_INFO_PATH, ImageInfo, PACKS_PATH, PackInfo, SCHEMA};
+use gocache::{Difference, GoModule, Identity};
 use modules::Layout;
 use rustix::fs::StatVfsMountFlags;
 use serde::Serialize;
@@ -37,6 +37,8 @@ struct Info {
     image: ImageInfo,
     /// Sorted by name.
     packs: Vec<PackInfo>,
+    /// Go modules that go.mods require and of which this image has no packages: nothing it was made for loads one.
+    without_packages: Vec<GoModule>,
     /// The settings in force here; none if there is no go command.
     here: Option<Identity>,
     /// Where they differ; `ours` is the image.
@@ -59,8 +61,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .map(|here| here.differences(&image.identity))
         .unwrap_or_default();
     let here = here.map(|here| here.identity);
+    let without = image_info::without_packages(&packs);
     let info = Info {
         image,
+        without_packages: without.into_iter().cloned().collect(),
         packs,
         here,
         differences,
@@ -183,6 +187,17 @@ fn render(info: &Info) -> String {
     }
     packs.add_row(row(&total));
     let mut text = format!("{identity}\n{versions}\n{packs}\n");
+    if !info.without_packages.is_empty() {
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "without packages, because nothing that this image was made for loads one: {} Go modules",
+            info.without_packages.len()
+        );
+        for module in &info.without_packages {
+            let _ = writeln!(text, "  {module}");
+        }
+    }
     if info.here.is_some() {
         let differences = info.differences.iter();
         let differences =

@@ -3,7 +3,7 @@
 //! The image builder writes them, the verifier reads them. Unknown fields are ignored, so an old verifier reads
 //! what a newer builder wrote; `schema` changes only when a field changes its meaning.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -11,7 +11,7 @@ use modules::Layout;
 use serde::{Deserialize, Serialize};
 use sha256::Sha256Hash;
 
-use crate::{Error, Identity};
+use crate::{Error, GoModule, Identity};
 
 /// The image's own description, an [`ImageInfo`].
 pub const IMAGE_INFO_PATH: &str = "/usr/local/share/iac-runner/image.json";
@@ -103,6 +103,13 @@ pub struct PackInfo {
     /// Digest of `<pack>.left-out`; without it nothing of the pack's Go modules is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_out_sha256: Option<Sha256Hash>,
+    /// Go modules of which it adds no more than what Pulumi asks for (`go.mod`, licences, `pulumi-plugin.json`):
+    /// nothing that it was made for loads them. Another pack may add the other files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stubs: Vec<GoModule>,
+    /// Go modules that another pack has such a part of, and that are complete with this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub completed: Vec<GoModule>,
 }
 
 /// A module of a pack.
@@ -112,6 +119,13 @@ pub struct PackModule {
     pub component: String,
     /// Its folder, relative to the source.
     pub path: Utf8PathBuf,
+}
+
+/// Go modules of which an image with these packs has no packages, though its go.mods require them.
+pub fn without_packages(packs: &[PackInfo]) -> BTreeSet<&GoModule> {
+    let completed: BTreeSet<&GoModule> = packs.iter().flat_map(|pack| &pack.completed).collect();
+    let stubs = packs.iter().flat_map(|pack| &pack.stubs);
+    stubs.filter(|stub| !completed.contains(stub)).collect()
 }
 
 impl PackInfo {

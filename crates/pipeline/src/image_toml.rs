@@ -37,6 +37,9 @@ pub struct ImageToml {
     pub source: Option<Layout>,
     /// What is compiled once for all providers.
     pub common: Common,
+    /// What becomes of Go modules.
+    #[serde(default, skip_serializing_if = "Modules::is_default")]
+    pub modules: Modules,
     /// Environment beside what `go` and `user` yield.
     pub env: BTreeMap<String, String>,
     /// Folders beside the caches that `runner` may write to.
@@ -175,6 +178,36 @@ pub enum Form {
 pub struct Common {
     /// Import paths, and `std`.
     pub packages: Vec<String>,
+}
+
+/// `[modules]`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Modules {
+    /// What becomes of Go modules that a provider requires and does not load.
+    pub unloaded: Unloaded,
+}
+
+impl Modules {
+    /// Keys are of what is said, and an image that says nothing has the keys of one from before there was a choice.
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde hands on a reference"
+    )]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What becomes of Go modules that a provider requires and does not load, where one go.mod serves several providers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unloaded {
+    /// Their files are in the whole image alone.
+    #[default]
+    Rest,
+    /// Every image has them.
+    Keep,
 }
 
 /// `[writable]`.
@@ -459,6 +492,28 @@ mod tests {
         }
         let text = shipped().replace("suite = \"", "suite = \"--version ");
         assert!(failure::text(&ImageToml::parse(&text).unwrap_err()).contains("suite"));
+    }
+
+    #[test]
+    fn what_becomes_of_go_modules_that_nothing_loads_is_one_of_two_words() {
+        let with = |value: &str| {
+            let text = shipped().replace("unloaded = \"rest\"", &format!("unloaded = {value}"));
+            ImageToml::parse(&text)
+        };
+        let default = ImageToml::parse(&shipped().replace("[modules]\nunloaded = \"rest\"\n", ""));
+        assert_eq!(default.unwrap().modules.unloaded, Unloaded::Rest);
+        assert_eq!(with("\"keep\"").unwrap().modules.unloaded, Unloaded::Keep);
+        for wrong in ["\"drop\"", "false", "\"\""] {
+            let error = with(wrong).unwrap_err();
+            assert_eq!(failure::kind(&error, &[]), failure::Kind::Usage);
+            let said = failure::text(&error);
+            assert!(
+                said.contains("unloaded") && said.contains("correct it"),
+                "{said}"
+            );
+        }
+        let said = failure::text(&with("\"drop\"").unwrap_err());
+        assert!(said.contains("expected `rest` or `keep`"), "{said}");
     }
 
     #[test]

@@ -9,6 +9,8 @@ pub const BASE: &str = "base";
 pub const TOOLS: &str = "tools";
 /// The pack of what all providers share.
 pub const COMMON: &str = "common";
+/// The pack of Go modules that all providers require and none loads; only the whole image has it.
+pub const REST: &str = "rest";
 /// The whole image's name in a layout, and what the names of its variants start with.
 pub use oci::reference::LATEST;
 /// Ends the name of a variant that runs as the image's user.
@@ -19,7 +21,7 @@ pub const VERIFIER: &str = "/usr/local/bin/verifier";
 /// Whether a provider of this name would collide with `latest-tools`, with a `-nonroot` twin, or with a pack that is no
 /// provider's.
 pub fn is_reserved(provider: &str) -> bool {
-    matches!(provider, BASE | TOOLS | COMMON)
+    matches!(provider, BASE | TOOLS | COMMON | REST)
         || provider == NONROOT.trim_start_matches('-')
         || provider.ends_with(NONROOT)
 }
@@ -77,7 +79,7 @@ mod tests {
 
     #[test]
     fn names_of_packs_and_variants_are_no_providers() {
-        for reserved in ["base", "tools", "common", "nonroot", "aws-nonroot"] {
+        for reserved in ["base", "tools", "common", "rest", "nonroot", "aws-nonroot"] {
             assert!(is_reserved(reserved), "{reserved}");
         }
         for free in ["aws", "nonroots", "my-tools", "latest", "tools2", ""] {

@@ -11,7 +11,7 @@ use report::{MeasuredModule, PhaseName, Report};
 use serde::Serialize;
 
 use crate::assemble::images::WrittenImage;
-use crate::flow::ProviderPack;
+use crate::flow::Packs;
 use crate::pack::KeptPack;
 use crate::pack::manifest::Timings;
 use engine::progress::{Kind, Stage, human_bytes};
@@ -21,7 +21,7 @@ use engine::progress::{Kind, Stage, human_bytes};
 pub struct Summary {
     /// Version of this format.
     pub schema: u32,
-    /// Packs, `common` first.
+    /// Packs, `common` first and `rest` last.
     pub packs: Vec<PackLine>,
     /// All modules together.
     pub total: FirstBuilds,
@@ -78,17 +78,22 @@ pub struct FirstBuilds {
 impl Summary {
     /// Puts it together.
     pub fn new(
-        common: &KeptPack,
-        packs: &[ProviderPack],
+        packs: &Packs,
         variants: Vec<WrittenImage>,
         report: &Report,
         stages: &[Stage],
     ) -> Self {
-        let mut lines = vec![PackLine::new(common, None)];
-        lines.extend(packs.iter().map(|pack| {
+        let Packs {
+            common,
+            providers,
+            rest,
+        } = packs;
+        let mut lines = vec![PackLine::new(&common.pack, None)];
+        lines.extend(providers.iter().map(|pack| {
             let first = FirstBuilds::new(report, Some(&pack.part.provider));
             PackLine::new(&pack.pack, Some(first))
         }));
+        lines.extend(rest.iter().map(|rest| PackLine::new(&rest.pack, None)));
         Self {
             schema: SCHEMA,
             packs: lines,
@@ -97,7 +102,7 @@ impl Summary {
             overhead: overhead(stages),
             stages: stages.to_vec(),
             peak_memory_bytes: peak_memory_bytes(),
-            broken: packs
+            broken: providers
                 .iter()
                 .flat_map(|pack| pack.broken.iter().cloned())
                 .chain(report.failures.iter().map(|failure| {

@@ -79,12 +79,14 @@ impl<'a> Cache<'a> {
         self.shipped?.files.get(&self.in_image.join(path))
     }
 
-    /// Files of Go modules that were left out of the image, relative to the cache; none where they are not known.
+    /// Files of Go modules that were left out of the image, relative to the cache; none where they are not known. What
+    /// one pack leaves out another one may have.
     pub fn left_out(&self) -> Option<Vec<(&'a Utf8Path, Sha256Hash)>> {
         let Some(shipped) = self.shipped else {
             return Some(Vec::new());
         };
         let files = shipped.left_out.as_ref()?.iter();
+        let files = files.filter(|(path, _)| shipped.files.get(path).is_none());
         Some(
             files
                 .filter_map(|(path, digest)| Some((path.strip_prefix(self.in_image).ok()?, digest)))

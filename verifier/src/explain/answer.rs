@@ -4,6 +4,7 @@ use camino::Utf8PathBuf;
 use gocache::{Explanation, Identity};
 use serde::Serialize;
 
+use super::absent::Absent;
 use super::settings::Setting;
 
 /// Version of the JSON's shape.
@@ -23,6 +24,8 @@ pub struct Answer {
     pub settings: Vec<Setting>,
     /// What the build tells, if there was one.
     pub build: Option<Explanation>,
+    /// Packages that the module imports and the image leaves out, if the build failed.
+    pub absent: Vec<Absent>,
     /// What the go command said, if the build failed.
     pub messages: Vec<String>,
 }
@@ -37,6 +40,8 @@ pub struct ExplainedModule {
 impl Answer {
     /// Whether something should have hit and did not.
     pub fn has_defect(&self) -> bool {
-        !self.settings.is_empty() || self.build.as_ref().is_some_and(Explanation::has_defect)
+        !self.settings.is_empty()
+            || !self.absent.is_empty()
+            || self.build.as_ref().is_some_and(Explanation::has_defect)
     }
 }

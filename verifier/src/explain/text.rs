@@ -4,8 +4,12 @@ use std::fmt::Write as _;
 
 use gocache::{Cause, Explanation, RELEASE_PAYS_SHARE};
 
+use super::absent::Absent;
 use super::answer::Answer;
 use super::settings::Setting;
+
+/// The pack of Go modules that nothing loads, which the whole image alone has.
+const REST: &str = "rest";
 
 /// Names listed of packages; all of a cold build would be a thousand.
 const NAMES: usize = 5;
@@ -27,6 +31,13 @@ fn cause(answer: &Answer) -> String {
     };
     if let Some(first) = answer.settings.first() {
         return sentence(first) + &and_more(answer.settings.len());
+    }
+    if let Some(Absent { package, module }) = answer.absent.first() {
+        return format!(
+            "{package} is a package of {module}, and of that this image has no packages, because nothing that it was \
+             made for loads one{}",
+            and_more(answer.absent.len())
+        );
     }
     let Some(build) = &answer.build else {
         return "nothing was built".into();
@@ -106,12 +117,37 @@ pub fn render(answer: &Answer) -> String {
         });
         explained(build, &mut line);
     }
+    absent(answer, &mut line);
     if answer.packs.is_none() {
         for (name, value) in answer.identity.fields() {
             line(format!("{name}: {value}"));
         }
     }
     text
+}
+
+fn absent(answer: &Answer, line: &mut impl FnMut(String)) {
+    if answer.absent.is_empty() {
+        return;
+    }
+    for Absent { package, module } in answer.absent.iter().take(NAMES) {
+        line(format!(
+            "- {package} [left out, with all packages of {module}]"
+        ));
+    }
+    let more = answer.absent.len().saturating_sub(NAMES);
+    if more > 0 {
+        line(format!("- {more} more"));
+    }
+    let packs = answer.packs.iter().flatten();
+    let is_whole = packs.into_iter().any(|pack| pack == REST);
+    line(if is_whole {
+        "an image has them that is made anew, with this source, for all of its providers".to_owned()
+    } else {
+        "the whole image has them (the one without a provider's name, `latest`), and so has one that is made anew, \
+         with this source"
+            .to_owned()
+    });
 }
 
 fn explained(build: &Explanation, line: &mut impl FnMut(String)) {
@@ -208,6 +244,7 @@ mod tests {
                 unknown: Vec::new(),
                 drift: Drift::default(),
             }),
+            absent: Vec::new(),
             messages: Vec::new(),
         }
     }
@@ -294,6 +331,31 @@ mod tests {
             build.packages.hits = 598;
             build.unknown = vec!["m/volume".into(), "m/greet".into()];
         }));
+    }
+
+    #[test]
+    fn packages_that_the_image_leaves_out_have_their_go_modules() {
+        let missing = |answer: &mut Answer| {
+            answer.absent = ["", "/ec2"]
+                .map(|below| Absent {
+                    package: format!("example.com/sdk/aws{below}"),
+                    module: GoModule {
+                        path: "example.com/sdk".into(),
+                        version: "v1.2.3".into(),
+                    },
+                })
+                .into();
+            answer.messages = vec![
+                "go build failed (exit status: 1):".into(),
+                "main.go:7:2: no required module provides package example.com/sdk/aws".into(),
+            ];
+        };
+        insta::assert_snapshot!(shown(missing));
+        let whole = shown(|answer| {
+            missing(answer);
+            answer.packs.as_mut().unwrap().push(REST.into());
+        });
+        insta::assert_snapshot!(whole.lines().last().unwrap());
     }
 
     #[test]

@@ -159,6 +159,16 @@ impl Image {
         self.folder.write(&format!("{PACKS}/{name}.sha256"), &list);
     }
 
+    fn write_left_out(&self, name: &str, list: &Checksums) {
+        let (list, description) = (list.to_string(), format!("{PACKS}/{name}.json"));
+        let described = fs_err::read_to_string(self.folder.path(&description)).unwrap();
+        let mut pack: Value = serde_json::from_str(&described).unwrap();
+        pack["left_out_sha256"] = json!(Sha256Hash::of(list.as_bytes()));
+        self.folder.write(&description, &pack.to_string());
+        self.folder
+            .write(&format!("{PACKS}/{name}.left-out"), &list);
+    }
+
     fn command(&self) -> Command {
         let mut command = verifier(&self.folder);
         command.args(["--root", self.root().as_str()]);
@@ -513,6 +523,57 @@ fn damage_in_the_module_cache_is_named() {
         replace(&path, &whole);
     }
     assert_eq!(image.findings(0), [""; 0]);
+}
+
+#[test]
+fn a_go_module_of_two_packs_is_whole_where_both_are_and_a_stub_where_one_is() {
+    let image = Image::new();
+    let whole = fs_err::read(image.folder.path(&format!("{PACKS}/tiny.sha256"))).unwrap();
+    let whole = Checksums::read(whole.as_slice()).unwrap();
+    let folder = Utf8Path::new("/").join(DEPENDENCY.strip_prefix("root/").unwrap());
+    let pick = |wanted: &dyn Fn(&Utf8Path) -> bool| -> Checksums {
+        let picked = whole.iter().filter(|(path, _)| wanted(path));
+        picked
+            .map(|(path, digest)| (path.to_owned(), digest))
+            .collect()
+    };
+    let is_stub = |path: &Utf8Path| path == folder.join("go.mod");
+    let is_other = |path: &Utf8Path| path.starts_with(&folder) && !is_stub(path);
+    let (stub, others) = (pick(&is_stub), pick(&is_other));
+    assert_eq!(stub.len(), 1);
+    image.write_pack("tiny", &pick(&|path| !is_other(path)));
+    image.write_left_out("tiny", &others);
+    image.write_pack("rest", &others);
+    image.write_left_out("rest", &stub);
+    assert_eq!(image.findings(0), [""; 0]);
+
+    let (first, _) = others.iter().next().unwrap();
+    let first = format!("root{first}");
+    let text = fs_err::read(image.folder.path(&first)).unwrap();
+    replace(&image.folder.path(&first), b"other");
+    assert!(image.finding(4, &first).contains("was shipped with"));
+    replace(&image.folder.path(&first), &text);
+
+    for suffix in ["json", "sha256", "left-out"] {
+        fs_err::remove_file(image.folder.path(&format!("{PACKS}/rest.{suffix}"))).unwrap();
+    }
+    for (path, _) in others.iter() {
+        let file = image.folder.path(&format!("root{path}"));
+        let above = file.parent().unwrap();
+        fs_err::set_permissions(above, Permissions::from_mode(0o755)).unwrap();
+        fs_err::remove_file(&file).unwrap();
+        fs_err::set_permissions(above, Permissions::from_mode(0o555)).unwrap();
+    }
+    assert_eq!(image.findings(0), [""; 0]);
+    replace(
+        &image.folder.path(&format!("{DEPENDENCY}/go.mod")),
+        b"module other",
+    );
+    assert!(
+        image
+            .finding(4, &format!("{DEPENDENCY}/go.mod"))
+            .contains("was shipped with")
+    );
 }
 
 #[test]

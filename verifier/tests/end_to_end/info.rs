@@ -93,6 +93,37 @@ fn an_image_is_shown_and_fits() {
 }
 
 #[test]
+fn go_modules_without_packages_are_listed() {
+    let folder = Folder::new();
+    image(&folder);
+    let pack = |name: &str, what: &str, modules: &[&str]| {
+        let modules: Vec<_> = modules
+            .iter()
+            .map(|path| json!({"path": path, "version": "v1.0.0"}))
+            .collect();
+        let pack = json!({
+            "schema": 1, "name": name, "modules": [], "go_modules": 1, "go_mod_bytes": 1,
+            "go_build_bytes": 0, "executables_bytes": 0, what: modules,
+        });
+        let file = format!("root/usr/local/share/iac-runner/packs/{name}.json");
+        folder.write(&file, &pack.to_string());
+    };
+    pack("common", "stubs", &["a.b/aws", "a.b/civo", "a.b/none"]);
+    pack("civo", "completed", &["a.b/civo"]);
+    let text = stdout(&mut info(&folder));
+    let (_, listed) = text.split_once("without packages").unwrap();
+    let expected = ", because nothing that this image was made for loads one: 2 Go modules\n  a.b/aws@v1.0.0\n  \
+                    a.b/none@v1.0.0\nthe go";
+    assert!(listed.starts_with(expected), "{text}");
+    let json: Value = serde_json::from_str(&stdout(info(&folder).arg("--json"))).unwrap();
+    let paths = json["without_packages"].as_array().unwrap().iter();
+    let paths: Vec<_> = paths.map(|module| &module["path"]).collect();
+    assert_eq!(paths, ["a.b/aws", "a.b/none"]);
+    pack("rest", "completed", &["a.b/aws", "a.b/none"]);
+    assert!(!stdout(&mut info(&folder)).contains("without packages"));
+}
+
+#[test]
 fn settings_that_differ_are_named() {
     let folder = Folder::new();
     image(&folder);

@@ -127,15 +127,14 @@ impl Bench {
     /// Makes our packs and measures them.
     fn ours(&self, progress: &mut Progress) -> Result<Measured> {
         let foundation = &self.foundation;
-        let (common, packs) = foundation.packs(&self.all, &self.providers, progress)?;
+        let packs = foundation.packs(&self.all, &self.providers, progress)?;
         progress.step("measure ours", Kind::Local, |_| {
             let scratch = foundation.work.scratch("ours")?;
-            let packs = || std::iter::once(&common.pack).chain(packs.iter().map(|pack| &pack.pack));
             let mut layers = Vec::new();
             for below in &self.below {
                 layers.extend(below.on_this_machine()?);
             }
-            layers.extend(packs().flat_map(KeptPack::layers));
+            layers.extend(packs.kept().flat_map(KeptPack::layers));
             unpack_layers(&layers, scratch.path())?;
             let tree = &foundation.tree;
             let sandbox = Sandbox::new(scratch.path())
@@ -147,8 +146,12 @@ impl Bench {
                     &tree.image.go.gocache,
                 );
             Ok(Measured {
-                warm_ms: packs().map(|pack| pack.manifest.timings.build_ms).sum(),
-                cache_bytes: packs()
+                warm_ms: packs
+                    .kept()
+                    .map(|pack| pack.manifest.timings.build_ms)
+                    .sum(),
+                cache_bytes: packs
+                    .kept()
                     .flat_map(|pack| &pack.manifest.files)
                     .map(|file| file.size_bytes)
                     .sum(),

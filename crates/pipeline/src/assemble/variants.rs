@@ -1,10 +1,11 @@
-//! Which images packs make: all of them in one, each provider's alone, and the tools without caches.
+//! Which images packs make: all of them in one, each provider's alone, and the tools without caches. The pack `rest`,
+//! which there need not be, is in the whole one alone.
 
 use std::collections::BTreeMap;
 
 use anyhow::Result;
 
-use crate::names::{BASE, COMMON, TOOLS};
+use crate::names::{BASE, COMMON, REST, TOOLS};
 use crate::pack::fit::check_fit;
 use crate::pack::{Pack, PackLayer};
 use failure::usage;
@@ -63,7 +64,12 @@ pub fn of(packs: &[Pack], version: &str) -> Result<Vec<Variant>> {
         layers,
         tools: described.clone(),
     };
+    let rest = packs
+        .iter()
+        .filter(|pack| pack.description.name == REST)
+        .flat_map(Pack::layers);
     let whole = start.iter().chain(providers.values().flatten()).cloned();
+    let whole = whole.chain(rest);
     let mut variants = vec![
         variant("", whole.collect()),
         variant(&format!("-{TOOLS}"), tools),
@@ -103,6 +109,21 @@ mod tests {
         let expected = titles(&turned);
         turned.reverse();
         assert_eq!(titles(&turned), expected);
+    }
+
+    #[test]
+    fn the_whole_image_alone_has_the_rest() {
+        let mut packs = packs(&["aws", "civo"]);
+        let key = crate::fixtures::key;
+        let mut rest = crate::fixtures::kept("rest");
+        rest.manifest.executables = None;
+        let platform = crate::fixtures::platform();
+        packs.insert(0, Pack::rest(key("rest"), key("common"), &platform, &rest));
+        let titles = titles(&packs);
+        assert_eq!(titles[0].1.last().unwrap(), "rest: caches");
+        for (name, titles) in &titles[1..] {
+            assert!(!titles.contains(&"rest: caches".to_owned()), "{name}");
+        }
     }
 
     #[test]

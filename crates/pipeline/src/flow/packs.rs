@@ -13,13 +13,13 @@ use crate::foundation::standard_library::STD;
 use crate::names::COMMON;
 use crate::pack::artifact::Artifact;
 use crate::pack::manifest::FORMAT;
-use crate::pack::matrix;
-use crate::pack::matrix::Times;
 use crate::pack::part::Part;
 use crate::pack::{KeptPack, Pack};
 use crate::resolve::common_plan;
 use crate::resolve::common_plan::CommonPlan;
 use crate::resolve::go_mod::by_go_mod;
+use crate::resolve::requirements::Requirements;
+use crate::resolve::unloaded::SharedGoMods;
 use crate::work;
 use crate::work::Key;
 use engine::progress::{Kind, Progress, Step};
@@ -33,6 +33,10 @@ pub struct CommonPack {
     pub key: Key,
     /// The pack.
     pub pack: KeptPack,
+    /// The go.mods of several providers.
+    shared: SharedGoMods,
+    /// Go modules of which no provider needs more than the stub in this pack.
+    pub(super) rest: Requirements,
 }
 
 /// A provider's pack.
@@ -68,7 +72,9 @@ impl Foundation {
     pub fn common(&self, modules: &[Module], progress: &mut Progress) -> Result<CommonPack> {
         let all = by_go_mod(&self.settings.source, modules);
         let common = progress.step("resolve common", Kind::Network, |_| {
-            common_plan::plan(&self.resolver(), &all, &self.tree.image.common.packages)
+            let image = &self.tree.image;
+            let (packages, unloaded) = (&image.common.packages, image.modules.unloaded);
+            common_plan::plan(&self.resolver(), &all, packages, unloaded)
         })?;
         let key = self.common_key(&common)?.with(&self.unchecked)?;
         progress.step("warm common", Kind::Local, |step| {
@@ -90,27 +96,16 @@ impl Foundation {
                 self.warmer(COMMON).common(&common, start, folder, step)
             })?;
             let pack = KeptPack::read(&folder)?;
-            Ok(CommonPack { key, pack })
-        })
-    }
-
-    /// Makes the packs of `common` and of whole `providers`.
-    pub fn packs(
-        &self,
-        modules: &[Module],
-        providers: &[String],
-        progress: &mut Progress,
-    ) -> Result<(CommonPack, Vec<ProviderPack>)> {
-        let common = self.common(modules, progress)?;
-        let packs = providers
-            .iter()
-            .map(|provider| {
-                let part = Part::whole(provider);
-                let own = matrix::modules_of(&part, modules, &Times::default())?;
-                self.provider(part, &own, &common, progress)
+            Ok(CommonPack {
+                key,
+                pack,
+                shared: common.shared,
+                rest: Requirements {
+                    required: common.rest,
+                    ..Requirements::default()
+                },
             })
-            .collect::<Result<_>>()?;
-        Ok((common, packs))
+        })
     }
 
     /// Makes the pack of `part`, whose modules are `own`.
@@ -124,7 +119,9 @@ impl Foundation {
         let name = part.name();
         let mut plan = progress.step(format!("resolve {name}"), Kind::Network, |_| {
             let go_mods = by_go_mod(&self.settings.source, own);
-            let plan = provider_plan::plan(&self.resolver(), &go_mods, self.settings.keep_going)?;
+            let (resolver, keep_going) = (self.resolver(), self.settings.keep_going);
+            let provider = (part.provider.as_str(), &common.shared);
+            let plan = provider_plan::plan(&resolver, provider, &go_mods, keep_going)?;
             self.refuse(&plan.broken)?;
             Ok(plan)
         })?;
@@ -167,7 +164,7 @@ impl Foundation {
         })
     }
 
-    fn find(
+    pub(super) fn find(
         &self,
         name: &str,
         key: &Key,
@@ -182,7 +179,7 @@ impl Foundation {
 
     /// Makes way for a pack that is to be made anew: because that was asked for, or because modules are missing from
     /// the kept one, for a reason that may have passed.
-    fn forget(&self, kind: &str, key: &Key) -> Result<()> {
+    pub(super) fn forget(&self, kind: &str, key: &Key) -> Result<()> {
         match self.work.kept(kind, key)? {
             Some(folder)
                 if self.settings.again || !KeptPack::read(&folder)?.manifest.broken.is_empty() =>

@@ -11,8 +11,9 @@ use sha256::Sha256Hash;
 use crate::resolve::go_mod::GoMod;
 use crate::resolve::load::What;
 use crate::resolve::package::Package;
-use crate::resolve::requirements::Requirements;
+use crate::resolve::requirements::{Required, Requirements};
 use crate::resolve::resolver::Resolver;
+use crate::resolve::unloaded::SharedGoMods;
 
 /// What a provider's modules need.
 #[derive(Debug, Default)]
@@ -39,16 +40,24 @@ pub struct Inputs {
     components: Vec<String>,
     /// Every package with its version or, for the source's own, with its files.
     packages: Vec<Package>,
+    /// Go modules that it loads, where its go.mod is other providers', too.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    loaded: BTreeSet<Required>,
     /// Go modules that the pack has to do without.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     not_fetched: BTreeSet<String>,
 }
 
-/// What the modules of these go.mods need.
-pub fn plan(resolver: &Resolver<'_>, go_mods: &[GoMod], keep_going: bool) -> Result<ProviderPlan> {
+/// What the modules of a provider need that these go.mods hold, some of which may be `shared` with other providers.
+pub fn plan(
+    resolver: &Resolver<'_>,
+    (provider, shared): (&str, &SharedGoMods),
+    go_mods: &[GoMod],
+    keep_going: bool,
+) -> Result<ProviderPlan> {
     let mut plan = ProviderPlan::default();
     for go_mod in go_mods {
-        let requirements = match resolver.requirements(go_mod) {
+        let mut requirements = match resolver.requirements(go_mod) {
             Ok(requirements) => requirements,
             Err(error) if keep_going => {
                 let modules = go_mod.modules.iter();
@@ -58,6 +67,11 @@ pub fn plan(resolver: &Resolver<'_>, go_mods: &[GoMod], keep_going: bool) -> Res
             }
             Err(error) => return Err(error),
         };
+        let mut narrowed = BTreeSet::new();
+        if shared.holds(&go_mod.path) {
+            shared.narrow(provider, &mut requirements);
+            narrowed.clone_from(&requirements.required);
+        }
         let wanted: Vec<&Module> = go_mod.modules.iter().collect();
         let loaded = resolver.load(go_mod, &What::Modules(&wanted))?;
         let broken = loaded
@@ -101,6 +115,7 @@ pub fn plan(resolver: &Resolver<'_>, go_mods: &[GoMod], keep_going: bool) -> Res
                 .map(|module| format!("{}/{}", module.provider, module.component))
                 .collect(),
             packages: loaded.packages.into_values().collect(),
+            loaded: narrowed,
             not_fetched: requirements.not_fetched.clone(),
         });
         plan.requirements.extend(requirements);

@@ -73,6 +73,7 @@ impl Fixture {
             identity: self.image.identity(&Platform::host()),
             modules: Vec::new(),
             go_modules: Vec::new(),
+            stubs: Vec::new(),
             go_mod_files,
             left_out: Checksums::default(),
             go_build_files,

@@ -88,6 +88,15 @@ impl Pack {
         Self::of_caches(description, kept)
     }
 
+    /// Go modules that nobody loads, made on the `common` with this key.
+    pub fn rest(key: Key, common: Key, platform: &Platform, kept: &KeptPack) -> Self {
+        let description = Description {
+            made_on: Some(common),
+            ..Description::new(&kept.manifest.name, key, platform)
+        };
+        Self::of_caches(description, kept)
+    }
+
     fn of_caches(mut description: Description, kept: &KeptPack) -> Self {
         let name = &description.name;
         let manifest = &kept.manifest;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 
-use crate::names::{BASE, COMMON, TOOLS};
+use crate::names::{BASE, COMMON, REST, TOOLS};
 use crate::pack::description::{Description, tag};
 use crate::pack::manifest::Manifest;
 use crate::pack::part::Part;
@@ -36,7 +36,7 @@ pub fn check_fit(packs: &[&Description]) -> Result<()> {
     check_identity(packs.iter().filter_map(|described| described.pack.as_ref()))?;
     for pack in packs {
         let below = match (&pack.part, pack.name.as_str()) {
-            (Some(_), _) => COMMON,
+            (Some(_), _) | (None, REST) => COMMON,
             (None, TOOLS) => BASE,
             _ => continue,
         };
@@ -112,6 +112,24 @@ mod tests {
         let (older, there) = (tag(COMMON, &key("older")), tag(COMMON, &key("common")));
         let expected = format!("the pack civo was made on {older}, and not on the given {there}");
         assert_eq!(refusal, expected);
+    }
+
+    #[test]
+    fn a_rest_made_beside_another_common_is_refused() {
+        let refusal = refusal(|packs| {
+            let mut rest = named(packs, "civo").clone();
+            (rest.name, rest.part) = (REST.to_owned(), None);
+            packs.push(rest.clone());
+            let fits = check_fit(&packs.iter().collect::<Vec<_>>());
+            fits.expect("it was made beside this one");
+            packs.pop();
+            rest.made_on = Some(key("older"));
+            packs.push(rest);
+        });
+        assert!(
+            refusal.starts_with("the pack rest was made on common-"),
+            "{refusal}"
+        );
     }
 
     #[test]

@@ -3,13 +3,15 @@
 //! Nothing is in a layer that was not hashed: entries of the build cache against what was sealed, Go modules against
 //! the hash that go.sum gives them.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::image_info::{
     FILES_SUFFIX, INPUTS_SUFFIX, LEFT_OUT_SUFFIX, OBJECTS_PATH, PACKS_PATH, PackInfo, PackModule,
     SCHEMA,
 };
-use gocache::{Checksums, Identity, InputsRecord};
+use gocache::{Checksums, GoModule, Identity, InputsRecord};
 use sha256::Sha256Hash;
 
 use crate::image_toml::ImageToml;
@@ -36,11 +38,13 @@ pub struct Content {
     pub modules: Vec<WarmModule>,
     /// Go modules whose folders are among the files.
     pub go_modules: Vec<Required>,
+    /// Go modules of which the files have but a stub.
+    pub stubs: Vec<Required>,
     /// Settings of this machine by which they were not checked.
     pub unchecked: Vec<String>,
     /// Files of the module cache, relative to it, sorted.
     pub go_mod_files: Vec<Utf8PathBuf>,
-    /// What the Go modules have beside those files, with the paths that it would have in the image.
+    /// What the Go modules and stubs have beside those files, with the paths that it has, or would have, in the image.
     pub left_out: Checksums,
     /// Entries of the build cache without executables, relative to it, in the order of the layer.
     pub go_build_files: Vec<PackedFile>,
@@ -88,7 +92,9 @@ pub fn write(
         for path in &content.go_mod_files {
             files.push(add(image, &mut layer, &image.go.gomodcache, path, go_mod)?);
         }
-        go_modules::verify(image, &content.go_modules, &files, &content.left_out)?;
+        for modules in [&content.go_modules, &content.stubs] {
+            go_modules::verify(image, modules, &files, &content.left_out)?;
+        }
         let entries = &content.go_build_files;
         let gocache = &image.go.gocache;
         add_proven(image, &mut layer, gocache, entries, go_build, &mut files)?;
@@ -208,6 +214,8 @@ impl Content {
     fn info(&self, image: &ImageToml, caches: &[PackedFile], files_sha256: Sha256Hash) -> PackInfo {
         let go_mod = relative(&image.go.gomodcache);
         let sum = |files: &[PackedFile]| files.iter().map(|file| file.size_bytes).sum();
+        let is_ziphash = |path: &&Utf8PathBuf| path.extension() == Some("ziphash");
+        let begun: BTreeSet<&Utf8PathBuf> = self.go_mod_files.iter().filter(is_ziphash).collect();
         PackInfo {
             schema: SCHEMA,
             name: self.name.clone(),
@@ -230,8 +238,16 @@ impl Content {
             objects_bytes: sum(&self.object_files),
             files_sha256: Some(files_sha256),
             left_out_sha256: None,
+            stubs: modules_of(&self.stubs).collect(),
+            completed: modules_of(&self.go_modules)
+                .filter(|module| !begun.contains(&module.download_file("ziphash")))
+                .collect(),
         }
     }
+}
+
+fn modules_of(required: &[Required]) -> impl Iterator<Item = GoModule> {
+    required.iter().map(|required| required.module.clone())
 }
 
 type Writer<'a> = LayerWriter<Box<dyn Fn(&Utf8Path) -> oci::layer::Meta + Send + 'a>>;
@@ -307,8 +323,6 @@ mod tests {
     use crate::fixtures::{image, platform};
     use crate::pack::go_modules::DamagedModules;
     use crate::pack::kept::KeptPack;
-    use gocache::GoModule;
-    use std::collections::BTreeSet;
 
     const MOD: &str = "cache/download/x/@v/v1.0.0.mod";
     const OUTPUT: &str = "entry";
@@ -337,6 +351,7 @@ mod tests {
             identity: image.identity(&platform()),
             modules: Vec::new(),
             go_modules: Vec::new(),
+            stubs: Vec::new(),
             unchecked: Vec::new(),
             go_mod_files: vec![put("go-mod", MOD).path],
             left_out: Checksums::from_iter([left_out(image)]),
@@ -432,6 +447,77 @@ mod tests {
                 format!("{file} changed while it was packed")
             );
             assert_eq!(failure::kind(&error, &[]), failure::Kind::Corrupt);
+        }
+    }
+
+    /// A Go module of two files, one of which is in another pack.
+    #[test]
+    fn a_part_of_a_go_module_is_compared_with_the_hash_of_all_of_it() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(temporary.path()).unwrap();
+        let image = image();
+        let module = GoModule {
+            path: "y".into(),
+            version: "v1.0.0".into(),
+        };
+        let files = ["go.mod", "a.go"].map(|name| (name, Sha256Hash::of(name.as_bytes())));
+        let sum = gocache::h1(&module, files);
+        for (name, _) in files {
+            let file = folder.join("go-mod").join(module.folder()).join(name);
+            fs_err::create_dir_all(file.parent().unwrap()).unwrap();
+            fs_err::write(file, name).unwrap();
+        }
+        let pack = |name: &str, own: usize, is_stub: bool, other: Sha256Hash| {
+            let mut content = content(&image, folder);
+            content.name = name.into();
+            content
+                .go_mod_files
+                .push(module.folder().join(files[own].0));
+            if is_stub {
+                let ziphash = module.download_file("ziphash");
+                let file = folder.join("go-mod").join(&ziphash);
+                fs_err::create_dir_all(file.parent().unwrap()).unwrap();
+                fs_err::write(file, &sum).unwrap();
+                content.go_mod_files.push(ziphash);
+            }
+            let elsewhere = image
+                .go
+                .gomodcache
+                .join(module.folder())
+                .join(files[1 - own].0);
+            content.left_out = Checksums::from_iter([(elsewhere, other)]);
+            let required = Required {
+                module: module.clone(),
+                sum: sum.clone(),
+            };
+            let modules = if is_stub {
+                &mut content.stubs
+            } else {
+                &mut content.go_modules
+            };
+            modules.push(required);
+            let pack = written(folder, name, content)?;
+            let root = folder.join(format!("root-{name}"));
+            fs_err::create_dir(&root).unwrap();
+            oci::unpack::unpack_layers(&pack.layers(), &root).unwrap();
+            let packs = root.join(relative(Utf8Path::new(PACKS_PATH)));
+            let info = fs_err::read(packs.join(format!("{name}.json"))).unwrap();
+            Ok::<PackInfo, anyhow::Error>(serde_json::from_slice(&info).unwrap())
+        };
+        let stub = pack("below", 0, true, files[1].1).unwrap();
+        let others = pack("above", 1, false, files[0].1).unwrap();
+        assert_eq!(
+            (stub.stubs.as_slice(), stub.completed.len()),
+            (&[module.clone()][..], 0)
+        );
+        assert_eq!(
+            (others.stubs.len(), others.completed.as_slice()),
+            (0, &[module.clone()][..])
+        );
+        for (name, own, is_stub) in [("damaged-stub", 0, true), ("damaged-others", 1, false)] {
+            let error = pack(name, own, is_stub, Sha256Hash::of(b"else")).unwrap_err();
+            let damaged: &DamagedModules = error.downcast_ref().expect("it says which");
+            assert_eq!(damaged.0, std::slice::from_ref(&module));
         }
     }
 

@@ -7,8 +7,10 @@
 //! - The packages that `image.toml` names, at the versions of the go.mod that agrees most with the others.
 //! - Where one go.mod holds several providers, also what the modules of at least two of them load.
 //!
-//! The Go modules that at least two go.mods require are in the common pack, too, whether packages of theirs are
-//! compiled there or not: the image has to hold their folders anyway, once.
+//! Of what such a go.mod requires, the Go modules that at least two providers load are in it, and a stub of each other
+//! one: [`unloaded`](crate::resolve::unloaded). The Go modules that at least two of the other go.mods require are in the
+//! common pack, too, whether packages of theirs are compiled there or not: the image has to hold their folders anyway,
+//! once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,11 +18,13 @@ use anyhow::Result;
 use gocache::GoModule;
 use modules::{ModFile, Module};
 
+use crate::image_toml::Unloaded;
 use crate::resolve::go_mod::{GoMod, read};
 use crate::resolve::load::What;
 use crate::resolve::package::{Loaded, Package};
-use crate::resolve::requirements::Requirements;
+use crate::resolve::requirements::{Required, Requirements};
 use crate::resolve::resolver::Resolver;
+use crate::resolve::unloaded::{SharedGoMods, Users};
 use engine::progress;
 
 /// Packages that are compiled together, in the folder of one go.mod.
@@ -41,20 +45,31 @@ pub struct CommonPlan {
     pub packages: BTreeMap<String, Package>,
     /// Go modules in the pack.
     pub requirements: Requirements,
+    /// The go.mods of several providers.
+    pub shared: SharedGoMods,
+    /// Go modules of which no provider needs more than the stub in this pack.
+    pub rest: BTreeSet<Required>,
 }
 
 /// Finds what the providers of a source share.
-pub fn plan(resolver: &Resolver<'_>, go_mods: &[GoMod], wanted: &[String]) -> Result<CommonPlan> {
+pub fn plan(
+    resolver: &Resolver<'_>,
+    go_mods: &[GoMod],
+    wanted: &[String],
+    unloaded: Unloaded,
+) -> Result<CommonPlan> {
     let texts = go_mods
         .iter()
         .map(|go_mod| read(resolver.source, &go_mod.path))
         .collect::<Result<Vec<_>>>()?;
-    let requires: Vec<Requires> = texts.iter().map(|text| Requires::parse(text)).collect();
+    let mut requires: Vec<Requires> = texts.iter().map(|text| Requires::parse(text)).collect();
 
     let mut common = CommonPlan {
         units: Vec::new(),
         packages: BTreeMap::new(),
         requirements: Requirements::default(),
+        shared: SharedGoMods::default(),
+        rest: BTreeSet::new(),
     };
     common.add_named(
         resolver,
@@ -62,7 +77,16 @@ pub fn plan(resolver: &Resolver<'_>, go_mods: &[GoMod], wanted: &[String]) -> Re
         wanted,
     )?;
     for go_mod in go_mods.iter().filter(|go_mod| go_mod.providers().len() > 1) {
-        common.add_shared(resolver, go_mod)?;
+        common.add_shared(resolver, go_mod, unloaded)?;
+    }
+    if unloaded == Unloaded::Rest {
+        common.shared = SharedGoMods::of(resolver, go_mods)?;
+        // What these require is known by who loads it.
+        for (go_mod, requires) in go_mods.iter().zip(&mut requires) {
+            if common.shared.holds(&go_mod.path) {
+                *requires = Requires::default();
+            }
+        }
     }
     for (index, wanted) in shared_modules(&requires) {
         common
@@ -70,6 +94,7 @@ pub fn plan(resolver: &Resolver<'_>, go_mods: &[GoMod], wanted: &[String]) -> Re
             .required
             .extend(resolver.download(&go_mods[index], &wanted)?);
     }
+    common.sort_shared(resolver, go_mods, &requires)?;
     Ok(common)
 }
 
@@ -118,8 +143,13 @@ impl CommonPlan {
         Ok(())
     }
 
-    /// Adds what at least two providers of `go_mod` load, and all that it requires.
-    fn add_shared(&mut self, resolver: &Resolver<'_>, go_mod: &GoMod) -> Result<()> {
+    /// Adds what at least two providers of `go_mod` load, and, where it is to be kept, all that it requires.
+    fn add_shared(
+        &mut self,
+        resolver: &Resolver<'_>,
+        go_mod: &GoMod,
+        unloaded: Unloaded,
+    ) -> Result<()> {
         let requirements = resolver.requirements(go_mod)?;
         let modules: Vec<&Module> = go_mod.modules.iter().collect();
         let loaded = resolver.load(go_mod, &What::Modules(&modules))?;
@@ -129,7 +159,9 @@ impl CommonPlan {
             .modules
             .retain(|module| !loaded.broken.contains_key(module.program().as_str()));
         let packages = shared_packages(&sound, &loaded.packages);
-        self.requirements.extend(requirements);
+        if unloaded == Unloaded::Keep {
+            self.requirements.extend(requirements);
+        }
         let shared: BTreeSet<&String> = packages.iter().collect();
         self.packages.extend(
             loaded
@@ -143,6 +175,31 @@ impl CommonPlan {
                 packages,
             });
         }
+        Ok(())
+    }
+
+    /// Adds what the go.mods of several providers require, as far as more than one of these needs it.
+    fn sort_shared(
+        &mut self,
+        resolver: &Resolver<'_>,
+        go_mods: &[GoMod],
+        requires: &[Requires],
+    ) -> Result<()> {
+        let mut users = Users::new();
+        self.shared.add_users(&mut users);
+        for (go_mod, requires) in go_mods.iter().zip(requires) {
+            for (path, version) in &requires.versions {
+                let (path, version) = (path.clone(), version.clone());
+                let users = users.entry(GoModule { path, version }).or_default();
+                users.insert(go_mod.path.as_str());
+            }
+        }
+        let taken = &self.requirements.required;
+        let sorted = self.shared.sort(&users, taken, resolver.go_mod)?;
+        self.requirements.extend(self.shared.graph());
+        self.requirements.required.extend(sorted.whole);
+        self.requirements.stubs.extend(sorted.stubs);
+        self.rest = sorted.rest;
         Ok(())
     }
 

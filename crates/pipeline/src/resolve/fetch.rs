@@ -92,6 +92,7 @@ impl Resolver<'_> {
         }
         Ok(Requirements {
             required,
+            stubs: BTreeSet::new(),
             graph: self.graph(go_mod, not_fetched.is_empty())?,
             not_fetched,
         })

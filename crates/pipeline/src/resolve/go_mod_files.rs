@@ -2,7 +2,8 @@
 //!
 //! Left out is what only the machine that fetched needs (zips, locks, lists of versions, the checksum database) and,
 //! unless `[go] test_data` is set, test data of Go modules and executables that lie among their files: no build reads
-//! either, in some of them it is most of what there is, and what may be run should be there for a purpose.
+//! either, in some of them it is most of what there is, and what may be run should be there for a purpose. Of stubs next
+//! to nothing is kept.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +12,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::resolve::embedding::Embedding;
 use crate::resolve::executable::is_executable;
-use crate::resolve::requirements::Requirements;
+use crate::resolve::requirements::{Required, Requirements};
+use crate::resolve::unloaded::stub;
 use crate::work::files::files_below;
 
 /// Files below the module cache, relative to it, sorted.
@@ -26,9 +28,11 @@ pub struct GoModFiles {
 /// The files below `cache` that `requirements` need, with or without test data and executables.
 pub fn of(cache: &Utf8Path, requirements: &Requirements, test_data: bool) -> Result<GoModFiles> {
     let (mut kept, mut left_out) = (BTreeSet::new(), Vec::new());
-    for required in &requirements.required {
-        let module = &required.module;
+    let all = requirements.required.iter().chain(&requirements.stubs);
+    for Required { module, .. } in all {
         kept.extend(["info", "mod", "ziphash"].map(|extension| module.download_file(extension)));
+    }
+    for Required { module, .. } in &requirements.required {
         let folder = cache.join(module.folder());
         let files = files_below(&folder)?;
         let embedding = Embedding::of(&folder, &files)?;
@@ -38,6 +42,16 @@ pub fn of(cache: &Utf8Path, requirements: &Requirements, test_data: bool) -> Res
                 left_out.push(path);
             } else {
                 kept.insert(path);
+            }
+        }
+    }
+    for Required { module, .. } in &requirements.stubs {
+        for file in files_below(&cache.join(module.folder()))? {
+            let path = module.folder().join(&file);
+            if stub::stays(&file) {
+                kept.insert(path);
+            } else {
+                left_out.push(path);
             }
         }
     }
@@ -64,7 +78,6 @@ fn no_build_reads(folder: &Utf8Path, file: &Utf8Path, embedding: &Embedding) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resolve::requirements::Required;
     use gocache::GoModule;
 
     const MODULE: &str = "example.com/m@v1.0.0";
@@ -121,6 +134,44 @@ mod tests {
             found,
             ["a/testdata/deep/two.gz", "d/.bin/tool", "testdata/one.gz"]
         );
+    }
+
+    #[test]
+    fn of_a_stub_little_is_kept_and_all_the_rest_is_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Utf8Path::from_path(folder.path()).unwrap();
+        let module = GoModule::of_extracted(MODULE.into()).unwrap();
+        for path in [
+            "LICENSE",
+            "a.go",
+            "go.mod",
+            "go/x/pulumi-plugin.json",
+            "testdata/b",
+        ] {
+            let file = cache.join(MODULE).join(path);
+            fs_err::create_dir_all(file.parent().unwrap()).unwrap();
+            fs_err::write(file, "").unwrap();
+        }
+        let (download, sum) = (module.download_file("ziphash"), String::new());
+        let requirements = Requirements {
+            stubs: [Required { module, sum }].into(),
+            ..Requirements::default()
+        };
+        for test_data in [false, true] {
+            let files = of(cache, &requirements, test_data).unwrap();
+            assert!(files.kept.contains(&download));
+            let below = |files: Vec<Utf8PathBuf>| -> Vec<String> {
+                let below = files
+                    .iter()
+                    .filter_map(|file| file.strip_prefix(MODULE).ok());
+                below.map(Utf8Path::to_string).collect()
+            };
+            assert_eq!(
+                below(files.kept),
+                ["LICENSE", "go/x/pulumi-plugin.json", "go.mod"]
+            );
+            assert_eq!(below(files.left_out), ["a.go", "testdata/b"]);
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! packs are still right.
 
 use anyhow::{Result, bail};
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use modules::Module;
 use sha256::Sha256Hash;
 
@@ -15,6 +15,7 @@ use crate::resolve::refusals::excluded;
 use crate::resolve::refusals::excluded::Places;
 use crate::resolve::refusals::replaced;
 use crate::resolve::resolver::Resolver;
+use engine::sandbox::Sandbox;
 use failure::usage;
 
 /// The profile that the go command takes by default.
@@ -36,15 +37,20 @@ impl Resolver<'_> {
         self.work.shared(&format!("index/{}", &source[..16]))
     }
 
-    /// The packages that `modules` of `go_mod`, or the given import paths, load.
-    pub fn load(&self, go_mod: &GoMod, what: &What<'_>) -> Result<Loaded> {
+    /// Where the go command is asked about packages of `go_mod`.
+    pub(super) fn listing(&self, scratch: &Utf8Path, go_mod: &GoMod) -> Result<Sandbox> {
         replaced::check(go_mod, self.source)?;
-        let scratch = self.work.scratch("list")?;
-        let sandbox = self
-            .sandbox(scratch.path(), go_mod)
+        Ok(self
+            .sandbox(scratch, go_mod)
             .read_only(self.go_mod, &self.tree.image.go.gomodcache)
             .writable(&self.index()?, &self.tree.image.go.gocache)
-            .env([("GOCACHE", self.tree.image.go.gocache.as_str())]);
+            .env([("GOCACHE", self.tree.image.go.gocache.as_str())]))
+    }
+
+    /// The packages that `modules` of `go_mod`, or the given import paths, load.
+    pub fn load(&self, go_mod: &GoMod, what: &What<'_>) -> Result<Loaded> {
+        let scratch = self.work.scratch("list")?;
+        let sandbox = self.listing(scratch.path(), go_mod)?;
         let patterns: Vec<String> = match what {
             What::Modules(modules) => go_mod.patterns(modules.iter().copied()).collect(),
             What::Packages(packages) => packages.to_vec(),

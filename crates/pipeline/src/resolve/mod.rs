@@ -9,6 +9,7 @@
 //! - [`host_go`]: the go command with this machine's credentials, for a fetch alone, and with its [`go_settings`].
 //! - [`go_mod`], [`requirements`], [`package`]: what is asked about, and the answers, as data.
 //! - [`go_mod_files`], [`embedding`], `executable`: which files of the module cache an image needs.
+//! - [`unloaded`]: Go modules that providers require and do not load, where one go.mod serves several.
 //! - [`common_plan`]: what all providers share, and so what the pack `common` is made of.
 
 pub mod common_plan;
@@ -26,3 +27,4 @@ pub mod refusals;
 pub mod requirements;
 pub mod resolver;
 pub mod unchecked;
+pub mod unloaded;

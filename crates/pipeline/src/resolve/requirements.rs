@@ -21,6 +21,9 @@ pub struct Required {
 pub struct Requirements {
     /// Those that it requires: the image holds their folders.
     pub required: BTreeSet<Required>,
+    /// Those of which it holds no more than [`stub`](crate::resolve::unloaded::stub) says.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub stubs: BTreeSet<Required>,
     /// `.mod` and `.info` files that the go command reads to know the module graph, relative to the module cache.
     pub graph: BTreeSet<Utf8PathBuf>,
     /// Those that could not be fetched, with their versions: builds take their packages from `vendor`.
@@ -32,6 +35,8 @@ impl Requirements {
     /// Adds what another go.mod needs.
     pub fn extend(&mut self, other: Self) {
         self.required.extend(other.required);
+        self.stubs.extend(other.stubs);
+        self.stubs.retain(|stub| !self.required.contains(stub));
         self.graph.extend(other.graph);
         self.not_fetched.extend(other.not_fetched);
     }

@@ -12,32 +12,34 @@
 mod check;
 mod compile;
 mod entries;
+mod go_modules;
 mod killed;
 mod lean;
 mod plan;
 mod rebuild;
+mod rest;
 mod share;
 mod warmer;
 
 pub use share::Share;
 pub use warmer::Warmer;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::Result;
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
+use gocache::Store;
 use gocache::image_info::OBJECTS_PATH;
-use gocache::{Checksums, GoModule, Store};
-use rayon::prelude::*;
 
 use self::entries::SortedEntries;
+use self::go_modules::{Below, NewGoModules};
 use self::plan::{Built, CacheFolders, WarmPlan};
 use crate::names::COMMON;
 use crate::owners::relative;
 use crate::pack::KeptPack;
 use crate::pack::artifact::Artifact;
-use crate::pack::go_modules;
+use crate::pack::go_modules::remove_damaged;
 use crate::pack::manifest::Timings;
 use crate::pack::write;
 use crate::pack::write::Content;
@@ -79,7 +81,7 @@ impl Warmer<'_> {
             go_works: BTreeMap::new(),
             requirements: &common.requirements,
             go_mod_files,
-            present: BTreeSet::new(),
+            below: Below::default(),
             shared: None,
         };
         // The go command reads the whole module graph of the go.mod it builds for; the pack need not hold that.
@@ -87,7 +89,7 @@ impl Warmer<'_> {
             go_mod: self.go_mod.to_owned(),
             ..caches.clone()
         };
-        self.build_and_pack(&plan, &seen, &caches, folder, step)
+        self.build_and_pack(&plan, [&seen, &seen], &caches, folder, step)
     }
 
     /// Puts the common pack that another run made into `folder`, with the tree that its layers unpack to.
@@ -160,17 +162,29 @@ impl Warmer<'_> {
             go_works,
             requirements,
             go_mod_files,
-            present: common.paths(),
+            below: Below::of(common),
             shared: Some(common.folder.join("tree")),
         };
-        self.build_and_pack(&plan, &caches, &caches, folder, step)
+        // The index of a Go module is kept by its path alone, and so must not be that of a stub, which other images
+        // have all of.
+        let whole = CacheFolders {
+            go_mod: self.go_mod.to_owned(),
+            ..caches.clone()
+        };
+        let built_in = if requirements.stubs.is_empty() {
+            &caches
+        } else {
+            &whole
+        };
+        self.build_and_pack(&plan, [built_in, &caches], &caches, folder, step)
     }
 
-    /// Builds, seals, checks and packs `plan`: in the caches `seen`, of which those in `caches` are the plan's.
+    /// Builds `plan` in one of two caches, seals, checks in the other, and packs: of what these show, what is in
+    /// `caches` is the plan's.
     fn build_and_pack(
         &self,
         plan: &WarmPlan<'_>,
-        seen: &CacheFolders,
+        [built_in, checked_in]: [&CacheFolders; 2],
         caches: &CacheFolders,
         folder: &Utf8Path,
         step: &mut Step,
@@ -184,7 +198,7 @@ impl Warmer<'_> {
             packages,
             broken,
             peak_memory_bytes,
-        } = self.build(plan, seen, &scratch, step)?;
+        } = self.build(plan, built_in, &scratch, step)?;
         timings.build_ms = millis(started);
         timings.peak_memory_bytes = peak_memory_bytes;
         step.go_ms += timings.build_ms;
@@ -197,43 +211,38 @@ impl Warmer<'_> {
         timings.pack_ms = shipped.pack_ms;
 
         let started = Instant::now();
-        let seen = CacheFolders {
+        let checked_in = CacheFolders {
             go_build: shipped.go_build.clone(),
             objects: caches.objects.clone(),
-            ..seen.clone()
+            ..checked_in.clone()
         };
-        let used = self.rebuild(plan, &modules, &seen, &scratch, step)?;
+        let used = self.rebuild(plan, &modules, &checked_in, &scratch, step)?;
         timings.check_ms = millis(started);
 
         step.detail("packing");
         let go = &self.tree.image.go;
-        let is_new = |cache: &Utf8Path, path: &Utf8Path| {
-            !plan.present.contains(relative(cache).join(path).as_path())
-        };
         let delta = shipped
             .sealed
             .files
             .into_iter()
-            .filter(|file| is_new(&go.gocache, &file.path));
+            .filter(|file| plan.below.lacks(&go.gocache, &file.path));
         let sorted = SortedEntries::of(delta, &modules, &used, &shipped.go_build)?;
-        let go_mod_files = plan.go_mod_files.kept.iter();
-        let is_new_module =
-            |module: &GoModule| is_new(&go.gomodcache, &module.download_file("ziphash"));
-        let go_modules = plan.requirements.required.iter();
+        let new = NewGoModules::of(
+            &self.tree.image,
+            plan.requirements,
+            &plan.go_mod_files,
+            &plan.below,
+            self.go_mod,
+        )?;
         let content = Content {
             name: plan.name.to_owned(),
             identity: self.tree.image.identity(&self.tree.platform),
             modules: modules.into_iter().map(|(_, warm)| warm).collect(),
-            go_modules: go_modules
-                .filter(|required| is_new_module(&required.module))
-                .cloned()
-                .collect(),
+            go_modules: new.go_modules,
+            stubs: new.stubs,
             unchecked: self.unchecked.to_vec(),
-            go_mod_files: go_mod_files
-                .filter(|path| is_new(&go.gomodcache, path))
-                .cloned()
-                .collect(),
-            left_out: self.hash_left_out(&plan.go_mod_files.left_out, is_new_module)?,
+            go_mod_files: new.files,
+            left_out: new.left_out,
             go_build_files: sorted.entries,
             object_files: shipped.objects,
             executable_files: sorted.executables,
@@ -252,23 +261,7 @@ impl Warmer<'_> {
             },
             folder,
         )
-        .map_err(|error| go_modules::remove_damaged(self.work, self.go_mod, error))
-    }
-
-    /// The digests of what is left out of Go modules that `are_wanted`.
-    fn hash_left_out(
-        &self,
-        files: &[Utf8PathBuf],
-        are_wanted: impl Fn(&GoModule) -> bool + Sync,
-    ) -> Result<Checksums> {
-        let is_wanted =
-            |path: &&Utf8PathBuf| GoModule::of_extracted(path).is_some_and(|it| are_wanted(&it));
-        let hash = |path: &Utf8PathBuf| {
-            let (digest, _) = sha256::hash_file(&self.go_mod.join(path))?;
-            Ok((self.tree.image.go.gomodcache.join(path), digest))
-        };
-        let hashed: Result<Vec<_>> = files.par_iter().filter(is_wanted).map(hash).collect();
-        Ok(hashed?.into_iter().collect())
+        .map_err(|error| remove_damaged(self.work, self.go_mod, error))
     }
 
     fn go_mod_files(&self, requirements: &Requirements) -> Result<GoModFiles> {

@@ -1,6 +1,6 @@
 //! What is warmed, and what its builds come to, as data.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::InputsRecord;
@@ -10,6 +10,7 @@ use sha256::Sha256Hash;
 use crate::pack::manifest::WarmModule;
 use crate::resolve::go_mod_files::GoModFiles;
 use crate::resolve::requirements::Requirements;
+use crate::warm::go_modules::Below;
 
 /// What is built, packages first and then modules with their executables, and what belongs to it.
 pub struct WarmPlan<'a> {
@@ -25,8 +26,8 @@ pub struct WarmPlan<'a> {
     pub requirements: &'a Requirements,
     /// Files of the module cache.
     pub go_mod_files: GoModFiles,
-    /// Files that are in another pack already, relative to the root of the image.
-    pub present: BTreeSet<&'a Utf8Path>,
+    /// What another pack has already.
+    pub below: Below<'a>,
     /// The tree of that pack.
     pub shared: Option<Utf8PathBuf>,
 }

@@ -23,9 +23,9 @@ use oci::layer::CompressionSettings;
 use oci::layer::zstd_settings::Zstd;
 use oci::platform::Platform;
 use pipeline::image_toml::ImageToml;
-use pipeline::names::COMMON;
 use pipeline::names::LATEST;
 use pipeline::names::{BASE, TOOLS};
+use pipeline::names::{COMMON, REST};
 use pipeline::pack::layer_content;
 use pipeline::pack::layer_content::LayerContent;
 use pipeline::summary;
@@ -323,7 +323,7 @@ fn table_of_variants(as_shipped: &ByPart, tried: &[Tried]) -> comfy_table::Table
     row(TOOLS, &[BASE, TOOLS]);
     for provider in all
         .iter()
-        .filter(|part| ![BASE, TOOLS, COMMON].contains(part))
+        .filter(|part| ![BASE, TOOLS, COMMON, REST].contains(part))
     {
         row(provider, &[BASE, TOOLS, COMMON, provider]);
     }

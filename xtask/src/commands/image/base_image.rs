@@ -20,7 +20,7 @@ use oci::layout::writer::LayoutWriter;
 use pipeline::assemble::variants::Variant;
 use pipeline::assemble::{image_config, images, variants};
 use pipeline::flow;
-use pipeline::flow::{CommonPack, Foundation, ProviderPack};
+use pipeline::flow::{Foundation, Packs, ProviderPack};
 use pipeline::foundation::tree::Tree;
 use pipeline::measure::{self, Previewed};
 use pipeline::names::{LATEST, NONROOT};
@@ -78,15 +78,17 @@ pub fn run(flags: &Args) -> Result<()> {
     let mut progress = Progress::default();
     let foundation = flow::foundation(settings, &mut progress)?;
     let tools = foundation.tools(&mut progress)?;
-    let (common, packs) = foundation.packs(modules, &providers, &mut progress)?;
+    let packs = foundation.packs(modules, &providers, &mut progress)?;
 
     if packs
+        .providers
         .iter()
         .all(|pack| pack.pack.manifest.modules.is_empty())
     {
         bail!(
             "no module builds:\n{}",
             packs
+                .providers
                 .iter()
                 .flat_map(|pack| pack.broken.clone())
                 .collect::<Vec<_>>()
@@ -94,7 +96,7 @@ pub fn run(flags: &Args) -> Result<()> {
         );
     }
     let variants = progress.step("assemble", Kind::Local, |_| {
-        let made = made(&foundation, tools, &common, &packs, flags.compression)?;
+        let made = made(&foundation, tools, &packs, flags.compression)?;
         variants::of(&made, LATEST)
     })?;
     let written = progress.step("write the layout", Kind::Local, |_| {
@@ -109,7 +111,7 @@ pub fn run(flags: &Args) -> Result<()> {
     let report = measure(
         &foundation,
         &variants[0],
-        &packs,
+        &packs.providers,
         (&source, flags),
         &mut progress,
     )?;
@@ -117,13 +119,7 @@ pub fn run(flags: &Args) -> Result<()> {
     let measured = measured.context("the layout holds the image that was measured")?;
     let report = report.of_image(measured.into())?;
 
-    let summary = Summary::new(
-        &common.pack,
-        &packs,
-        written,
-        &report.data,
-        progress.stages(),
-    );
+    let summary = Summary::new(&packs, written, &report.data, progress.stages());
     let partial = out.begun();
     fs_err::write(
         partial.join("report.json"),
@@ -231,13 +227,12 @@ fn load(foundation: &Foundation, image: &Variant, layers: &[LayerBlob]) -> Resul
 fn made(
     foundation: &Foundation,
     tools: Pack,
-    common: &CommonPack,
-    packs: &[ProviderPack],
+    packs: &Packs,
     compression: Compression,
 ) -> Result<Vec<Pack>> {
     let platform = &foundation.tree.platform;
-    let mut made = vec![foundation.base()?, tools, common.to_pack(platform)];
-    made.extend(packs.iter().map(|pack| pack.to_pack(common, platform)));
+    let mut made = vec![foundation.base()?, tools];
+    made.extend(packs.to_packs(platform));
     for pack in &mut made {
         for (number, layer) in pack.layers().enumerate().collect::<Vec<_>>() {
             if layer.layer.compression != compression {

@@ -49,11 +49,10 @@ pub fn run(flags: &Args) -> Result<()> {
     let mut progress = Progress::default();
     let foundation = flow::foundation(settings, &mut progress)?;
     let tools = foundation.tools(&mut progress)?;
-    let (common, packs) = foundation.packs(&modules, &providers, &mut progress)?;
+    let packs = foundation.packs(&modules, &providers, &mut progress)?;
     progress.step("unpack", Kind::Local, |_| {
-        let packs = std::iter::once(&common.pack).chain(packs.iter().map(|pack| &pack.pack));
         let mut layers = tools.on_this_machine()?;
-        layers.extend(packs.flat_map(KeptPack::layers));
+        layers.extend(packs.kept().flat_map(KeptPack::layers));
         unpack_layers(&layers, &flags.out)
             .with_context(|| format!("failed to put the image's files into {}", flags.out))
     })

@@ -32,7 +32,7 @@ use pipeline::assemble::image_config;
 use pipeline::foundation::tree::ELSEWHERE;
 use pipeline::foundation::verifier;
 use pipeline::measure::Report;
-use pipeline::names::{COMMON, VERIFIER};
+use pipeline::names::{COMMON, REST, VERIFIER};
 use pipeline::pack::part::Part;
 use pipeline::readable;
 use pipeline::work::out;
@@ -273,7 +273,7 @@ fn warm_providers(root: &Utf8Path, source: &Utf8Path) -> Result<Vec<String>> {
     let packs = PackInfo::read_all(&in_image(root, PACKS_PATH)?)?;
     let names = packs.iter().map(|pack| Part::provider_of(&pack.name));
     let mut providers: Vec<String> = names.map(str::to_owned).collect();
-    providers.retain(|provider| provider != COMMON);
+    providers.retain(|provider| ![COMMON, REST].contains(&provider.as_str()));
     providers.dedup();
     if providers.is_empty() {
         return Ok(providers);

@@ -9,7 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 
 use failure::usage;
-use pipeline::names::COMMON;
+use pipeline::names::{COMMON, REST};
 use pipeline::pack::manifest::Timings;
 use pipeline::pack::matrix;
 use pipeline::pack::matrix::{ProviderTime, Times};
@@ -82,7 +82,7 @@ fn record(summary: &Utf8Path, file: &Utf8Path) -> Result<()> {
     let packs = recorded.packs.into_iter();
     let times = Times {
         providers: packs
-            .filter(|pack| pack.name != COMMON)
+            .filter(|pack| ![COMMON, REST].contains(&pack.name.as_str()))
             .map(of_provider)
             .collect(),
     };

@@ -19,8 +19,7 @@ use crate::commands::packs::warm::{Warmed, WarmedPack};
 use engine::host;
 use engine::progress::{Kind, Progress, Step, human_bytes, millis};
 use pipeline::flow::Settings;
-use pipeline::names::COMMON;
-use pipeline::names::{BASE, TOOLS};
+use pipeline::names::{BASE, COMMON, REST, TOOLS};
 use pipeline::pack::matrix;
 use pipeline::pack::matrix::Times;
 use pipeline::preflight::{self, Plan};
@@ -115,7 +114,7 @@ pub fn run(flags: &Args) -> Result<()> {
     }
 
     let mut progress = Progress::default();
-    let shared = progress.step("base, tools, common", Kind::Local, |_| {
+    let shared = progress.step("base, tools, common, rest", Kind::Local, |_| {
         runner.warm(&runner.shared())
     })?;
     let providers = progress.step("providers", Kind::Local, |step| {
@@ -164,7 +163,7 @@ impl Runner<'_> {
     /// The job that makes what all others start from.
     fn shared(&self) -> Job {
         let mut arguments = vec!["warm".to_owned()];
-        for name in [BASE, TOOLS, COMMON] {
+        for name in [BASE, TOOLS, COMMON, REST] {
             arguments.extend(["--provider".to_owned(), name.to_owned()]);
         }
         self.leave(&mut arguments, "shared/shared.tar");

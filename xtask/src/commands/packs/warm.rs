@@ -6,15 +6,14 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::source;
-use engine::progress::{Kind, Progress, Step, human_bytes};
+use engine::progress::{self, Kind, Progress, Step, human_bytes};
 use failure::usage;
 use oci::layer::Layer;
 use oci::layout::reader::Layout;
 use oci::layout::writer::LayoutWriter;
 use pipeline::assemble::registry_target::RegistryTarget;
 use pipeline::flow;
-use pipeline::names::COMMON;
-use pipeline::names::{BASE, TOOLS};
+use pipeline::names::{BASE, COMMON, REST, TOOLS};
 use pipeline::pack::Pack;
 use pipeline::pack::archive;
 use pipeline::pack::artifact;
@@ -27,7 +26,7 @@ use pipeline::work::out::Out;
 use pipeline::work::{self, Work};
 
 /// Packs that are no provider's, in the order in which they build on each other.
-const SHARED: [&str; 3] = [BASE, TOOLS, COMMON];
+const SHARED: [&str; 4] = [BASE, TOOLS, COMMON, REST];
 
 /// What was made, for scripts.
 #[derive(Debug, Serialize, Deserialize)]
@@ -54,7 +53,8 @@ pub struct WarmedPack {
 pub struct Args {
     #[command(flatten)]
     pub build: Build,
-    /// Provider to warm, or `base`, `tools` or `common`, which all images share; repeat for several
+    /// Provider to warm; or `base`, `tools` or `common`, which all images share, or `rest`, for the whole image alone;
+    /// repeat for several
     #[arg(long = "provider", value_name = "P", required = true)]
     pub providers: Vec<String>,
     /// Which part of the provider, as `matrix` divides it
@@ -116,11 +116,20 @@ pub fn run(flags: &Args) -> Result<()> {
         packs.push(foundation.tools(&mut progress)?);
     }
     let mut broken = Vec::new();
-    if wanted.shared.contains(&COMMON) || !wanted.providers.is_empty() {
+    let builds_on_common = wanted.shared.contains(&COMMON) || wanted.shared.contains(&REST);
+    if builds_on_common || !wanted.providers.is_empty() {
         let common = foundation.common(modules, &mut progress)?;
         let platform = &foundation.tree.platform;
         if wanted.shared.contains(&COMMON) {
             packs.push(common.to_pack(platform));
+        }
+        if wanted.shared.contains(&REST) {
+            match foundation.rest(&common, &mut progress)? {
+                Some(rest) => packs.push(rest.to_pack(platform)),
+                None => progress::note(format_args!(
+                    "note: there is no pack {REST}, for nothing that go.mods require is left over"
+                )),
+            }
         }
         for provider in providers.iter().filter(|_| !wanted.providers.is_empty()) {
             let part = Part {
@@ -133,7 +142,7 @@ pub fn run(flags: &Args) -> Result<()> {
             broken.extend(made.broken);
         }
     }
-    if let Some(out) = &out {
+    if let Some(out) = out.as_ref().filter(|_| !packs.is_empty()) {
         progress.step("write", Kind::Local, |_| out.write(&packs))?;
     }
     let mut moved_bytes = foundation.store().received_bytes();
