@@ -116,7 +116,7 @@ mod tests {
         let mut packs = packs(&["aws", "civo"]);
         let key = crate::fixtures::key;
         let mut rest = crate::fixtures::kept("rest");
-        rest.manifest.executables = None;
+        (rest.manifest.executables, rest.manifest.objects) = (None, None);
         let platform = crate::fixtures::platform();
         packs.insert(0, Pack::rest(key("rest"), key("common"), &platform, &rest));
         let titles = titles(&packs);
