@@ -474,8 +474,8 @@ mod tests {
             format!("--importcfg={list}"),
             format!("-importcfg={list}"),
         ] {
-            let line = format!("-o {folder}/a.out {flag} -buildid=x -X a.b=c {main}");
-            let arguments = words(&line);
+            let given = format!("-o {folder}/a.out {flag} -buildid=x -X a.b=c {main}");
+            let arguments = words(&given);
             let link = Link::of(&arguments).unwrap();
             assert_eq!(link.folder, folder);
             let incomplete = link.incomplete().unwrap();
@@ -483,14 +483,14 @@ mod tests {
             assert_eq!(found, [&cut, &main], "{flag}");
             let target = folder.join("whole");
             fs_err::create_dir_all(&target).unwrap();
-            let given = link.with(&incomplete, &target).unwrap();
-            let given: Vec<_> = given.iter().map(|it| it.to_str().unwrap()).collect();
+            let changed = link.with(&incomplete, &target).unwrap();
+            let changed: Vec<_> = changed.iter().map(|it| it.to_str().unwrap()).collect();
             let new_list = target.join("importcfg-0");
             let place = |file: &Utf8PathBuf| target.join(incomplete[file].to_string());
-            let expected = line
+            let expected = given
                 .replace(list.as_str(), new_list.as_str())
                 .replace(main.as_str(), place(&main).as_str());
-            assert_eq!(given.join(" "), expected);
+            assert_eq!(changed.join(" "), expected);
             let written = fs_err::read_to_string(new_list).unwrap();
             assert_eq!(written, text.replace(cut.as_str(), place(&cut).as_str()));
         }

@@ -66,12 +66,15 @@ fn inside<T>(flags: &[&str], then: impl FnOnce(&Container<'_>) -> T) -> T {
     })
 }
 
+/// What is done to a copy of the object code.
+type Change = fn(&Utf8Path);
+
 /// A checkout and two caches: a copy of the shipped one, and one that is empty.
-const CACHES: &str = r#"
+const CACHES: &str = r"
     cp -r /elsewhere /tmp/checkout && cp -r /var/cache/go-build /tmp/lean && mkdir /tmp/plain
     cd /tmp/checkout/apis/provider/toy/one/v1/iac/pulumi
     export TMPDIR=/tmp HOME=/tmp/home
-"#;
+";
 
 /// `same NAME COMMAND...` runs a command with each cache; exit codes, what it prints and what it leaves in $OUT must be equal.
 const SAME: &str = r#"
@@ -92,13 +95,13 @@ const SAME: &str = r#"
 fn the_shipped_cache_has_no_object_code() {
     let printed = run(
         &[],
-        r#"
+        r"
         ls /var/cache/go-objects
         find /var/cache/go-build -name '*-d' -size +100c | xargs grep -l '^!<arch>' > /tmp/archives
         wc -l < /tmp/archives
         xargs grep -l '_go_.o' < /tmp/archives | wc -l
         verifier check | tail -1
-    "#,
+    ",
     );
     let lines: Vec<&str> = printed.lines().collect();
     assert_eq!(lines[..2], ["common.json", "common.zst"], "{printed}");
@@ -227,7 +230,7 @@ fn without_room_or_object_code_nothing_is_linked_and_the_message_says_what_to_do
         change(&path);
         (copy, path)
     };
-    let cases: [(fn(&Utf8Path), &str); 4] = [
+    let cases: [(Change, &str); 4] = [
         (
             |path| {
                 let mut data = fs_err::read(path.join("common.zst")).unwrap();

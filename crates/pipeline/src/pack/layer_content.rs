@@ -41,16 +41,11 @@ impl LayerContent {
             SHARED => Self::Caches(COMMON.to_owned()),
             SHARED_OBJECTS => Self::Objects(COMMON.to_owned()),
             _ => {
-                let of: [(&str, fn(String) -> Self); 3] = [
-                    (CACHES, Self::Caches),
-                    (OBJECTS, Self::Objects),
-                    (EXECUTABLES, Self::Executables),
-                ];
-                let named = |(suffix, content): (&str, fn(String) -> Self)| {
-                    let pack = name.strip_suffix(suffix).filter(|pack| is_a_name(pack))?;
-                    Some(content(pack.to_owned()))
-                };
-                return of.into_iter().find_map(named);
+                let of = |suffix: &str| name.strip_suffix(suffix).filter(|pack| is_a_name(pack));
+                let caches = of(CACHES).map(|pack| Self::Caches(pack.to_owned()));
+                let objects = || of(OBJECTS).map(|pack| Self::Objects(pack.to_owned()));
+                let executables = || of(EXECUTABLES).map(|pack| Self::Executables(pack.to_owned()));
+                return caches.or_else(objects).or_else(executables);
             }
         })
     }

@@ -51,7 +51,7 @@ impl Warmer<'_> {
         step.detail("packing object code");
         let started = Instant::now();
         let time = image.cache_entry_time();
-        let plain = Store::at(&caches.go_build);
+        let store = Store::at(&caches.go_build);
         let lean = Store::create(&caches.lean)?;
         fs_err::create_dir_all(&caches.objects)?;
         let is_shared = |file: &SealedFile| {
@@ -64,12 +64,12 @@ impl Warmer<'_> {
             link_tree(&shared.objects, &caches.objects)?;
         }
         let (_, own): (Vec<_>, Vec<_>) = sealed.files.into_iter().partition(is_shared);
-        let mut archives = objects::export_only(&plain, &own, &lean, time)?;
+        let mut archives = objects::export_only(&store, &own, &lean, time)?;
         // Not twice: with other object code there is another build ID in the export data.
         let known = Objects::open(&caches.objects)?;
         archives.retain(|archive| known.find(&archive.export_only).is_none());
         archives.sort_by_cached_key(|archive| (import_path(archive, packages), archive.whole));
-        let whole = |archive: &ExportOnly| plain.output_path(&archive.whole);
+        let whole = |archive: &ExportOnly| store.output_path(&archive.whole);
         let compression = Compression {
             level: image.layers.zstd_level,
         };
@@ -96,14 +96,14 @@ impl Warmer<'_> {
             pack_ms: millis(started),
         })
     }
+}
 
-    /// Makes the build cache of whole archives of the one that was shipped, in the tree of `caches`.
-    pub(super) fn unship(&self, caches: &CacheFolders) -> Result<()> {
-        let objects = Objects::open(&caches.objects)?;
-        let plain = Store::create(&caches.go_build)?;
-        objects::whole(&Store::at(&caches.lean), &objects, &plain)
-            .context("the archives of a pack cannot be put together")
-    }
+/// Makes the build cache of whole archives of the one that was shipped, in the tree of `caches`.
+pub(super) fn unship(caches: &CacheFolders) -> Result<()> {
+    let objects = Objects::open(&caches.objects)?;
+    let store = Store::create(&caches.go_build)?;
+    objects::whole(&Store::at(&caches.lean), &objects, &store)
+        .context("the archives of a pack cannot be put together")
 }
 
 fn import_path<'p>(

@@ -120,7 +120,7 @@ impl Warmer<'_> {
             }
         }
         if image.is_lean() {
-            self.unship(&caches)?;
+            lean::unship(&caches)?;
         }
         Ok(())
     }
