@@ -123,9 +123,21 @@ fn packs_travel_as_archives_to_the_same_image() {
     };
     assert!(succeed(merge()).contains("are complete"));
     assert!(succeed(merge()).contains("nothing to do"));
-    for cache in ["go-mod", "go-build"] {
-        assert!(merged.join(cache).is_dir());
-    }
+    let merged_files = cmd!(sh, "find {merged} -mindepth 1 -maxdepth 1 -printf %f\n");
+    let mut merged_files: Vec<String> = succeed(merged_files).lines().map(str::to_owned).collect();
+    merged_files.sort();
+    let expected = [".iac-runner-merge.json", "go-build", "go-mod", "toolexec"];
+    assert_eq!(merged_files, expected);
+    // Archives are whole: there is object code in each.
+    let archives = format!(
+        "grep -rl '^!<arch>' {merged}/go-build | tee {merged}.all | xargs grep -L '_go_.o' | wc -l"
+    );
+    assert_eq!(succeed(cmd!(sh, "sh -euc {archives}")).trim(), "0");
+    let count = succeed(cmd!(sh, "wc -l {merged}.all"));
+    assert!(
+        count.split(' ').next().unwrap().parse::<u32>().unwrap() > 100,
+        "{count}"
+    );
 
     // What is missing, given twice, or no pack, is refused by name.
     let out = jobs.root.join("refused");

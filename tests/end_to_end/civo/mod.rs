@@ -357,7 +357,7 @@ fn everything_in_the_caches_is_as_shipped_and_other_tools_agree() {
         cd /usr/local/share/iac-runner/packs
         cat *.sha256 > /tmp/all
         sha256sum --quiet --strict --check /tmp/all && echo "listed $(wc -l < /tmp/all)"
-        find /var/cache/go-build /var/cache/go-mod -type f | wc -l
+        find /var/cache/go-* -type f | wc -l
     "#;
     for (user, group) in [(0, 0), (65532, 65532)] {
         let printed = in_container(user, group, script);

@@ -252,7 +252,7 @@ fn folders<'p>(files: impl Iterator<Item = &'p str>) -> BTreeSet<Utf8PathBuf> {
         last = parent;
         let missing: Vec<_> = Utf8Path::new(parent)
             .ancestors()
-            .take_while(|folder| !folders.contains(*folder))
+            .take_while(|folder| *folder != "" && !folders.contains(*folder))
             .map(Utf8Path::to_owned)
             .collect();
         folders.extend(missing);
