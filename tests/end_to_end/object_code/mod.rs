@@ -1,6 +1,9 @@
 //! A build cache without object code, beside one that everything is compiled into: whatever the go command is asked for,
 //! both must come to the same.
 
+mod executables;
+
+use std::os::unix::fs::PermissionsExt;
 use std::sync::OnceLock;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -38,6 +41,8 @@ fn toy() -> &'static Toy {
                     func main() { fmt.Println(shared.Name(), version) }\n";
         write(&source, &format!("{}/main.go", place("toy", "one")), main);
         write(&source, &format!("{}/main.go", place("toy", "two")), &program("example.com/toy/pkg/shared"));
+        write(&source, "toolexec", &gocache::objects::script());
+        fs_err::set_permissions(source.join("toolexec"), PermissionsExt::from_mode(0o755)).unwrap();
         let sh = shell();
         let build = cmd!(
             sh,
@@ -66,11 +71,13 @@ fn inside<T>(flags: &[&str], then: impl FnOnce(&Container<'_>) -> T) -> T {
     })
 }
 
-/// A checkout and two caches: a copy of the shipped one, and one that is empty.
+/// A checkout and two caches: a copy of the shipped one, and one that is empty. Under the flags of the latter, nothing
+/// of ours is in the way of a link.
 const CACHES: &str = r#"
     cp -r /elsewhere /tmp/checkout && cp -r /var/cache/go-build /tmp/lean && mkdir /tmp/plain
     cd /tmp/checkout/apis/provider/toy/one/v1/iac/pulumi
     export TMPDIR=/tmp HOME=/tmp/home
+    export PLAIN="${GOFLAGS%-toolexec=*}-toolexec=/elsewhere/toolexec"
 "#;
 
 /// `same NAME COMMAND...` runs a command with each cache; exit codes, what it prints and what it leaves in $OUT must be equal.
@@ -79,7 +86,8 @@ const SAME: &str = r#"
         name=$1; shift
         for cache in lean plain; do
             export OUT=/tmp/out-$cache; rm -rf $OUT; mkdir $OUT
-            code=0; GOCACHE=/tmp/$cache GOBIN=$OUT sh -c "$*" > $OUT/.stdout 2> $OUT/.stderr || code=$?
+            code=0; flags=$GOFLAGS; [ $cache = lean ] || flags=$PLAIN
+            GOFLAGS=$flags GOCACHE=/tmp/$cache GOBIN=$OUT sh -c "$*" > $OUT/.stdout 2> $OUT/.stderr || code=$?
             echo $code > $OUT/.code
             sed -i "s#/tmp/$cache#CACHE#g; s#$OUT#OUT#g; s#/tmp/go-build[0-9]*#WORK#g; s#[0-9.]*s\$##" $OUT/.stdout $OUT/.stderr
         done
@@ -101,7 +109,8 @@ fn the_shipped_cache_has_no_object_code() {
     "#,
     );
     let lines: Vec<&str> = printed.lines().collect();
-    assert_eq!(lines[..2], ["common.json", "common.zst"], "{printed}");
+    let packed = ["common.json", "common.zst", "executables"];
+    assert_eq!(lines[..3], packed, "{printed}");
     let archives: u64 = lines[lines.len() - 3].trim().parse().unwrap();
     assert!(archives > 200, "{printed}");
     assert_eq!(lines[lines.len() - 2].trim(), "0", "{printed}");
@@ -119,8 +128,10 @@ fn whatever_is_built_is_what_whole_archives_make_of_it() {
         same cover 'go build -cover -o $OUT/x . && GOCOVERDIR=/tmp $OUT/x'
         same pie 'go build -buildmode=pie -o $OUT/x . && $OUT/x'
         same all 'go build ./...'
+        program=$PLAIN; PLAIN=$GOFLAGS
         same own-archive 'go build -o $OUT/x.a example.com/toy/pkg/shared'
         same foreign-archive 'go build -o $OUT/x.a strings'
+        PLAIN=$program
         same run 'go run .'
         same install 'go install . && $OUT/pulumi'
         same vet 'go vet ./... example.com/toy/...'
@@ -222,8 +233,7 @@ fn without_room_or_object_code_nothing_is_linked_and_the_message_says_what_to_do
             let from = toy().root.join("var/cache/go-objects").join(file);
             fs_err::copy(from, path.join(file)).unwrap();
         }
-        fs_err::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
-            .unwrap();
+        fs_err::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
         change(&path);
         (copy, path)
     };

@@ -12,6 +12,7 @@
 mod check;
 mod compile;
 mod entries;
+mod executables;
 mod killed;
 mod lean;
 mod plan;
@@ -215,7 +216,15 @@ impl Warmer<'_> {
             .files
             .into_iter()
             .filter(|file| is_new(&go.gocache, &file.path));
-        let sorted = SortedEntries::of(delta, &modules, &used, &shipped.go_build)?;
+        let mut sorted = SortedEntries::of(delta, &modules, &used, &shipped.go_build)?;
+        let mut executables = &shipped.go_build;
+        if self.tree.image.has_packed_executables() {
+            let started = Instant::now();
+            let store = Store::at(&shipped.go_build);
+            sorted.executables = self.pack_executables(plan.name, &modules, &store, caches)?;
+            executables = &caches.executables;
+            timings.pack_ms += millis(started);
+        }
         let go_mod_files = plan.go_mod_files.kept.iter();
         let is_new_module =
             |module: &GoModule| is_new(&go.gomodcache, &module.download_file("ziphash"));
@@ -249,6 +258,7 @@ impl Warmer<'_> {
                 go_mod: &caches.go_mod,
                 go_build: &shipped.go_build,
                 objects: &caches.objects,
+                executables,
             },
             folder,
         )
