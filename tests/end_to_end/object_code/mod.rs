@@ -44,14 +44,27 @@ fn toy() -> &'static Toy {
         write(&source, "toolexec", &gocache::objects::script());
         fs_err::set_permissions(source.join("toolexec"), PermissionsExt::from_mode(0o755)).unwrap();
         let sh = shell();
+        let image = with_packed_executables(&folder);
         let build = cmd!(
             sh,
-            "cargo xtask base-image --source {source} --out {out} --compression gzip --preview none"
+            "cargo xtask base-image --image {image} --source {source} --out {out} --compression gzip --preview none"
         );
         succeed(build);
         let root = unpack(&out, "latest", &folder.join("unpacked"));
         Toy { source, out, root }
     })
+}
+
+/// The description of the image, with executables that are compressed, in `folder`.
+fn with_packed_executables(folder: &Utf8Path) -> Utf8PathBuf {
+    let place = workspace().join("base-images/iac-runner");
+    let text = fs_err::read_to_string(place.join("image.toml")).unwrap();
+    let tools = format!("folder = \"{place}/tools/");
+    let text = text.replace("folder = \"tools/", &tools);
+    let packed = text.replace("executables = \"raw\"", "executables = \"packed\"");
+    assert_ne!(packed, text);
+    write(folder, "image.toml", &packed);
+    folder.join("image.toml")
 }
 
 /// Runs `script` in the toy's image as its user; it must succeed.
