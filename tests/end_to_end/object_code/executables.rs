@@ -65,7 +65,7 @@ fn where_nothing_was_put_into_the_cache_the_executable_is_put_in_place_of_a_link
             links run go run -x ./apis/provider/toy/one/v1/iac/pulumi
             links other-flags go build -x -ldflags=-w -o /tmp/x ./apis/provider/toy/one/v1/iac/pulumi
             links own-build-id go build -x -ldflags=-buildid=x/y -o /tmp/x ./apis/provider/toy/one/v1/iac/pulumi
-            unset GOCACHE
+            export GOCACHE=/var/cache/go-build
             links read-only go build -x -o /tmp/x ./apis/provider/toy/one/v1/iac/pulumi
             expected one /tmp/x
             cd apis/provider/toy/two/v1/iac/pulumi
