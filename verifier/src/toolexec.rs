@@ -16,6 +16,8 @@
 //! Links that have archives put together wait for each other, as many at a time as there are processors: each needs
 //! room on the disk and all processors.
 
+mod executables;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -40,6 +42,9 @@ const CANNOT_RUN: u8 = 126;
 
 /// How the go command asks for a tool's version.
 const VERSION: &str = "-V=full";
+
+/// The compiler.
+const COMPILE: &str = "compile";
 
 /// The linker.
 const LINK: &str = "link";
@@ -74,9 +79,20 @@ pub fn run(arguments: &[OsString]) -> ExitCode {
         eprintln!("error: no tool is named; the go command starts this program, with -toolexec");
         return ExitCode::from(failure::Kind::Usage.exit_code());
     };
+    if tool == executables::PUT {
+        executables::put();
+        return ExitCode::SUCCESS;
+    }
     let name = Path::new(tool).file_name();
     let done = if rest.first().is_some_and(|first| first == VERSION) {
+        if name == Some(OsStr::new(COMPILE)) && parent_builds() {
+            executables::begin();
+        } else if name == Some(OsStr::new(LINK)) {
+            executables::put_or_wait();
+        }
         version(tool, rest)
+    } else if name == Some(OsStr::new(LINK)) && executables::put_in_place_of_link(rest) {
+        return ExitCode::SUCCESS;
     } else if name == Some(OsStr::new(LINK)) {
         link(tool, rest, Utf8Path::new(OBJECTS_PATH))
     } else {
@@ -148,13 +164,32 @@ fn version(tool: &OsStr, arguments: &[OsString]) -> anyhow::Result<Done> {
 
 /// Whether the go command that started this process puts an archive at a place of the user's.
 fn parent_copies_an_archive() -> bool {
-    let Some(parent) = getppid() else {
-        return false;
-    };
+    puts_an_archive(parents_words().iter().map(OsString::as_os_str))
+}
+
+/// Whether it makes executables, and more than compiles or lists.
+fn parent_builds() -> bool {
+    let words = parents_words();
+    words.get(1).is_some_and(|word| {
+        ["build", "install", "run"]
+            .iter()
+            .any(|command| word == command)
+    })
+}
+
+/// The command line of the go command that started this process; empty where it cannot be read.
+fn parents_words() -> Vec<OsString> {
     let mut line = Vec::new();
-    let file = File::open(format!("/proc/{}/cmdline", Pid::as_raw_nonzero(parent)));
-    let read = file.and_then(|file| file.take(MAX_COMMAND_BYTES).read_to_end(&mut line));
-    read.is_ok() && puts_an_archive(line.split(|byte| *byte == 0).map(OsStr::from_bytes))
+    let read = getppid().and_then(|parent| {
+        let file = File::open(format!("/proc/{}/cmdline", Pid::as_raw_nonzero(parent)));
+        let file = file.ok()?.take(MAX_COMMAND_BYTES);
+        { file }.read_to_end(&mut line).ok()
+    });
+    let words = line.split(|byte| *byte == 0).map(OsStr::from_bytes);
+    match read {
+        Some(_) => words.map(OsStr::to_owned).collect(),
+        None => Vec::new(),
+    }
 }
 
 /// Whether `words` are a `go build` that makes an archive: its name says so, as nothing else does before it is made.

@@ -37,6 +37,9 @@ pub const TOOLEXEC_PATH: &str = "/usr/local/lib/iac-runner/toolexec";
 /// The folder of the packs' [object code](crate::objects).
 pub const OBJECTS_PATH: &str = "/var/cache/go-objects";
 
+/// The folder of the packs' [executables](crate::executables), where they are compressed.
+pub const EXECUTABLES_PATH: &str = "/var/cache/go-objects/executables";
+
 /// How the names of lists of files end, after the pack's name.
 pub const FILES_SUFFIX: &str = ".sha256";
 
@@ -92,7 +95,7 @@ pub struct PackInfo {
     pub go_mod_bytes: u64,
     /// What it adds to GOCACHE, executables left out.
     pub go_build_bytes: u64,
-    /// Its executables in GOCACHE.
+    /// Its executables: in GOCACHE, or compressed beside it.
     pub executables_bytes: u64,
     /// The object code of its archives, compressed; 0 where GOCACHE has whole archives.
     #[serde(default)]

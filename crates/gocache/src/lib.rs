@@ -11,6 +11,8 @@
 //! |---|---|
 //! | `entry`, `store`, `seal` | GOCACHE: an entry, the folder, and one that is proven whole and made alike each time |
 //! | `objects/` | archives without their object code, and the object code beside them |
+//! | `executables/` | executables of a pack, compressed, for links that need not run |
+//! | `frames` | the form in which object code and executables are compressed |
 //! | `damage`, `bit_flip` | entries that are not whole, and damage on purpose, for tests |
 //! | `module_cache` | GOMODCACHE: where a Go module lies, and the hash of go.sum |
 //! | `checksums` | lists of files with their digests |
@@ -27,7 +29,9 @@ mod checksums;
 mod damage;
 mod entry;
 mod error;
+pub mod executables;
 mod explanation;
+pub mod frames;
 mod hash_inputs;
 mod hash_log;
 mod identity;

@@ -206,6 +206,21 @@ impl Store {
         })
     }
 
+    /// Writes an output, which `write` makes sure is that of `entry`, and its entry; where both are.
+    pub(crate) fn put_written(
+        &self,
+        entry: ActionEntry,
+        write: impl FnOnce(&mut std::fs::File) -> Result<(), Error>,
+    ) -> Result<[Utf8PathBuf; 2], Error> {
+        let path = self.output_path(&entry.output);
+        create_folder_of(&path)?;
+        let mut temporary = temporary_beside(&path)?;
+        write(temporary.as_file_mut())?;
+        persist(temporary, &path)?;
+        self.put_entry(entry)?;
+        Ok([path, self.action_path(&entry.action)])
+    }
+
     /// Writes the entry of an output that is in place already.
     fn put_entry(&self, entry: ActionEntry) -> Result<ActionEntry, Error> {
         let path = self.action_path(&entry.action);

@@ -159,6 +159,20 @@ pub struct Go {
 pub struct Caches {
     /// What the archives of packages hold.
     pub form: Form,
+    /// How executables are kept.
+    #[serde(default)]
+    pub executables: Executables,
+}
+
+/// How the image keeps the executables of its programs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Executables {
+    /// Compressed beside the build cache, where archives are export-only; the program of `-toolexec` unpacks them.
+    Packed,
+    /// As entries of the build cache.
+    #[default]
+    Raw,
 }
 
 /// What the archives of packages hold in the image's build cache.
@@ -363,6 +377,11 @@ impl ImageToml {
     /// Whether archives are export-only.
     pub fn is_lean(&self) -> bool {
         self.caches.form == Form::Lean
+    }
+
+    /// Whether executables are compressed; without the program of `-toolexec` nobody could unpack them.
+    pub fn has_packed_executables(&self) -> bool {
+        self.is_lean() && self.caches.executables == Executables::Packed
     }
 
     /// `GOFLAGS` of every build in the image.

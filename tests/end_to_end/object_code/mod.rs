@@ -1,6 +1,9 @@
 //! A build cache without object code, beside one that everything is compiled into: whatever the go command is asked for,
 //! both must come to the same.
 
+mod executables;
+
+use std::os::unix::fs::PermissionsExt;
 use std::sync::OnceLock;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -38,15 +41,33 @@ fn toy() -> &'static Toy {
                     func main() { fmt.Println(shared.Name(), version) }\n";
         write(&source, &format!("{}/main.go", place("toy", "one")), main);
         write(&source, &format!("{}/main.go", place("toy", "two")), &program("example.com/toy/pkg/shared"));
+        write(&source, "toolexec", &gocache::objects::script());
+        fs_err::set_permissions(source.join("toolexec"), PermissionsExt::from_mode(0o755)).unwrap();
         let sh = shell();
+        let image = with_packed_executables(&folder);
         let build = cmd!(
             sh,
-            "cargo xtask base-image --source {source} --out {out} --compression gzip --preview none"
+            "cargo xtask base-image --image {image} --source {source} --out {out} --compression gzip --preview none"
         );
         succeed(build);
         let root = unpack(&out, "latest", &folder.join("unpacked"));
         Toy { source, out, root }
     })
+}
+
+/// The description of the image, with executables that are compressed, in `folder`.
+fn with_packed_executables(folder: &Utf8Path) -> Utf8PathBuf {
+    let place = workspace().join("base-images/iac-runner");
+    let text = fs_err::read_to_string(place.join("image.toml")).unwrap();
+    let packed = text.replace("executables = \"raw\"", "executables = \"packed\"");
+    assert_ne!(packed, text);
+    write(folder, "image.toml", &packed);
+    // Not by another path: it is part of what tools are made from.
+    let tools = folder.join("tools");
+    if !tools.is_symlink() {
+        fs_err::os::unix::fs::symlink(place.join("tools"), tools).unwrap();
+    }
+    folder.join("image.toml")
 }
 
 /// Runs `script` in the toy's image as its user; it must succeed.
@@ -69,12 +90,14 @@ fn inside<T>(flags: &[&str], then: impl FnOnce(&Container<'_>) -> T) -> T {
 /// What is done to a copy of the object code.
 type Change = fn(&Utf8Path);
 
-/// A checkout and two caches: a copy of the shipped one, and one that is empty.
-const CACHES: &str = r"
+/// A checkout and two caches: a copy of the shipped one, and one that is empty. Under the flags of the latter, nothing
+/// of ours is in the way of a link.
+const CACHES: &str = r#"
     cp -r /elsewhere /tmp/checkout && cp -r /var/cache/go-build /tmp/lean && mkdir /tmp/plain
     cd /tmp/checkout/apis/provider/toy/one/v1/iac/pulumi
     export TMPDIR=/tmp HOME=/tmp/home
-";
+    export PLAIN="${GOFLAGS%-toolexec=*}-toolexec=/elsewhere/toolexec"
+"#;
 
 /// `same NAME COMMAND...` runs a command with each cache; exit codes, what it prints and what it leaves in $OUT must be equal.
 const SAME: &str = r#"
@@ -82,7 +105,8 @@ const SAME: &str = r#"
         name=$1; shift
         for cache in lean plain; do
             export OUT=/tmp/out-$cache; rm -rf $OUT; mkdir $OUT
-            code=0; GOCACHE=/tmp/$cache GOBIN=$OUT sh -c "$*" > $OUT/.stdout 2> $OUT/.stderr || code=$?
+            code=0; flags=$GOFLAGS; [ $cache = lean ] || flags=$PLAIN
+            GOFLAGS=$flags GOCACHE=/tmp/$cache GOBIN=$OUT sh -c "$*" > $OUT/.stdout 2> $OUT/.stderr || code=$?
             echo $code > $OUT/.code
             sed -i "s#/tmp/$cache#CACHE#g; s#$OUT#OUT#g; s#/tmp/go-build[0-9]*#WORK#g; s#[0-9.]*s\$##" $OUT/.stdout $OUT/.stderr
         done
@@ -104,7 +128,8 @@ fn the_shipped_cache_has_no_object_code() {
     ",
     );
     let lines: Vec<&str> = printed.lines().collect();
-    assert_eq!(lines[..2], ["common.json", "common.zst"], "{printed}");
+    let packed = ["common.json", "common.zst", "executables"];
+    assert_eq!(lines[..3], packed, "{printed}");
     let archives: u64 = lines[lines.len() - 3].trim().parse().unwrap();
     assert!(archives > 200, "{printed}");
     assert_eq!(lines[lines.len() - 2].trim(), "0", "{printed}");
@@ -122,8 +147,10 @@ fn whatever_is_built_is_what_whole_archives_make_of_it() {
         same cover 'go build -cover -o $OUT/x . && GOCOVERDIR=/tmp $OUT/x'
         same pie 'go build -buildmode=pie -o $OUT/x . && $OUT/x'
         same all 'go build ./...'
+        program=$PLAIN; PLAIN=$GOFLAGS
         same own-archive 'go build -o $OUT/x.a example.com/toy/pkg/shared'
         same foreign-archive 'go build -o $OUT/x.a strings'
+        PLAIN=$program
         same run 'go run .'
         same install 'go install . && $OUT/pulumi'
         same vet 'go vet ./... example.com/toy/...'
@@ -225,8 +252,7 @@ fn without_room_or_object_code_nothing_is_linked_and_the_message_says_what_to_do
             let from = toy().root.join("var/cache/go-objects").join(file);
             fs_err::copy(from, path.join(file)).unwrap();
         }
-        fs_err::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
-            .unwrap();
+        fs_err::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
         change(&path);
         (copy, path)
     };

@@ -15,6 +15,9 @@
 //! Places 2 and 3 are in folders that others may write, so they must be folders (no symbolic links) of this very
 //! user that nobody else can write: whoever can add entries to a cache decides what gets built.
 //!
+//! The executables of an image are compressed (see [`gocache::executables`]). Asked for one, it is unpacked to where a
+//! new entry would be kept.
+//!
 //! An hour after its last use an entry's time is renewed, as the go command does, so that trimming spares what is
 //! in use. The shipped cache is never touched unless it is `$GOCACHE`.
 
@@ -26,6 +29,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::bail;
 use camino::{Utf8Path, Utf8PathBuf};
+use gocache::executables::Executables;
+use gocache::image_info::EXECUTABLES_PATH;
 use gocache::{ActionEntry, Error, Store};
 use sha256::Sha256Hash;
 
@@ -44,6 +49,8 @@ pub struct Surroundings {
     pub home: Option<Utf8PathBuf>,
     pub tmpdir: Option<Utf8PathBuf>,
     pub shared_memory: Option<Utf8PathBuf>,
+    /// The folder of the image's executables.
+    pub executables: Option<Utf8PathBuf>,
     pub uid: u32,
 }
 
@@ -60,6 +67,7 @@ impl Surroundings {
             home: folder("HOME"),
             tmpdir: folder("TMPDIR"),
             shared_memory: Some("/dev/shm".into()).filter(|folder: &Utf8PathBuf| folder.is_dir()),
+            executables: Some(EXECUTABLES_PATH.into()),
             uid: rustix::process::geteuid().as_raw(),
         }
     }
@@ -73,6 +81,7 @@ pub struct LayeredCaches {
     first_usable: AtomicUsize,
     /// Without `$GOCACHE`.
     shipped: Vec<Store>,
+    executables: Executables,
     /// `$GOCACHE/../..` up to the root.
     root_by_way_of_gocache: Option<Utf8PathBuf>,
 }
@@ -107,6 +116,7 @@ impl LayeredCaches {
             home,
             tmpdir,
             shared_memory,
+            executables,
             uid,
         } = surroundings;
         let cache_home = xdg_cache_home
@@ -138,7 +148,10 @@ impl LayeredCaches {
         };
         let shipped = shipped.iter().map(absolute);
         let shipped = shipped.filter(|folder| !is_gocache(folder));
+        let executables = executables.iter().map(|folder| Executables::open(folder));
         Self {
+            // Where they are damaged, programs are linked.
+            executables: executables.flatten().next().unwrap_or_default(),
             places: places.collect(),
             first_usable: AtomicUsize::new(0),
             shipped: shipped.map(|folder| Store::at(&folder)).collect(),
@@ -169,8 +182,16 @@ impl LayeredCaches {
             }
         }
         let mut shipped = self.shipped.iter();
-        let (shipped, entry) = shipped.find_map(|store| Some((store, find(store)?)))?;
-        Some((entry, self.path_for_go(shipped, &entry)))
+        if let Some((store, entry)) = shipped.find_map(|store| Some((store, find(store)?))) {
+            return Some((entry, self.path_for_go(store, &entry)));
+        }
+        let packed = self.executables.of_action(action)?;
+        let put = self.put(|place| {
+            place.prepare()?;
+            packed.put(&place.store)?;
+            Ok(packed.executable().entry())
+        });
+        put.ok()
     }
 
     /// Keeps an output that is at hand, in the first place that takes it.
@@ -377,6 +398,7 @@ mod tests {
                 home: Some(self.path("home")),
                 tmpdir: Some(self.path("tmp")),
                 shared_memory: None,
+                executables: None,
                 uid: rustix::process::geteuid().as_raw(),
             }
         }

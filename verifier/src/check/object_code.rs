@@ -1,5 +1,11 @@
-//! Object code: every file against the list of what was shipped, and every archive that it completes against its name.
+//! What is compressed beside the build cache, object code and executables: every file against the list of what was
+//! shipped, and every archive and executable that it yields against its name.
 
+use std::io;
+
+use camino::Utf8Path;
+use gocache::executables::Executables;
+use gocache::image_info::{EXECUTABLES_PATH, OBJECTS_PATH};
 use gocache::objects::{Incomplete, Objects};
 use rayon::prelude::*;
 use sha256::hash_reader;
@@ -52,6 +58,7 @@ pub fn check(objects: &Cache<'_>, build: &Cache<'_>) -> Vec<Finding> {
     archives.sort_by_key(|archive| archive.digest);
     archives.dedup_by_key(|archive| archive.digest);
     let errors = known.check(&archives).into_iter();
+    let errors = errors.chain(executables(&objects.place(executables_folder())));
     findings.extend(errors.map(|error| {
         let at = match &error {
             gocache::Error::Corrupt { path, .. } => path.clone(),
@@ -66,9 +73,26 @@ pub fn check(objects: &Cache<'_>, build: &Cache<'_>) -> Vec<Finding> {
     findings
 }
 
+/// What is wrong with the executables in `folder`.
+fn executables(folder: &Utf8Path) -> Vec<gocache::Error> {
+    let known = match Executables::open(folder) {
+        Ok(known) => known,
+        Err(error) => return vec![error],
+    };
+    let all: Vec<_> = known.all().collect();
+    let unpacked = all.par_iter().map(|packed| packed.unpack(io::sink()));
+    unpacked.filter_map(Result::err).collect()
+}
+
+/// The folder of executables, relative to that of object code.
+fn executables_folder() -> &'static Utf8Path {
+    let below = Utf8Path::new(EXECUTABLES_PATH).strip_prefix(OBJECTS_PATH);
+    below.unwrap_or(Utf8Path::new(EXECUTABLES_PATH))
+}
+
 fn file(objects: &Cache<'_>, node: &Node) -> Result<(), Problem> {
     match node.kind {
-        Kind::Folder if node.path == "" => Ok(()),
+        Kind::Folder if node.path == "" || node.path == executables_folder() => Ok(()),
         Kind::Folder | Kind::Other => Err(Problem::corrupt("is no regular file")),
         Kind::File if objects.listed(&node.path).is_none() => {
             Err(Problem::corrupt("is of no pack, and links would use it"))

@@ -68,7 +68,7 @@ impl Shipped {
         Ok(Some((shipped, remarks)))
     }
 
-    /// Whether packs have object code beside their archives.
+    /// Whether packs have object code beside their archives; where there is none, executables are in the build cache.
     pub fn has_objects(&self) -> bool {
         self.packs.iter().any(|pack| pack.objects_bytes > 0)
     }

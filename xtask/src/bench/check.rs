@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use comfy_table::{CellAlignment, Table, presets};
 use gocache::bit_flip::{FilesByKind, Flip, files_by_kind};
-use gocache::image_info::{IMAGE_INFO_PATH, ImageInfo, OBJECTS_PATH, PACKS_PATH};
+use gocache::image_info::{EXECUTABLES_PATH, IMAGE_INFO_PATH, ImageInfo, OBJECTS_PATH, PACKS_PATH};
 use serde::{Deserialize, Serialize};
 use xshell::{Shell, cmd};
 
@@ -198,6 +198,8 @@ impl Check<'_> {
             ("list of a pack", PACKS_PATH, "sha256"),
             ("object code", OBJECTS_PATH, "zst"),
             ("index of object code", OBJECTS_PATH, "json"),
+            ("executables", EXECUTABLES_PATH, "zst"),
+            ("index of executables", EXECUTABLES_PATH, "json"),
         ] {
             let folder = in_root(folder)?;
             let mut found = Vec::new();

@@ -1,29 +1,23 @@
 //! Puts archives together again.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::{self, Read, Seek as _, SeekFrom, Write};
+use std::io::{self, Read, Write};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use rayon::prelude::*;
 use sha256::{HashingWriter, Sha256Hash};
 use zstd::stream::read::Decoder;
 
-use super::index::{Index, ObjectCode};
-use super::{DATA_SUFFIX, INDEX_SUFFIX};
+use super::index::{Frame, ObjectCode};
 use crate::Error;
+use crate::frames::{Pack, copy};
 
 /// The object code of all packs in a folder.
 #[derive(Debug, Default)]
 pub struct Objects {
-    packs: Vec<Pack>,
+    packs: Vec<Pack<Frame>>,
     /// Pack, frame, and number in it, by the digest of the export-only archive.
     places: HashMap<Sha256Hash, (usize, usize, usize)>,
-}
-
-#[derive(Debug)]
-struct Pack {
-    data: Utf8PathBuf,
-    index: Index,
 }
 
 /// An archive without its object code, and where it is to be with it.
@@ -44,32 +38,14 @@ impl Objects {
     /// [`Error::Corrupt`] for an index that is none, or has no object code.
     pub fn open(folder: &Utf8Path) -> Result<Self, Error> {
         let mut objects = Self::default();
-        let entries = match folder.read_dir_utf8() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(objects),
-            entries => entries?,
-        };
-        let mut names: Vec<String> = Vec::new();
-        for entry in entries {
-            let entry = entry?;
-            names.extend(
-                entry
-                    .file_name()
-                    .strip_suffix(INDEX_SUFFIX)
-                    .map(str::to_owned),
-            );
-        }
-        names.sort();
-        for name in names {
-            let data = folder.join(format!("{name}{DATA_SUFFIX}"));
-            let bytes = regular_file::open(data.as_std_path())?.metadata()?.len();
-            let index = Index::read(&folder.join(format!("{name}{INDEX_SUFFIX}")), bytes)?;
-            for (number, frame) in index.frames.iter().enumerate() {
+        for (pack, it) in Pack::<Frame>::all_in(folder)?.into_iter().enumerate() {
+            for (number, frame) in it.index.frames.iter().enumerate() {
                 for (place, code) in frame.archives.iter().enumerate() {
-                    let place = (objects.packs.len(), number, place);
+                    let place = (pack, number, place);
                     objects.places.insert(code.export_only, place);
                 }
             }
-            objects.packs.push(Pack { data, index });
+            objects.packs.push(it);
         }
         Ok(objects)
     }
@@ -82,9 +58,9 @@ impl Objects {
     /// All of it, with the file that it is in.
     pub fn archives(&self) -> impl Iterator<Item = (&Utf8Path, &ObjectCode)> {
         self.packs.iter().flat_map(|pack| {
-            pack.index
-                .archives()
-                .map(|code| (pack.data.as_path(), code))
+            let frames = pack.index.frames.iter();
+            let archives = frames.flat_map(|frame| &frame.archives);
+            archives.map(|code| (pack.data.as_path(), code))
         })
     }
 
@@ -132,75 +108,55 @@ impl Objects {
         let frames: Vec<_> = frames.into_iter().collect();
         let read: Vec<Result<(), Error>> = frames
             .par_iter()
-            .map(|((pack, frame), wanted)| self.packs[*pack].read(*frame, wanted, &open))
+            .map(|((pack, frame), wanted)| read_frame(&self.packs[*pack], *frame, wanted, &open))
             .collect();
         read.into_iter().filter_map(Result::err).collect()
     }
 }
 
-impl Pack {
-    /// Unpacks `frame` as far as there is something `wanted` in it, by number.
-    fn read<W: Write>(
-        &self,
-        frame: usize,
-        wanted: &BTreeMap<usize, &Incomplete>,
-        open: impl Fn(&Incomplete) -> io::Result<W>,
-    ) -> Result<(), Error> {
-        let corrupt =
-            |reason: String| Error::corrupt(&self.data, format!("frame {frame}: {reason}"));
-        let mut file = regular_file::open(self.data.as_std_path())?;
-        let before = self.index.frames[..frame].iter().map(|frame| frame.bytes);
-        file.seek(SeekFrom::Start(before.sum()))?;
-        let frame = &self.index.frames[frame];
-        let decoder =
-            Decoder::new(file.take(frame.bytes)).map_err(|error| corrupt(error.to_string()))?;
-        let mut content = decoder.single_frame();
-        let last = wanted.keys().next_back().copied();
-        for (number, code) in frame
-            .archives
-            .iter()
-            .enumerate()
-            .take_while(|(it, _)| Some(*it) <= last)
-        {
-            let mut object_code = Read::by_ref(&mut content).take(code.bytes);
-            let Some(archive) = wanted.get(&number) else {
-                let passed = io::copy(&mut object_code, &mut io::sink());
-                passed.map_err(|error| corrupt(error.to_string()))?;
-                continue;
-            };
-            let export_only = fs_err::File::open(&archive.export_only)?;
-            let mut whole = HashingWriter::new(open(archive)?);
-            io::copy(&mut &export_only, &mut whole)?;
-            copy(&mut object_code, &mut whole)?.map_err(|error| corrupt(error.to_string()))?;
-            let (mut written, digest, _) = whole.finish();
-            written.flush()?;
-            if digest != code.whole {
-                let reason = format!("{} is not whole with it", archive.export_only);
-                return Err(corrupt(reason));
-            }
-        }
-        if last == frame.archives.len().checked_sub(1) {
-            // At its end zstd compares its own checksum.
-            let more = content
-                .read(&mut [0])
-                .map_err(|error| corrupt(error.to_string()))?;
-            if more > 0 {
-                return Err(corrupt("it is longer than its index says".to_owned()));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Copies all; an error of the reader is told apart from one of the writer.
-fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<io::Result<()>> {
-    let mut buffer = vec![0; 128 << 10];
-    loop {
-        match from.read(&mut buffer) {
-            Ok(0) => return Ok(Ok(())),
-            Ok(count) => to.write_all(&buffer[..count])?,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Ok(Err(error)),
+/// Unpacks the frame `number` of `pack` as far as there is something `wanted` in it, by number.
+fn read_frame<W: Write>(
+    pack: &Pack<Frame>,
+    number: usize,
+    wanted: &BTreeMap<usize, &Incomplete>,
+    open: impl Fn(&Incomplete) -> io::Result<W>,
+) -> Result<(), Error> {
+    let corrupt = |reason: String| pack.corrupt(number, reason);
+    let frame = &pack.index.frames[number];
+    let decoder = Decoder::new(pack.frame(number)?).map_err(|error| corrupt(error.to_string()))?;
+    let mut content = decoder.single_frame();
+    let last = wanted.keys().next_back().copied();
+    for (number, code) in frame
+        .archives
+        .iter()
+        .enumerate()
+        .take_while(|(it, _)| Some(*it) <= last)
+    {
+        let mut object_code = Read::by_ref(&mut content).take(code.bytes);
+        let Some(archive) = wanted.get(&number) else {
+            let passed = io::copy(&mut object_code, &mut io::sink());
+            passed.map_err(|error| corrupt(error.to_string()))?;
+            continue;
+        };
+        let export_only = fs_err::File::open(&archive.export_only)?;
+        let mut whole = HashingWriter::new(open(archive)?);
+        io::copy(&mut &export_only, &mut whole)?;
+        copy(&mut object_code, &mut whole)?.map_err(|error| corrupt(error.to_string()))?;
+        let (mut written, digest, _) = whole.finish();
+        written.flush()?;
+        if digest != code.whole {
+            let reason = format!("{} is not whole with it", archive.export_only);
+            return Err(corrupt(reason));
         }
     }
+    if last == frame.archives.len().checked_sub(1) {
+        // At its end zstd compares its own checksum.
+        let more = content
+            .read(&mut [0])
+            .map_err(|error| corrupt(error.to_string()))?;
+        if more > 0 {
+            return Err(corrupt("it is longer than its index says".to_owned()));
+        }
+    }
+    Ok(())
 }

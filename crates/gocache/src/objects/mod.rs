@@ -25,17 +25,11 @@ mod tests;
 pub use archive::Archive;
 pub use complete::{Incomplete, Objects};
 pub use index::{Frame, Index, ObjectCode};
-pub use pack::{Compression, pack};
+pub use pack::pack;
 pub use store::{ExportOnly, export_only, whole};
 
 /// What the program of `-toolexec` adds to a tool's version, and so to the ID of every action.
 pub const WORD: &str = "iac-runner-objects-1";
-
-/// How the name of a pack's object code ends: frames of zstd, one after the other.
-pub const DATA_SUFFIX: &str = ".zst";
-
-/// How the name of a pack's [`Index`] ends.
-pub const INDEX_SUFFIX: &str = ".json";
 
 /// A tool's version, as `-V=full` prints it, with [`WORD`]. A released tool's whole line becomes a part of action IDs; of
 /// another one it is what follows the last slash of its build ID, at the line's end.

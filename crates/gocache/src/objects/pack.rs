@@ -1,36 +1,22 @@
 //! Compresses object code, in frames that can be read by themselves.
 
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
+use std::io::{Read as _, Seek as _, SeekFrom, Write};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use rayon::prelude::*;
 use zstd::bulk::Compressor;
-use zstd::zstd_safe::CParameter;
 
 use super::index::{Frame, Index};
 use super::store::ExportOnly;
 use crate::Error;
+use crate::frames::{self, Compression};
 
 /// Unpacked length at which a frame ends: large enough to find in it what one API's versions have in common, small enough
 /// for a link to unpack little that it does not need.
 const FRAME_BYTES: u64 = 32 << 20;
 
-/// log2 of the window, and so of the memory that a reader needs.
-const WINDOW_LOGS: std::ops::RangeInclusive<u32> = 20..=26;
-
-/// Levels that find what lies far apart once their tables are large; higher ones weigh their finds, which takes smaller
-/// tables and samples of what lies far apart.
-const WITH_TABLES: std::ops::RangeInclusive<i32> = 5..=15;
-
-/// log2 of the entries of those tables; 0.13 GB for each frame under way.
-const TABLE_LOG: u32 = 24;
-
-/// How object code is compressed.
-#[derive(Debug, Clone, Copy)]
-pub struct Compression {
-    /// zstd's level.
-    pub level: i32,
-}
+/// log2 of the largest window.
+const MAX_WINDOW_LOG: u32 = 26;
 
 /// Writes the object code of `archives`, whose whole ones are where `whole` says, to `data`. The order decides how well it
 /// compresses; the bytes do not depend on the number of processors.
@@ -93,21 +79,9 @@ fn compress(
             return Err(Error::corrupt(whole(archive), reason));
         }
     }
-    Ok(compressor(compression, content.len())?.compress(&content)?)
-}
-
-/// A compressor for `bytes`.
-fn compressor(compression: Compression, bytes: usize) -> io::Result<Compressor<'static>> {
-    let level = compression.level;
-    let mut compressor = Compressor::new(level)?;
-    let log = bytes.next_power_of_two().ilog2();
-    compressor.window_log(log.clamp(*WINDOW_LOGS.start(), *WINDOW_LOGS.end()))?;
-    compressor.include_checksum(true)?;
-    if WITH_TABLES.contains(&level) {
-        compressor.set_parameter(CParameter::HashLog(TABLE_LOG.min(log)))?;
-        compressor.set_parameter(CParameter::ChainLog(TABLE_LOG.min(log)))?;
-    } else {
-        compressor.long_distance_matching(true)?;
+    let mut compressor = Compressor::new(compression.level)?;
+    for parameter in frames::parameters(compression, content.len() as u64, MAX_WINDOW_LOG) {
+        compressor.set_parameter(parameter)?;
     }
-    Ok(compressor)
+    Ok(compressor.compress(&content)?)
 }

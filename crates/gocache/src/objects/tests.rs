@@ -7,6 +7,7 @@ use sha256::{Sha256Hash, hash_file};
 
 use super::archive::tests::archive;
 use super::*;
+use crate::frames::Compression;
 use crate::{ActionEntry, Error, FileKind, Store};
 
 fn time() -> SystemTime {

@@ -125,7 +125,8 @@ impl Foundation {
             self.refuse(&plan.broken)?;
             Ok(plan)
         })?;
-        let key = Key::of(&(RECORD_SCHEMA, &common.key, &name, &plan.inputs))?;
+        let executables = self.tree.image.has_packed_executables();
+        let key = Key::of(&(RECORD_SCHEMA, &common.key, &name, executables, &plan.inputs))?;
         let key = key.with(&self.unchecked)?;
         progress.step(format!("warm {name}"), Kind::Local, |step| {
             self.forget("pack", &key)?;

@@ -9,7 +9,8 @@
 //! of a merged cache in place, and would change them in the cache that it was linked from, too. Clones would be safe,
 //! but packs are compressed, so there is nothing to clone from; and what is cloned is not verified.
 //!
-//! Archives are whole in the tree, whatever they are in the packs: it is for images that have no program of ours.
+//! Archives are whole in the tree and executables are entries of its build cache, whatever they are in the packs: it is for
+//! images that have no program of ours.
 //!
 //! Files belong to whoever merges, whatever the layers say: `COPY` sets owners anyway, and so the result does not
 //! depend on who made it.
@@ -28,9 +29,12 @@ use std::time::Duration;
 
 use anyhow::Result;
 use camino::Utf8Path;
+use gocache::executables::Executables;
+use gocache::image_info::{EXECUTABLES_PATH, OBJECTS_PATH};
 use gocache::objects::{self, Objects};
 use gocache::{FileKind, Store};
 use rayon::prelude::*;
+use sha256::Sha256Hash;
 
 use self::plan::Plan;
 use self::target::MergeTarget;
@@ -90,6 +94,11 @@ fn complete(folder: &Utf8Path) -> Result<(u64, u64)> {
     fs_err::rename(&go_build, &lean)?;
     let store = Store::create(&go_build)?;
     objects::whole(&Store::at(&lean), &Objects::open(&objects)?, &store)?;
+    let executables = Utf8Path::new(EXECUTABLES_PATH).strip_prefix(OBJECTS_PATH)?;
+    let executables = Executables::open(&objects.join(executables))?;
+    executables
+        .all()
+        .try_for_each(|packed| packed.put(&store))?;
     fs_err::remove_dir_all(lean)?;
     fs_err::remove_dir_all(objects)?;
     let toolexec = folder.join(TOOLEXEC);
@@ -109,6 +118,12 @@ fn complete(folder: &Utf8Path) -> Result<(u64, u64)> {
 /// packs do not tell what entries say and which outputs there are, but each entry does of its own.
 fn first_damage(plan: &Plan<'_>, folder: &Utf8Path) -> Option<String> {
     let is_lean = plan.is_lean();
+    let store = Store::at(&folder.join(GO_BUILD));
+    let missing_entry = |action: &Sha256Hash| match store.get(action) {
+        Ok(Some(_)) => None,
+        Ok(None) => Some("is missing, or its output is".to_owned()),
+        Err(error) => Some(error.to_string()),
+    };
     let damaged = plan.written().par_bridge().filter_map(|(path, file)| {
         if is_lean && path.starts_with(GO_OBJECTS) {
             return None;
@@ -117,12 +132,7 @@ fn first_damage(plan: &Plan<'_>, folder: &Utf8Path) -> Option<String> {
             let FileKind::Action(action) = FileKind::of(entry) else {
                 return None;
             };
-            let reason = match Store::at(&folder.join(GO_BUILD)).get(&action) {
-                Ok(Some(_)) => return None,
-                Ok(None) => "is missing, or its output is".to_owned(),
-                Err(error) => error.to_string(),
-            };
-            return Some(format!("{path} {reason}"));
+            return Some(format!("{path} {}", missing_entry(&action)?));
         }
         let found = fs_err::symlink_metadata(folder.join(path));
         let reason = match found {
@@ -132,5 +142,14 @@ fn first_damage(plan: &Plan<'_>, folder: &Utf8Path) -> Option<String> {
         };
         Some(format!("{path} {reason}"))
     });
-    damaged.min()
+    // Executables may be in the packs without an entry.
+    let links = plan.packs.iter().filter(|_| is_lean);
+    let links = links.flat_map(|it| &it.pack.manifest.modules);
+    let links = links.filter_map(|module| module.link_action);
+    let unlinked = links.filter_map(|action| {
+        let path = store.action_path(&action);
+        let path = path.strip_prefix(folder).unwrap_or(&path);
+        Some(format!("{path} {}", missing_entry(&action)?))
+    });
+    damaged.min().into_iter().chain(unlinked.min()).min()
 }

@@ -144,10 +144,9 @@ impl<'a> Plan<'a> {
             .map(|planned| (planned.path.as_path(), planned.file))
     }
 
-    /// Whether archives of the packs are to be put together.
+    /// Whether archives of the packs are to be put together, or executables to be unpacked.
     pub fn is_lean(&self) -> bool {
-        let mut packs = self.packs.iter();
-        packs.any(|plan| plan.pack.manifest.objects.is_some())
+        self.folders.contains(Utf8Path::new(GO_OBJECTS))
     }
 
     /// What is written beside the tree, as the packs have it.

@@ -11,7 +11,7 @@ pub const MARKER: &str = ".iac-runner-merge.json";
 pub const GO_MOD: &str = "go-mod";
 /// The build cache in a merged tree.
 pub const GO_BUILD: &str = "go-build";
-/// Object code, while a tree is made.
+/// Object code, and below it executables, while a tree is made.
 pub const GO_OBJECTS: &str = "go-objects";
 /// The program of `-toolexec` for caches that were made with one.
 pub const TOOLEXEC: &str = "toolexec";

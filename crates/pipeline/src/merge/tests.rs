@@ -10,7 +10,7 @@ use camino::Utf8PathBuf;
 use gocache::{Checksums, InputsRecord};
 use sha256::Sha256Hash;
 
-use crate::image_toml::ImageToml;
+use crate::image_toml::{Executables, ImageToml};
 use crate::pack::manifest::{PackedFile, Timings};
 use crate::pack::write;
 use crate::pack::write::Content;
@@ -35,13 +35,12 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let mut image = ImageToml::read(&crate::workspace::image_toml()).unwrap();
+        image.caches.executables = Executables::Raw;
         Self {
             folder: Utf8Path::from_path(folder.path()).unwrap().to_owned(),
             _folder: folder,
-            image: ImageToml::read(
-                &crate::workspace::workspace().join("base-images/iac-runner/image.toml"),
-            )
-            .unwrap(),
+            image,
         }
     }
 
@@ -90,6 +89,7 @@ impl Fixture {
             go_mod: &go_mod,
             go_build: &go_build,
             objects: &go_build,
+            executables: &go_build,
         };
         write::write(&self.image, content, &from, &folder).unwrap();
         KeptPack::read(&folder).unwrap()

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::image_info::{
-    FILES_SUFFIX, INPUTS_SUFFIX, LEFT_OUT_SUFFIX, OBJECTS_PATH, PACKS_PATH, PackInfo, PackModule,
-    SCHEMA,
+    EXECUTABLES_PATH, FILES_SUFFIX, INPUTS_SUFFIX, LEFT_OUT_SUFFIX, OBJECTS_PATH, PACKS_PATH,
+    PackInfo, PackModule, SCHEMA,
 };
 use gocache::{Checksums, GoModule, Identity, InputsRecord};
 use sha256::Sha256Hash;
@@ -50,7 +50,7 @@ pub struct Content {
     pub go_build_files: Vec<PackedFile>,
     /// Files of object code, relative to their folder, sorted.
     pub object_files: Vec<PackedFile>,
-    /// Entries of executables, relative to the build cache, sorted.
+    /// Entries of executables, relative to the build cache, or files of packed ones, relative to their folder; sorted.
     pub executable_files: Vec<PackedFile>,
     /// Modules whose link ran in the check.
     pub links_not_cached: Vec<Utf8PathBuf>,
@@ -71,6 +71,8 @@ pub struct From<'a> {
     pub go_build: &'a Utf8Path,
     /// Object code.
     pub objects: &'a Utf8Path,
+    /// Executables.
+    pub executables: &'a Utf8Path,
 }
 
 /// Writes the layers and the manifest of `content`, whose files are in `from`, to `folder`.
@@ -85,6 +87,7 @@ pub fn write(
         go_mod,
         go_build,
         objects,
+        ..
     } = *from;
     let caches = || -> Result<_> {
         let mut layer = writer(image, &folder.join(CACHES))?;
@@ -105,21 +108,29 @@ pub fn write(
         if content.executable_files.is_empty() {
             return Ok((None, Vec::new()));
         }
-        let mut layer = writer(image, &folder.join(EXECUTABLES))?;
+        let settings = if image.has_packed_executables() {
+            compressed_already(image)
+        } else {
+            image.layers
+        };
+        let mut layer = writer_with(image, settings, &folder.join(EXECUTABLES))?;
         let mut files = Vec::new();
-        let entries = &content.executable_files;
-        let gocache = &image.go.gocache;
-        add_proven(image, &mut layer, gocache, entries, go_build, &mut files)?;
+        let place = executables_place(image);
+        add_proven(
+            image,
+            &mut layer,
+            place,
+            &content.executable_files,
+            from.executables,
+            &mut files,
+        )?;
         Ok((Some(layer.finish()?), files))
     };
     let object_code = || -> Result<_> {
         if content.object_files.is_empty() {
             return Ok((None, Vec::new()));
         }
-        let settings = CompressionSettings {
-            zstd_level: COMPRESSED_ALREADY,
-            ..image.layers
-        };
+        let settings = compressed_already(image);
         let mut layer = writer_with(image, settings, &folder.join(OBJECTS))?;
         let mut files = Vec::new();
         let place = Utf8Path::new(OBJECTS_PATH);
@@ -169,12 +180,12 @@ fn describe(
     content: &Content,
     caches: &[PackedFile],
 ) -> Result<()> {
-    let go_build = relative(&image.go.gocache);
+    let place = relative(executables_place(image));
     let objects = relative(Utf8Path::new(OBJECTS_PATH));
     let executables = content
         .executable_files
         .iter()
-        .map(|file| (go_build.join(&file.path), file.sha256));
+        .map(|file| (place.join(&file.path), file.sha256));
     let objects = content
         .object_files
         .iter()
@@ -248,6 +259,22 @@ impl Content {
 
 fn modules_of(required: &[Required]) -> impl Iterator<Item = GoModule> {
     required.iter().map(|required| required.module.clone())
+}
+
+/// The folder of the image that executables are in.
+fn executables_place(image: &ImageToml) -> &Utf8Path {
+    if image.has_packed_executables() {
+        Utf8Path::new(EXECUTABLES_PATH)
+    } else {
+        &image.go.gocache
+    }
+}
+
+fn compressed_already(image: &ImageToml) -> CompressionSettings {
+    CompressionSettings {
+        zstd_level: COMPRESSED_ALREADY,
+        ..image.layers
+    }
 }
 
 type Writer<'a> = LayerWriter<Box<dyn Fn(&Utf8Path) -> oci::layer::Meta + Send + 'a>>;
@@ -357,7 +384,7 @@ mod tests {
             left_out: Checksums::from_iter([left_out(image)]),
             go_build_files: vec![put("go-build", OUTPUT)],
             object_files: vec![put("objects", OBJECT_CODE)],
-            executable_files: vec![put("go-build", EXECUTABLE)],
+            executable_files: vec![put("executables", EXECUTABLE)],
             links_not_cached: Vec::new(),
             broken: Vec::new(),
             inputs: InputsRecord::default(),
@@ -367,12 +394,13 @@ mod tests {
 
     /// The pack `name` of `content`, whose files are below `folder`.
     fn written(folder: &Utf8Path, name: &str, content: Content) -> Result<KeptPack> {
-        let [go_mod, go_build, objects] =
-            ["go-mod", "go-build", "objects"].map(|name| folder.join(name));
+        let [go_mod, go_build, objects, executables] =
+            ["go-mod", "go-build", "objects", "executables"].map(|name| folder.join(name));
         let from = From {
             go_mod: &go_mod,
             go_build: &go_build,
             objects: &objects,
+            executables: &executables,
         };
         let pack = folder.join(name);
         fs_err::create_dir(&pack)?;
@@ -435,11 +463,11 @@ mod tests {
 
     #[test]
     fn an_entry_that_changed_while_it_was_packed_is_refused() {
-        for entry in [OUTPUT, EXECUTABLE] {
+        for (cache, entry) in [("go-build", OUTPUT), ("executables", EXECUTABLE)] {
             let temporary = tempfile::tempdir().unwrap();
             let folder = Utf8Path::from_path(temporary.path()).unwrap();
             let content = content(&image(), folder);
-            let file = folder.join("go-build").join(entry);
+            let file = folder.join(cache).join(entry);
             fs_err::write(&file, entry.to_uppercase()).unwrap();
             let error = written(folder, "pack", content).unwrap_err();
             assert_eq!(

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
-use camino::Utf8PathBuf;
-use gocache::objects::{self, Compression, DATA_SUFFIX, ExportOnly, INDEX_SUFFIX, Objects};
+use camino::{Utf8Path, Utf8PathBuf};
+use gocache::frames::{Compression, DATA_SUFFIX, INDEX_SUFFIX};
+use gocache::objects::{self, ExportOnly, Objects};
 use gocache::{SealedFile, SealedStore, Store};
 
 use crate::pack::manifest::PackedFile;
@@ -81,12 +82,7 @@ impl Warmer<'_> {
                 objects::pack(&archives, whole, compression, &caches.objects.join(&data))?;
             fs_err::write(caches.objects.join(&index), content.to_json())?;
             for path in [data, index] {
-                let (sha256, size_bytes) = sha256::hash_file(&caches.objects.join(&path))?;
-                files.push(PackedFile {
-                    path,
-                    size_bytes,
-                    sha256,
-                });
+                files.push(packed_file(&caches.objects, path)?);
             }
         }
         Ok(Shipped {
@@ -104,6 +100,16 @@ pub(super) fn unship(caches: &CacheFolders) -> Result<()> {
     let store = Store::create(&caches.go_build)?;
     objects::whole(&Store::at(&caches.lean), &objects, &store)
         .context("the archives of a pack cannot be put together")
+}
+
+/// The file `path` of `folder`, as it is now.
+pub(super) fn packed_file(folder: &Utf8Path, path: Utf8PathBuf) -> Result<PackedFile> {
+    let (sha256, size_bytes) = sha256::hash_file(&folder.join(&path))?;
+    Ok(PackedFile {
+        path,
+        size_bytes,
+        sha256,
+    })
 }
 
 fn import_path<'p>(

@@ -12,6 +12,7 @@
 mod check;
 mod compile;
 mod entries;
+mod executables;
 mod go_modules;
 mod killed;
 mod lean;
@@ -226,7 +227,15 @@ impl Warmer<'_> {
             .files
             .into_iter()
             .filter(|file| plan.below.lacks(&go.gocache, &file.path));
-        let sorted = SortedEntries::of(delta, &modules, &used, &shipped.go_build)?;
+        let mut sorted = SortedEntries::of(delta, &modules, &used, &shipped.go_build)?;
+        let mut executables = &shipped.go_build;
+        if self.tree.image.has_packed_executables() {
+            let started = Instant::now();
+            let store = Store::at(&shipped.go_build);
+            sorted.executables = self.pack_executables(plan.name, &modules, &store, caches)?;
+            executables = &caches.executables;
+            timings.pack_ms += millis(started);
+        }
         let new = NewGoModules::of(
             &self.tree.image,
             plan.requirements,
@@ -258,6 +267,7 @@ impl Warmer<'_> {
                 go_mod: &caches.go_mod,
                 go_build: &shipped.go_build,
                 objects: &caches.objects,
+                executables,
             },
             folder,
         )

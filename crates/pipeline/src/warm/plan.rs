@@ -60,6 +60,8 @@ pub struct CacheFolders {
     pub lean: Utf8PathBuf,
     /// Their object code.
     pub objects: Utf8PathBuf,
+    /// Executables that are compressed.
+    pub executables: Utf8PathBuf,
 }
 
 impl CacheFolders {
@@ -70,6 +72,7 @@ impl CacheFolders {
             go_build: folder.join("go-build"),
             lean: folder.join("go-build-lean"),
             objects: folder.join("go-objects"),
+            executables: folder.join("executables"),
         }
     }
 }

@@ -47,6 +47,7 @@ impl Warmer<'_> {
             go_mod: self.go_mod,
             go_build: no_entries.root(),
             objects: no_entries.root(),
+            executables: no_entries.root(),
         };
         write::write(image, content, &from, folder)
             .map_err(|error| go_modules::remove_damaged(self.work, self.go_mod, error))

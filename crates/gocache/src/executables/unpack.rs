@@ -1,0 +1,159 @@
+//! Unpacks executables.
+
+use std::fs::{FileTimes, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::{Duration, UNIX_EPOCH};
+
+use camino::Utf8Path;
+use sha256::{HashingWriter, Sha256Hash};
+use zstd::stream::read::Decoder;
+
+use super::index::Executable;
+use super::pack::MAX_WINDOW_LOG;
+use crate::frames::{Pack, copy};
+use crate::{Error, Store, in_build_id};
+
+/// The executables of all packs in a folder.
+#[derive(Debug, Default)]
+pub struct Executables {
+    packs: Vec<Pack<Executable>>,
+}
+
+/// One of them.
+#[derive(Debug, Clone, Copy)]
+pub struct Packed<'a> {
+    pack: &'a Pack<Executable>,
+    number: usize,
+}
+
+impl Executables {
+    /// Those in `folder`; none if there is no such folder.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] for an index that is none, or has no executables.
+    pub fn open(folder: &Utf8Path) -> Result<Self, Error> {
+        let packs = Pack::all_in(folder)?;
+        Ok(Self { packs })
+    }
+
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = Packed<'_>> {
+        self.packs.iter().flat_map(|pack| {
+            let numbers = 0..pack.index.frames.len();
+            numbers.map(move |number| Packed { pack, number })
+        })
+    }
+
+    /// The executable of the program in `folder`, an absolute path: the one whose place in the source is the end of it, whole
+    /// components, and the longest where there are several.
+    pub fn of_program(&self, folder: &Utf8Path) -> Option<Packed<'_>> {
+        let program = |packed: &Packed<'_>| packed.executable().program.clone();
+        let is_end = |packed: &Packed<'_>| {
+            let program = program(packed);
+            program != "" && folder.ends_with(program)
+        };
+        let found = self.all().filter(is_end);
+        found.max_by_key(|packed| program(packed).components().count())
+    }
+
+    /// The executable that `action` links.
+    pub fn of_action(&self, action: &Sha256Hash) -> Option<Packed<'_>> {
+        self.all()
+            .find(|packed| packed.executable().action == *action)
+    }
+
+    /// The executable that a link makes whose build ID, as the go command hands it to the linker, is `build_id`.
+    pub fn of_link(&self, build_id: &str) -> Option<Packed<'_>> {
+        let (action, _) = build_id.split_once('/')?;
+        let is_its = |packed: &Packed<'_>| in_build_id(&packed.executable().action) == action;
+        self.all().find(is_its)
+    }
+}
+
+impl Packed<'_> {
+    /// What it is.
+    pub fn executable(&self) -> &Executable {
+        &self.pack.index.frames[self.number]
+    }
+
+    /// The file that it is in.
+    pub fn data(&self) -> &Utf8Path {
+        &self.pack.data
+    }
+
+    /// Writes the executable.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if it is not what was packed; what was written by then is not to be used.
+    pub fn unpack(&self, to: impl Write) -> Result<(), Error> {
+        let executable = self.executable();
+        let first = if executable.after_first {
+            self.first()?
+        } else {
+            Vec::new()
+        };
+        let corrupt = |reason: String| self.pack.corrupt(self.number, reason);
+        let mut to = HashingWriter::new(to);
+        let decoder = self.decoder(self.number, &first)?;
+        // One byte more shows that it is longer.
+        let mut content = decoder.take(executable.size_bytes.saturating_add(1));
+        copy(&mut content, &mut to)?.map_err(|error| corrupt(error.to_string()))?;
+        let (mut written, output, size_bytes) = to.finish();
+        written.flush()?;
+        if (output, size_bytes) != (executable.output, executable.size_bytes) {
+            let reason = format!("it is not the executable of {}", executable.program);
+            return Err(corrupt(reason));
+        }
+        Ok(())
+    }
+
+    /// Puts the executable and its entry into the build cache `store`, unless they are there. What is under a name in
+    /// the cache is whole, whenever this ends.
+    pub fn put(&self, store: &Store) -> Result<(), Error> {
+        let executable = self.executable();
+        if self.is_in(store) {
+            return Ok(());
+        }
+        let entry = executable.entry();
+        let written = store.put_written(entry, |file| self.unpack(file))?;
+        let time = u64::try_from(executable.time_unix_ns).unwrap_or_default();
+        let time = UNIX_EPOCH + Duration::from_nanos(time);
+        for path in written {
+            let file = fs_err::File::options().write(true).open(path)?;
+            file.set_permissions(Permissions::from_mode(0o644))?;
+            file.set_times(FileTimes::new().set_accessed(time).set_modified(time))?;
+        }
+        Ok(())
+    }
+
+    /// Whether the build cache `store` has it.
+    pub fn is_in(&self, store: &Store) -> bool {
+        // The go command takes an entry that cannot be read for none.
+        matches!(store.get(&self.executable().action), Ok(Some(entry)) if entry.output == self.executable().output)
+    }
+
+    /// The first executable of the pack.
+    fn first(&self) -> Result<Vec<u8>, Error> {
+        let corrupt = |reason: &str| self.pack.corrupt(0, reason);
+        let first = &self.pack.index.frames[0];
+        if first.after_first || first.size_bytes > 1 << MAX_WINDOW_LOG {
+            return Err(corrupt("others cannot refer to it"));
+        }
+        let size = usize::try_from(first.size_bytes).map_err(io::Error::other)?;
+        let mut content = Vec::with_capacity(size);
+        let mut decoder = self.decoder(0, &[])?.take(first.size_bytes);
+        decoder
+            .read_to_end(&mut content)
+            .map_err(|error| corrupt(&error.to_string()))?;
+        Ok(content)
+    }
+
+    fn decoder<'f>(&self, number: usize, first: &'f [u8]) -> Result<impl Read + use<'f>, Error> {
+        let frame = io::BufReader::new(self.pack.frame(number)?);
+        let mut decoder = Decoder::with_ref_prefix(frame, first)
+            .map_err(|error| self.pack.corrupt(number, error))?;
+        decoder.window_log_max(MAX_WINDOW_LOG)?;
+        Ok(decoder.single_frame())
+    }
+}

@@ -1,0 +1,175 @@
+//! Files of zstd frames, and the index beside each that says what is in them: what object code and executables have in
+//! common.
+//!
+//! Nothing in an index is an offset: frames follow each other without gaps. So an index that fits its file cannot lead
+//! out of it, or to the same bytes twice.
+
+use std::fs::File;
+use std::io::{self, Read, Seek as _, SeekFrom, Write};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use zstd::zstd_safe::CParameter;
+
+use crate::Error;
+
+/// How the name of a pack's frames ends.
+pub const DATA_SUFFIX: &str = ".zst";
+
+/// How the name of a pack's [`Index`] ends.
+pub const INDEX_SUFFIX: &str = ".json";
+
+/// Raised when a field changes its meaning.
+const SCHEMA: u32 = 1;
+
+/// Far more than the index of the largest pack has.
+const MAX_INDEX_BYTES: u64 = 256 << 20;
+
+/// log2 of the smallest window.
+const MIN_WINDOW_LOG: u32 = 20;
+
+/// Levels that find what lies far apart once their tables are large; higher ones weigh their finds, which takes smaller
+/// tables and samples of what lies far apart.
+const WITH_TABLES: std::ops::RangeInclusive<i32> = 5..=15;
+
+/// log2 of the entries of those tables; 0.13 GB for each frame under way.
+const TABLE_LOG: u32 = 24;
+
+/// How frames are compressed.
+#[derive(Debug, Clone, Copy)]
+pub struct Compression {
+    /// zstd's level.
+    pub level: i32,
+}
+
+/// What was compressed together.
+pub trait Frame {
+    /// Length in the file.
+    fn bytes(&self) -> u64;
+}
+
+/// What is in a file of frames.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Index<F> {
+    schema: u32,
+    /// In the order of the file.
+    pub frames: Vec<F>,
+}
+
+impl<F: Frame + Serialize + DeserializeOwned> Index<F> {
+    /// Of these frames.
+    pub fn new(frames: Vec<F>) -> Self {
+        Self {
+            schema: SCHEMA,
+            frames,
+        }
+    }
+
+    /// Reads the index `file` of frames that have `data_bytes` in their file.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if it is none, or does not fit.
+    pub fn read(file: &Utf8Path, data_bytes: u64) -> Result<Self, Error> {
+        let corrupt = |reason: String| Error::corrupt(file, reason);
+        let json = regular_file::read(file.as_std_path(), MAX_INDEX_BYTES)?;
+        let index: Self =
+            serde_json::from_slice(&json).map_err(|error| corrupt(error.to_string()))?;
+        if index.schema != SCHEMA {
+            let reason = format!("its format is {}, and only {SCHEMA} is known", index.schema);
+            return Err(corrupt(reason));
+        }
+        let mut frames = index.frames.iter();
+        let bytes = frames.try_fold(0_u64, |sum, frame| sum.checked_add(frame.bytes()));
+        if bytes != Some(data_bytes) {
+            let reason = format!("it is not that of a file of {data_bytes} bytes");
+            return Err(corrupt(reason));
+        }
+        Ok(index)
+    }
+
+    /// Its text.
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("digests, paths and numbers are JSON")
+    }
+}
+
+/// The frames of a pack.
+#[derive(Debug)]
+pub struct Pack<F> {
+    /// The file that they are in.
+    pub data: Utf8PathBuf,
+    /// What is in them.
+    pub index: Index<F>,
+}
+
+impl<F: Frame + Serialize + DeserializeOwned> Pack<F> {
+    /// Those of all packs in `folder`, by name; none if there is no such folder.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] for an index that is none, or has no frames.
+    pub fn all_in(folder: &Utf8Path) -> Result<Vec<Self>, Error> {
+        let entries = match folder.read_dir_utf8() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let mut names: Vec<String> = Vec::new();
+        for entry in entries {
+            let entry = entry?;
+            let name = entry.file_name().strip_suffix(INDEX_SUFFIX);
+            names.extend(name.map(str::to_owned));
+        }
+        names.sort();
+        let pack = |name: String| {
+            let data = folder.join(format!("{name}{DATA_SUFFIX}"));
+            let bytes = regular_file::open(data.as_std_path())?.metadata()?.len();
+            let index = Index::read(&folder.join(format!("{name}{INDEX_SUFFIX}")), bytes)?;
+            Ok(Self { data, index })
+        };
+        names.into_iter().map(pack).collect()
+    }
+
+    /// The bytes of a frame.
+    pub fn frame(&self, number: usize) -> io::Result<io::Take<File>> {
+        let mut file = regular_file::open(self.data.as_std_path())?;
+        let before = self.index.frames[..number].iter().map(Frame::bytes);
+        file.seek(SeekFrom::Start(before.sum()))?;
+        Ok(file.take(self.index.frames[number].bytes()))
+    }
+
+    /// What is wrong with a frame.
+    pub fn corrupt(&self, number: usize, reason: impl std::fmt::Display) -> Error {
+        Error::corrupt(&self.data, format!("frame {number}: {reason}"))
+    }
+}
+
+/// Settings of zstd for a frame that is to find what it can in `bytes`, its own and those that it refers to, as far as a
+/// window allows it of which `max_window_log` is the log2: the memory that a reader needs.
+pub fn parameters(compression: Compression, bytes: u64, max_window_log: u32) -> Vec<CParameter> {
+    let log = bytes.next_power_of_two().ilog2();
+    let log = log.clamp(MIN_WINDOW_LOG, max_window_log);
+    let mut parameters = vec![CParameter::WindowLog(log), CParameter::ChecksumFlag(true)];
+    if WITH_TABLES.contains(&compression.level) {
+        let table_log = TABLE_LOG.min(log);
+        parameters.extend([
+            CParameter::HashLog(table_log),
+            CParameter::ChainLog(table_log),
+        ]);
+    } else {
+        parameters.push(CParameter::EnableLongDistanceMatching(true));
+    }
+    parameters
+}
+
+/// Copies all; an error of the reader is told apart from one of the writer.
+pub fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<io::Result<()>> {
+    let mut buffer = vec![0; 128 << 10];
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return Ok(Ok(())),
+            Ok(count) => to.write_all(&buffer[..count])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Ok(Err(error)),
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Executables of the image's programs, unpacked when they are about to be asked for.
+//!
+//! In an image they are compressed (see [`gocache::executables`]), and the build cache has none. The go command asks for
+//! the linker's version when it is about to compute a link's action ID, and then asks its cache for the executable; the
+//! folder that it builds in is this process's own. So by then the executable of that folder's program is put into the
+//! cache, and the link hits as if it had been there. It is begun beside the go command when that asks for the compiler's
+//! version, which is before it looks at packages.
+//!
+//! Other programs than that folder's, and builds whose cache cannot be written to, find nothing in the cache and start the
+//! linker. It is given a build ID that begins with the action ID, by which the executable is found again, and put where the
+//! linker would have put it. The go command looks for the build ID that it gave, to complete it; in what is complete
+//! already there is none, which it takes.
+//!
+//! What fails here fails silently: the linker can do what is left undone.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use fs_err::os::unix::fs::OpenOptionsExt as _;
+use gocache::Store;
+use gocache::executables::{Executables, Packed};
+use gocache::image_info::{EXECUTABLES_PATH, TOOLEXEC_PATH};
+
+use crate::private_folder;
+
+/// What this program is given in place of a tool, to put this folder's executable into the cache; standard input is the
+/// file of executables, locked.
+pub const PUT: &str = "-put";
+
+/// How the linker is given the build ID.
+const BUILD_ID: &[u8] = b"-buildid=";
+
+/// How it is told where to put the executable.
+const OUTPUT: &str = "-o";
+
+/// More than it takes to put an executable into the cache; somebody else may have the lock for as long as they like.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether it is there.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Begins to put the executable of this folder's program into the build cache.
+pub fn begin() {
+    with_this_folders(|packed, store| {
+        if packed.is_in(store) || !private_folder::is_writable(store.root()) {
+            return;
+        }
+        let Ok(file) = File::open(packed.data()) else {
+            return;
+        };
+        // Who has it is at it.
+        if file.try_lock().is_err() {
+            return;
+        }
+        // The lock is that of the open file, and goes with its last process.
+        let _ = super::command(OsStr::new("/proc/self/exe"), &[PUT.into()])
+            .arg0(TOOLEXEC_PATH)
+            .stdin(file)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+    });
+}
+
+/// Puts the executable of this folder's program into the build cache.
+pub fn put() {
+    with_this_folders(|packed, store| {
+        let _ = packed.put(store);
+    });
+}
+
+/// The same, unless somebody is at it already, who is waited for.
+pub fn put_or_wait() {
+    with_this_folders(|packed, store| {
+        let file = File::open(packed.data());
+        let started = Instant::now();
+        let is_locked = || file.as_ref().is_ok_and(|file| file.try_lock().is_err());
+        while !packed.is_in(store) && is_locked() && started.elapsed() < PATIENCE {
+            std::thread::sleep(PAUSE);
+        }
+        let _ = packed.put(store);
+    });
+}
+
+fn with_this_folders(then: impl FnOnce(Packed<'_>, &Store)) {
+    let (Some(gocache), Ok(executables)) = (
+        absolute("GOCACHE"),
+        Executables::open(Utf8Path::new(EXECUTABLES_PATH)),
+    ) else {
+        return;
+    };
+    // A checkout behind a link has two paths.
+    let here = std::env::current_dir().ok();
+    let here = here.and_then(|folder| Utf8PathBuf::from_path_buf(folder).ok());
+    let mut folders = here.into_iter().chain(absolute("PWD"));
+    if let Some(packed) = folders.find_map(|folder| executables.of_program(&folder)) {
+        then(packed, &Store::at(&gocache));
+    }
+}
+
+/// Puts the executable of the image in place that the linker would make of `arguments`; whether there was one.
+pub fn put_in_place_of_link(arguments: &[OsString]) -> bool {
+    in_place_of_link(arguments, Utf8Path::new(EXECUTABLES_PATH)).is_some()
+}
+
+fn in_place_of_link(arguments: &[OsString], folder: &Utf8Path) -> Option<()> {
+    // The last one counts, and who sets another one wants it.
+    let mut build_ids = arguments.iter().rev();
+    let build_id = build_ids.find_map(|it| it.as_bytes().strip_prefix(BUILD_ID))?;
+    let build_id = std::str::from_utf8(build_id).ok()?;
+    let mut words = arguments.iter();
+    words.find(|word| *word == OUTPUT)?;
+    let output = Path::new(words.next()?);
+    let executables = Executables::open(folder).ok()?;
+    let packed = executables.of_link(build_id)?;
+    let mut how = fs_err::OpenOptions::new();
+    how.write(true).create(true).truncate(true).mode(0o777);
+    let unpacked = packed.unpack(how.open(output).ok()?);
+    if unpacked.is_err() {
+        let _ = fs_err::remove_file(output);
+    }
+    unpacked.ok()
+}
+
+fn absolute(variable: &str) -> Option<Utf8PathBuf> {
+    let value = std::env::var_os(variable)?;
+    let path = Utf8PathBuf::try_from(std::path::PathBuf::from(value)).ok()?;
+    path.is_absolute().then_some(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gocache::executables::{Linked, pack};
+    use gocache::frames::Compression;
+    use sha256::Sha256Hash;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn a_link_that_the_image_has_made_is_replaced_and_no_other() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(temporary.path()).unwrap();
+        let store = Store::create(&folder.join("cache")).unwrap();
+        let action = Sha256Hash::of(b"link");
+        let entry = store.put_reader(&action, None, 7, &b"program"[..], 5);
+        let linked = Linked {
+            program: "apis/one".into(),
+            entry: entry.unwrap(),
+        };
+        let packed = folder.join("packed");
+        fs_err::create_dir(&packed).unwrap();
+        let level = Compression { level: 3 };
+        let index = pack(&store, &[linked], level, &packed.join("p.zst")).unwrap();
+        fs_err::write(packed.join("p.json"), index.to_json()).unwrap();
+
+        let id = gocache::in_build_id(&action);
+        let output = folder.join("a.out");
+        let replaced = |arguments: &str| {
+            let arguments: Vec<OsString> = arguments.split(' ').map(OsString::from).collect();
+            in_place_of_link(&arguments, &packed).is_some()
+        };
+        for other in [
+            format!("-o {output} -buildid=other/main/main/other main.a"),
+            format!("-o {output} -buildid={id}/x/y/{id} -buildid=own main.a"),
+            format!("-o {output} main.a"),
+            format!("-buildid={id}/x/y/{id} main.a"),
+        ] {
+            assert!(!replaced(&other), "{other}");
+            assert!(!output.exists());
+        }
+        let its = format!("-o {output} -importcfg x -buildid={id}/x/y/{id} -extld=gcc main.a");
+        assert!(replaced(&its));
+        assert_eq!(fs_err::read(&output).unwrap(), b"program");
+        let mode = fs_err::metadata(&output).unwrap().permissions().mode();
+        assert_eq!(mode & 0o100, 0o100);
+
+        let data = packed.join("p.zst");
+        let mut damaged = fs_err::read(&data).unwrap();
+        let last = damaged.len() - 5;
+        damaged[last] ^= 1;
+        fs_err::write(&data, damaged).unwrap();
+        assert!(!replaced(&its));
+        assert!(
+            !output.exists(),
+            "nothing is left to be taken for the executable"
+        );
+    }
+}
