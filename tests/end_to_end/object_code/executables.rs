@@ -26,7 +26,7 @@ fn the_cache_has_no_executables_and_links_hit() {
     let printed = run(
         &[],
         &format!(
-            r#"
+            r"
             ls /var/cache/go-objects/executables
             find /var/cache/go-build -name '*-d' -size +100c -exec sh -c 'head -c 4 $1 | grep -l ELF' _ {{}} \; | wc -l
             {CACHES}{LINKS}
@@ -42,7 +42,7 @@ fn the_cache_has_no_executables_and_links_hit() {
             expected two /tmp/x
             find /tmp/lean -newermt 2036-01-01 -size +1000k -perm 644 | wc -l
             find /tmp/lean -name '.*' -type f | wc -l
-        "#
+        "
         ),
     );
     assert_eq!(
@@ -56,7 +56,7 @@ fn where_nothing_was_put_into_the_cache_the_executable_is_put_in_place_of_a_link
     let printed = run(
         &[],
         &format!(
-            r#"{CACHES}{LINKS}
+            r"{CACHES}{LINKS}
             cd /tmp/checkout
             links from-above go build -x -o /tmp/x ./apis/provider/toy/one/v1/iac/pulumi
             expected one /tmp/x
@@ -71,7 +71,7 @@ fn where_nothing_was_put_into_the_cache_the_executable_is_put_in_place_of_a_link
             cd apis/provider/toy/two/v1/iac/pulumi
             links read-only-in-place go build -x -o /tmp/x .
             expected two /tmp/x
-        "#
+        "
         ),
     );
     let expected = "from-above 1\ninstall 1\nTOY none\nrun 1\nother-flags 1\nown-build-id 1\nread-only 0\nread-only-in-place 0\n";
@@ -83,7 +83,7 @@ fn many_builds_at_once_and_killed_ones_leave_nothing_that_is_not_whole() {
     let printed = run(
         &[],
         &format!(
-            r#"{CACHES}{LINKS}
+            r"{CACHES}{LINKS}
             for number in $(seq 16); do go build -o /tmp/x$number . & done; wait
             for number in $(seq 16); do expected one /tmp/x$number; done
             for delay in 0.02 0.05 0.1 0.15 0.2 0.3; do
@@ -95,7 +95,7 @@ fn many_builds_at_once_and_killed_ones_leave_nothing_that_is_not_whole() {
                 links $delay go build -x -o /tmp/x .
                 expected one /tmp/x
             done
-        "#
+        "
         ),
     );
     assert_eq!(

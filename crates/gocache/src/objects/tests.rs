@@ -262,6 +262,10 @@ fn the_script_says_what_the_program_says_and_runs_everything_else_as_it_is() {
         );
         fs_err::write(&tool, text).unwrap();
         let run = |arguments: &[&str]| {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "this crate has no wrapper for it"
+            )]
             let output = std::process::Command::new("sh")
                 .arg(&script)
                 .arg(&tool)
