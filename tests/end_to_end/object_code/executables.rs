@@ -74,7 +74,7 @@ fn where_nothing_was_put_into_the_cache_the_executable_is_put_in_place_of_a_link
         "
         ),
     );
-    let expected = "from-above 1\ninstall 1\nTOY none\nrun 1\nother-flags 1\nown-build-id 1\nread-only 0\nread-only-in-place 0\n";
+    let expected = "from-above 1\ninstall 1\nTOY none\nrun 1\nother-flags 1\nown-build-id 1\nread-only 1\nread-only-in-place 0\n";
     assert_eq!(printed, expected);
 }
 

@@ -117,8 +117,10 @@ impl Surroundings {
         }
         let unserved = ("GOCACHEPROG", OsString::new());
         let is_served = self.cacheprog.is_some();
+        // An empty one has none of its folders yet.
+        let first = gocache.join("00");
         let can_be_written = private_folder::is_writable(gocache)
-            && private_folder::is_writable(&gocache.join("00"));
+            && (!first.exists() || private_folder::is_writable(&first));
         match go {
             Some(_) if can_be_written && is_served => vec![unserved],
             _ if can_be_written => Vec::new(),
@@ -404,6 +406,18 @@ mod tests {
         let users = format!("{} --log /tmp/log", served(&surroundings));
         surroundings.cacheprog = Some(users);
         assert_eq!(surroundings.changes(build.as_ref()), []);
+    }
+
+    #[test]
+    fn an_empty_cache_of_the_users_own_is_used_as_it_is() {
+        let folder = Folder::new();
+        let gocache = folder.path("empty");
+        fs_err::create_dir(&gocache).unwrap();
+        let surroundings = Surroundings {
+            gocache: Some(gocache),
+            ..with_image(&folder)
+        };
+        assert_eq!(surroundings.changes(go("build .").as_ref()), []);
     }
 
     #[test]
