@@ -90,11 +90,19 @@ fn executables_folder() -> &'static Utf8Path {
     below.unwrap_or(Utf8Path::new(EXECUTABLES_PATH))
 }
 
+/// Whether the image describes the pack that the file is named after.
+fn is_of_a_pack(objects: &Cache<'_>, node: &Node) -> bool {
+    let name = node.path.file_stem();
+    let mut packs = objects.shipped.iter().flat_map(|shipped| &shipped.packs);
+    packs.any(|pack| Some(pack.name.as_str()) == name)
+}
+
 fn file(objects: &Cache<'_>, node: &Node) -> Result<(), Problem> {
     match node.kind {
         Kind::Folder if node.path == "" || node.path == executables_folder() => Ok(()),
         Kind::Folder | Kind::Other => Err(Problem::corrupt("is no regular file")),
-        Kind::File if objects.listed(&node.path).is_none() => {
+        // A described pack whose list is damaged is told by that list.
+        Kind::File if objects.listed(&node.path).is_none() && !is_of_a_pack(objects, node) => {
             Err(Problem::corrupt("is of no pack, and links would use it"))
         }
         Kind::File => {
