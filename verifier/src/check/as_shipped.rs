@@ -165,7 +165,7 @@ fn is_digits(path: &Utf8Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
     use std::fs::Permissions;
     use std::os::unix::fs::PermissionsExt as _;
 
@@ -189,6 +189,7 @@ mod tests {
             image,
             packs: Vec::new(),
             files: Checksums::default(),
+            unlisted: BTreeSet::new(),
             left_out: Some(Checksums::default()),
         }
     }

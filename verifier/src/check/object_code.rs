@@ -59,16 +59,9 @@ pub fn check(objects: &Cache<'_>, build: &Cache<'_>) -> Vec<Finding> {
     archives.dedup_by_key(|archive| archive.digest);
     let errors = known.check(&archives).into_iter();
     let errors = errors.chain(executables(&objects.place(executables_folder())));
-    findings.extend(errors.map(|error| {
-        let at = match &error {
-            gocache::Error::Corrupt { path, .. } => path.clone(),
-            _ => objects.folder.clone(),
-        };
-        let reason = match error {
-            gocache::Error::Corrupt { reason, .. } => reason,
-            error => error.to_string(),
-        };
-        Problem::corrupt(reason).at(at)
+    findings.extend(errors.map(|error| match error {
+        gocache::Error::Corrupt { path, reason } => Problem::corrupt(reason).at(path),
+        error => Problem::corrupt(error.to_string()).at(objects.folder.clone()),
     }));
     findings
 }
@@ -90,19 +83,18 @@ fn executables_folder() -> &'static Utf8Path {
     below.unwrap_or(Utf8Path::new(EXECUTABLES_PATH))
 }
 
-/// Whether the image describes the pack that the file is named after.
-fn is_of_a_pack(objects: &Cache<'_>, node: &Node) -> bool {
-    let name = node.path.file_stem();
-    let mut packs = objects.shipped.iter().flat_map(|shipped| &shipped.packs);
-    packs.any(|pack| Some(pack.name.as_str()) == name)
+/// Whether nobody knows which files are those of the pack that the file is named after.
+fn is_of_unlisted(objects: &Cache<'_>, node: &Node) -> bool {
+    let mut unlisted = objects.shipped.iter().flat_map(|shipped| &shipped.unlisted);
+    unlisted.any(|name| Some(name.as_str()) == node.path.file_stem())
 }
 
 fn file(objects: &Cache<'_>, node: &Node) -> Result<(), Problem> {
     match node.kind {
         Kind::Folder if node.path == "" || node.path == executables_folder() => Ok(()),
         Kind::Folder | Kind::Other => Err(Problem::corrupt("is no regular file")),
-        // A described pack whose list is damaged is told by that list.
-        Kind::File if objects.listed(&node.path).is_none() && !is_of_a_pack(objects, node) => {
+        // A damaged list is found by itself.
+        Kind::File if objects.listed(&node.path).is_none() && !is_of_unlisted(objects, node) => {
             Err(Problem::corrupt("is of no pack, and links would use it"))
         }
         Kind::File => {

@@ -3,7 +3,7 @@
 //! A list whose own digest is not the one in its pack's description is not used: each of its lines may be the wrong
 //! one, and a sound file would be accused. What the caches show by themselves is checked all the same.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io::{BufReader, ErrorKind};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -24,6 +24,8 @@ pub struct Shipped {
     pub packs: Vec<PackInfo>,
     /// Every shipped file of the caches, by its path in the image.
     pub files: Checksums,
+    /// Packs whose list of files is damaged, or that have none: which files are theirs is not known.
+    pub unlisted: BTreeSet<String>,
     /// Files that shipped Go modules have and the image does not; none where a list of them is damaged.
     pub left_out: Option<Checksums>,
 }
@@ -48,6 +50,7 @@ impl Shipped {
             image,
             packs,
             files: Checksums::default(),
+            unlisted: BTreeSet::new(),
             left_out: Some(Checksums::default()),
         };
         let mut remarks = Remarks::default();
@@ -80,6 +83,7 @@ impl Shipped {
                 .check_places(&list)
                 .and_then(|()| merge(&mut self.files, list)),
             Ok(None) => {
+                self.unlisted.insert(pack.name.clone());
                 remarks.not_checked.push(format!(
                     "the pack {} was made before packs listed their files: an entry that points at another package's \
                      output would not be found, nor would a changed .mod or .info",
@@ -90,6 +94,7 @@ impl Shipped {
             Err(problem) => Err(problem),
         };
         if let Err(problem) = problem {
+            self.unlisted.insert(pack.name.clone());
             remarks.findings.push(problem.at(path));
             remarks.not_checked.push(format!(
                 "whether the files of the pack {} are those that were shipped, because their list is damaged",

@@ -1,6 +1,8 @@
 //! `verifier check` on caches that the real go command filled, sealed and described like those of an image: every kind
 //! of damage is found and named, sound caches raise no alarm, and a check leaves everything as it was.
 
+mod object_code;
+
 use std::collections::BTreeMap;
 use std::fs::{FileTimes, Permissions};
 use std::io::Write as _;
@@ -18,6 +20,7 @@ use crate::go::Folder;
 
 const GOCACHE: &str = "root/var/cache/go-build";
 const GOMODCACHE: &str = "root/var/cache/go-mod";
+const OBJECTS: &str = "root/var/cache/go-objects";
 const PACKS: &str = "root/usr/local/share/iac-runner/packs";
 const IMAGE: &str = "root/usr/local/share/iac-runner/image.json";
 const DEPENDENCY: &str = "root/var/cache/go-mod/example.com/!dep@v1.0.0";
@@ -133,10 +136,9 @@ impl Image {
         });
         self.folder.write(IMAGE, &image.to_string());
         let root = self.root();
-        let files = self
-            .below(GOCACHE)
-            .into_iter()
-            .chain(self.below(GOMODCACHE));
+        let folders = [GOCACHE, GOMODCACHE, OBJECTS].into_iter();
+        let there = folders.filter(|folder| self.folder.path(folder).exists());
+        let files = there.flat_map(|folder| self.below(folder));
         let list: Checksums = files
             .filter(|path| path.is_file())
             .map(|path| {
@@ -148,8 +150,11 @@ impl Image {
     }
 
     fn write_pack(&self, name: &str, list: &Checksums) {
+        let is_object_code = |path: &Utf8Path| path.starts_with("/var/cache/go-objects");
+        let objects_bytes = u8::from(list.iter().any(|(path, _)| is_object_code(path)));
         let list = list.to_string();
         let pack = json!({
+            "objects_bytes": objects_bytes,
             "schema": 1, "name": name, "go_modules": 1, "go_mod_bytes": 1, "go_build_bytes": 1, "executables_bytes": 1,
             "modules": [{"component": "thing", "path": PROGRAM.strip_prefix("src/").unwrap()}],
             "files_sha256": Sha256Hash::of(list.as_bytes()),
