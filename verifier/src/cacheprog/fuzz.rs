@@ -75,6 +75,24 @@ fn read(session: &[u8], block: usize) -> (Vec<(Request, Vec<u8>)>, Option<String
     }
 }
 
+#[test]
+fn what_is_no_base64_is_refused_alike_however_it_arrives() {
+    let id = STANDARD.encode([0; 32]);
+    let text = STANDARD.encode([7; 126]).replacen("BwcH", "Bw=H", 5);
+    let session = format!(
+        "{{\"ID\":1,\"Command\":\"put\",\"ActionID\":\"{id}\",\"OutputID\":\"{id}\",\"BodySize\":126}}\n\n\"{text}\"\n"
+    );
+    for block in 1..session.len() {
+        let (requests, error) = read(session.as_bytes(), block);
+        assert!(requests.is_empty());
+        assert_eq!(
+            error.unwrap(),
+            "failed to read a body: it is no base64",
+            "{block}"
+        );
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 

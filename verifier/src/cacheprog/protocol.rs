@@ -158,18 +158,18 @@ impl<R: BufRead> Body<'_, R> {
     /// All of it; of one that is longer than was said, no more is read than tells that.
     pub fn read_to_memory(self) -> anyhow::Result<Vec<u8>> {
         let mut bytes = Vec::with_capacity(usize::try_from(self.size_bytes).unwrap_or_default());
-        self.decoder
-            .take(self.size_bytes.saturating_add(1))
+        let size_bytes = self.size_bytes;
+        self.take(size_bytes.saturating_add(1))
             .read_to_end(&mut bytes)
             .context("failed to read a body")?;
-        if bytes.len() as u64 != self.size_bytes {
-            let more = bytes.len() as u64 > self.size_bytes;
+        if bytes.len() as u64 != size_bytes {
+            let more = bytes.len() as u64 > size_bytes;
             let found = if more {
                 "more".to_owned()
             } else {
                 bytes.len().to_string()
             };
-            bail!("a body has {found} bytes instead of {}", self.size_bytes);
+            bail!("a body has {found} bytes instead of {size_bytes}");
         }
         Ok(bytes)
     }
@@ -183,7 +183,13 @@ impl<R: BufRead> Body<'_, R> {
 
 impl<R: BufRead> Read for Body<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.decoder.read(buffer)
+        // The decoder names a symbol and its place, and both depend on how much of the text it had at a time.
+        self.decoder
+            .read(buffer)
+            .map_err(|error| match error.kind() {
+                ErrorKind::InvalidData => io::Error::new(ErrorKind::InvalidData, "it is no base64"),
+                _ => error,
+            })
     }
 }
 

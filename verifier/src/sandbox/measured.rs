@@ -33,30 +33,3 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     fs_err::write(&args.peak, used.rusage.maxrss.to_string())?;
     Ok(ExitCode::from(exit_code(used.status)))
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_largest_process_counts_and_the_exit_code_is_that_of_the_command() {
-        let folder = tempfile::tempdir().unwrap();
-        let peak = Utf8PathBuf::try_from(folder.path().join("peak")).unwrap();
-        let measured = |script: &str| {
-            let args = Args {
-                peak: peak.clone(),
-                command: ["sh", "-c", script].map(str::to_owned).into(),
-            };
-            let code = format!("{:?}", run(&args).unwrap());
-            let bytes: u64 = fs_err::read_to_string(&peak).unwrap().parse().unwrap();
-            (code, bytes)
-        };
-        let (code, little) = measured("exit 3");
-        assert_eq!(code, format!("{:?}", ExitCode::from(3)));
-        // A child of it, which it waits for.
-        let (code, much) =
-            measured("sh -c 'x=$(head -c 50000000 /dev/zero | tr \"\\0\" x); kill -9 $$'");
-        assert_eq!(code, format!("{:?}", ExitCode::from(137)));
-        assert!(much > 50_000_000 && much > little, "{little} {much}");
-    }
-}

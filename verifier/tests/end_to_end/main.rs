@@ -10,5 +10,6 @@ mod go;
 mod help;
 mod info;
 mod launch;
+mod measured;
 mod report;
 mod run;
