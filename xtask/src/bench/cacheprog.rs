@@ -1,8 +1,9 @@
-//! `cargo xtask bench cacheprog`: what a first build takes where GOCACHE cannot be written to, beside one where it can be.
+//! `cargo xtask bench cacheprog`: what a first build takes where GOCACHE cannot be written to, beside one where it can
+//! be.
 //!
 //! The image is unpacked once. Each build runs in a container of its own with an empty folder for temporary files, and
-//! what it adds to GOCACHE is removed. The ways to build take turns, so that a machine that changes its speed treats all
-//! alike. System calls are not counted: that takes a tracer in the image, and slows what is measured.
+//! what it adds to GOCACHE is removed. The ways to build take turns, so that a machine that changes its speed treats
+//! all alike. System calls are not counted: that takes a tracer in the image, and slows what is measured.
 
 use std::collections::HashSet;
 
@@ -14,8 +15,7 @@ use gocache::objects::{self, Objects};
 use report::stats::median;
 use serde::Serialize;
 
-use crate::bench::unpacked::unpack;
-use crate::flags::ImageLayout;
+use crate::bench::unpacked::ImageOfLayout;
 use crate::source::Source;
 use engine::excerpt::excerpt;
 use engine::progress::{Kind, Progress};
@@ -24,7 +24,6 @@ use failure::usage;
 use pipeline::assemble::image_config;
 use pipeline::foundation::tree::ELSEWHERE;
 use pipeline::image_toml::ImageToml;
-use pipeline::names::LATEST;
 use pipeline::owners::relative;
 use pipeline::work::Work;
 use pipeline::work::files::files_below;
@@ -91,10 +90,7 @@ pub struct Args {
     #[command(flatten)]
     pub source: Source,
     #[command(flatten)]
-    pub layout: ImageLayout,
-    /// Image in the layout
-    #[arg(long, value_name = "NAME", default_value = LATEST)]
-    pub name: String,
+    pub image: ImageOfLayout,
     /// Build this module; repeat for several [default: one of each of three providers of the image]
     #[arg(long = "module", value_name = "PATH")]
     pub modules: Vec<Utf8PathBuf>,
@@ -114,7 +110,7 @@ pub fn run(flags: &Args) -> Result<()> {
     let scratch = work.scratch("cacheprog")?;
     let root = scratch.path();
     let mut progress = Progress::default();
-    let image = unpack(&flags.layout, &flags.name, root, &mut progress)?;
+    let image = flags.image.unpack(root, &mut progress)?;
     let mut modules = flags.modules.clone();
     if modules.is_empty() {
         modules = one_of_each_pack(&PackInfo::read_all(

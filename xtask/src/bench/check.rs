@@ -3,8 +3,7 @@
 //! The image is unpacked from its layers, and its own verifier looks at all of it each time, as a user's would. A flip
 //! counts as found when the check ends with exit code 4 and names that file, and no other, as corrupt.
 
-use crate::flags::{ImageLayout, open_layout};
-use pipeline::names::LATEST;
+use crate::bench::unpacked::ImageOfLayout;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -21,8 +20,6 @@ use engine::host;
 use engine::progress::{Kind, Progress, millis};
 use failure::{missed, usage};
 use oci::blob::MAX_DOCUMENT_BYTES;
-use oci::image::Image;
-use oci::platform::Platform;
 use oci::unpack::in_root;
 use pipeline::names::VERIFIER;
 use pipeline::owners::relative;
@@ -80,10 +77,7 @@ struct Finding {
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    pub layout: ImageLayout,
-    /// Image in the layout
-    #[arg(long, value_name = "NAME", default_value = LATEST)]
-    pub name: String,
+    pub image: ImageOfLayout,
     /// Bits that are flipped, one at a time, in every kind of file by turns
     #[arg(long, value_name = "N", default_value_t = 1000)]
     pub flips: u64,
@@ -110,10 +104,8 @@ pub fn run(flags: &Args) -> Result<()> {
     let scratch = work.scratch("check")?;
     let root = scratch.path();
     let check = Check { root };
-    let files = progress.step("unpack", Kind::Local, |_| {
-        unpack_image(&flags.layout.image, &flags.name, root)?;
-        check.files()
-    })?;
+    flags.image.unpack(root, &mut progress)?;
+    let files = check.files()?;
     let mut results = Results::default();
     let mut times_ms = Vec::new();
     progress.step("check the sound image", Kind::Local, |step| {
@@ -129,7 +121,10 @@ pub fn run(flags: &Args) -> Result<()> {
         for number in 0..flags.flips {
             step.detail(format!("{number} of {}", flags.flips));
             let flip = Flip::choose(&files, flags.seed, number)?.with_context(|| {
-                format!("{} holds no files to flip bits of", flags.layout.image)
+                format!(
+                    "{} holds no files to flip bits of",
+                    flags.image.layout.image
+                )
             })?;
             flip.apply()?;
             let outcome = check.run(&mut times_ms);
@@ -214,14 +209,6 @@ impl Check<'_> {
         }
         Ok(files)
     }
-}
-
-/// Unpacks the image `name` of a layout.
-fn unpack_image(layout: &Utf8Path, name: &str, root: &Utf8Path) -> Result<()> {
-    let platform = Platform::host();
-    let layout = open_layout(layout)?;
-    let image = Image::fetch(&layout, layout.find(Some(name), &platform)?, &platform)?;
-    image.unpack(root).map(drop)
 }
 
 impl Results {

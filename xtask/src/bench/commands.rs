@@ -9,15 +9,13 @@ use anyhow::{Result, bail};
 use camino::Utf8Path;
 use serde::Serialize;
 
-use crate::bench::unpacked::unpack;
-use crate::flags::ImageLayout;
+use crate::bench::unpacked::ImageOfLayout;
 use crate::source::Source;
 use engine::excerpt::excerpt;
 use engine::progress::{Kind, Progress, human_bytes, millis};
 use engine::sandbox::Sandbox;
 use pipeline::foundation::tree::ELSEWHERE;
 use pipeline::image_toml::ImageToml;
-use pipeline::names::LATEST;
 use pipeline::owners::relative;
 use pipeline::work::Work;
 use pipeline::work::files::files_below;
@@ -47,10 +45,7 @@ pub struct Args {
     #[command(flatten)]
     pub source: Source,
     #[command(flatten)]
-    pub layout: ImageLayout,
-    /// Image in the layout
-    #[arg(long, value_name = "NAME", default_value = LATEST)]
-    pub name: String,
+    pub image: ImageOfLayout,
     /// Measure the first module of this provider; repeat for several
     #[arg(long = "provider", value_name = "P", required = true)]
     pub providers: Vec<String>,
@@ -67,7 +62,7 @@ pub fn run(flags: &Args) -> Result<()> {
     let work = Work::open()?;
     let scratch = work.scratch("commands")?;
     let mut progress = Progress::default();
-    let image = unpack(&flags.layout, &flags.name, scratch.path(), &mut progress)?;
+    let image = flags.image.unpack(scratch.path(), &mut progress)?;
     let sandbox = measure::root_sandbox(scratch.path(), &image, &source);
     let gocache = scratch.path().join(relative(&image_toml.go.gocache));
     let mut lines = Vec::new();

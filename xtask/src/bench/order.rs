@@ -4,10 +4,8 @@
 //! The image is unpacked once. For each order the files of its caches are written anew, and the image's own verifier
 //! empties the page cache and builds. The orders take turns, so that a machine that changes its speed treats all alike.
 
-use crate::bench::unpacked::unpack;
-use crate::flags::ImageLayout;
+use crate::bench::unpacked::ImageOfLayout;
 use crate::source::Source;
-use pipeline::names::LATEST;
 use std::os::unix::fs::{MetadataExt as _, fchown};
 
 use anyhow::{Context as _, Result, bail};
@@ -94,10 +92,7 @@ pub struct Args {
     #[command(flatten)]
     pub source: Source,
     #[command(flatten)]
-    pub layout: ImageLayout,
-    /// Image in the layout
-    #[arg(long, value_name = "NAME", default_value = LATEST)]
-    pub name: String,
+    pub image: ImageOfLayout,
     /// Build the modules of this provider; repeat for several
     #[arg(long = "provider", value_name = "P", required = true)]
     pub providers: Vec<String>,
@@ -122,7 +117,7 @@ pub fn run(flags: &Args) -> Result<()> {
     let scratch = work.scratch("order")?;
     let root = scratch.path();
     let mut progress = Progress::default();
-    let image = unpack(&flags.layout, &flags.name, root, &mut progress)?;
+    let image = flags.image.unpack(root, &mut progress)?;
     let caches = [&image_toml.go.gomodcache, &image_toml.go.gocache];
     let listed = caches.map(|cache| list(&root.join(relative(cache))));
     let mut files = listed.into_iter().collect::<Result<Vec<_>>>()?.concat();
