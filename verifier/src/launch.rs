@@ -98,8 +98,8 @@ fn start_of_search(name: &OsStr) -> usize {
         .unwrap_or(0)
 }
 
-/// The first program called `name` on `path`, from the entry `start` on, that this user may run and that is not `own`; and
-/// the number of its entry.
+/// The first program called `name` on `path`, from the entry `start` on, that this user may run and that is not `own`;
+/// and the number of its entry.
 fn behind(name: &OsStr, path: &OsStr, own: &Path, start: usize) -> Option<(usize, PathBuf)> {
     let file = |path: &Path| {
         let metadata = fs_err::metadata(path).ok()?;

@@ -1,6 +1,6 @@
 //! `verifier`: measures how warm the Go caches of an image are, explains what they miss, and serves them where they
-//! cannot be written. Started under the name of a program of the image, it starts that program (see [`launch`]), and as the
-//! program of `-toolexec` the go command's tools (see [`toolexec`]).
+//! cannot be written. Started under the name of a program of the image, it starts that program (see [`launch`]), and as
+//! the program of `-toolexec` the go command's tools (see [`toolexec`]).
 //!
 //! Exit codes, for scripts: 0 fine, 1 failed, 2 bad usage or input, 3 a target was missed, 4 corrupt data.
 

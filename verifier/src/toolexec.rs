@@ -1,13 +1,13 @@
 //! The program of `-toolexec`: starts the go command's tools, and sees to it that the linker gets whole archives.
 //!
-//! Archives in the image's build cache have no object code, which only the linker reads (see [`gocache::objects`]). Every
-//! other tool takes the place of this process. For the linker, the archives that its list names are looked at: those that
-//! are export-only are put together, in a folder beside the list, which is the go command's own for this link, and a list
-//! that names them instead is handed on. The folder goes when the link ends; were this process killed, the go command
-//! removes it with all of its own.
+//! Archives in the image's build cache have no object code, which only the linker reads (see [`gocache::objects`]).
+//! Every other tool takes the place of this process. For the linker, the archives that its list names are looked at:
+//! those that are export-only are put together, in a folder beside the list, which is the go command's own for this
+//! link, and a list that names them instead is handed on. The folder goes when the link ends; were this process killed,
+//! the go command removes it with all of its own.
 //!
-//! What holds: an archive without object code is found by its own shape, whatever it is called and wherever it came from,
-//! and is completed or the linker is not started.
+//! What holds: an archive without object code is found by its own shape, whatever it is called and wherever it came
+//! from, and is completed or the linker is not started.
 //!
 //! Every tool's version gets a word more, which makes action IDs that are found under this program alone. There is one
 //! exception: `go build -o FILE.a` copies an archive out of the cache without starting a tool, so it is to find none
@@ -49,6 +49,9 @@ const COMPILE: &str = "compile";
 /// The linker.
 const LINK: &str = "link";
 
+/// Commands of go that make executables.
+const MAKE_EXECUTABLES: [&str; 3] = ["build", "install", "run"];
+
 /// The linker's list of archives.
 const IMPORTCFG: &str = "importcfg";
 
@@ -83,17 +86,18 @@ pub fn run(arguments: &[OsString]) -> ExitCode {
         executables::put();
         return ExitCode::SUCCESS;
     }
-    let name = Path::new(tool).file_name();
+    let (is_compiler, is_linker) = (is_named(tool, COMPILE), is_named(tool, LINK));
     let done = if rest.first().is_some_and(|first| first == VERSION) {
-        if name == Some(OsStr::new(COMPILE)) && parent_builds() {
+        let parent = parents_words();
+        if is_compiler && makes_executables(&parent) {
             executables::begin();
-        } else if name == Some(OsStr::new(LINK)) {
+        } else if is_linker {
             executables::put_or_wait();
         }
-        version(tool, rest)
-    } else if name == Some(OsStr::new(LINK)) && executables::put_in_place_of_link(rest) {
+        version(tool, rest, &parent)
+    } else if is_linker && executables::put_in_place_of_link(rest) {
         return ExitCode::SUCCESS;
-    } else if name == Some(OsStr::new(LINK)) {
+    } else if is_linker {
         link(tool, rest, Utf8Path::new(OBJECTS_PATH))
     } else {
         Ok(Done::Become(rest.to_vec()))
@@ -110,6 +114,10 @@ pub fn run(arguments: &[OsString]) -> ExitCode {
             ExitCode::from(failure::kind(&error, &[gocache::Error::classify]).exit_code())
         }
     }
+}
+
+fn is_named(tool: &OsStr, name: &str) -> bool {
+    Path::new(tool).file_name() == Some(OsStr::new(name))
 }
 
 /// Files, with their digests.
@@ -143,9 +151,10 @@ fn end_as(status: ExitStatus) -> ExitCode {
     ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
 }
 
-/// Prints the tool's version, with the word that tells caches of export-only archives apart.
-fn version(tool: &OsStr, arguments: &[OsString]) -> anyhow::Result<Done> {
-    if parent_copies_an_archive() {
+/// Prints the tool's version, with the word that tells caches of export-only archives apart; without it where `parent`,
+/// the go command's command line, copies an archive out of the cache.
+fn version(tool: &OsStr, arguments: &[OsString], parent: &[OsString]) -> anyhow::Result<Done> {
+    if puts_an_archive(parent) {
         return Ok(Done::Become(arguments.to_vec()));
     }
     let output = command(tool, arguments)
@@ -162,19 +171,10 @@ fn version(tool: &OsStr, arguments: &[OsString]) -> anyhow::Result<Done> {
     Ok(Done::Ended(output.status))
 }
 
-/// Whether the go command that started this process puts an archive at a place of the user's.
-fn parent_copies_an_archive() -> bool {
-    puts_an_archive(parents_words().iter().map(OsString::as_os_str))
-}
-
-/// Whether it makes executables, and more than compiles or lists.
-fn parent_builds() -> bool {
-    let words = parents_words();
-    words.get(1).is_some_and(|word| {
-        ["build", "install", "run"]
-            .iter()
-            .any(|command| word == command)
-    })
+/// Whether `words` are a go command that makes executables, and does more than compile or list.
+fn makes_executables(words: &[OsString]) -> bool {
+    let command = words.get(1);
+    command.is_some_and(|command| MAKE_EXECUTABLES.iter().any(|name| command == name))
 }
 
 /// The command line of the go command that started this process; empty where it cannot be read.
@@ -182,8 +182,8 @@ fn parents_words() -> Vec<OsString> {
     let mut line = Vec::new();
     let read = getppid().and_then(|parent| {
         let file = File::open(format!("/proc/{}/cmdline", Pid::as_raw_nonzero(parent)));
-        let file = file.ok()?.take(MAX_COMMAND_BYTES);
-        { file }.read_to_end(&mut line).ok()
+        let mut file = file.ok()?.take(MAX_COMMAND_BYTES);
+        file.read_to_end(&mut line).ok()
     });
     let words = line.split(|byte| *byte == 0).map(OsStr::from_bytes);
     match read {
@@ -193,9 +193,9 @@ fn parents_words() -> Vec<OsString> {
 }
 
 /// Whether `words` are a `go build` that makes an archive: its name says so, as nothing else does before it is made.
-fn puts_an_archive<'a>(words: impl Iterator<Item = &'a OsStr>) -> bool {
+fn puts_an_archive(words: &[OsString]) -> bool {
     let is_archive = |file: &OsStr| Path::new(file).extension() == Some(OsStr::new("a"));
-    let mut words = words.skip(1).peekable();
+    let mut words = words.iter().skip(1).map(OsString::as_os_str).peekable();
     if words.next().is_none_or(|command| command != "build") {
         return false;
     }
@@ -455,7 +455,7 @@ mod tests {
 
     #[test]
     fn only_a_build_whose_output_is_called_an_archive_puts_one() {
-        let puts = |line: &str| puts_an_archive(words(line).iter().map(OsString::as_os_str));
+        let puts = |line: &str| puts_an_archive(&words(line));
         for line in [
             "go build -o x.a .",
             "/usr/local/go/bin/go build -v --o=/tmp/x.a ./p",

@@ -2,8 +2,9 @@
 //!
 //! A handle of duct ends nothing when it is dropped, and ends no grandchildren when it is told to. So each process
 //! leads a group, and the whole group is asked to end, and waited for, when its guard is dropped before it was waited
-//! for, on an interrupt, and when what runs beside it fails. It also keeps programs that signal their whole group when they fail (mmdebstrap)
-//! from ending this one. A program of this project that is asked to end does so with its own groups first.
+//! for, on an interrupt, and when what runs beside it fails. It also keeps programs that signal their whole group when
+//! they fail (mmdebstrap) from ending this one. A program of this project that is asked to end does so with its own
+//! groups first.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::Output;

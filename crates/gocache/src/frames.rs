@@ -5,7 +5,7 @@
 //! out of it, or to the same bytes twice.
 
 use std::fs::File;
-use std::io::{self, Read, Seek as _, SeekFrom, Write};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::de::DeserializeOwned;
@@ -143,8 +143,8 @@ impl<F: Frame + Serialize + DeserializeOwned> Pack<F> {
     }
 }
 
-/// Settings of zstd for a frame that is to find what it can in `bytes`, its own and those that it refers to, as far as a
-/// window allows it of which `max_window_log` is the log2: the memory that a reader needs.
+/// Settings of zstd for a frame that is to find what it can in `bytes`, its own and those that it refers to, as far as
+/// a window allows it of which `max_window_log` is the log2: the memory that a reader needs.
 pub fn parameters(compression: Compression, bytes: u64, max_window_log: u32) -> Vec<CParameter> {
     let log = bytes.next_power_of_two().ilog2();
     let log = log.clamp(MIN_WINDOW_LOG, max_window_log);
@@ -159,17 +159,4 @@ pub fn parameters(compression: Compression, bytes: u64, max_window_log: u32) -> 
         parameters.push(CParameter::EnableLongDistanceMatching(true));
     }
     parameters
-}
-
-/// Copies all; an error of the reader is told apart from one of the writer.
-pub fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<io::Result<()>> {
-    let mut buffer = vec![0; 128 << 10];
-    loop {
-        match from.read(&mut buffer) {
-            Ok(0) => return Ok(Ok(())),
-            Ok(count) => to.write_all(&buffer[..count])?,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Ok(Err(error)),
-        }
-    }
 }

@@ -31,6 +31,12 @@ pub const LAUNCHED: [&str; 4] = ["git", "go", "pulumi", "tofu"];
 /// The folder of language hosts in whose place the verifier stands: they take as flags what Pulumi tells others.
 pub const LANGUAGE_HOSTS_PATH: &str = "/usr/local/lib/iac-runner/language-hosts";
 
+/// The pack of what all providers share.
+pub const COMMON: &str = "common";
+
+/// The pack of Go modules of which no provider needs more than the stub; the whole image alone has it.
+pub const REST: &str = "rest";
+
 /// The program that the go command starts tools with, where archives are export-only: the verifier under another name.
 pub const TOOLEXEC_PATH: &str = "/usr/local/lib/iac-runner/toolexec";
 

@@ -5,15 +5,13 @@
 //! That time should lie in the future: Go then neither deletes an entry as unused nor touches it on a hit.
 
 use std::collections::HashMap;
-use std::fs::FileTimes;
-use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use rayon::prelude::*;
 use sha256::{Sha256Hash, hash_reader};
 
-use crate::store::replace;
+use crate::store::{replace, set_time};
 use crate::{ActionEntry, Error, FileKind, Store, StoreFile};
 
 /// A cache whose every entry was proven.
@@ -143,7 +141,7 @@ impl Seal<'_> {
         if sealed != entry.to_bytes() {
             replace(path, &sealed)?;
         }
-        self.set_time(&fs_err::File::open(path)?)?;
+        set_time(&fs_err::File::open(path)?, self.time)?;
         Ok((Sha256Hash::of(&sealed), sealed.len() as u64))
     }
 
@@ -156,31 +154,15 @@ impl Seal<'_> {
                 format!("the hash of its content is {sha256}"),
             ));
         }
-        self.set_time(&file)?;
+        set_time(&file, self.time)?;
         Ok((sha256, size_bytes))
-    }
-
-    fn set_time(&self, file: &fs_err::File) -> io::Result<()> {
-        if file.metadata()?.modified()? == self.time {
-            return Ok(());
-        }
-        let times = FileTimes::new()
-            .set_accessed(self.time)
-            .set_modified(self.time);
-        let path = file.path().display();
-        let set = file.file().set_times(times);
-        set.map_err(|error| {
-            io::Error::new(
-                error.kind(),
-                format!("failed to set the time of {path}: {error}"),
-            )
-        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io;
     use std::time::Duration;
 
     struct Fixture {

@@ -8,9 +8,10 @@
 //! the output before the entry that points at it. So any number of processes may write at the same time, and
 //! a file that is a hard link into another store is replaced, never changed.
 
-use std::fs::Permissions;
+use std::fs::{FileTimes, Permissions};
 use std::io::{self, ErrorKind, Read, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
+use std::time::SystemTime;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use sha256::{HashingReader, Sha256Hash, hash_file};
@@ -181,7 +182,9 @@ impl Store {
         create_folder_of(&folder_of)?;
         let mut temporary = temporary_beside(&folder_of)?;
         let mut reader = HashingReader::new(reader);
-        copy(&mut reader, temporary.as_file_mut()).map_err(|error| at_path(&error, &folder_of))?;
+        copy(&mut reader, temporary.as_file_mut())
+            .flatten()
+            .map_err(|error| at_path(&error, &folder_of))?;
         let (output, copied_bytes) = reader.finish();
         let misfit =
             |reason: String| Error::malformed("output", format!("{reason} (action {action})"));
@@ -305,16 +308,36 @@ fn create_folder_of(path: &Utf8Path) -> io::Result<()> {
     }
 }
 
-fn copy(reader: &mut impl Read, writer: &mut impl io::Write) -> io::Result<()> {
+/// Copies all; an error of the reader is told apart from one of the writer.
+pub(crate) fn copy(
+    reader: &mut impl Read,
+    writer: &mut impl io::Write,
+) -> io::Result<io::Result<()>> {
     let mut buffer = vec![0; BUFFER_BYTES];
     loop {
         match reader.read(&mut buffer) {
-            Ok(0) => return Ok(()),
+            Ok(0) => return Ok(Ok(())),
             Ok(count) => writer.write_all(&buffer[..count])?,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            Err(error) => return Ok(Err(error)),
         }
     }
+}
+
+/// Sets the times of access and modification of `file`, unless it was modified at `time` already.
+pub(crate) fn set_time(file: &fs_err::File, time: SystemTime) -> io::Result<()> {
+    if file.metadata()?.modified()? == time {
+        return Ok(());
+    }
+    let times = FileTimes::new().set_accessed(time).set_modified(time);
+    let set = file.file().set_times(times);
+    set.map_err(|error| {
+        let path = file.path().display();
+        io::Error::new(
+            error.kind(),
+            format!("failed to set the time of {path}: {error}"),
+        )
+    })
 }
 
 fn at_path(error: &io::Error, path: &Utf8Path) -> io::Error {

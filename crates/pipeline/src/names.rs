@@ -7,10 +7,7 @@ use crate::work::Key;
 pub const BASE: &str = "base";
 /// The pack of Go, the tools and the verifier, and what the name of the image ends with that holds nothing else.
 pub const TOOLS: &str = "tools";
-/// The pack of what all providers share.
-pub const COMMON: &str = "common";
-/// The pack of Go modules that all providers require and none loads; only the whole image has it.
-pub const REST: &str = "rest";
+pub use gocache::image_info::{COMMON, REST};
 /// The whole image's name in a layout, and what the names of its variants start with.
 pub use oci::reference::LATEST;
 /// Ends the name of a variant that runs as the image's user.

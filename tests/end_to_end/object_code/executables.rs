@@ -5,7 +5,8 @@ use camino::Utf8Path;
 use super::{CACHES, inside, run, toy};
 use crate::support::run::{shell, succeed};
 
-/// `links NAME COMMAND...` says how many links ran; `expected NAME FILE` that FILE is what the linker makes of NAME's program.
+/// `links NAME COMMAND...` says how many links ran; `expected NAME FILE` that FILE is what the linker makes of NAME's
+/// program.
 const LINKS: &str = r#"
     export GOCACHE=/tmp/lean
     for name in one two; do

@@ -1,5 +1,5 @@
-//! A build cache without object code, beside one that everything is compiled into: whatever the go command is asked for,
-//! both must come to the same.
+//! A build cache without object code, beside one that everything is compiled into: whatever the go command is asked
+//! for, both must come to the same.
 
 mod executables;
 
@@ -41,8 +41,7 @@ fn toy() -> &'static Toy {
                     func main() { fmt.Println(shared.Name(), version) }\n";
         write(&source, &format!("{}/main.go", place("toy", "one")), main);
         write(&source, &format!("{}/main.go", place("toy", "two")), &program("example.com/toy/pkg/shared"));
-        write(&source, "toolexec", &gocache::objects::script());
-        fs_err::set_permissions(source.join("toolexec"), PermissionsExt::from_mode(0o755)).unwrap();
+        gocache::objects::write_script(&source.join("toolexec")).unwrap();
         let sh = shell();
         let image = with_packed_executables(&folder);
         let build = cmd!(
@@ -99,7 +98,8 @@ const CACHES: &str = r#"
     export PLAIN="${GOFLAGS%-toolexec=*}-toolexec=/elsewhere/toolexec"
 "#;
 
-/// `same NAME COMMAND...` runs a command with each cache; exit codes, what it prints and what it leaves in $OUT must be equal.
+/// `same NAME COMMAND...` runs a command with each cache; exit codes, what it prints and what it leaves in $OUT must be
+/// equal.
 const SAME: &str = r#"
     same() {
         name=$1; shift

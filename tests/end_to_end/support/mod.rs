@@ -1,6 +1,7 @@
 //! What the tests share: running commands ([`run`]), a registry ([`registry`]), images read and entered without the
-//! project's own code ([`image`], [`container`]), kept work apart from that of other tests ([`kept`]), programs that may
-//! be missing ([`programs`]), and what a user reads ([`shown`]); and, in `files.rs`, the test that each file is part of a test binary.
+//! project's own code ([`image`], [`container`]), kept work apart from that of other tests ([`kept`]), programs that
+//! may be missing ([`programs`]), and what a user reads ([`shown`]); and, in `files.rs`, the test that each file is
+//! part of a test binary.
 
 pub mod container;
 mod files;

@@ -2,14 +2,12 @@
 
 use std::fmt::Write as _;
 
+use gocache::image_info::REST;
 use gocache::{Cause, Explanation, RELEASE_PAYS_SHARE};
 
 use super::absent::Absent;
 use super::answer::Answer;
 use super::settings::Setting;
-
-/// The pack of Go modules that nothing loads, which the whole image alone has.
-const REST: &str = "rest";
 
 /// Names listed of packages; all of a cold build would be a thousand.
 const NAMES: usize = 5;

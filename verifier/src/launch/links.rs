@@ -8,8 +8,8 @@
 //! - Links lead to entries that are there: the folder's name is a digest of what the image says of itself and of the
 //!   times of its cache's folders, which change with whatever is added or removed. A home that several images share has
 //!   a folder for each. (Where a link leads nowhere the go command fails when it puts that entry.)
-//! - A mark is set after the links that it stands for, and nobody uses a folder without one. Whoever makes links has the
-//!   lock, which goes with the process; so what was left half-made is completed by the next one.
+//! - A mark is set after the links that it stands for, and nobody uses a folder without one. Whoever makes links has
+//!   the lock, which goes with the process; so what was left half-made is completed by the next one.
 //! - Everything lies in a folder that is this user's alone (see [`private_folder`]).
 //!
 //! Making an inode is what a link costs, so of a large image only those that the program at hand may need are made
@@ -17,23 +17,20 @@
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
-use std::fs::FileTimes;
+use std::fs::{FileTimes, TryLockError};
 use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err::os::unix::fs::OpenOptionsExt as _;
-use gocache::image_info::{FILES_SUFFIX, ImageInfo, PACKS_PATH, PackInfo};
-use rustix::fs::{CWD, FlockOperation, Mode, OFlags, StatVfsMountFlags};
+use gocache::image_info::{COMMON, FILES_SUFFIX, ImageInfo, PACKS_PATH, PackInfo};
+use rustix::fs::{CWD, Mode, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 use sha256::Sha256Hash;
 
 use crate::info;
 use crate::private_folder;
-
-/// The pack that every program needs.
-const COMMON: &str = "common";
 
 /// What the names of these folders begin with.
 const PREFIX: &str = "go-links-";
@@ -80,8 +77,8 @@ impl Shipped {
         })
     }
 
-    /// A GOCACHE in `place`, a folder of user `uid` alone, that has what a program in `program` may need; it is made, or
-    /// completed, unless it is there.
+    /// A GOCACHE in `place`, a folder of user `uid` alone, that has what a program in `program` may need; it is made,
+    /// or completed, unless it is there.
     pub fn linked_in(
         &self,
         place: &Utf8Path,
@@ -226,11 +223,11 @@ fn lock(path: &Utf8Path) -> io::Result<std::fs::File> {
         .0;
     let start = Instant::now();
     loop {
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Err(Errno::WOULDBLOCK) if start.elapsed() < PATIENCE => {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if start.elapsed() < PATIENCE => {
                 std::thread::sleep(Duration::from_millis(2));
             }
-            other => return other.map(|()| file).map_err(io::Error::from),
+            other => return Ok(other.map(|()| file)?),
         }
     }
 }

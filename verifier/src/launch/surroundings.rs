@@ -11,7 +11,8 @@ use super::links::{self, Shipped};
 use crate::cacheprog;
 use crate::private_folder;
 
-/// How deep folders of a home are made anew, and how many entries of each are linked: credentials are few, and not deep.
+/// How deep folders of a home are made anew, and how many entries of each are linked: credentials are few, and not
+/// deep.
 const LINKED_LEVELS: u32 = 3;
 const LINKED_ENTRIES: usize = 256;
 
@@ -193,9 +194,9 @@ fn stand_in_name(home: Option<&Utf8Path>) -> String {
     })
 }
 
-/// Links what root or user `uid` put into the folder `from` into the folder `to`, unless something is there. Folders that
-/// cannot be written to are made anew, so that programs can add to them, `levels` deep. What cannot be linked is not
-/// there, as it would not be without links.
+/// Links what root or user `uid` put into the folder `from` into the folder `to`, unless something is there. Folders
+/// that cannot be written to are made anew, so that programs can add to them, `levels` deep. What cannot be linked is
+/// not there, as it would not be without links.
 fn link_what_is_trusted(from: &Utf8Path, to: &Utf8Path, uid: u32, levels: u32) {
     let Ok(entries) = from.read_dir_utf8() else {
         return;

@@ -1,9 +1,10 @@
 //! The state as shipped, again and again: what a build leaves behind is removed before the next one.
 //!
-//! A build leaves entries in GOCACHE and rewrites `trim.txt` there; where GOCACHE cannot be written, they are kept below
-//! `XDG_CACHE_HOME` or `TMPDIR`, by `verifier cacheprog` or beside links to what is shipped, which do not count. So GOCACHE is listed once at the start, and what is not in
-//! that list is removed later; the few files that are no entries get back their bytes and times; and every build
-//! that counts as a first one gets a new, empty home, cache home and folder for temporary files.
+//! A build leaves entries in GOCACHE and rewrites `trim.txt` there; where GOCACHE cannot be written, they are kept
+//! below `XDG_CACHE_HOME` or `TMPDIR`, by `verifier cacheprog` or beside links to what is shipped, which do not count.
+//! So GOCACHE is listed once at the start, and what is not in that list is removed later; the few files that are no
+//! entries get back their bytes and times; and every build that counts as a first one gets a new, empty home, cache
+//! home and folder for temporary files.
 //!
 //! Only names are listed, so that the contents do not get into the page cache by it.
 

@@ -1,15 +1,15 @@
 //! Executables of the image's programs, unpacked when they are about to be asked for.
 //!
-//! In an image they are compressed (see [`gocache::executables`]), and the build cache has none. The go command asks for
-//! the linker's version when it is about to compute a link's action ID, and then asks its cache for the executable; the
-//! folder that it builds in is this process's own. So by then the executable of that folder's program is put into the
-//! cache, and the link hits as if it had been there. It is begun beside the go command when that asks for the compiler's
-//! version, which is before it looks at packages.
+//! In an image they are compressed (see [`gocache::executables`]), and the build cache has none. The go command asks
+//! for the linker's version when it is about to compute a link's action ID, and then asks its cache for the executable;
+//! the folder that it builds in is this process's own. So by then the executable of that folder's program is put into
+//! the cache, and the link hits as if it had been there. It is begun beside the go command when that asks for the
+//! compiler's version, which is before it looks at packages.
 //!
-//! Other programs than that folder's, and builds whose cache cannot be written to, find nothing in the cache and start the
-//! linker. It is given a build ID that begins with the action ID, by which the executable is found again, and put where the
-//! linker would have put it. The go command looks for the build ID that it gave, to complete it; in what is complete
-//! already there is none, which it takes.
+//! Other programs than that folder's, and builds whose cache cannot be written to, find nothing in the cache and start
+//! the linker. It is given a build ID that begins with the action ID, by which the executable is found again, and put
+//! where the linker would have put it. The go command looks for the build ID that it gave, to complete it; in what is
+//! complete already there is none, which it takes.
 //!
 //! What fails here fails silently: the linker can do what is left undone.
 

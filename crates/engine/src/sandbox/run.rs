@@ -1,8 +1,8 @@
 //! Starts the commands of a sandbox and follows what they say.
 //!
 //! Children stay in the process group of this program, where a Ctrl-C of the terminal reaches them: bubblewrap ends
-//! with its parent, and all of its namespace with it. Containers of Docker are no children; an interrupt removes them. What fails beside
-//! a command ends it, too.
+//! with its parent, and all of its namespace with it. Containers of Docker are no children; an interrupt removes them.
+//! What fails beside a command ends it, too.
 
 use std::io::BufRead;
 use std::process::{ExitStatus, Output};

@@ -1,7 +1,7 @@
 //! Compresses executables, each so that it can be unpacked without the others, or with the first one alone.
 //!
-//! Programs of one provider share nearly all of their code. One stream would find all of it, and unpacking an executable
-//! would take all before it. So each refers to the first one, where that makes it smaller.
+//! Programs of one provider share nearly all of their code. One stream would find all of it, and unpacking an
+//! executable would take all before it. So each refers to the first one, where that makes it smaller.
 
 use std::io::Write;
 

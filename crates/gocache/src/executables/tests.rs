@@ -66,7 +66,9 @@ impl Fixture {
 
     fn pack(&self) -> Index {
         let packed = self.path("packed");
-        let _ = fs_err::remove_dir_all(&packed);
+        if packed.exists() {
+            fs_err::remove_dir_all(&packed).unwrap();
+        }
         fs_err::create_dir(&packed).unwrap();
         let compression = Compression { level: 9 };
         let data = packed.join("p.zst");

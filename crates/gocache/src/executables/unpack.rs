@@ -1,6 +1,6 @@
 //! Unpacks executables.
 
-use std::fs::{FileTimes, Permissions};
+use std::fs::Permissions;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, UNIX_EPOCH};
@@ -11,7 +11,8 @@ use zstd::stream::read::Decoder;
 
 use super::index::Executable;
 use super::pack::MAX_WINDOW_LOG;
-use crate::frames::{Pack, copy};
+use crate::frames::Pack;
+use crate::store::{copy, set_time};
 use crate::{Error, Store, in_build_id};
 
 /// The executables of all packs in a folder.
@@ -45,8 +46,8 @@ impl Executables {
         })
     }
 
-    /// The executable of the program in `folder`, an absolute path: the one whose place in the source is the end of it, whole
-    /// components, and the longest where there are several.
+    /// The executable of the program in `folder`, an absolute path: the one whose place in the source is the end of it,
+    /// whole components, and the longest where there are several.
     pub fn of_program(&self, folder: &Utf8Path) -> Option<Packed<'_>> {
         let program = |packed: &Packed<'_>| packed.executable().program.clone();
         let is_end = |packed: &Packed<'_>| {
@@ -122,7 +123,7 @@ impl Packed<'_> {
         for path in written {
             let file = fs_err::File::options().write(true).open(path)?;
             file.set_permissions(Permissions::from_mode(0o644))?;
-            file.set_times(FileTimes::new().set_accessed(time).set_modified(time))?;
+            set_time(&file, time)?;
         }
         Ok(())
     }

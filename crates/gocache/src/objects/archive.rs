@@ -30,8 +30,8 @@ pub enum Archive {
 }
 
 impl Archive {
-    /// What the beginning of `file`, which has `size_bytes`, says of it; none if it is no archive of a package, or broken
-    /// off in its export data.
+    /// What the beginning of `file`, which has `size_bytes`, says of it; none if it is no archive of a package, or
+    /// broken off in its export data.
     pub fn of(mut file: impl Read, size_bytes: u64) -> io::Result<Option<Self>> {
         let mut start = [0; MAGIC.len() + HEADER_BYTES];
         match file.read_exact(&mut start) {

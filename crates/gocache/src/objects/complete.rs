@@ -10,7 +10,8 @@ use zstd::stream::read::Decoder;
 
 use super::index::{Frame, ObjectCode};
 use crate::Error;
-use crate::frames::{Pack, copy};
+use crate::frames::Pack;
+use crate::store::copy;
 
 /// The object code of all packs in a folder.
 #[derive(Debug, Default)]
@@ -35,19 +36,27 @@ impl Objects {
     /// Those in `folder`; none if there is no such folder.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] for an index that is none, or has no object code.
+    /// [`Error::Corrupt`] for an index that is none, or has no object code, and for different object code of one
+    /// archive.
     pub fn open(folder: &Utf8Path) -> Result<Self, Error> {
-        let mut objects = Self::default();
-        for (pack, it) in Pack::<Frame>::all_in(folder)?.into_iter().enumerate() {
-            for (number, frame) in it.index.frames.iter().enumerate() {
-                for (place, code) in frame.archives.iter().enumerate() {
-                    let place = (pack, number, place);
-                    objects.places.insert(code.export_only, place);
+        let packs = Pack::<Frame>::all_in(folder)?;
+        let mut places: HashMap<Sha256Hash, (usize, usize, usize)> = HashMap::new();
+        for (number, pack) in packs.iter().enumerate() {
+            for (frame, content) in pack.index.frames.iter().enumerate() {
+                for (place, code) in content.archives.iter().enumerate() {
+                    let known = places.insert(code.export_only, (number, frame, place));
+                    let whole = known.map(|(pack, frame, place)| {
+                        packs[pack].index.frames[frame].archives[place].whole
+                    });
+                    if whole.is_some_and(|whole| whole != code.whole) {
+                        let archive = code.export_only;
+                        let reason = format!("there is other object code of {archive}, too");
+                        return Err(pack.corrupt(frame, reason));
+                    }
                 }
             }
-            objects.packs.push(it);
         }
-        Ok(objects)
+        Ok(Self { packs, places })
     }
 
     /// Whether there is none.
@@ -73,8 +82,8 @@ impl Objects {
     /// Writes each whole archive.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] for an archive whose object code is not there or is not what was packed; what was written by then is
-    /// not to be used. The first in the order of packs is told.
+    /// [`Error::Corrupt`] for an archive whose object code is not there or is not what was packed; what was written by
+    /// then is not to be used. The first in the order of packs is told.
     pub fn complete(&self, archives: &[Incomplete]) -> Result<(), Error> {
         let create = |archive: &Incomplete| fs_err::File::create_new(&archive.whole);
         self.read(archives, create)

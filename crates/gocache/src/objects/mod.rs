@@ -22,6 +22,12 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+
+use camino::Utf8Path;
+
 pub use archive::Archive;
 pub use complete::{Incomplete, Objects};
 pub use index::{Frame, Index, ObjectCode};
@@ -31,15 +37,16 @@ pub use store::{ExportOnly, export_only, whole};
 /// What the program of `-toolexec` adds to a tool's version, and so to the ID of every action.
 pub const WORD: &str = "iac-runner-objects-1";
 
-/// A tool's version, as `-V=full` prints it, with [`WORD`]. A released tool's whole line becomes a part of action IDs; of
-/// another one it is what follows the last slash of its build ID, at the line's end.
+/// A tool's version, as `-V=full` prints it, with [`WORD`]. A released tool's whole line becomes a part of action IDs;
+/// of another one it is what follows the last slash of its build ID, at the line's end.
 pub fn version(said: &str) -> String {
     let said = said.trim_end();
     let separator = if said.contains("buildID=") { "-" } else { " " };
     format!("{said}{separator}{WORD}\n")
 }
 
-/// A shell script that is all the program of `-toolexec` that it takes where no archive is export-only.
-pub fn script() -> String {
-    include_str!("toolexec.sh").replace("WORD", WORD)
+/// Writes `file`, a shell script that is all the program of `-toolexec` that it takes where no archive is export-only.
+pub fn write_script(file: &Utf8Path) -> io::Result<()> {
+    fs_err::write(file, include_str!("toolexec.sh").replace("WORD", WORD))?;
+    fs_err::set_permissions(file, Permissions::from_mode(0o755))
 }

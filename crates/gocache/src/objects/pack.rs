@@ -11,15 +11,15 @@ use super::store::ExportOnly;
 use crate::Error;
 use crate::frames::{self, Compression};
 
-/// Unpacked length at which a frame ends: large enough to find in it what one API's versions have in common, small enough
-/// for a link to unpack little that it does not need.
+/// Unpacked length at which a frame ends: large enough to find in it what one API's versions have in common, small
+/// enough for a link to unpack little that it does not need.
 const FRAME_BYTES: u64 = 32 << 20;
 
 /// log2 of the largest window.
 const MAX_WINDOW_LOG: u32 = 26;
 
-/// Writes the object code of `archives`, whose whole ones are where `whole` says, to `data`. The order decides how well it
-/// compresses; the bytes do not depend on the number of processors.
+/// Writes the object code of `archives`, whose whole ones are where `whole` says, to `data`. The order decides how well
+/// it compresses; the bytes do not depend on the number of processors.
 pub fn pack(
     archives: &[ExportOnly],
     whole: impl Fn(&ExportOnly) -> Utf8PathBuf + Sync,

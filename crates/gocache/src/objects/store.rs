@@ -1,7 +1,6 @@
 //! A build cache with export-only archives, and the one with whole archives that it stands for.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::FileTimes;
 use std::io::Read as _;
 use std::time::SystemTime;
 
@@ -12,7 +11,7 @@ use sha256::{HashingReader, Sha256Hash};
 use super::archive::Archive;
 use super::complete::{Incomplete, Objects};
 use super::index::ObjectCode;
-use crate::store::{link, replace};
+use crate::store::{link, replace, set_time};
 use crate::{ActionEntry, Error, FileKind, SealedFile, Store};
 
 /// An archive that was cut after its export data.
@@ -40,8 +39,8 @@ impl ExportOnly {
     }
 }
 
-/// Puts `files`, sealed ones of the cache `store`, into the cache `target`, archives export-only; everything else becomes a
-/// hard link. Returns the archives that were cut, sorted by digest.
+/// Puts `files`, sealed ones of the cache `store`, into the cache `target`, archives export-only; everything else
+/// becomes a hard link. Returns the archives that were cut, sorted by digest.
 ///
 /// # Errors
 /// [`Error::Corrupt`] if two whole archives would be one without their object code.
@@ -95,7 +94,7 @@ pub fn export_only(
                     ..entry
                 };
                 replace(&path, &cut.to_bytes())?;
-                set_time(&path, time)?;
+                set_time(&fs_err::File::open(&path)?, time)?;
             }
         }
     }
@@ -124,7 +123,7 @@ fn cut_output(
         .read_to_end(&mut export_data)?;
     let path = target.output_path(&cut.export_only);
     replace(&path, &export_data)?;
-    set_time(&path, time)?;
+    set_time(&fs_err::File::open(&path)?, time)?;
     Ok(Some(cut))
 }
 
@@ -148,8 +147,8 @@ fn digest_cut(store: &Store, output: Sha256Hash) -> Result<Option<ExportOnly>, E
     }))
 }
 
-/// Puts what the cache `store` holds into the cache `target`, with archives whole again. What is made anew has the time of
-/// what it was made of.
+/// Puts what the cache `store` holds into the cache `target`, with archives whole again. What is made anew has the time
+/// of what it was made of.
 pub fn whole(store: &Store, objects: &Objects, target: &Store) -> Result<(), Error> {
     let mut incomplete = Vec::new();
     for file in store.files()? {
@@ -177,7 +176,7 @@ pub fn whole(store: &Store, objects: &Objects, target: &Store) -> Result<(), Err
                             ..entry
                         };
                         replace(&to, &whole.to_bytes())?;
-                        set_time(&to, time_of(&from)?)?;
+                        set_time(&fs_err::File::open(&to)?, time_of(&from)?)?;
                     }
                     None => link(&from, &to)?,
                 }
@@ -187,19 +186,14 @@ pub fn whole(store: &Store, objects: &Objects, target: &Store) -> Result<(), Err
     }
     objects.complete(&incomplete)?;
     for archive in &incomplete {
-        set_time(&archive.whole, time_of(&archive.export_only)?)?;
+        set_time(
+            &fs_err::File::open(&archive.whole)?,
+            time_of(&archive.export_only)?,
+        )?;
     }
     Ok(())
 }
 
 fn time_of(path: &Utf8Path) -> Result<SystemTime, Error> {
     Ok(fs_err::metadata(path)?.modified()?)
-}
-
-fn set_time(path: &Utf8Path, time: SystemTime) -> Result<(), Error> {
-    let times = FileTimes::new().set_accessed(time).set_modified(time);
-    Ok(fs_err::File::options()
-        .write(true)
-        .open(path)?
-        .set_times(times)?)
 }

@@ -52,7 +52,9 @@ impl Fixture {
 
     fn pack(&self) -> Index {
         let objects = self.path("objects");
-        let _ = fs_err::remove_dir_all(&objects);
+        if objects.exists() {
+            fs_err::remove_dir_all(&objects).unwrap();
+        }
         fs_err::create_dir(&objects).unwrap();
         let whole = |archive: &ExportOnly| self.plain.output_path(&archive.whole);
         let compression = Compression { level: 3 };
@@ -207,6 +209,24 @@ fn an_index_that_does_not_fit_is_refused() {
 }
 
 #[test]
+fn packs_with_other_object_code_of_one_archive_are_refused_and_with_the_same_are_not() {
+    let fixture = Fixture::new(&outputs());
+    let [of, other] = ["p", "q"].map(|name| fixture.path(&format!("objects/{name}")));
+    fs_err::copy(format!("{of}.zst"), format!("{other}.zst")).unwrap();
+    let index = fs_err::read_to_string(format!("{of}.json")).unwrap();
+    fs_err::write(format!("{other}.json"), &index).unwrap();
+    assert_eq!(fixture.objects().archives().count(), 4);
+    let another = Sha256Hash::of(b"another").to_string();
+    let changed = index.replacen(&fixture.cut[0].whole.to_string(), &another, 1);
+    fs_err::write(format!("{other}.json"), changed).unwrap();
+    let said = corrupt(&Objects::open(&fixture.path("objects")).unwrap_err());
+    assert!(
+        said.contains("q.zst is corrupt: frame 0: there is other object code"),
+        "{said}"
+    );
+}
+
+#[test]
 fn two_archives_that_only_object_code_tells_apart_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = Utf8Path::from_path(folder.path()).unwrap();
@@ -251,7 +271,7 @@ fn the_script_says_what_the_program_says_and_runs_everything_else_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let path = Utf8Path::from_path(folder.path()).unwrap();
     let (script, tool) = (path.join("toolexec"), path.join("compile"));
-    fs_err::write(&script, super::script()).unwrap();
+    write_script(&script).unwrap();
     for said in [
         "compile version go1.27.4",
         "compile version go1.27.4 X:nocoverageredesign",

@@ -1,8 +1,5 @@
 //! What caches are made in and with: the base system, Go and the verifier, and the two packs that hold them.
 
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt as _;
-
 use anyhow::{Context as _, Result};
 use camino::Utf8PathBuf;
 use gocache::objects;
@@ -144,8 +141,7 @@ pub fn foundation(settings: Settings, progress: &mut Progress) -> Result<Foundat
 /// The program of `-toolexec` that caches are made with.
 fn toolexec(work: &Work) -> Result<Utf8PathBuf> {
     let file = work.lasting("toolexec-")?.join("toolexec");
-    fs_err::write(&file, objects::script())?;
-    fs_err::set_permissions(&file, Permissions::from_mode(0o755))?;
+    objects::write_script(&file)?;
     Ok(file)
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
+use camino::Utf8Path;
 use gocache::RECORD_SCHEMA;
 use modules::Module;
 
@@ -129,14 +130,7 @@ impl Foundation {
         let key = Key::of(&(RECORD_SCHEMA, &common.key, &name, executables, &plan.inputs))?;
         let key = key.with(&self.unchecked)?;
         progress.step(format!("warm {name}"), Kind::Local, |step| {
-            self.forget("pack", &key)?;
-            let folder = self.work.keep("pack", &key, |folder| {
-                let restored = self.find(&name, &key, step, |artifact| {
-                    KeptPack::restore(folder, &artifact.pack_manifest()?, &artifact.layers()?)
-                })?;
-                if restored.is_some() {
-                    return Ok(());
-                }
+            let pack = self.pack_on_common(&name, &key, step, |folder, step| {
                 self.warmer(&part.provider)
                     .provider(
                         &name,
@@ -148,7 +142,6 @@ impl Foundation {
                     )
                     .map_err(|error| without_damaged(&common.pack, error))
             })?;
-            let pack = KeptPack::read(&folder)?;
             plan.broken.extend(pack.manifest.broken.iter().cloned());
             self.refuse(&plan.broken)?;
             step.written_bytes = pack
@@ -165,7 +158,28 @@ impl Foundation {
         })
     }
 
-    pub(super) fn find(
+    /// The pack `name`, which is made on `common`: kept, found where other runs put theirs, or made by `make`.
+    pub(super) fn pack_on_common(
+        &self,
+        name: &str,
+        key: &Key,
+        step: &mut Step,
+        make: impl FnOnce(&Utf8Path, &mut Step) -> Result<()>,
+    ) -> Result<KeptPack> {
+        self.forget("pack", key)?;
+        let folder = self.work.keep("pack", key, |folder| {
+            let restored = self.find(name, key, step, |artifact| {
+                KeptPack::restore(folder, &artifact.pack_manifest()?, &artifact.layers()?)
+            })?;
+            match restored {
+                Some(()) => Ok(()),
+                None => make(folder, step),
+            }
+        })?;
+        KeptPack::read(&folder)
+    }
+
+    fn find(
         &self,
         name: &str,
         key: &Key,
@@ -180,7 +194,7 @@ impl Foundation {
 
     /// Makes way for a pack that is to be made anew: because that was asked for, or because modules are missing from
     /// the kept one, for a reason that may have passed.
-    pub(super) fn forget(&self, kind: &str, key: &Key) -> Result<()> {
+    fn forget(&self, kind: &str, key: &Key) -> Result<()> {
         match self.work.kept(kind, key)? {
             Some(folder)
                 if self.settings.again || !KeptPack::read(&folder)?.manifest.broken.is_empty() =>

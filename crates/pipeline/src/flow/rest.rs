@@ -38,17 +38,10 @@ impl Foundation {
         let key = Key::of(&(FORMAT, REST, &common.key, &common.rest))?;
         let key = key.with(&self.unchecked)?;
         progress.step(REST, Kind::Local, |step| {
-            self.forget("pack", &key)?;
-            let folder = self.work.keep("pack", &key, |folder| {
-                let restored = self.find(REST, &key, step, |artifact| {
-                    KeptPack::restore(folder, &artifact.pack_manifest()?, &artifact.layers()?)
-                })?;
-                if restored.is_some() {
-                    return Ok(());
-                }
+            let pack = self.pack_on_common(REST, &key, step, |folder, _| {
                 self.warmer(REST).rest(&common.rest, &common.pack, folder)
             })?;
-            let (pack, common) = (KeptPack::read(&folder)?, common.key.clone());
+            let common = common.key.clone();
             Ok(Some(RestPack { key, pack, common }))
         })
     }

@@ -1,5 +1,6 @@
 //! The executables of the tools: compiled from Go modules with the image's own Go, pinned by a go.mod and go.sum beside
-//! `image.toml`, or, with `source = "release"`, taken from the project's archive, whose digest must be known beforehand.
+//! `image.toml`, or, with `source = "release"`, taken from the project's archive, whose digest must be known
+//! beforehand.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, OnceLock, PoisonError};

@@ -9,8 +9,8 @@
 //! of a merged cache in place, and would change them in the cache that it was linked from, too. Clones would be safe,
 //! but packs are compressed, so there is nothing to clone from; and what is cloned is not verified.
 //!
-//! Archives are whole in the tree and executables are entries of its build cache, whatever they are in the packs: it is for
-//! images that have no program of ours.
+//! Archives are whole in the tree and executables are entries of its build cache, whatever they are in the packs: it is
+//! for images that have no program of ours.
 //!
 //! Files belong to whoever merges, whatever the layers say: `COPY` sets owners anyway, and so the result does not
 //! depend on who made it.
@@ -23,8 +23,6 @@ mod target;
 mod tests;
 pub use record::{Conflict, GO_BUILD, GO_MOD, MARKER, MergedPack, Record};
 
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -86,8 +84,8 @@ pub fn merge(packs: &[KeptPack], folder: &Utf8Path) -> Result<Merged> {
     })
 }
 
-/// Puts the archives of the extracted tree `folder` together, and beside them what the go command starts tools with in place
-/// of the image's own program, for the action IDs of both are the same. Number and size of all files then.
+/// Puts the archives of the extracted tree `folder` together, and beside them what the go command starts tools with in
+/// place of the image's own program, for the action IDs of both are the same. Number and size of all files then.
 fn complete(folder: &Utf8Path) -> Result<(u64, u64)> {
     let (lean, objects) = (folder.join("go-build-lean"), folder.join(GO_OBJECTS));
     let go_build = folder.join(GO_BUILD);
@@ -101,9 +99,7 @@ fn complete(folder: &Utf8Path) -> Result<(u64, u64)> {
         .try_for_each(|packed| packed.put(&store))?;
     fs_err::remove_dir_all(lean)?;
     fs_err::remove_dir_all(objects)?;
-    let toolexec = folder.join(TOOLEXEC);
-    fs_err::write(&toolexec, objects::script())?;
-    fs_err::set_permissions(&toolexec, Permissions::from_mode(0o755))?;
+    objects::write_script(&folder.join(TOOLEXEC))?;
     let (mut files, mut size_bytes) = (0, 0);
     for cache in [GO_MOD, GO_BUILD] {
         for file in files_below(&folder.join(cache))? {
@@ -114,8 +110,8 @@ fn complete(folder: &Utf8Path) -> Result<(u64, u64)> {
     Ok((files, size_bytes))
 }
 
-/// What shows without reading any file: the first that is missing or has another size. Where archives were put together, the
-/// packs do not tell what entries say and which outputs there are, but each entry does of its own.
+/// What shows without reading any file: the first that is missing or has another size. Where archives were put
+/// together, the packs do not tell what entries say and which outputs there are, but each entry does of its own.
 fn first_damage(plan: &Plan<'_>, folder: &Utf8Path) -> Option<String> {
     let is_lean = plan.is_lean();
     let store = Store::at(&folder.join(GO_BUILD));

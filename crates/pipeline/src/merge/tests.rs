@@ -85,7 +85,7 @@ impl Fixture {
         };
         let folder = self.folder.join(format!("pack-{name}"));
         fs_err::create_dir(&folder).unwrap();
-        let from = write::From {
+        let from = write::Folders {
             go_mod: &go_mod,
             go_build: &go_build,
             objects: &go_build,

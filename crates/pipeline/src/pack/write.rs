@@ -1,4 +1,4 @@
-//! Writes a pack of caches: its two layers, and the manifest of everything in them.
+//! Writes a pack of caches: its layers, and the manifest of everything in them.
 //!
 //! Nothing is in a layer that was not hashed: entries of the build cache against what was sealed, Go modules against
 //! the hash that go.sum gives them.
@@ -22,7 +22,7 @@ use crate::pack::kept::{CACHES, EXECUTABLES, OBJECTS};
 use crate::pack::manifest::{Manifest, PackedFile, Timings, WarmModule};
 use crate::resolve::requirements::Required;
 use failure::corrupt;
-use oci::layer::{Compression, CompressionSettings, LayerWriter};
+use oci::layer::{Compression, CompressionSettings, Layer, LayerWriter};
 
 /// A level that loses no time on what nothing is to be gained from.
 const COMPRESSED_ALREADY: i32 = 1;
@@ -64,7 +64,7 @@ pub struct Content {
 
 /// Where the files of a pack are.
 #[derive(Debug, Clone, Copy)]
-pub struct From<'a> {
+pub struct Folders<'a> {
     /// Go modules.
     pub go_mod: &'a Utf8Path,
     /// The build cache as it is shipped.
@@ -79,74 +79,54 @@ pub struct From<'a> {
 pub fn write(
     image: &ImageToml,
     content: Content,
-    from: &From<'_>,
+    from: &Folders<'_>,
     folder: &Utf8Path,
 ) -> Result<()> {
     let started = std::time::Instant::now();
-    let From {
-        go_mod,
-        go_build,
-        objects,
-        ..
-    } = *from;
     let caches = || -> Result<_> {
-        let mut layer = writer(image, &folder.join(CACHES))?;
+        let mut layer = writer(image, image.layers, &folder.join(CACHES))?;
         let mut files = Vec::new();
         for path in &content.go_mod_files {
-            files.push(add(image, &mut layer, &image.go.gomodcache, path, go_mod)?);
+            files.push(add(
+                image,
+                &mut layer,
+                &image.go.gomodcache,
+                path,
+                from.go_mod,
+            )?);
         }
         for modules in [&content.go_modules, &content.stubs] {
             go_modules::verify(image, modules, &files, &content.left_out)?;
         }
         let entries = &content.go_build_files;
         let gocache = &image.go.gocache;
-        add_proven(image, &mut layer, gocache, entries, go_build, &mut files)?;
+        add_proven(
+            image,
+            &mut layer,
+            gocache,
+            entries,
+            from.go_build,
+            &mut files,
+        )?;
         describe(image, &mut layer, &content, &files)?;
         Ok((layer.finish()?, files))
     };
-    let executables = || -> Result<_> {
-        if content.executable_files.is_empty() {
-            return Ok((None, Vec::new()));
-        }
+    let executables = || {
         let settings = if image.has_packed_executables() {
             compressed_already(image)
         } else {
             image.layers
         };
-        let mut layer = writer_with(image, settings, &folder.join(EXECUTABLES))?;
-        let mut files = Vec::new();
-        let place = executables_place(image);
-        add_proven(
-            image,
-            &mut layer,
-            place,
-            &content.executable_files,
-            from.executables,
-            &mut files,
-        )?;
-        Ok((Some(layer.finish()?), files))
-    };
-    let object_code = || -> Result<_> {
-        if content.object_files.is_empty() {
-            return Ok((None, Vec::new()));
-        }
-        let settings = compressed_already(image);
-        let mut layer = writer_with(image, settings, &folder.join(OBJECTS))?;
-        let mut files = Vec::new();
-        let place = Utf8Path::new(OBJECTS_PATH);
-        add_proven(
-            image,
-            &mut layer,
-            place,
-            &content.object_files,
-            objects,
-            &mut files,
-        )?;
-        Ok((Some(layer.finish()?), files))
+        let (blob, place) = (folder.join(EXECUTABLES), executables_place(image));
+        let files = &content.executable_files;
+        layer_of(image, settings, &blob, place, files, from.executables)
     };
     let (caches, executables) = rayon::join(caches, executables);
     let ((caches, mut files), (executables, more)) = (caches?, executables?);
-    let (object_layer, object_files) = object_code()?;
+    let (settings, blob) = (compressed_already(image), folder.join(OBJECTS));
+    let (place, files_of) = (Utf8Path::new(OBJECTS_PATH), &content.object_files);
+    let (object_layer, object_files) =
+        layer_of(image, settings, &blob, place, files_of, from.objects)?;
     files.extend(more);
     files.extend(object_files);
     files.sort_by(|one, other| one.path.cmp(&other.path));
@@ -173,30 +153,25 @@ pub fn write(
 }
 
 /// Adds what the image says of the pack, and the lists of its files: `caches`, which are in this layer, those of
-/// the layer of executables, which is written meanwhile and whose digests are known beforehand, and what is left out.
+/// the other layers, whose digests are known beforehand, and what is left out.
 fn describe(
     image: &ImageToml,
     layer: &mut Writer<'_>,
     content: &Content,
     caches: &[PackedFile],
 ) -> Result<()> {
-    let place = relative(executables_place(image));
-    let objects = relative(Utf8Path::new(OBJECTS_PATH));
-    let executables = content
-        .executable_files
+    let others = [
+        (executables_place(image), &content.executable_files),
+        (Utf8Path::new(OBJECTS_PATH), &content.object_files),
+    ];
+    let others = others.into_iter().flat_map(|(place, files)| {
+        let files = files.iter();
+        files.map(move |file| (place.join(&file.path), file.sha256))
+    });
+    let in_caches = caches
         .iter()
-        .map(|file| (place.join(&file.path), file.sha256));
-    let objects = content
-        .object_files
-        .iter()
-        .map(|file| (objects.join(&file.path), file.sha256));
-    let checksums: Checksums = caches
-        .iter()
-        .map(|file| (file.path.clone(), file.sha256))
-        .chain(executables)
-        .chain(objects)
-        .map(|(path, digest)| (Utf8Path::new("/").join(path), digest))
-        .collect();
+        .map(|file| (Utf8Path::new("/").join(&file.path), file.sha256));
+    let checksums: Checksums = in_caches.chain(others).collect();
     let checksums = checksums.to_string();
     let mut info = content.info(image, caches, Sha256Hash::of(checksums.as_bytes()));
     let mut files = vec![(FILES_SUFFIX, checksums.into_bytes())];
@@ -279,11 +254,7 @@ fn compressed_already(image: &ImageToml) -> CompressionSettings {
 
 type Writer<'a> = LayerWriter<Box<dyn Fn(&Utf8Path) -> oci::layer::Meta + Send + 'a>>;
 
-fn writer<'a>(image: &'a ImageToml, blob: &Utf8Path) -> Result<Writer<'a>> {
-    writer_with(image, image.layers, blob)
-}
-
-fn writer_with<'a>(
+fn writer<'a>(
     image: &'a ImageToml,
     settings: CompressionSettings,
     blob: &Utf8Path,
@@ -320,6 +291,25 @@ fn add(
         size_bytes,
         sha256,
     })
+}
+
+/// Writes the layer `blob` of the files `proven`, which are in `folder` here and at `place` in the image; none where
+/// there are none. The layer, and its files with their paths in the image.
+fn layer_of(
+    image: &ImageToml,
+    settings: CompressionSettings,
+    blob: &Utf8Path,
+    place: &Utf8Path,
+    proven: &[PackedFile],
+    folder: &Utf8Path,
+) -> Result<(Option<Layer>, Vec<PackedFile>)> {
+    let mut files = Vec::new();
+    if proven.is_empty() {
+        return Ok((None, files));
+    }
+    let mut layer = writer(image, settings, blob)?;
+    add_proven(image, &mut layer, place, proven, folder, &mut files)?;
+    Ok((Some(layer.finish()?), files))
 }
 
 /// Adds files whose digests are known, each of which must still be what it was.
@@ -396,7 +386,7 @@ mod tests {
     fn written(folder: &Utf8Path, name: &str, content: Content) -> Result<KeptPack> {
         let [go_mod, go_build, objects, executables] =
             ["go-mod", "go-build", "objects", "executables"].map(|name| folder.join(name));
-        let from = From {
+        let from = Folders {
             go_mod: &go_mod,
             go_build: &go_build,
             objects: &objects,

@@ -8,9 +8,9 @@
 //! - Where one go.mod holds several providers, also what the modules of at least two of them load.
 //!
 //! Of what such a go.mod requires, the Go modules that at least two providers load are in it, and a stub of each other
-//! one: [`unloaded`](crate::resolve::unloaded). The Go modules that at least two of the other go.mods require are in the
-//! common pack, too, whether packages of theirs are compiled there or not: the image has to hold their folders anyway,
-//! once.
+//! one: [`unloaded`](crate::resolve::unloaded). The Go modules that at least two of the other go.mods require are in
+//! the common pack, too, whether packages of theirs are compiled there or not: the image has to hold their folders
+//! anyway, once.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -2,8 +2,8 @@
 //!
 //! Left out is what only the machine that fetched needs (zips, locks, lists of versions, the checksum database) and,
 //! unless `[go] test_data` is set, test data of Go modules and executables that lie among their files: no build reads
-//! either, in some of them it is most of what there is, and what may be run should be there for a purpose. Of stubs next
-//! to nothing is kept.
+//! either, in some of them it is most of what there is, and what may be run should be there for a purpose. Of stubs
+//! next to nothing is kept.
 
 use std::collections::BTreeSet;
 

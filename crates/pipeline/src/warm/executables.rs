@@ -1,19 +1,18 @@
 //! Executables of a sealed build cache, compressed as they are shipped.
 
 use anyhow::{Context as _, Result};
-use camino::Utf8PathBuf;
 use gocache::Store;
 use gocache::executables::{self, Linked};
-use gocache::frames::{Compression, DATA_SUFFIX, INDEX_SUFFIX};
+use gocache::frames::Compression;
 
 use crate::pack::manifest::PackedFile;
-use crate::warm::lean::packed_file;
+use crate::warm::lean::write_frames;
 use crate::warm::plan::{BuiltModule, CacheFolders};
 use crate::warm::warmer::Warmer;
 
 impl Warmer<'_> {
-    /// Compresses the executables of `modules`, which are in the build cache `store`, for the pack `name`, in the order of their
-    /// programs. Returns the files, relative to the folder of executables in `caches`.
+    /// Compresses the executables of `modules`, which are in the build cache `store`, for the pack `name`, in the order
+    /// of their programs. Returns the files, relative to the folder of executables in `caches`.
     pub(super) fn pack_executables(
         &self,
         name: &str,
@@ -38,14 +37,11 @@ impl Warmer<'_> {
         }
         let folder = &caches.executables;
         fs_err::create_dir_all(folder)?;
-        let [data, index] =
-            [DATA_SUFFIX, INDEX_SUFFIX].map(|suffix| Utf8PathBuf::from(format!("{name}{suffix}")));
         let compression = Compression {
             level: self.tree.image.layers.zstd_level,
         };
-        let content = executables::pack(store, &linked, compression, &folder.join(&data))?;
-        fs_err::write(folder.join(&index), content.to_json())?;
-        let files = [index, data].map(|path| packed_file(folder, path));
-        files.into_iter().collect()
+        write_frames(folder, name, |data| {
+            executables::pack(store, &linked, compression, data)
+        })
     }
 }

@@ -8,9 +8,11 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
-use gocache::frames::{Compression, DATA_SUFFIX, INDEX_SUFFIX};
+use gocache::frames::{Compression, DATA_SUFFIX, Frame, INDEX_SUFFIX, Index};
 use gocache::objects::{self, ExportOnly, Objects};
 use gocache::{SealedFile, SealedStore, Store};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::pack::manifest::PackedFile;
 use crate::warm::plan::{CacheFolders, WarmPlan};
@@ -55,20 +57,16 @@ impl Warmer<'_> {
         let store = Store::at(&caches.go_build);
         let lean = Store::create(&caches.lean)?;
         fs_err::create_dir_all(&caches.objects)?;
-        let is_shared = |file: &SealedFile| {
-            let shared = plan.shared.as_ref();
-            shared.is_some_and(|tree| tree.join("go-build").join(&file.path).exists())
+        let is_own = |file: &SealedFile| {
+            let mut shared = plan.shared.iter();
+            !shared.any(|shared| shared.go_build.join(&file.path).exists())
         };
         if let Some(shared) = &plan.shared {
-            let shared = CacheFolders::below(shared);
             link_tree(&shared.lean, &caches.lean)?;
             link_tree(&shared.objects, &caches.objects)?;
         }
-        let (_, own): (Vec<_>, Vec<_>) = sealed.files.into_iter().partition(is_shared);
+        let own: Vec<SealedFile> = sealed.files.into_iter().filter(is_own).collect();
         let mut archives = objects::export_only(&store, &own, &lean, time)?;
-        // Not twice: with other object code there is another build ID in the export data.
-        let known = Objects::open(&caches.objects)?;
-        archives.retain(|archive| known.find(&archive.export_only).is_none());
         archives.sort_by_cached_key(|archive| (import_path(archive, packages), archive.whole));
         let whole = |archive: &ExportOnly| store.output_path(&archive.whole);
         let compression = Compression {
@@ -76,14 +74,11 @@ impl Warmer<'_> {
         };
         let mut files = Vec::new();
         if !archives.is_empty() {
-            let [data, index] = [DATA_SUFFIX, INDEX_SUFFIX]
-                .map(|suffix| Utf8PathBuf::from(format!("{}{suffix}", plan.name)));
-            let content =
-                objects::pack(&archives, whole, compression, &caches.objects.join(&data))?;
-            fs_err::write(caches.objects.join(&index), content.to_json())?;
-            for path in [data, index] {
-                files.push(packed_file(&caches.objects, path)?);
-            }
+            files = write_frames(&caches.objects, plan.name, |data| {
+                objects::pack(&archives, whole, compression, data)
+            })?;
+            // What `common` has of the same archive must be the same.
+            Objects::open(&caches.objects)?;
         }
         Ok(Shipped {
             go_build: caches.lean.clone(),
@@ -102,14 +97,26 @@ pub(super) fn unship(caches: &CacheFolders) -> Result<()> {
         .context("the archives of a pack cannot be put together")
 }
 
-/// The file `path` of `folder`, as it is now.
-pub(super) fn packed_file(folder: &Utf8Path, path: Utf8PathBuf) -> Result<PackedFile> {
-    let (sha256, size_bytes) = sha256::hash_file(&folder.join(&path))?;
-    Ok(PackedFile {
-        path,
-        size_bytes,
-        sha256,
-    })
+/// Has `pack` write the frames of the pack `name` in `folder`, and writes their index beside them. Both files, relative
+/// to the folder, sorted.
+pub(super) fn write_frames<F: Frame + Serialize + DeserializeOwned>(
+    folder: &Utf8Path,
+    name: &str,
+    pack: impl FnOnce(&Utf8Path) -> Result<Index<F>, gocache::Error>,
+) -> Result<Vec<PackedFile>> {
+    let [data, index] = [DATA_SUFFIX, INDEX_SUFFIX].map(|suffix| format!("{name}{suffix}"));
+    let content = pack(&folder.join(&data))?;
+    fs_err::write(folder.join(&index), content.to_json())?;
+    let packed = |file: String| {
+        let (sha256, size_bytes) = sha256::hash_file(&folder.join(&file))?;
+        let path = file.into();
+        Ok(PackedFile {
+            path,
+            size_bytes,
+            sha256,
+        })
+    };
+    [index, data].into_iter().map(packed).collect()
 }
 
 fn import_path<'p>(

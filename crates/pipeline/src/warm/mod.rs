@@ -3,8 +3,8 @@
 //! A tree is made that holds exactly what the image will hold: the module cache of `common` and of the provider (hard
 //! links into the shared one, nothing is copied), and the build cache of `common`. In it everything is built at the
 //! paths and with the environment of the image; what that adds to the build cache is the provider's delta. Then the
-//! tree is sealed, what is shipped of it is made ([`lean`]), and every module is built again: from a read-only mount, at another path, without network. Only
-//! what passes that is packed.
+//! tree is sealed, what is shipped of it is made ([`lean`]), and every module is built again: from a read-only mount,
+//! at another path, without network. Only what passes that is packed.
 //!
 //! The steps are files of their own: [`compile`], [`rebuild`] with the [`check`] of what it finds, [`entries`]. Here
 //! they are put in their order.
@@ -164,7 +164,7 @@ impl Warmer<'_> {
             requirements,
             go_mod_files,
             below: Below::of(common),
-            shared: Some(common.folder.join("tree")),
+            shared: Some(shared),
         };
         // The index of a Go module is kept by its path alone, and so must not be that of a stub, which other images
         // have all of.
@@ -263,7 +263,7 @@ impl Warmer<'_> {
         write::write(
             &self.tree.image,
             content,
-            &write::From {
+            &write::Folders {
                 go_mod: &caches.go_mod,
                 go_build: &shipped.go_build,
                 objects: &caches.objects,

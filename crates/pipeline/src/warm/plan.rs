@@ -29,7 +29,7 @@ pub struct WarmPlan<'a> {
     /// What another pack has already.
     pub below: Below<'a>,
     /// The tree of that pack.
-    pub shared: Option<Utf8PathBuf>,
+    pub shared: Option<CacheFolders>,
 }
 
 /// A module, and what its build came to.

@@ -43,7 +43,7 @@ impl Warmer<'_> {
         };
         let scratch = self.work.scratch(REST)?;
         let no_entries = Store::create(scratch.path())?;
-        let from = write::From {
+        let from = write::Folders {
             go_mod: self.go_mod,
             go_build: no_entries.root(),
             objects: no_entries.root(),
