@@ -4,7 +4,7 @@ go 1.25.8
 
 require (
 	example.com/iac-catalog/pkg v0.0.0
-	github.com/pulumi/pulumi-kubernetes/sdk/v4 v4.18.4
+	github.com/pulumi/pulumi-kubernetes/sdk/v4 v4.25.0
 	github.com/pulumi/pulumi/sdk/v3 v3.231.0
 )
 
