@@ -3,7 +3,8 @@
 //!
 //! The image is unpacked once. Each build runs in a container of its own with an empty folder for temporary files, and
 //! what it adds to GOCACHE is removed. The ways to build take turns, so that a machine that changes its speed treats
-//! all alike. System calls are not counted: that takes a tracer in the image, and slows what is measured.
+//! all alike. System calls are counted in one more build of each way, which is not timed: `strace` slows what it
+//! follows.
 
 use std::collections::HashSet;
 
@@ -18,6 +19,7 @@ use serde::Serialize;
 use crate::bench::unpacked::ImageOfLayout;
 use crate::source::Source;
 use engine::excerpt::excerpt;
+use engine::host;
 use engine::progress::{Kind, Progress};
 use engine::sandbox::Sandbox;
 use failure::usage;
@@ -34,6 +36,9 @@ const PROVIDERS: usize = 3;
 
 /// Where `cacheprog` notes its requests.
 const LOG: &str = "/tmp/requests";
+
+/// What counts system calls, and its Debian package.
+const TRACER: (&str, &str) = ("strace", "strace");
 
 /// A way to build; the first is what the others are measured against. A form of caches that is to be compared is one
 /// more of them.
@@ -83,6 +88,8 @@ struct Line {
     cpu_ratio: f64,
     /// What a GOCACHEPROG is asked; none where there is none.
     requests: Option<u64>,
+    /// Of the go command and all that it starts.
+    system_calls: u64,
 }
 
 #[derive(Debug, clap::Args)]
@@ -103,6 +110,7 @@ pub struct Args {
 }
 
 pub fn run(flags: &Args) -> Result<()> {
+    host::require_programs(&[host::SANDBOX, TRACER])?;
     let source = flags.source.folder()?;
     let found = crate::source::discover(&source, None)?.modules;
     let image_toml = ImageToml::read(&pipeline::workspace::image_toml())?;
@@ -131,6 +139,7 @@ pub fn run(flags: &Args) -> Result<()> {
         gocache: image_toml.go.gocache.clone(),
         unpacked,
         go: image_toml.go.goroot.join("bin/go"),
+        counts: scratch.path().join("system-calls"),
     };
     let mut lines = Vec::new();
     for path in &modules {
@@ -170,6 +179,8 @@ struct Node {
     whole: Utf8PathBuf,
     /// The real one.
     go: Utf8PathBuf,
+    /// Where the tracer writes what it counted.
+    counts: Utf8PathBuf,
 }
 
 impl Node {
@@ -182,16 +193,20 @@ impl Node {
     ) -> Result<Vec<Line>> {
         let caches = [&self.unpacked, &self.whole];
         let shipped = [files(caches[0])?, files(caches[1])?];
+        let forget = || -> Result<()> {
+            for (cache, shipped) in std::iter::zip(caches, &shipped) {
+                for new in files(cache)?.difference(shipped) {
+                    fs_err::remove_file(cache.join(new))?;
+                }
+            }
+            Ok(())
+        };
         let mut builds = Way::ALL.map(|_| Vec::new());
         for round in 0..rounds {
             tell(round);
             for (way, builds) in std::iter::zip(Way::ALL, &mut builds) {
                 builds.push(self.build(way.0, folder)?);
-                for (cache, shipped) in std::iter::zip(caches, &shipped) {
-                    for new in files(cache)?.difference(shipped) {
-                        fs_err::remove_file(cache.join(new))?;
-                    }
-                }
+                forget()?;
             }
         }
         let requests = self.requests(folder)?;
@@ -200,6 +215,8 @@ impl Node {
             let of =
                 |value: fn(&Build) -> f64| median(&builds.iter().map(value).collect::<Vec<_>>());
             let (wall_ms, cpu_ms) = (of(|build| build.wall_ms), of(|build| build.cpu_ms));
+            let system_calls = self.system_calls(way, folder)?;
+            forget()?;
             let plain = lines.first();
             lines.push(Line {
                 module: path.to_string(),
@@ -209,6 +226,7 @@ impl Node {
                 wall_ratio: plain.map_or(1.0, |plain| wall_ms / plain.wall_median_ms),
                 cpu_ratio: plain.map_or(1.0, |plain| cpu_ms / plain.cpu_median_ms),
                 requests: (way == Way::Cacheprog).then_some(requests),
+                system_calls,
                 builds,
             });
         }
@@ -258,6 +276,30 @@ impl Node {
         of_times(&done.stderr).with_context(|| format!("no times in {:?}", done.stderr))
     }
 
+    /// The system calls of a build, without those of what starts it.
+    fn system_calls(&self, way: Way, folder: &str) -> Result<u64> {
+        let (sandbox, go) = self.container(way);
+        let sandbox = sandbox.tracer([
+            TRACER.0,
+            "--follow-forks",
+            "--summary-only",
+            "--summary-columns=calls,name",
+            "--output",
+            self.counts.as_str(),
+        ]);
+        let count = |command: &str| {
+            let script = format!("cd '{folder}' && HOME=/tmp {command}; exit $?");
+            let done = sandbox.run(&["bash", "-c", &script])?;
+            if !done.status.success() {
+                bail!("the build failed in {folder}:\n{}", excerpt(&done.stderr));
+            }
+            let counts = fs_err::read_to_string(&self.counts)?;
+            total_of(&counts).with_context(|| format!("no total in {counts:?}"))
+        };
+        let nothing = count("true")?;
+        Ok(count(&format!("{go} build -o /tmp/program ."))?.saturating_sub(nothing))
+    }
+
     /// What a build asks of `cacheprog`.
     fn requests(&self, folder: &str) -> Result<u64> {
         let (sandbox, go) = self.container(Way::Cacheprog);
@@ -293,6 +335,12 @@ fn of_times(said: &str) -> Option<Build> {
     }
 }
 
+/// The sum in what `strace` counted.
+fn total_of(counts: &str) -> Option<u64> {
+    let line = counts.lines().rev().find(|line| line.ends_with(" total"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
 fn table(lines: &[Line]) -> comfy_table::Table {
     let header = [
         "module",
@@ -302,6 +350,7 @@ fn table(lines: &[Line]) -> comfy_table::Table {
         "CPU",
         "against plain",
         "requests",
+        "system calls",
     ];
     let mut table = summary::table(&header);
     for line in lines {
@@ -313,6 +362,7 @@ fn table(lines: &[Line]) -> comfy_table::Table {
             summary::seconds(line.cpu_median_ms),
             format!("{:.2}", line.cpu_ratio),
             line.requests.map_or_else(String::new, |it| it.to_string()),
+            line.system_calls.to_string(),
         ]);
     }
     table
@@ -329,6 +379,13 @@ mod tests {
         assert!((build.wall_ms - 450.0).abs() < 0.1 && (build.cpu_ms - 435.0).abs() < 0.1);
         assert!(of_times("0.450 0.310\n").is_none());
         assert!(of_times("").is_none());
+    }
+
+    #[test]
+    fn the_total_is_read_from_the_table() {
+        let counts = "    calls syscall\n--------- -------\n     2471 read\n--------- -------\n     3041 total\n";
+        assert_eq!(total_of(counts), Some(3041));
+        assert_eq!(total_of("strace: exited"), None);
     }
 
     #[test]

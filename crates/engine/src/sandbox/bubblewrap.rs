@@ -10,6 +10,8 @@
 //! - Bubblewrap makes and mounts things before the tree is its root, when an absolute link in the tree still leads to
 //!   this machine's files. So it is told places without links, resolved inside of the tree.
 
+use std::iter;
+
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use duct::Expression;
@@ -32,7 +34,10 @@ const INIT_CAPABILITIES: [&str; 3] = ["CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID"]
 pub fn expression(sandbox: &Sandbox, root: &Utf8Path, command: &[&str]) -> Result<Expression> {
     let mounts = make_mount_points(sandbox, root)?;
     let arguments = arguments(sandbox, root, &mounts, host::is_root(), command)?;
-    Ok(duct::cmd(host::SANDBOX.0, arguments))
+    let sandboxed = iter::once(host::SANDBOX.0.to_owned()).chain(arguments);
+    let mut words = sandbox.tracer.iter().cloned().chain(sandboxed);
+    let program = words.next().unwrap_or_default();
+    Ok(duct::cmd(program, words))
 }
 
 /// What bubblewrap is told, by root or by somebody else.

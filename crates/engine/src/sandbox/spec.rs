@@ -61,6 +61,7 @@ pub struct Sandbox {
     pub(super) folder: Utf8PathBuf,
     pub(super) user: User,
     pub(super) init: Option<Utf8PathBuf>,
+    pub(super) tracer: Vec<String>,
 }
 
 impl Sandbox {
@@ -79,6 +80,7 @@ impl Sandbox {
             folder: "/".into(),
             user: User::Root,
             init: None,
+            tracer: Vec::new(),
         }
     }
 
@@ -142,6 +144,13 @@ impl Sandbox {
     #[must_use]
     pub fn init(mut self, verifier: &Utf8Path) -> Self {
         self.init = Some(verifier.to_owned());
+        self
+    }
+
+    /// A program of this machine, with its arguments, that starts bubblewrap and follows what it starts, such as `strace`.
+    #[must_use]
+    pub fn tracer<S: Into<String>>(mut self, words: impl IntoIterator<Item = S>) -> Self {
+        self.tracer = words.into_iter().map(Into::into).collect();
         self
     }
 
