@@ -13,6 +13,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use gocache::Store;
 use gocache::image_info::{OBJECTS_PATH, PACKS_PATH, PackInfo};
 use gocache::objects::{self, Objects};
+use report::PhaseName;
 use report::stats::median;
 use serde::Serialize;
 
@@ -26,6 +27,7 @@ use failure::usage;
 use pipeline::assemble::image_config;
 use pipeline::foundation::tree::ELSEWHERE;
 use pipeline::image_toml::ImageToml;
+use pipeline::measure::Report;
 use pipeline::owners::relative;
 use pipeline::work::Work;
 use pipeline::work::files::files_below;
@@ -67,6 +69,11 @@ impl Way {
         (Self::Cacheprog, "cacheprog"),
         (Self::NoIndex, "GODEBUG=goindex=0"),
     ];
+
+    /// Whether `go` is what users call, and so what the verifier does.
+    fn is_by_the_launcher(self) -> bool {
+        matches!(self, Self::Whole | Self::Writable | Self::Links)
+    }
 }
 
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -90,6 +97,9 @@ struct Line {
     requests: Option<u64>,
     /// Of the go command and all that it starts.
     system_calls: u64,
+    /// The verifier's phase `edited`, and that against the plain one; none where it was not asked for.
+    edited_median_ms: Option<f64>,
+    edited_ratio: Option<f64>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -104,6 +114,9 @@ pub struct Args {
     /// First builds of each module in each way
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..))]
     pub builds: u16,
+    /// Builds after an edit of each module, with whole archives, as shipped and with links
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub edited: u16,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -150,8 +163,8 @@ pub fn run(flags: &Args) -> Result<()> {
         })?;
         let folder = format!("{ELSEWHERE}/{}", module.program());
         lines.extend(progress.step(path.as_str(), Kind::Local, |step| {
-            node.measure(path, &folder, flags.builds, |round| {
-                step.detail(format!("round {} of {}", round + 1, flags.builds));
+            node.measure(path, &folder, flags, |round| {
+                step.detail(format!("round {round}"));
             })
         })?);
     }
@@ -188,7 +201,7 @@ impl Node {
         &self,
         path: &Utf8Path,
         folder: &str,
-        rounds: u16,
+        flags: &Args,
         tell: impl Fn(u16),
     ) -> Result<Vec<Line>> {
         let caches = [&self.unpacked, &self.whole];
@@ -202,21 +215,32 @@ impl Node {
             Ok(())
         };
         let mut builds = Way::ALL.map(|_| Vec::new());
-        for round in 0..rounds {
+        for round in 1..=flags.builds {
             tell(round);
             for (way, builds) in std::iter::zip(Way::ALL, &mut builds) {
                 builds.push(self.build(way.0, folder)?);
                 forget()?;
             }
         }
+        let mut edited = Way::ALL.map(|_| Vec::new());
+        for round in 1..=flags.edited {
+            tell(round);
+            for (way, edited) in std::iter::zip(Way::ALL, &mut edited) {
+                if way.0.is_by_the_launcher() {
+                    edited.push(self.edited(way.0, path)?);
+                    forget()?;
+                }
+            }
+        }
         let requests = self.requests(folder)?;
         let mut lines: Vec<Line> = Vec::new();
-        for ((way, name), builds) in std::iter::zip(Way::ALL, builds) {
+        for (((way, name), builds), edited) in Way::ALL.into_iter().zip(builds).zip(edited) {
             let of =
                 |value: fn(&Build) -> f64| median(&builds.iter().map(value).collect::<Vec<_>>());
             let (wall_ms, cpu_ms) = (of(|build| build.wall_ms), of(|build| build.cpu_ms));
             let system_calls = self.system_calls(way, folder)?;
             forget()?;
+            let edited_median_ms = (!edited.is_empty()).then(|| median(&edited));
             let plain = lines.first();
             lines.push(Line {
                 module: path.to_string(),
@@ -227,6 +251,10 @@ impl Node {
                 cpu_ratio: plain.map_or(1.0, |plain| cpu_ms / plain.cpu_median_ms),
                 requests: (way == Way::Cacheprog).then_some(requests),
                 system_calls,
+                edited_median_ms,
+                edited_ratio: edited_median_ms.and_then(|it| {
+                    Some(it / plain.map_or(Some(it), |plain| plain.edited_median_ms)?)
+                }),
                 builds,
             });
         }
@@ -274,6 +302,18 @@ impl Node {
             bail!("the build failed in {folder}:\n{}", excerpt(&done.stderr));
         }
         of_times(&done.stderr).with_context(|| format!("no times in {:?}", done.stderr))
+    }
+
+    /// How long the verifier waits for a build after an edit, in milliseconds.
+    fn edited(&self, way: Way, path: &Utf8Path) -> Result<f64> {
+        let (sandbox, _) = self.container(way);
+        let said = measure::measure(&sandbox, &["--edited", "--module", path.as_str()])?;
+        let report = Report::parse(&said)?.data;
+        let mut modules = report.modules.iter();
+        let phase = modules.find_map(|module| module.phases.get(&PhaseName::Edited));
+        Ok(phase
+            .context("the report has no phase `edited`")?
+            .median_ms())
     }
 
     /// The system calls of a build, without those of what starts it.
@@ -351,6 +391,8 @@ fn table(lines: &[Line]) -> comfy_table::Table {
         "against plain",
         "requests",
         "system calls",
+        "edited",
+        "against plain",
     ];
     let mut table = summary::table(&header);
     for line in lines {
@@ -363,6 +405,10 @@ fn table(lines: &[Line]) -> comfy_table::Table {
             format!("{:.2}", line.cpu_ratio),
             line.requests.map_or_else(String::new, |it| it.to_string()),
             line.system_calls.to_string(),
+            line.edited_median_ms
+                .map_or_else(String::new, summary::seconds),
+            line.edited_ratio
+                .map_or_else(String::new, |it| format!("{it:.2}")),
         ]);
     }
     table
