@@ -53,7 +53,7 @@ struct Measured {
 pub struct Args {
     #[command(flatten)]
     pub selection: Selection,
-    /// Only write the usual recipe's image as an OCI image layout, for `bench ready --naive`
+    /// Only write the usual recipe's image as an OCI image layout, for `bench ready --beside`
     #[arg(long, value_name = "DIR", conflicts_with = "json")]
     pub out: Option<Utf8PathBuf>,
     /// Print JSON

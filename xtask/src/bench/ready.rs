@@ -55,9 +55,9 @@ pub struct Args {
     pub source: Source,
     #[command(flatten)]
     pub layout: ImageLayout,
-    /// The layout to compare with, as `bench naive --out` writes it
+    /// A layout to compare with: what `bench naive --out` writes, or images of the same names; repeat for several
     #[arg(long, value_name = "DIR")]
-    pub naive: Option<Utf8PathBuf>,
+    pub beside: Vec<Utf8PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -94,13 +94,19 @@ pub fn run(flags: &Args) -> Result<()> {
             node.measure(name, &layout, descriptor, &built, step)
         })?);
     }
-    if let Some(naive) = &flags.naive {
-        let layout = open_layout(naive)?;
-        let descriptor = layout.find(None, &node.platform)?;
-        let built = built(LATEST, &modules);
-        measured.push(progress.step("the usual recipe", Kind::Local, |step| {
-            node.measure("the usual recipe", &layout, descriptor, &built, step)
-        })?);
+    for folder in &flags.beside {
+        let other = open_layout(folder)?;
+        for descriptor in other.manifests() {
+            let name = reader::name(descriptor);
+            if name.is_some_and(|name| name.ends_with(NONROOT) || !names.contains(&name)) {
+                continue;
+            }
+            let built = built(name.unwrap_or(LATEST), &modules);
+            let name = beside(folder, name);
+            measured.push(progress.step(&name, Kind::Local, |step| {
+                node.measure(&name, &other, descriptor, &built, step)
+            })?);
+        }
     }
     if flags.json {
         println!("{}", serde_json::to_string_pretty(&measured)?);
@@ -113,6 +119,12 @@ pub fn run(flags: &Args) -> Result<()> {
 /// The name of the image for a provider.
 fn variant(provider: &str) -> String {
     format!("{LATEST}-{provider}")
+}
+
+/// What an image of another layout is called, which may have no name.
+fn beside(folder: &Utf8Path, name: Option<&str>) -> String {
+    let name = name.map_or_else(String::new, |name| format!("/{name}"));
+    format!("{folder}{name}")
 }
 
 /// The first module of each provider that the image `name` is for.
@@ -142,7 +154,7 @@ impl Node<'_> {
         built: &[&Module],
         step: &Step,
     ) -> Result<Ready> {
-        let tag = name.replace(' ', "-");
+        let tag = format!("image-{}", descriptor.digest().digest());
         let repository = reference::repository(&format!("{}/ready", self.registry.host()))?;
         RegistryTarget::open(&repository, true, self.work, step)?.push(layout, descriptor, &tag)?;
         let blobs = self.work.scratch("blobs")?;
@@ -214,6 +226,13 @@ fn table(measured: &[Ready]) -> comfy_table::Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn images_of_other_layouts_are_told_apart() {
+        let folder = Utf8Path::new("target/plain/oci");
+        assert_eq!(beside(folder, Some("latest")), "target/plain/oci/latest");
+        assert_eq!(beside(folder, None), "target/plain/oci");
+    }
 
     #[test]
     fn one_program_of_each_provider_that_an_image_is_for() {
