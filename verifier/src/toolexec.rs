@@ -14,7 +14,7 @@
 //! that is not whole.
 //!
 //! Links that have archives put together wait for each other, as many at a time as there are processors: each needs
-//! room on the disk and all processors.
+//! room on the disk and all processors. Nobody waits for ever, for whoever has a turn may be stopped.
 
 mod executables;
 
@@ -26,6 +26,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -61,6 +62,12 @@ const PACKAGEFILE: &str = "packagefile ";
 /// What to do about an image that is damaged.
 const AS_IT_IS: &str =
     "the image is not whole: pull it again; without -toolexec in GOFLAGS everything is compiled";
+
+/// How long a link waits for its turn: longer than dozens take that were started together.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How often it looks whether it is its turn.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// More bytes than a list of a million archives has.
 const MAX_LIST_BYTES: u64 = 256 << 20;
@@ -416,32 +423,36 @@ impl Turn {
         let folder = private_folder::shared(&tmpdir, uid).join("links");
         let turns = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
-            _file: Self::take(&folder, uid, turns).ok(),
+            _file: Self::take(&folder, uid, turns, PATIENCE).ok().flatten(),
         }
     }
 
-    fn take(folder: &Utf8Path, uid: u32, turns: usize) -> io::Result<File> {
+    /// The file of a turn; none after waiting for as long as `patience`.
+    fn take(
+        folder: &Utf8Path,
+        uid: u32,
+        turns: usize,
+        patience: Duration,
+    ) -> io::Result<Option<File>> {
         if let Some(parent) = folder.parent() {
             private_folder::make(parent, uid)?;
         }
         private_folder::make(folder, uid)?;
-        let open = |turn: usize| {
-            File::options()
-                .create(true)
-                .truncate(false)
-                .write(true)
-                .open(folder.join(turn.to_string()))
-        };
-        for turn in 0..turns {
-            let file = open(turn)?;
-            if file.try_lock().is_ok() {
-                return Ok(file);
+        let mut how = File::options();
+        how.create(true).truncate(false).write(true);
+        let files: Vec<File> = (0..turns)
+            .map(|turn| how.open(folder.join(turn.to_string())))
+            .collect::<io::Result<_>>()?;
+        let start = Instant::now();
+        loop {
+            if let Some(turn) = files.iter().position(|file| file.try_lock().is_ok()) {
+                return Ok(files.into_iter().nth(turn));
             }
+            if start.elapsed() >= patience {
+                return Ok(None);
+            }
+            std::thread::sleep(PAUSE);
         }
-        let own = usize::try_from(std::process::id()).unwrap_or_default();
-        let file = open(own % turns)?;
-        file.lock()?;
-        Ok(file)
     }
 }
 
@@ -556,14 +567,15 @@ mod tests {
             .unwrap()
             .join("own/links");
         let uid = rustix::process::geteuid().as_raw();
-        let [one, two] = [0, 1].map(|_| Turn::take(&folder, uid, 2).unwrap());
-        let waiting = {
-            let folder = folder.clone();
-            std::thread::spawn(move || Turn::take(&folder, uid, 2).unwrap())
-        };
-        std::thread::sleep(std::time::Duration::from_millis(50));
-        assert!(!waiting.is_finished());
-        drop((one, two));
-        waiting.join().unwrap();
+        let take = |patience| Turn::take(&folder, uid, 2, patience).unwrap();
+        let [one, two] = [0, 1].map(|_| take(Duration::ZERO).unwrap());
+        assert!(take(2 * PAUSE).is_none(), "nobody waits for ever");
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| take(PATIENCE));
+            std::thread::sleep(5 * PAUSE);
+            assert!(!waiting.is_finished());
+            drop((one, two));
+            assert!(waiting.join().unwrap().is_some());
+        });
     }
 }
