@@ -69,6 +69,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// How often it looks whether it is its turn.
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// What to do about a place that archives cannot be put together in.
+const PUT_ELSEWHERE: &str = "GOTMPDIR names another place";
+
 /// More bytes than a list of a million archives has.
 const MAX_LIST_BYTES: u64 = 256 << 20;
 
@@ -228,6 +231,9 @@ fn link(tool: &OsStr, arguments: &[OsString], objects: &Utf8Path) -> anyhow::Res
     if incomplete.is_empty() {
         return Ok(Done::Become(arguments.to_vec()));
     }
+    if link.folder.as_str().contains('\n') {
+        return Err(no_line(link.folder.as_ref()));
+    }
     let _turn = Turn::wait();
     let folder = tempfile::Builder::new()
         .prefix("whole-")
@@ -242,6 +248,16 @@ fn link(tool: &OsStr, arguments: &[OsString], objects: &Utf8Path) -> anyhow::Res
     let status = child.wait()?;
     folder.close()?;
     Ok(Done::Ended(status))
+}
+
+/// A list of archives has a line for each.
+fn no_line(path: &OsStr) -> anyhow::Error {
+    failed(
+        format!(
+            "archives of the image cannot be put together in {path:?}, which is no line of UTF-8"
+        ),
+        PUT_ELSEWHERE,
+    )
 }
 
 /// Puts the archives `incomplete` together in `folder`, each under the digest that it has without object code.
@@ -270,7 +286,7 @@ fn complete(incomplete: &Digests, objects: &Utf8Path, folder: &Utf8Path) -> anyh
     known.complete(&archives).map_err(|error| match error {
         gocache::Error::Io(error) => failed(
             format!("archives of the image cannot be put together in {folder}: {error}"),
-            "a link takes as much room as the archives that it reads; GOTMPDIR names another place",
+            format!("a link takes as much room as the archives that it reads; {PUT_ELSEWHERE}"),
         ),
         error => corrupt(error.to_string(), AS_IT_IS),
     })
@@ -294,7 +310,8 @@ impl<'a> Link<'a> {
             let Some(file) = list_named(arguments, place, argument) else {
                 continue;
             };
-            let file = Utf8PathBuf::try_from(Path::new(file).to_owned())?;
+            let file = Utf8Path::from_path(Path::new(file)).ok_or_else(|| no_line(file))?;
+            let file = file.to_owned();
             let mut text = String::new();
             let opened = fs_err::File::open(&file)?;
             opened.take(MAX_LIST_BYTES).read_to_string(&mut text)?;
@@ -558,6 +575,23 @@ mod tests {
         assert!(said.contains("cut-d has no object code to link"), "{said}");
         assert!(said.contains("pull it again"), "{said}");
         assert_eq!(fs_err::read_dir(folder).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_folder_that_no_list_can_name_is_refused_before_anything_is_put_there() {
+        let temporary = tempfile::tempdir().unwrap();
+        for name in [&b"a\nb"[..], b"\xff"] {
+            let folder = temporary.path().join(OsStr::from_bytes(name));
+            fs_err::create_dir(&folder).unwrap();
+            let (cut, list) = (folder.join("cut-d"), folder.join("importcfg.link"));
+            fs_err::write(&cut, archive("go object\n", None)).unwrap();
+            fs_err::write(&list, "").unwrap();
+            let arguments = ["-importcfg".into(), list.into(), cut.into()];
+            let linked = link(OsStr::new("/bin/true"), &arguments, "/nowhere".into());
+            let said = failure::text(&linked.err().expect("it is refused"));
+            assert!(said.contains("GOTMPDIR names another place"), "{said}");
+            assert_eq!(fs_err::read_dir(folder).unwrap().count(), 2);
+        }
     }
 
     #[test]
