@@ -36,6 +36,7 @@ use gocache::objects::{self, Archive, Incomplete, Objects};
 use rustix::process::{Pid, Signal, getpid, getppid, kill_process};
 use sha256::{Sha256Hash, hash_file};
 
+use crate::launch::go_command::take_change;
 use crate::private_folder;
 
 /// As a shell says that a program cannot be run.
@@ -183,8 +184,14 @@ fn version(tool: &OsStr, arguments: &[OsString], parent: &[OsString]) -> anyhow:
 
 /// Whether `words` are a go command that makes executables, and does more than compile or list.
 fn makes_executables(words: &[OsString]) -> bool {
-    let command = words.get(1);
+    let command = go_command(words).map(|(command, _)| command);
     command.is_some_and(|command| MAKE_EXECUTABLES.iter().any(|name| command == name))
+}
+
+/// The command among the `words` of a go command line, and what follows it.
+fn go_command(words: &[OsString]) -> Option<(&OsString, &[OsString])> {
+    let (_, words) = words.split_first()?;
+    take_change(words).1.split_first()
 }
 
 /// The command line of the go command that started this process; empty where it cannot be read.
@@ -205,10 +212,10 @@ fn parents_words() -> Vec<OsString> {
 /// Whether `words` are a `go build` that makes an archive: its name says so, as nothing else does before it is made.
 fn puts_an_archive(words: &[OsString]) -> bool {
     let is_archive = |file: &OsStr| Path::new(file).extension() == Some(OsStr::new("a"));
-    let mut words = words.iter().skip(1).map(OsString::as_os_str).peekable();
-    if words.next().is_none_or(|command| command != "build") {
+    let Some((_, words)) = go_command(words).filter(|(command, _)| *command == "build") else {
         return false;
-    }
+    };
+    let mut words = words.iter().map(OsString::as_os_str).peekable();
     while let Some(word) = words.next() {
         let flag = word.as_bytes();
         let flag = flag.strip_prefix(b"-").unwrap_or_default();
@@ -488,6 +495,9 @@ mod tests {
             "go build -o x.a .",
             "/usr/local/go/bin/go build -v --o=/tmp/x.a ./p",
             "go build -o=x.a",
+            "go -C /src build -o x.a ./p",
+            "go -C=/src build -o x.a ./p",
+            "go build -C /src -o x.a ./p",
         ] {
             assert!(puts(line), "{line}");
         }
