@@ -17,6 +17,8 @@
 //! room on the disk and all processors. Nobody waits for ever, for whoever has a turn may be stopped.
 
 mod executables;
+mod parent;
+mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -26,18 +28,17 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use failure::{corrupt, failed};
 use gocache::image_info::{OBJECTS_PATH, TOOLEXEC_PATH};
 use gocache::objects::{self, Archive, Incomplete, Objects};
-use rustix::process::{Pid, Signal, getpid, getppid, kill_process};
+use rustix::process::{Signal, getpid, kill_process};
 use sha256::{Sha256Hash, hash_file};
 
-use crate::launch::go_command::take_change;
-use crate::private_folder;
+use self::parent::Parent;
+use self::turn::Turn;
 
 /// As a shell says that a program cannot be run.
 const CANNOT_RUN: u8 = 126;
@@ -51,9 +52,6 @@ const COMPILE: &str = "compile";
 /// The linker.
 const LINK: &str = "link";
 
-/// Commands of go that make executables.
-const MAKE_EXECUTABLES: [&str; 3] = ["build", "install", "run"];
-
 /// The linker's list of archives.
 const IMPORTCFG: &str = "importcfg";
 
@@ -64,20 +62,11 @@ const PACKAGEFILE: &str = "packagefile ";
 const AS_IT_IS: &str =
     "the image is not whole: pull it again; without -toolexec in GOFLAGS everything is compiled";
 
-/// How long a link waits for its turn: longer than dozens take that were started together.
-const PATIENCE: Duration = Duration::from_secs(120);
-
-/// How often it looks whether it is its turn.
-const PAUSE: Duration = Duration::from_millis(10);
-
 /// What to do about a place that archives cannot be put together in.
 const PUT_ELSEWHERE: &str = "GOTMPDIR names another place";
 
 /// More bytes than a list of a million archives has.
 const MAX_LIST_BYTES: u64 = 256 << 20;
-
-/// More bytes than a command line has.
-const MAX_COMMAND_BYTES: u64 = 4 << 20;
 
 /// The command line of the tool that this process is to start, if it was started as the program of `-toolexec`.
 pub fn arguments() -> Option<Vec<OsString>> {
@@ -99,8 +88,8 @@ pub fn run(arguments: &[OsString]) -> ExitCode {
     }
     let (is_compiler, is_linker) = (is_named(tool, COMPILE), is_named(tool, LINK));
     let done = if rest.first().is_some_and(|first| first == VERSION) {
-        let parent = parents_words();
-        if is_compiler && makes_executables(&parent) {
+        let parent = Parent::of_process();
+        if is_compiler && parent.makes_executables() {
             executables::begin();
         } else if is_linker {
             executables::put_or_wait();
@@ -162,10 +151,10 @@ fn end_as(status: ExitStatus) -> ExitCode {
     ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
 }
 
-/// Prints the tool's version, with the word that tells caches of export-only archives apart; without it where `parent`,
-/// the go command's command line, copies an archive out of the cache.
-fn version(tool: &OsStr, arguments: &[OsString], parent: &[OsString]) -> anyhow::Result<Done> {
-    if puts_an_archive(parent) {
+/// Prints the tool's version, with the word that tells caches of export-only archives apart; without it where `parent`
+/// copies an archive out of the cache.
+fn version(tool: &OsStr, arguments: &[OsString], parent: &Parent) -> anyhow::Result<Done> {
+    if parent.puts_an_archive() {
         return Ok(Done::Become(arguments.to_vec()));
     }
     let output = command(tool, arguments)
@@ -180,55 +169,6 @@ fn version(tool: &OsStr, arguments: &[OsString], parent: &[OsString]) -> anyhow:
     };
     io::stdout().write_all(said.as_bytes())?;
     Ok(Done::Ended(output.status))
-}
-
-/// Whether `words` are a go command that makes executables, and does more than compile or list.
-fn makes_executables(words: &[OsString]) -> bool {
-    let command = go_command(words).map(|(command, _)| command);
-    command.is_some_and(|command| MAKE_EXECUTABLES.iter().any(|name| command == name))
-}
-
-/// The command among the `words` of a go command line, and what follows it.
-fn go_command(words: &[OsString]) -> Option<(&OsString, &[OsString])> {
-    let (_, words) = words.split_first()?;
-    take_change(words).1.split_first()
-}
-
-/// The command line of the go command that started this process; empty where it cannot be read.
-fn parents_words() -> Vec<OsString> {
-    let mut line = Vec::new();
-    let read = getppid().and_then(|parent| {
-        let file = File::open(format!("/proc/{}/cmdline", Pid::as_raw_nonzero(parent)));
-        let mut file = file.ok()?.take(MAX_COMMAND_BYTES);
-        file.read_to_end(&mut line).ok()
-    });
-    let words = line.split(|byte| *byte == 0).map(OsStr::from_bytes);
-    match read {
-        Some(_) => words.map(OsStr::to_owned).collect(),
-        None => Vec::new(),
-    }
-}
-
-/// Whether `words` are a `go build` that makes an archive: its name says so, as nothing else does before it is made.
-fn puts_an_archive(words: &[OsString]) -> bool {
-    let is_archive = |file: &OsStr| Path::new(file).extension() == Some(OsStr::new("a"));
-    let Some((_, words)) = go_command(words).filter(|(command, _)| *command == "build") else {
-        return false;
-    };
-    let mut words = words.iter().map(OsString::as_os_str).peekable();
-    while let Some(word) = words.next() {
-        let flag = word.as_bytes();
-        let flag = flag.strip_prefix(b"-").unwrap_or_default();
-        let flag = flag.strip_prefix(b"-").unwrap_or(flag);
-        let file = match flag {
-            b"o" => words.peek().copied(),
-            _ => flag.strip_prefix(b"o=").map(OsStr::from_bytes),
-        };
-        if file.is_some_and(is_archive) {
-            return true;
-        }
-    }
-    false
 }
 
 /// Links, with archives that are whole.
@@ -259,6 +199,7 @@ fn link(tool: &OsStr, arguments: &[OsString], objects: &Utf8Path) -> anyhow::Res
 
 /// A list of archives has a line for each.
 fn no_line(path: &OsStr) -> anyhow::Error {
+    let path = path.to_string_lossy();
     failed(
         format!(
             "archives of the image cannot be put together in {path:?}, which is no line of UTF-8"
@@ -431,87 +372,12 @@ fn is_export_only(file: &Utf8Path) -> io::Result<bool> {
     Ok(Archive::of(file, metadata.len())? == Some(Archive::ExportOnly))
 }
 
-/// One of as many turns as there are processors, until it is dropped, or the process ends.
-struct Turn {
-    _file: Option<File>,
-}
-
-impl Turn {
-    /// Waits for a turn; where there is no place for files that say who has one, nobody waits.
-    fn wait() -> Self {
-        let uid = rustix::process::geteuid().as_raw();
-        let tmpdir = std::env::var("TMPDIR")
-            .ok()
-            .filter(|it| it.starts_with('/'));
-        let tmpdir = Utf8PathBuf::from(tmpdir.unwrap_or_else(|| "/tmp".to_owned()));
-        let folder = private_folder::shared(&tmpdir, uid).join("links");
-        let turns = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self {
-            _file: Self::take(&folder, uid, turns, PATIENCE).ok().flatten(),
-        }
-    }
-
-    /// The file of a turn; none after waiting for as long as `patience`.
-    fn take(
-        folder: &Utf8Path,
-        uid: u32,
-        turns: usize,
-        patience: Duration,
-    ) -> io::Result<Option<File>> {
-        if let Some(parent) = folder.parent() {
-            private_folder::make(parent, uid)?;
-        }
-        private_folder::make(folder, uid)?;
-        let mut how = File::options();
-        how.create(true).truncate(false).write(true);
-        let files: Vec<File> = (0..turns)
-            .map(|turn| how.open(folder.join(turn.to_string())))
-            .collect::<io::Result<_>>()?;
-        let start = Instant::now();
-        loop {
-            if let Some(turn) = files.iter().position(|file| file.try_lock().is_ok()) {
-                return Ok(files.into_iter().nth(turn));
-            }
-            if start.elapsed() >= patience {
-                return Ok(None);
-            }
-            std::thread::sleep(PAUSE);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn words(line: &str) -> Vec<OsString> {
         line.split(' ').map(OsString::from).collect()
-    }
-
-    #[test]
-    fn only_a_build_whose_output_is_called_an_archive_puts_one() {
-        let puts = |line: &str| puts_an_archive(&words(line));
-        for line in [
-            "go build -o x.a .",
-            "/usr/local/go/bin/go build -v --o=/tmp/x.a ./p",
-            "go build -o=x.a",
-            "go -C /src build -o x.a ./p",
-            "go -C=/src build -o x.a ./p",
-            "go build -C /src -o x.a ./p",
-        ] {
-            assert!(puts(line), "{line}");
-        }
-        for line in [
-            "go build -o x .",
-            "go build -ldflags=-x.a .",
-            "go test -o x.a",
-            "go",
-            "",
-            "go build -o",
-            "go build o x.a",
-        ] {
-            assert!(!puts(line), "{line}");
-        }
     }
 
     /// An archive of a package as the compiler writes it, cut where `object_code` is none.
@@ -602,24 +468,5 @@ mod tests {
             assert!(said.contains("GOTMPDIR names another place"), "{said}");
             assert_eq!(fs_err::read_dir(folder).unwrap().count(), 2);
         }
-    }
-
-    #[test]
-    fn as_many_have_a_turn_as_there_are_turns_and_the_next_waits_for_one() {
-        let temporary = tempfile::tempdir().unwrap();
-        let folder = Utf8Path::from_path(temporary.path())
-            .unwrap()
-            .join("own/links");
-        let uid = rustix::process::geteuid().as_raw();
-        let take = |patience| Turn::take(&folder, uid, 2, patience).unwrap();
-        let [one, two] = [0, 1].map(|_| take(Duration::ZERO).unwrap());
-        assert!(take(2 * PAUSE).is_none(), "nobody waits for ever");
-        std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| take(PATIENCE));
-            std::thread::sleep(5 * PAUSE);
-            assert!(!waiting.is_finished());
-            drop((one, two));
-            assert!(waiting.join().unwrap().is_some());
-        });
     }
 }
