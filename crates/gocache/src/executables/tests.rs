@@ -210,6 +210,15 @@ fn a_program_is_found_by_the_end_of_its_folder_and_the_longest_counts() {
     ] {
         assert_eq!(of(folder), None, "{folder}");
     }
+    let index = fixture.path("packed/p.json");
+    let json = fs_err::read_to_string(&index).unwrap();
+    let in_root = json.replace("\"program\":\"two/pulumi\"", "\"program\":\"\"");
+    fs_err::write(index, in_root).unwrap();
+    let executables = fixture.executables();
+    for (folder, program) in [("/src", ""), ("/src/apis/one/pulumi", "apis/one/pulumi")] {
+        let found = executables.of_program(Utf8Path::new(folder)).unwrap();
+        assert_eq!(found.executable().program, program, "{folder}");
+    }
 }
 
 #[test]
