@@ -135,7 +135,9 @@ impl Answer {
         };
         let origins = Origins::of_process(&here)?;
         let identity = image.as_ref().map(|image| &image.info.identity);
-        let mut differing = settings::differences(identity, &here, &origins);
+        let mut packs = image.iter().flat_map(|image| &image.packs);
+        let has_go_modules = packs.any(|pack| pack.go_modules > 0);
+        let mut differing = settings::differences(identity, has_go_modules, &here, &origins);
         differing.extend(unavailable.map(|message| settings::toolchain(&message, &here, &origins)));
 
         let (mut build, mut messages, mut absent) = (None, Vec::new(), Vec::new());

@@ -10,7 +10,7 @@
 //!
 //! The real program then takes the place of this process. It is the next one of that name on PATH.
 
-mod go_command;
+pub mod go_command;
 mod language_host;
 mod links;
 mod surroundings;

@@ -14,9 +14,11 @@
 //! that is not whole.
 //!
 //! Links that have archives put together wait for each other, as many at a time as there are processors: each needs
-//! room on the disk and all processors.
+//! room on the disk and all processors. Nobody waits for ever, for whoever has a turn may be stopped.
 
 mod executables;
+mod parent;
+mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -32,10 +34,11 @@ use camino::{Utf8Path, Utf8PathBuf};
 use failure::{corrupt, failed};
 use gocache::image_info::{OBJECTS_PATH, TOOLEXEC_PATH};
 use gocache::objects::{self, Archive, Incomplete, Objects};
-use rustix::process::{Pid, Signal, getpid, getppid, kill_process};
+use rustix::process::{Signal, getpid, kill_process};
 use sha256::{Sha256Hash, hash_file};
 
-use crate::private_folder;
+use self::parent::Parent;
+use self::turn::Turn;
 
 /// As a shell says that a program cannot be run.
 const CANNOT_RUN: u8 = 126;
@@ -49,9 +52,6 @@ const COMPILE: &str = "compile";
 /// The linker.
 const LINK: &str = "link";
 
-/// Commands of go that make executables.
-const MAKE_EXECUTABLES: [&str; 3] = ["build", "install", "run"];
-
 /// The linker's list of archives.
 const IMPORTCFG: &str = "importcfg";
 
@@ -62,11 +62,11 @@ const PACKAGEFILE: &str = "packagefile ";
 const AS_IT_IS: &str =
     "the image is not whole: pull it again; without -toolexec in GOFLAGS everything is compiled";
 
+/// What to do about a place that archives cannot be put together in.
+const PUT_ELSEWHERE: &str = "GOTMPDIR names another place";
+
 /// More bytes than a list of a million archives has.
 const MAX_LIST_BYTES: u64 = 256 << 20;
-
-/// More bytes than a command line has.
-const MAX_COMMAND_BYTES: u64 = 4 << 20;
 
 /// The command line of the tool that this process is to start, if it was started as the program of `-toolexec`.
 pub fn arguments() -> Option<Vec<OsString>> {
@@ -88,8 +88,8 @@ pub fn run(arguments: &[OsString]) -> ExitCode {
     }
     let (is_compiler, is_linker) = (is_named(tool, COMPILE), is_named(tool, LINK));
     let done = if rest.first().is_some_and(|first| first == VERSION) {
-        let parent = parents_words();
-        if is_compiler && makes_executables(&parent) {
+        let parent = Parent::of_process();
+        if is_compiler && parent.makes_executables() {
             executables::begin();
         } else if is_linker {
             executables::put_or_wait();
@@ -151,10 +151,10 @@ fn end_as(status: ExitStatus) -> ExitCode {
     ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
 }
 
-/// Prints the tool's version, with the word that tells caches of export-only archives apart; without it where `parent`,
-/// the go command's command line, copies an archive out of the cache.
-fn version(tool: &OsStr, arguments: &[OsString], parent: &[OsString]) -> anyhow::Result<Done> {
-    if puts_an_archive(parent) {
+/// Prints the tool's version, with the word that tells caches of export-only archives apart; without it where `parent`
+/// copies an archive out of the cache.
+fn version(tool: &OsStr, arguments: &[OsString], parent: &Parent) -> anyhow::Result<Done> {
+    if parent.puts_an_archive() {
         return Ok(Done::Become(arguments.to_vec()));
     }
     let output = command(tool, arguments)
@@ -171,55 +171,15 @@ fn version(tool: &OsStr, arguments: &[OsString], parent: &[OsString]) -> anyhow:
     Ok(Done::Ended(output.status))
 }
 
-/// Whether `words` are a go command that makes executables, and does more than compile or list.
-fn makes_executables(words: &[OsString]) -> bool {
-    let command = words.get(1);
-    command.is_some_and(|command| MAKE_EXECUTABLES.iter().any(|name| command == name))
-}
-
-/// The command line of the go command that started this process; empty where it cannot be read.
-fn parents_words() -> Vec<OsString> {
-    let mut line = Vec::new();
-    let read = getppid().and_then(|parent| {
-        let file = File::open(format!("/proc/{}/cmdline", Pid::as_raw_nonzero(parent)));
-        let mut file = file.ok()?.take(MAX_COMMAND_BYTES);
-        file.read_to_end(&mut line).ok()
-    });
-    let words = line.split(|byte| *byte == 0).map(OsStr::from_bytes);
-    match read {
-        Some(_) => words.map(OsStr::to_owned).collect(),
-        None => Vec::new(),
-    }
-}
-
-/// Whether `words` are a `go build` that makes an archive: its name says so, as nothing else does before it is made.
-fn puts_an_archive(words: &[OsString]) -> bool {
-    let is_archive = |file: &OsStr| Path::new(file).extension() == Some(OsStr::new("a"));
-    let mut words = words.iter().skip(1).map(OsString::as_os_str).peekable();
-    if words.next().is_none_or(|command| command != "build") {
-        return false;
-    }
-    while let Some(word) = words.next() {
-        let flag = word.as_bytes();
-        let flag = flag.strip_prefix(b"-").unwrap_or_default();
-        let flag = flag.strip_prefix(b"-").unwrap_or(flag);
-        let file = match flag {
-            b"o" => words.peek().copied(),
-            _ => flag.strip_prefix(b"o=").map(OsStr::from_bytes),
-        };
-        if file.is_some_and(is_archive) {
-            return true;
-        }
-    }
-    false
-}
-
 /// Links, with archives that are whole.
 fn link(tool: &OsStr, arguments: &[OsString], objects: &Utf8Path) -> anyhow::Result<Done> {
     let link = Link::of(arguments)?;
     let incomplete = link.incomplete()?;
     if incomplete.is_empty() {
         return Ok(Done::Become(arguments.to_vec()));
+    }
+    if link.folder.as_str().contains('\n') {
+        return Err(no_line(link.folder.as_ref()));
     }
     let _turn = Turn::wait();
     let folder = tempfile::Builder::new()
@@ -235,6 +195,17 @@ fn link(tool: &OsStr, arguments: &[OsString], objects: &Utf8Path) -> anyhow::Res
     let status = child.wait()?;
     folder.close()?;
     Ok(Done::Ended(status))
+}
+
+/// A list of archives has a line for each.
+fn no_line(path: &OsStr) -> anyhow::Error {
+    let path = path.to_string_lossy();
+    failed(
+        format!(
+            "archives of the image cannot be put together in {path:?}, which is no line of UTF-8"
+        ),
+        PUT_ELSEWHERE,
+    )
 }
 
 /// Puts the archives `incomplete` together in `folder`, each under the digest that it has without object code.
@@ -263,7 +234,7 @@ fn complete(incomplete: &Digests, objects: &Utf8Path, folder: &Utf8Path) -> anyh
     known.complete(&archives).map_err(|error| match error {
         gocache::Error::Io(error) => failed(
             format!("archives of the image cannot be put together in {folder}: {error}"),
-            "a link takes as much room as the archives that it reads; GOTMPDIR names another place",
+            format!("a link takes as much room as the archives that it reads; {PUT_ELSEWHERE}"),
         ),
         error => corrupt(error.to_string(), AS_IT_IS),
     })
@@ -287,7 +258,8 @@ impl<'a> Link<'a> {
             let Some(file) = list_named(arguments, place, argument) else {
                 continue;
             };
-            let file = Utf8PathBuf::try_from(Path::new(file).to_owned())?;
+            let file = Utf8Path::from_path(Path::new(file)).ok_or_else(|| no_line(file))?;
+            let file = file.to_owned();
             let mut text = String::new();
             let opened = fs_err::File::open(&file)?;
             opened.take(MAX_LIST_BYTES).read_to_string(&mut text)?;
@@ -400,80 +372,12 @@ fn is_export_only(file: &Utf8Path) -> io::Result<bool> {
     Ok(Archive::of(file, metadata.len())? == Some(Archive::ExportOnly))
 }
 
-/// One of as many turns as there are processors, until it is dropped, or the process ends.
-struct Turn {
-    _file: Option<File>,
-}
-
-impl Turn {
-    /// Waits for a turn; where there is no place for files that say who has one, nobody waits.
-    fn wait() -> Self {
-        let uid = rustix::process::geteuid().as_raw();
-        let tmpdir = std::env::var("TMPDIR")
-            .ok()
-            .filter(|it| it.starts_with('/'));
-        let tmpdir = Utf8PathBuf::from(tmpdir.unwrap_or_else(|| "/tmp".to_owned()));
-        let folder = private_folder::shared(&tmpdir, uid).join("links");
-        let turns = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self {
-            _file: Self::take(&folder, uid, turns).ok(),
-        }
-    }
-
-    fn take(folder: &Utf8Path, uid: u32, turns: usize) -> io::Result<File> {
-        if let Some(parent) = folder.parent() {
-            private_folder::make(parent, uid)?;
-        }
-        private_folder::make(folder, uid)?;
-        let open = |turn: usize| {
-            File::options()
-                .create(true)
-                .truncate(false)
-                .write(true)
-                .open(folder.join(turn.to_string()))
-        };
-        for turn in 0..turns {
-            let file = open(turn)?;
-            if file.try_lock().is_ok() {
-                return Ok(file);
-            }
-        }
-        let own = usize::try_from(std::process::id()).unwrap_or_default();
-        let file = open(own % turns)?;
-        file.lock()?;
-        Ok(file)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn words(line: &str) -> Vec<OsString> {
         line.split(' ').map(OsString::from).collect()
-    }
-
-    #[test]
-    fn only_a_build_whose_output_is_called_an_archive_puts_one() {
-        let puts = |line: &str| puts_an_archive(&words(line));
-        for line in [
-            "go build -o x.a .",
-            "/usr/local/go/bin/go build -v --o=/tmp/x.a ./p",
-            "go build -o=x.a",
-        ] {
-            assert!(puts(line), "{line}");
-        }
-        for line in [
-            "go build -o x .",
-            "go build -ldflags=-x.a .",
-            "go test -o x.a",
-            "go",
-            "",
-            "go build -o",
-            "go build o x.a",
-        ] {
-            assert!(!puts(line), "{line}");
-        }
     }
 
     /// An archive of a package as the compiler writes it, cut where `object_code` is none.
@@ -550,20 +454,19 @@ mod tests {
     }
 
     #[test]
-    fn as_many_have_a_turn_as_there_are_turns_and_the_next_waits_for_one() {
+    fn a_folder_that_no_list_can_name_is_refused_before_anything_is_put_there() {
         let temporary = tempfile::tempdir().unwrap();
-        let folder = Utf8Path::from_path(temporary.path())
-            .unwrap()
-            .join("own/links");
-        let uid = rustix::process::geteuid().as_raw();
-        let [one, two] = [0, 1].map(|_| Turn::take(&folder, uid, 2).unwrap());
-        let waiting = {
-            let folder = folder.clone();
-            std::thread::spawn(move || Turn::take(&folder, uid, 2).unwrap())
-        };
-        std::thread::sleep(std::time::Duration::from_millis(50));
-        assert!(!waiting.is_finished());
-        drop((one, two));
-        waiting.join().unwrap();
+        for name in [&b"a\nb"[..], b"\xff"] {
+            let folder = temporary.path().join(OsStr::from_bytes(name));
+            fs_err::create_dir(&folder).unwrap();
+            let (cut, list) = (folder.join("cut-d"), folder.join("importcfg.link"));
+            fs_err::write(&cut, archive("go object\n", None)).unwrap();
+            fs_err::write(&list, "").unwrap();
+            let arguments = ["-importcfg".into(), list.into(), cut.into()];
+            let linked = link(OsStr::new("/bin/true"), &arguments, "/nowhere".into());
+            let said = failure::text(&linked.err().expect("it is refused"));
+            assert!(said.contains("GOTMPDIR names another place"), "{said}");
+            assert_eq!(fs_err::read_dir(folder).unwrap().count(), 2);
+        }
     }
 }

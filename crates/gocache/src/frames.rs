@@ -36,13 +36,6 @@ const WITH_TABLES: std::ops::RangeInclusive<i32> = 5..=15;
 /// log2 of the entries of those tables; 0.13 GB for each frame under way.
 const TABLE_LOG: u32 = 24;
 
-/// How frames are compressed.
-#[derive(Debug, Clone, Copy)]
-pub struct Compression {
-    /// zstd's level.
-    pub level: i32,
-}
-
 /// What was compressed together.
 pub trait Frame {
     /// Length in the file.
@@ -143,13 +136,13 @@ impl<F: Frame + Serialize + DeserializeOwned> Pack<F> {
     }
 }
 
-/// Settings of zstd for a frame that is to find what it can in `bytes`, its own and those that it refers to, as far as
-/// a window allows it of which `max_window_log` is the log2: the memory that a reader needs.
-pub fn parameters(compression: Compression, bytes: u64, max_window_log: u32) -> Vec<CParameter> {
+/// Settings of zstd beside its `level`, for a frame that is to find what it can in `bytes`, its own and those that it
+/// refers to, as far as a window allows it of which `max_window_log` is the log2: the memory that a reader needs.
+pub fn parameters(level: i32, bytes: u64, max_window_log: u32) -> Vec<CParameter> {
     let log = bytes.next_power_of_two().ilog2();
     let log = log.clamp(MIN_WINDOW_LOG, max_window_log);
     let mut parameters = vec![CParameter::WindowLog(log), CParameter::ChecksumFlag(true)];
-    if WITH_TABLES.contains(&compression.level) {
+    if WITH_TABLES.contains(&level) {
         let table_log = TABLE_LOG.min(log);
         parameters.extend([
             CParameter::HashLog(table_log),

@@ -142,7 +142,7 @@ pub fn packs(providers: &[&str]) -> Vec<Pack> {
             blob("tools"),
             [("one".to_owned(), "1.0.0 (release)".to_owned())].into(),
         ),
-        Pack::common(key("common"), &platform, &common),
+        Pack::common(key("common"), false, &platform, &common),
     ];
     packs.extend(providers.iter().map(|name| {
         let part = Part::whole(name);

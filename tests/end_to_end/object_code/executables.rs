@@ -1,9 +1,12 @@
 //! Executables that are compressed: links hit as if they were in the cache, and where they cannot, come to the same.
 
 use camino::Utf8Path;
+use serde_json::{Value, json};
+use xshell::cmd;
 
 use super::{CACHES, inside, run, toy};
-use crate::support::run::{shell, succeed};
+use crate::sources::place;
+use crate::support::run::{ended, folder, shell, succeed};
 
 /// `links NAME COMMAND...` says how many links ran; `expected NAME FILE` that FILE is what the linker makes of NAME's
 /// program.
@@ -161,4 +164,75 @@ fn damage_and_a_full_disk_are_no_reason_not_to_link() {
          find /small/cache -name '.*' -type f | wc -l"
     );
     assert_eq!(run(&small, &full), "one 1\n0\n0\n");
+}
+
+#[test]
+fn the_verifier_counts_links_as_hits_and_knows_why_one_misses() {
+    let (sh, toy) = (shell(), toy());
+    let verifier = |source: &Utf8Path, arguments: &[&str]| {
+        let image = toy.out.join("oci:latest");
+        let verify = cmd!(sh, "cargo xtask verify --source {source} --image {image}");
+        let said = ended(verify.arg("--").args(arguments));
+        serde_json::from_slice::<Value>(&said.get_output().stdout).unwrap()
+    };
+    let report = verifier(&toy.source, &["run", "--json", "-"]);
+    let modules = report["modules"].as_array().unwrap();
+    assert_eq!(modules.len(), 2, "{report:#}");
+    for module in modules {
+        for phase in ["first", "relink", "noop"] {
+            let links = &module["phases"][phase]["links"];
+            assert_eq!(links, &json!({"hits": 1, "total": 1}), "{module:#}");
+        }
+        assert_eq!(module["phases"]["first"]["compiled"], json!([]));
+    }
+    let explain = ["explain", "toy/one", "--json"];
+    let explained = verifier(&toy.source, &explain);
+    assert_eq!(
+        explained["build"]["links"],
+        json!({"hits": 1, "total": 1}),
+        "{explained:#}"
+    );
+
+    let (_copy, copy) = folder();
+    let (source, copy) = (&toy.source, copy.join("source"));
+    succeed(cmd!(sh, "cp -r {source} {copy}"));
+    let main = copy.join(place("toy", "one")).join("main.go");
+    let text = fs_err::read_to_string(&main).unwrap();
+    fs_err::write(&main, text.replace("none", "edited")).unwrap();
+    let explained = verifier(&copy, &explain);
+    assert_eq!(
+        explained["build"]["links"],
+        json!({"hits": 0, "total": 1}),
+        "{explained:#}"
+    );
+}
+
+#[test]
+fn a_merged_cache_has_them_as_entries() {
+    let (sh, toy) = (shell(), toy());
+    let folder = toy.out.parent().unwrap();
+    let (image, source) = (folder.join("image.toml"), &toy.source);
+    let (packs, merged) = (folder.join("packs.tar"), folder.join("merged"));
+    let warm = cmd!(
+        sh,
+        "cargo xtask warm --image {image} --source {source} --out {packs}"
+    );
+    succeed(warm.args(["--provider=common", "--provider=toy"]));
+    succeed(cmd!(sh, "cargo xtask merge --out {merged} {packs}"));
+    fs_err::create_dir_all(toy.root.join("merged")).unwrap();
+    let printed = run(
+        &["--ro-bind", merged.as_str(), "/merged"],
+        &format!(
+            r"{CACHES}{LINKS}
+            export GOFLAGS=${{PLAIN%=*}}=/merged/toolexec GOCACHE=/tmp/merged
+            cp -r /merged/go-build /tmp/merged
+            for name in one two; do
+                cd /tmp/checkout/apis/provider/toy/$name/v1/iac/pulumi
+                links $name go build -x -o /tmp/x .
+                expected $name /tmp/x
+            done
+        "
+        ),
+    );
+    assert_eq!(printed, "one 0\ntwo 0\n");
 }

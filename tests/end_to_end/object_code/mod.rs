@@ -26,11 +26,18 @@ fn toy() -> &'static Toy {
     TOY.get_or_init(|| {
         let folder = workspace().join("target/end-to-end/toy");
         let (source, out) = (folder.join("source"), folder.join("out"));
-        write(&source, "go.mod", "module example.com/toy\n\ngo 1.25\n");
+        let required = "require example.com/sdk v1.0.0\n\nreplace example.com/sdk => ./sdk/v1\n";
+        write(&source, "go.mod", &format!("module example.com/toy\n\ngo 1.25\n\n{required}"));
+        for (version, name) in [("v1", "toy"), ("v2", "bumped")] {
+            let sdk = source.join("sdk").join(version);
+            write(&sdk, "go.mod", "module example.com/sdk\n\ngo 1.25\n");
+            write(&sdk, "sdk.go", &format!("package sdk\n\nfunc Name() string {{ return \"{name}\" }}\n"));
+        }
         write(
             &source,
             "pkg/shared/shared.go",
-            "package shared\n\nimport \"strings\"\n\nfunc Name() string { return strings.ToUpper(\"toy\") }\n",
+            "package shared\n\nimport (\n\t\"strings\"\n\n\t\"example.com/sdk\"\n)\n\n\
+             func Name() string { return strings.ToUpper(sdk.Name()) }\n",
         );
         write(
             &source,
@@ -68,6 +75,9 @@ fn with_packed_executables(folder: &Utf8Path) -> Utf8PathBuf {
     }
     folder.join("image.toml")
 }
+
+/// A version that knows the image's Go.
+const STATICCHECK: &str = "v0.8.2";
 
 /// Runs `script` in the toy's image as its user; it must succeed.
 fn run(flags: &[&str], script: &str) -> String {
@@ -146,17 +156,38 @@ fn whatever_is_built_is_what_whole_archives_make_of_it() {
         same tags 'go build -tags=netgo -o $OUT/x .'
         same cover 'go build -cover -o $OUT/x . && GOCOVERDIR=/tmp $OUT/x'
         same pie 'go build -buildmode=pie -o $OUT/x . && $OUT/x'
+        same exe 'go build -buildmode=exe -o $OUT/x . && $OUT/x'
+        same plugin 'go build -buildmode=plugin -o $OUT/x .'
+        same c-shared 'go build -buildmode=c-shared -o $OUT/x .'
+        same link-shared 'go build -linkshared -o $OUT/x .'
+        same race 'go build -race -o $OUT/x .'
+        same msan 'go build -msan -o $OUT/x .'
         same all 'go build ./...'
         program=$PLAIN; PLAIN=$GOFLAGS
         same own-archive 'go build -o $OUT/x.a example.com/toy/pkg/shared'
+        same archive-from-elsewhere 'go -C /tmp/checkout build -o $OUT/y.a ./pkg/shared'
         same foreign-archive 'go build -o $OUT/x.a strings'
+        same archive-mode 'go build -buildmode=archive -o $OUT/x.a example.com/toy/pkg/shared'
+        same called-an-archive 'go build -o $OUT/x.a . && $OUT/x.a'
         PLAIN=$program
+        same json 'go build -json -ldflags=-X=main.version=json -o $OUT/x . && $OUT/x'
+        same json-broken 'go build -json -ldflags=-nonsense -o $OUT/x .'
+        same keeps-work 'go build -work -ldflags=-w -o $OUT/x . 2> /dev/null && find /tmp/go-build* -name "whole-*"; rm -r /tmp/go-build*'
+        same no-folder-for-work 'GOTMPDIR=/tmp/none go build -o $OUT/x .'
+        same workspace 'printf "go 1.25\nuse /tmp/checkout\n" > $OUT/go.work; GOWORK=$OUT/go.work go build -o $OUT/x . && $OUT/x'
+        same newer-go 'sed "s/^go .*/go 1.99/" /tmp/checkout/go.mod > /tmp/newer.mod; GOTOOLCHAIN=auto go build -modfile=/tmp/newer.mod .'
+        same sdk-bump 'sed s,sdk/v1,sdk/v2, /tmp/checkout/go.mod > /tmp/bumped.mod; go build -modfile=/tmp/bumped.mod -o $OUT/x . && $OUT/x'
+        same generate 'mkdir gen; echo "package main; func main() {{ println(42) }}" > gen/main.go; echo "//go:generate go run ./gen
+package main" > generate.go; go generate; rm -r gen generate.go'
         same run 'go run .'
         same install 'go install . && $OUT/pulumi'
         same vet 'go vet ./... example.com/toy/...'
         same test 'go test example.com/toy/pkg/shared'
+        same profile 'go test -coverprofile=$OUT/p -coverpkg=example.com/toy/... example.com/toy/pkg/shared > /dev/null && go tool cover -func=$OUT/p'
         same test-binary 'go test -c -o $OUT/x.test example.com/toy/pkg/shared && $OUT/x.test'
         same other-toolexec 'go build -toolexec=/usr/bin/env -o $OUT/x . && $OUT/x'
+        same other-toolexec-of-goflags 'GOFLAGS="$GOFLAGS -toolexec=/usr/bin/env" go build -o $OUT/x . && $OUT/x'
+        same wrapped-toolexec 'go build "-toolexec=/usr/bin/env A=B ${{GOFLAGS##*-toolexec=}}" -ldflags=-X=main.version=env -o $OUT/x . && $OUT/x'
         same other-flags 'GOFLAGS=-trimpath go build -o $OUT/x . && $OUT/x'
         same broken 'go build -ldflags=-nonsense -o $OUT/x .'
         echo 'func init() {{ version = "edited" }}' >> main.go
@@ -174,12 +205,13 @@ fn whatever_is_built_is_what_whole_archives_make_of_it() {
         .lines()
         .filter_map(|line| line.split_once(' '))
         .collect();
-    assert_eq!(ended.len(), 22, "{printed}");
+    assert_eq!(ended.len(), 42, "{printed}");
     for (name, code) in ended {
-        let expected = if ["broken", "does-not-compile"].contains(&name) {
-            "1"
-        } else {
-            "0"
+        let expected = match name {
+            "race" | "msan" => "2",
+            "plugin" | "c-shared" | "link-shared" | "no-folder-for-work" | "newer-go"
+            | "broken" | "json-broken" | "does-not-compile" => "1",
+            _ => "0",
         };
         assert_eq!(code, expected, "{name}: {printed}");
     }
@@ -207,6 +239,34 @@ fn what_tools_ask_for_is_export_data_that_they_can_read() {
         ),
     );
     assert_eq!(printed, "0\n0\nreference to nonexistent package\n");
+}
+
+#[test]
+#[ignore = "compiles staticcheck, for a minute: cargo test -p end-to-end --test images -- --ignored staticcheck"]
+fn staticcheck_finds_the_same() {
+    let (sh, toy) = (shell(), toy());
+    let (go, bin) = (toy.root.join("usr/local/go"), toy.out.join("../bin"));
+    // With the image's own Go, whose standard library it is to understand.
+    let install = cmd!(
+        sh,
+        "{go}/bin/go install honnef.co/go/tools/cmd/staticcheck@{STATICCHECK}"
+    );
+    let install = install.env("GOROOT", &go).env("GOTOOLCHAIN", "local");
+    let install = install.env("CGO_ENABLED", "0").env("GOFLAGS", "");
+    succeed(install.env("GOBIN", &bin));
+    fs_err::create_dir_all(toy.root.join("checker")).unwrap();
+    let script = format!(
+        r"{CACHES}{SAME}
+        check() {{ same $1 'cd /tmp/checkout && HOME=/tmp/home-$(basename $GOCACHE) /checker/staticcheck ./...'; }}
+        check sound
+        printf 'package shared\n\nfunc unused() {{}}\n' > /tmp/checkout/pkg/shared/unused.go
+        check unsound
+        cat /tmp/out-lean/.stdout
+    "
+    );
+    let printed = run(&["--ro-bind", bin.as_str(), "/checker"], &script);
+    let unused = "pkg/shared/unused.go:3:6: func unused is unused (U1000)";
+    assert_eq!(printed, format!("sound 0\nunsound 1\n{unused}\n"));
 }
 
 #[test]

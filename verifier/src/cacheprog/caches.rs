@@ -100,8 +100,10 @@ struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let was_made = self.exists.load(Ordering::Relaxed);
-        if let (true, true, Some((folder, _))) = (self.is_temporary, was_made, &self.private) {
+        // One that had no room for anything was made, too.
+        if let (true, Some((folder, uid))) = (self.is_temporary, &self.private)
+            && private_folder::check(folder, *uid).is_ok()
+        {
             // What stays is in a place where things do not.
             let _ = fs_err::remove_dir_all(folder);
         }
@@ -508,6 +510,12 @@ mod tests {
             assert!(!place.exists());
         }
         let folder = Folder::new();
+        let full = Place::temporary(&folder.path("tmp"), rustix::process::geteuid().as_raw());
+        full.prepare().unwrap();
+        fs_err::write(full.store.root(), "").unwrap();
+        assert!(full.probe(&Sha256Hash::of(b"x")).is_err());
+        drop(full);
+        assert_eq!(fs_err::read_dir(folder.path("tmp")).unwrap().count(), 0);
         let nowhere = Surroundings {
             gocache: Some(folder.unwritable()),
             xdg_cache_home: None,

@@ -110,9 +110,11 @@ impl Origins {
     }
 }
 
-/// What differs between the image, if there is one, and the settings in force.
+/// What differs between the image, if there is one, and the settings in force; `has_go_modules` says whether it ships
+/// any.
 pub fn differences(
     image: Option<&Identity>,
+    has_go_modules: bool,
     here: &go::Settings,
     origins: &Origins,
 ) -> Vec<Setting> {
@@ -126,7 +128,7 @@ pub fn differences(
         ));
         let program = here.value("GOCACHEPROG");
         if settings.is_empty() {
-            settings.extend(empty(image, here, origins));
+            settings.extend(empty(image, has_go_modules, here, origins));
         }
         if !go::serves(program, &image.gocache) {
             settings.push(Setting {
@@ -219,14 +221,15 @@ pub fn of_module_lookup(origins: &Origins, here: &go::Settings) -> Vec<Setting> 
 }
 
 /// A cache of the image that holds nothing; its folder is there, but not what was shipped in it.
-fn empty(image: &Identity, here: &go::Settings, origins: &Origins) -> Vec<Setting> {
-    let caches = [
-        ("GOCACHE", &image.gocache),
-        ("GOMODCACHE", &image.gomodcache),
-    ];
-    let empty = caches
-        .into_iter()
-        .filter(|(_, folder)| holds_nothing(Utf8Path::new(folder)));
+fn empty(
+    image: &Identity,
+    has_go_modules: bool,
+    here: &go::Settings,
+    origins: &Origins,
+) -> Vec<Setting> {
+    let modules = has_go_modules.then_some(("GOMODCACHE", &image.gomodcache));
+    let caches = [("GOCACHE", &image.gocache)].into_iter().chain(modules);
+    let empty = caches.filter(|(_, folder)| holds_nothing(Utf8Path::new(folder)));
     empty
         .map(|(name, folder)| Setting {
             name,

@@ -47,7 +47,7 @@ fn lists_go_modules(command: &OsStr, arguments: &[OsString]) -> bool {
 }
 
 /// The folder of a `-C` at the start of `arguments`, and what follows it.
-fn take_change(arguments: &[OsString]) -> (Option<PathBuf>, &[OsString]) {
+pub fn take_change(arguments: &[OsString]) -> (Option<PathBuf>, &[OsString]) {
     let Some((first, rest)) = arguments.split_first() else {
         return (None, arguments);
     };

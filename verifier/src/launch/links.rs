@@ -113,10 +113,16 @@ impl Shipped {
         Ok(folder)
     }
 
-    /// The pack of the module that is in `program`, wherever the source lies.
+    /// The pack of the module that is in `program`, wherever the source lies: of several, the one whose place in the
+    /// source is the longest. That of a module in the source's root is not known from `program`.
     fn pack_of(&self, program: &Path) -> Option<&PackInfo> {
-        let has_it = |pack: &&PackInfo| pack.modules.iter().any(|it| program.ends_with(&it.path));
-        self.packs.iter().find(has_it)
+        let places = self.packs.iter().flat_map(|pack| {
+            let places = pack.modules.iter().map(|module| &module.path);
+            places.map(move |place| (place, pack))
+        });
+        let its = places.filter(|(place, _)| *place != "" && program.ends_with(place));
+        its.max_by_key(|(place, _)| place.components().count())
+            .map(|(_, pack)| pack)
     }
 
     /// Whether linking everything takes longer than people should wait. Entries are spread evenly by their names.
@@ -454,6 +460,29 @@ mod tests {
             .linked_in(&place, uid(), Some(Path::new("/x")))
             .unwrap();
         assert_serves(&linked, &entries);
+    }
+
+    #[test]
+    fn a_program_is_in_the_pack_whose_module_lies_deepest() {
+        let folder = Folder::new();
+        let (mut shipped, _) = image(&folder, "shipped", &["a"]);
+        let pack = |name: &str, path: &str| PackInfo {
+            name: name.into(),
+            modules: vec![gocache::image_info::PackModule {
+                component: "x".into(),
+                path: path.into(),
+            }],
+            ..PackInfo::default()
+        };
+        shipped.packs = vec![pack("deep", "a/b"), pack("root", ""), pack("shallow", "b")];
+        for (program, expected) in [
+            ("/src/a/b", Some("deep")),
+            ("/src/b", Some("shallow")),
+            ("/src", None),
+        ] {
+            let found = shipped.pack_of(Path::new(program));
+            assert_eq!(found.map(|pack| pack.name.as_str()), expected, "{program}");
+        }
     }
 
     #[test]

@@ -138,7 +138,6 @@ fn absolute(variable: &str) -> Option<Utf8PathBuf> {
 mod tests {
     use super::*;
     use gocache::executables::{Linked, pack};
-    use gocache::frames::Compression;
     use sha256::Sha256Hash;
     use std::os::unix::fs::PermissionsExt as _;
 
@@ -155,8 +154,7 @@ mod tests {
         };
         let packed = folder.join("packed");
         fs_err::create_dir(&packed).unwrap();
-        let level = Compression { level: 3 };
-        let index = pack(&store, &[linked], level, &packed.join("p.zst")).unwrap();
+        let index = pack(&store, &[linked], 3, &packed.join("p.zst")).unwrap();
         fs_err::write(packed.join("p.json"), index.to_json()).unwrap();
 
         let id = gocache::in_build_id(&action);

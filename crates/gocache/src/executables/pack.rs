@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use zstd::stream::write::Encoder;
 
 use super::index::{Executable, Index};
-use crate::frames::{self, Compression};
+use crate::frames;
 use crate::{ActionEntry, Error, Store};
 
 /// log2 of the largest window that every reader accepts.
@@ -29,7 +29,7 @@ pub struct Linked {
 pub fn pack(
     store: &Store,
     executables: &[Linked],
-    compression: Compression,
+    level: i32,
     data: &Utf8Path,
 ) -> Result<Index, Error> {
     let read = |linked: &Linked| -> Result<Vec<u8>, Error> {
@@ -51,7 +51,7 @@ pub fn pack(
                 let content = read(linked)?;
                 let is_first = executables.first() == Some(linked);
                 let first = first.as_deref().filter(|_| !is_first);
-                Ok(smallest(&content, first, compression)?)
+                Ok(smallest(&content, first, level)?)
             })
             .collect();
         for (linked, frame) in some.iter().zip(compressed) {
@@ -78,17 +78,13 @@ pub fn pack(
 }
 
 /// `content` compressed, and whether it refers to `first`.
-fn smallest(
-    content: &[u8],
-    first: Option<&[u8]>,
-    compression: Compression,
-) -> std::io::Result<(Vec<u8>, bool)> {
-    let alone = compress(content, &[], compression)?;
+fn smallest(content: &[u8], first: Option<&[u8]>, level: i32) -> std::io::Result<(Vec<u8>, bool)> {
+    let alone = compress(content, &[], level)?;
     let both = |first: &[u8]| (first.len() + content.len()) as u64;
     let Some(first) = first.filter(|first| both(first) <= 1 << MAX_WINDOW_LOG) else {
         return Ok((alone, false));
     };
-    let after_first = compress(content, first, compression)?;
+    let after_first = compress(content, first, level)?;
     // To unpack the first one beforehand takes time.
     let pays = after_first.len() < alone.len() / 4 * 3;
     Ok(if pays {
@@ -98,10 +94,10 @@ fn smallest(
     })
 }
 
-fn compress(content: &[u8], first: &[u8], compression: Compression) -> std::io::Result<Vec<u8>> {
-    let mut encoder = Encoder::with_ref_prefix(Vec::new(), compression.level, first)?;
+fn compress(content: &[u8], first: &[u8], level: i32) -> std::io::Result<Vec<u8>> {
+    let mut encoder = Encoder::with_ref_prefix(Vec::new(), level, first)?;
     let bytes = (first.len() + content.len()) as u64;
-    for parameter in frames::parameters(compression, bytes, MAX_WINDOW_LOG) {
+    for parameter in frames::parameters(level, bytes, MAX_WINDOW_LOG) {
         encoder.set_parameter(parameter)?;
     }
     encoder.set_pledged_src_size(Some(content.len() as u64))?;

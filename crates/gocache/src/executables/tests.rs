@@ -6,7 +6,6 @@ use camino::{Utf8Path, Utf8PathBuf};
 use sha256::Sha256Hash;
 
 use super::*;
-use crate::frames::Compression;
 use crate::{Error, Store, in_build_id};
 
 const TIME_NS: i64 = 2_114_380_800_000_000_000;
@@ -70,9 +69,8 @@ impl Fixture {
             fs_err::remove_dir_all(&packed).unwrap();
         }
         fs_err::create_dir(&packed).unwrap();
-        let compression = Compression { level: 9 };
         let data = packed.join("p.zst");
-        let index = pack(&self.store, &self.linked, compression, &data).unwrap();
+        let index = pack(&self.store, &self.linked, 9, &data).unwrap();
         fs_err::write(packed.join("p.json"), index.to_json()).unwrap();
         index
     }
@@ -211,6 +209,15 @@ fn a_program_is_found_by_the_end_of_its_folder_and_the_longest_counts() {
         "/src/apis/one/pulumi/x",
     ] {
         assert_eq!(of(folder), None, "{folder}");
+    }
+    let index = fixture.path("packed/p.json");
+    let json = fs_err::read_to_string(&index).unwrap();
+    let in_root = json.replace("\"program\":\"two/pulumi\"", "\"program\":\"\"");
+    fs_err::write(index, in_root).unwrap();
+    let executables = fixture.executables();
+    for (folder, program) in [("/src", ""), ("/src/apis/one/pulumi", "apis/one/pulumi")] {
+        let found = executables.of_program(Utf8Path::new(folder)).unwrap();
+        assert_eq!(found.executable().program, program, "{folder}");
     }
 }
 

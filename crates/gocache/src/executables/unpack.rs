@@ -47,14 +47,11 @@ impl Executables {
     }
 
     /// The executable of the program in `folder`, an absolute path: the one whose place in the source is the end of it,
-    /// whole components, and the longest where there are several.
+    /// whole components, and the longest where there are several. A source may lie anywhere, and so may a program in
+    /// its root.
     pub fn of_program(&self, folder: &Utf8Path) -> Option<Packed<'_>> {
         let program = |packed: &Packed<'_>| packed.executable().program.clone();
-        let is_end = |packed: &Packed<'_>| {
-            let program = program(packed);
-            program != "" && folder.ends_with(program)
-        };
-        let found = self.all().filter(is_end);
+        let found = self.all().filter(|it| folder.ends_with(program(it)));
         found.max_by_key(|packed| program(packed).components().count())
     }
 

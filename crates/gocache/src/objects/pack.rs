@@ -9,7 +9,7 @@ use zstd::bulk::Compressor;
 use super::index::{Frame, Index};
 use super::store::ExportOnly;
 use crate::Error;
-use crate::frames::{self, Compression};
+use crate::frames;
 
 /// Unpacked length at which a frame ends: large enough to find in it what one API's versions have in common, small
 /// enough for a link to unpack little that it does not need.
@@ -23,7 +23,7 @@ const MAX_WINDOW_LOG: u32 = 26;
 pub fn pack(
     archives: &[ExportOnly],
     whole: impl Fn(&ExportOnly) -> Utf8PathBuf + Sync,
-    compression: Compression,
+    level: i32,
     data: &Utf8Path,
 ) -> Result<Index, Error> {
     let mut out = fs_err::File::create_new(data)?;
@@ -32,7 +32,7 @@ pub fn pack(
     for some in frames.chunks(rayon::current_num_threads()) {
         let compressed: Vec<Result<Vec<u8>, Error>> = some
             .par_iter()
-            .map(|archives| compress(archives, &whole, compression))
+            .map(|archives| compress(archives, &whole, level))
             .collect();
         for (archives, frame) in some.iter().zip(compressed) {
             let frame = frame?;
@@ -66,7 +66,7 @@ fn frames(archives: &[ExportOnly]) -> Vec<&[ExportOnly]> {
 fn compress(
     archives: &[ExportOnly],
     whole: impl Fn(&ExportOnly) -> Utf8PathBuf,
-    compression: Compression,
+    level: i32,
 ) -> Result<Vec<u8>, Error> {
     let mut content = Vec::new();
     for archive in archives {
@@ -79,8 +79,8 @@ fn compress(
             return Err(Error::corrupt(whole(archive), reason));
         }
     }
-    let mut compressor = Compressor::new(compression.level)?;
-    for parameter in frames::parameters(compression, content.len() as u64, MAX_WINDOW_LOG) {
+    let mut compressor = Compressor::new(level)?;
+    for parameter in frames::parameters(level, content.len() as u64, MAX_WINDOW_LOG) {
         compressor.set_parameter(parameter)?;
     }
     Ok(compressor.compress(&content)?)

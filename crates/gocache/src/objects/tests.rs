@@ -7,7 +7,6 @@ use sha256::{Sha256Hash, hash_file};
 
 use super::archive::tests::archive;
 use super::*;
-use crate::frames::Compression;
 use crate::{ActionEntry, Error, FileKind, Store};
 
 fn time() -> SystemTime {
@@ -57,8 +56,7 @@ impl Fixture {
         }
         fs_err::create_dir(&objects).unwrap();
         let whole = |archive: &ExportOnly| self.plain.output_path(&archive.whole);
-        let compression = Compression { level: 3 };
-        let index = pack(&self.cut, whole, compression, &objects.join("p.zst")).unwrap();
+        let index = pack(&self.cut, whole, 3, &objects.join("p.zst")).unwrap();
         fs_err::write(objects.join("p.json"), index.to_json()).unwrap();
         index
     }

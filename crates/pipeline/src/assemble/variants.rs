@@ -28,15 +28,14 @@ pub struct Variant {
 pub fn of(packs: &[Pack], version: &str) -> Result<Vec<Variant>> {
     let descriptions: Vec<_> = packs.iter().map(|pack| &pack.description).collect();
     check_fit(&descriptions)?;
-    let shared = |name: &str| {
-        let found = packs.iter().find(|pack| pack.description.name == name);
-        found.ok_or_else(|| {
-            usage(
-                format!("the pack {name} is missing, and every image needs it"),
-                format!("make it with `cargo xtask warm --provider {name}`"),
-            )
-        })
+    let find = |name: &str| packs.iter().find(|pack| pack.description.name == name);
+    let missing = |name: &str, who: &str| {
+        usage(
+            format!("the pack {name} is missing, and {who} needs it"),
+            format!("make it with `cargo xtask warm --provider {name}`"),
+        )
     };
+    let shared = |name: &str| find(name).ok_or_else(|| missing(name, "every image"));
     let mut tools = Vec::new();
     for name in [BASE, TOOLS] {
         tools.extend(shared(name)?.layers());
@@ -64,12 +63,12 @@ pub fn of(packs: &[Pack], version: &str) -> Result<Vec<Variant>> {
         layers,
         tools: described.clone(),
     };
-    let rest = packs
-        .iter()
-        .filter(|pack| pack.description.name == REST)
-        .flat_map(Pack::layers);
+    let rest = find(REST);
+    if rest.is_none() && shared(COMMON)?.description.has_rest {
+        return Err(missing(REST, "the whole image"));
+    }
     let whole = start.iter().chain(providers.values().flatten()).cloned();
-    let whole = whole.chain(rest);
+    let whole = whole.chain(rest.into_iter().flat_map(Pack::layers));
     let mut variants = vec![
         variant("", whole.collect()),
         variant(&format!("-{TOOLS}"), tools),
@@ -165,5 +164,20 @@ mod tests {
         packs[3].description.platform = "linux/arm64".into();
         let error = of(&packs, "v1").unwrap_err().to_string();
         assert!(error.contains("the pack aws is for linux/arm64"), "{error}");
+    }
+
+    #[test]
+    fn a_rest_that_was_forgotten_is_missed_by_the_whole_image() {
+        let mut packs = packs(&["aws"]);
+        packs[2].description.has_rest = true;
+        let error = of(&packs, "v1").unwrap_err();
+        assert_eq!(failure::kind(&error, &[]), failure::Kind::Usage);
+        let said = failure::text(&error);
+        let missing = "the pack rest is missing, and the whole image needs it";
+        assert!(said.starts_with(missing), "{said}");
+        assert!(
+            said.contains("`cargo xtask warm --provider rest`"),
+            "{said}"
+        );
     }
 }

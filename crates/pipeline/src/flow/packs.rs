@@ -56,7 +56,8 @@ pub struct ProviderPack {
 impl CommonPack {
     /// With its blobs, for `platform`.
     pub fn to_pack(&self, platform: &Platform) -> Pack {
-        Pack::common(self.key.clone(), platform, &self.pack)
+        let has_rest = !self.rest.required.is_empty();
+        Pack::common(self.key.clone(), has_rest, platform, &self.pack)
     }
 }
 

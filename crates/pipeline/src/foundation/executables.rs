@@ -16,11 +16,11 @@ use crate::foundation::standard_library;
 use crate::foundation::tree::{SCRATCH, Tree};
 use crate::image_toml::{ImageToml, Release, Tool, ToolBuild, ToolSource};
 use crate::resolve::host_go::{HostGo, without_credentials};
+use crate::warm::share::Share;
 use crate::work::files::link_tree;
 use crate::work::kept_tree::{self, Additions};
 use crate::work::{Key, Work};
 use engine::excerpt::excerpt;
-use engine::memory::Memory;
 use engine::progress::{Step, millis};
 use engine::{host, memory, together};
 use failure::usage;
@@ -113,7 +113,7 @@ impl Maker<'_> {
                 is_compiled |= self.work.kept(TOOL, key)?.is_none();
             }
         }
-        let share = Share::of(host::processors(), memory::memory(), origins.len());
+        let share = Share::of_tools(host::processors(), memory::memory(), origins.len());
         let compiling = Compiling {
             go_build: go_build.path(),
             share,
@@ -141,7 +141,7 @@ impl Maker<'_> {
             // While the tools' modules are fetched.
             jobs.push(Box::new(|| compiling.start(self)));
         }
-        for _ in 0..share.builds {
+        for _ in 0..share.jobs {
             jobs.push(Box::new(worker));
         }
         together::run(jobs)?;
@@ -354,67 +354,5 @@ impl Compiling<'_> {
             None if *is_there => Ok(()),
             None => bail!("the standard library is not there"),
         }
-    }
-}
-
-/// What a process takes at most that compiles a package of a tool, collecting garbage as seldom as [`SELDOM`] says.
-const PEAK_BYTES: u64 = 1_000_000_000;
-
-/// GOGC of tools where there is memory for it: a fifth less work for the largest packages. It is in no action ID.
-const SELDOM: u32 = 400;
-
-/// How much of compiling tools is done side by side.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Share {
-    /// Tools at the same time, each with as many processes as there are processors.
-    builds: usize,
-    /// GOGC of them, where it is not the default.
-    gogc: Option<u32>,
-}
-
-impl Share {
-    /// For `tools` tools on a machine of so many `processors`.
-    fn of(processors: usize, memory: Option<Memory>, tools: usize) -> Self {
-        let fitting = memory.map_or(usize::MAX, |memory| {
-            usize::try_from(memory.available_bytes / PEAK_BYTES).unwrap_or(usize::MAX)
-        });
-        let builds = fitting / processors.max(1);
-        Self {
-            builds: builds.clamp(1, tools.max(1)),
-            gogc: (builds > 0 && memory.is_some()).then_some(SELDOM),
-        }
-    }
-
-    /// The variables of the processes.
-    fn env(self) -> Option<(&'static str, String)> {
-        self.gogc.map(|gogc| ("GOGC", gogc.to_string()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tools_are_compiled_side_by_side_where_memory_allows_it() {
-        for (processors, available_gb, builds, gogc) in [
-            (2, 20, 3, Some(SELDOM)),
-            (2, 5, 2, Some(SELDOM)),
-            (4, 15, 3, Some(SELDOM)),
-            (4, 7, 1, Some(SELDOM)),
-            (4, 3, 1, None),
-            (64, 100, 1, Some(SELDOM)),
-        ] {
-            let memory = Memory {
-                limit_bytes: 200_000_000_000,
-                available_bytes: available_gb * 1_000_000_000,
-            };
-            let share = Share::of(processors, Some(memory), 3);
-            let expected = Share { builds, gogc };
-            assert_eq!(share, expected, "{processors} {available_gb}");
-        }
-        let unknown = Share::of(2, None, 3);
-        assert_eq!((unknown.builds, unknown.gogc), (3, None));
-        assert_eq!(Share::of(2, None, 0).builds, 1);
     }
 }

@@ -67,9 +67,13 @@ impl Pack {
         Self::of_layers(description, [(LayerContent::Tools, layer)])
     }
 
-    /// What all providers share.
-    pub fn common(key: Key, platform: &Platform, kept: &KeptPack) -> Self {
-        Self::of_caches(Description::new(&kept.manifest.name, key, platform), kept)
+    /// What all providers share; `has_rest` says whether something is left over for the pack `rest`.
+    pub fn common(key: Key, has_rest: bool, platform: &Platform, kept: &KeptPack) -> Self {
+        let description = Description {
+            has_rest,
+            ..Description::new(&kept.manifest.name, key, platform)
+        };
+        Self::of_caches(description, kept)
     }
 
     /// A provider's pack, made on the `common` with this key.

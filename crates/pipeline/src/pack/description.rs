@@ -31,6 +31,9 @@ pub struct Description {
     /// The pack that it only fits on, by its key: for a provider's that of `common`, for the tools' that of `base`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub made_on: Option<Key>,
+    /// Whether the whole image needs the pack `rest`, too; said of `common`, which that is made beside.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_rest: bool,
     /// Versions and sources of the tools in it (`3.276.0 (module-proxy)`), by name; none but for `tools`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tools: BTreeMap<String, String>,
@@ -61,6 +64,7 @@ impl Description {
             part: None,
             key,
             made_on: None,
+            has_rest: false,
             tools: BTreeMap::new(),
             platform: platform.to_string(),
             layers: Vec::new(),

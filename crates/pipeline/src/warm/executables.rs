@@ -3,7 +3,6 @@
 use anyhow::{Context as _, Result};
 use gocache::Store;
 use gocache::executables::{self, Linked};
-use gocache::frames::Compression;
 
 use crate::pack::manifest::PackedFile;
 use crate::warm::lean::write_frames;
@@ -37,11 +36,9 @@ impl Warmer<'_> {
         }
         let folder = &caches.executables;
         fs_err::create_dir_all(folder)?;
-        let compression = Compression {
-            level: self.tree.image.layers.zstd_level,
-        };
+        let level = self.tree.image.layers.zstd_level;
         write_frames(folder, name, |data| {
-            executables::pack(store, &linked, compression, data)
+            executables::pack(store, &linked, level, data)
         })
     }
 }

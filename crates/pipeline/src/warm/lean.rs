@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
-use gocache::frames::{Compression, DATA_SUFFIX, Frame, INDEX_SUFFIX, Index};
+use gocache::frames::{DATA_SUFFIX, Frame, INDEX_SUFFIX, Index};
 use gocache::objects::{self, ExportOnly, Objects};
 use gocache::{SealedFile, SealedStore, Store};
 use serde::Serialize;
@@ -69,13 +69,11 @@ impl Warmer<'_> {
         let mut archives = objects::export_only(&store, &own, &lean, time)?;
         archives.sort_by_cached_key(|archive| (import_path(archive, packages), archive.whole));
         let whole = |archive: &ExportOnly| store.output_path(&archive.whole);
-        let compression = Compression {
-            level: image.layers.zstd_level,
-        };
+        let level = image.layers.zstd_level;
         let mut files = Vec::new();
         if !archives.is_empty() {
             files = write_frames(&caches.objects, plan.name, |data| {
-                objects::pack(&archives, whole, compression, data)
+                objects::pack(&archives, whole, level, data)
             })?;
             // What `common` has of the same archive must be the same.
             Objects::open(&caches.objects)?;

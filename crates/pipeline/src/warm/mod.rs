@@ -19,7 +19,7 @@ mod lean;
 mod plan;
 mod rebuild;
 mod rest;
-mod share;
+pub mod share;
 mod warmer;
 
 pub use share::Share;

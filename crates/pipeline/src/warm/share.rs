@@ -14,10 +14,16 @@ const ASSUMED_PEAK_BYTES: u64 = 3_000_000_000;
 /// garbage as that allows.
 const COLLECTORS: [(Option<u32>, u64); 3] = [(None, 100), (Some(50), 75), (Some(25), 63)];
 
+/// What a process takes at most that compiles a package of a tool, collecting garbage as seldom as [`SELDOM`] says.
+const TOOL_PEAK_BYTES: u64 = 1_000_000_000;
+
+/// GOGC of tools where there is memory for it: a fifth less work for the largest packages.
+const SELDOM: u32 = 400;
+
 /// What compiles and links side by side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Share {
-    /// Modules that are built at the same time.
+    /// Modules, or tools, that are built at the same time.
     pub jobs: usize,
     /// Processes of one `go build`, its `-p`.
     pub processes: usize,
@@ -51,6 +57,20 @@ impl Share {
         Self {
             gogc: Self::of(jobs, memory, peak_bytes).gogc,
             ..Self::exactly(jobs)
+        }
+    }
+
+    /// Of `tools` tools as many as fit on a machine of so many `processors`, each with a process for each of them.
+    pub fn of_tools(processors: usize, memory: Option<Memory>, tools: usize) -> Self {
+        let processes = processors.max(1);
+        let fitting = memory.map_or(usize::MAX, |memory| {
+            usize::try_from(memory.available_bytes / TOOL_PEAK_BYTES).unwrap_or(usize::MAX)
+        });
+        let jobs = fitting / processes;
+        Self {
+            jobs: jobs.clamp(1, tools.max(1)),
+            processes,
+            gogc: (jobs > 0 && memory.is_some()).then_some(SELDOM),
         }
     }
 
@@ -118,6 +138,29 @@ mod tests {
         assert_eq!((wanted.jobs, wanted.gogc), (3, Some(25)));
         assert_eq!(Share::of(3, None, Some(GB)), Share::exactly(3));
         assert_eq!(Share::exactly(0).jobs, 1);
+    }
+
+    #[test]
+    fn tools_are_compiled_side_by_side_where_memory_allows_it() {
+        for (processors, available_gb, jobs, gogc) in [
+            (2, 20, 3, Some(SELDOM)),
+            (2, 5, 2, Some(SELDOM)),
+            (4, 15, 3, Some(SELDOM)),
+            (4, 7, 1, Some(SELDOM)),
+            (4, 3, 1, None),
+            (64, 100, 1, Some(SELDOM)),
+        ] {
+            let memory = Memory {
+                limit_bytes: 200 * GB,
+                available_bytes: available_gb * GB,
+            };
+            let share = Share::of_tools(processors, Some(memory), 3);
+            let told = (share.jobs, share.processes, share.gogc);
+            assert_eq!(told, (jobs, processors, gogc), "{available_gb}");
+        }
+        let unknown = Share::of_tools(2, None, 3);
+        assert_eq!((unknown.jobs, unknown.gogc), (3, None));
+        assert_eq!(Share::of_tools(2, None, 0).jobs, 1);
     }
 
     #[test]

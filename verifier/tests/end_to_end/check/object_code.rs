@@ -1,6 +1,5 @@
 //! Object code beside a build cache whose archives have none.
 
-use gocache::frames::Compression;
 use gocache::objects::{self, ExportOnly};
 
 use super::*;
@@ -18,8 +17,7 @@ fn lean() -> Image {
     let folder = image.folder.path(OBJECTS);
     fs_err::create_dir(&folder).unwrap();
     let whole = |archive: &ExportOnly| plain.output_path(&archive.whole);
-    let compression = Compression { level: 3 };
-    let index = objects::pack(&cut, whole, compression, &folder.join("tiny.zst")).unwrap();
+    let index = objects::pack(&cut, whole, 3, &folder.join("tiny.zst")).unwrap();
     fs_err::write(folder.join("tiny.json"), index.to_json()).unwrap();
     image.describe();
     image
