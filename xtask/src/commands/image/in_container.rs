@@ -53,6 +53,9 @@ pub fn run(flags: &Args) -> Result<()> {
     progress.step("unpack", Kind::Local, |_| {
         let mut layers = tools.on_this_machine()?;
         layers.extend(packs.kept().flat_map(KeptPack::layers));
+        for plugins in &packs.plugins {
+            layers.extend(plugins.on_this_machine()?);
+        }
         unpack_layers(&layers, &flags.out)
             .with_context(|| format!("failed to put the image's files into {}", flags.out))
     })

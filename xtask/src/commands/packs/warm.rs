@@ -140,6 +140,10 @@ pub fn run(flags: &Args) -> Result<()> {
             let made = foundation.provider(part, &own, &common, &mut progress)?;
             packs.push(made.to_pack(&common, platform));
             broken.extend(made.broken);
+            // They are of all parts together.
+            if wanted.shard.number == 1 {
+                packs.extend(foundation.plugins(provider, modules, &mut progress)?);
+            }
         }
     }
     if let Some(out) = out.as_ref().filter(|_| !packs.is_empty()) {
