@@ -31,7 +31,12 @@ impl Foundation {
         let resolver = self.resolver();
         let mut programs = Vec::new();
         for go_mod in by_go_mod(resolver.source, modules) {
-            let requirements = resolver.requirements(&go_mod)?;
+            let requirements = match resolver.requirements(&go_mod) {
+                Ok(requirements) => requirements,
+                // Warming says why these are left out.
+                Err(_) if self.settings.keep_going => continue,
+                Err(error) => return Err(error),
+            };
             let (source, module_cache) = (resolver.source, resolver.go_mod);
             programs.extend(needs::of_go_mod(
                 source,
