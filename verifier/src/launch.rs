@@ -93,9 +93,9 @@ pub fn run(name: &OsStr) -> ExitCode {
 /// Where Pulumi will keep what it knows, after these changes.
 fn pulumi_home(changes: &[(&str, OsString)]) -> Option<Utf8PathBuf> {
     const NAME: &str = "PULUMI_HOME";
-    let changed = changes.iter().find(|(name, _)| *name == NAME);
-    let changed = changed.map(|(_, value)| value.clone());
-    let home = changed.or_else(|| std::env::var_os(NAME))?;
+    let new = changes.iter().find(|(name, _)| *name == NAME);
+    let new = new.map(|(_, value)| value.clone());
+    let home = new.or_else(|| std::env::var_os(NAME))?;
     let home = Utf8PathBuf::from_path_buf(home.into()).ok()?;
     home.is_absolute().then_some(home)
 }

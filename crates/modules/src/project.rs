@@ -166,15 +166,12 @@ fn local_plugins(project: &Value) -> Vec<LocalPlugin> {
 fn packages(project: &Value) -> Vec<Package> {
     let packages = project.get("packages").and_then(Value::as_mapping);
     let package = |(name, said): (&Value, &Value)| {
-        let (source, version) = match said.as_str() {
-            Some(text) => match text.rsplit_once('@') {
-                Some((source, version)) => (source, Some(version)),
-                None => (text, None),
-            },
-            None => {
-                let text = |key: &str| said.get(key).and_then(Value::as_str);
-                (text("source")?, text("version"))
-            }
+        let of_table = |key: &str| said.get(key).and_then(Value::as_str);
+        let (source, version) = if let Some(text) = said.as_str() {
+            let parts = text.rsplit_once('@');
+            parts.map_or((text, None), |(source, version)| (source, Some(version)))
+        } else {
+            (of_table("source")?, of_table("version"))
         };
         Some(Package {
             name: name.as_str()?.to_owned(),

@@ -87,7 +87,6 @@ impl Summary {
             common,
             providers,
             rest,
-            plugins: _,
         } = packs;
         let mut lines = vec![PackLine::new(&common.pack, None)];
         lines.extend(providers.iter().map(|pack| {

@@ -52,6 +52,19 @@ impl Foundation {
         Ok(programs)
     }
 
+    /// The packs of plugins of all these providers.
+    pub fn all_plugins(
+        &self,
+        providers: &[String],
+        modules: &[Module],
+        progress: &mut Progress,
+    ) -> Result<Vec<Pack>> {
+        let packs = providers.iter();
+        let packs =
+            packs.filter_map(|provider| self.plugins(provider, modules, progress).transpose());
+        packs.collect()
+    }
+
     /// The plugins that the programs of `provider` among `modules` need, as a pack; none where `image.toml` wants none of
     /// them, or where none are needed.
     pub fn plugins(

@@ -22,8 +22,6 @@ pub struct Packs {
     pub providers: Vec<ProviderPack>,
     /// What is left over beside all providers of the source; none where nothing is.
     pub rest: Option<RestPack>,
-    /// Plugins, of each provider whose plugins are wanted.
-    pub plugins: Vec<Pack>,
 }
 
 impl Packs {
@@ -45,7 +43,6 @@ impl Packs {
         std::iter::once(common.to_pack(platform))
             .chain(providers)
             .chain(rest)
-            .chain(self.plugins.iter().cloned())
     }
 }
 
@@ -57,11 +54,6 @@ impl Foundation {
         providers: &[String],
         progress: &mut Progress,
     ) -> Result<Packs> {
-        let mut plugins = Vec::new();
-        // First: what the lock does not have is told before anything is compiled.
-        for provider in providers {
-            plugins.extend(self.plugins(provider, modules, progress)?);
-        }
         let common = self.common(modules, progress)?;
         let providers = providers
             .iter()
@@ -76,7 +68,6 @@ impl Foundation {
             common,
             providers,
             rest,
-            plugins,
         })
     }
 }

@@ -72,7 +72,7 @@ fn unpack_from(archive: impl Read, plugin: &Locked, to: &Utf8Path, limits: Limit
         match kind {
             EntryType::XGlobalHeader => {}
             EntryType::Directory => {
-                fs_err::create_dir_all(&place).map_err(|error| refused(error.to_string()))?
+                fs_err::create_dir_all(&place).map_err(|error| refused(error.to_string()))?;
             }
             EntryType::Regular if !path.as_str().is_empty() => {
                 left_bytes = left_bytes

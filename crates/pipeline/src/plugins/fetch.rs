@@ -91,9 +91,10 @@ mod tests {
                 let machine = if request.contains("arm64") { 183 } else { 62 };
                 let program = [&elf(machine), content].concat();
                 let archive = tar_gz(&[("pulumi-resource-toy", EntryType::Regular, &program)]);
-                let (status, body) = match request.contains("resource-toy-v1.0.0-linux-") {
-                    true => ("200 OK", &archive[..]),
-                    false => ("404 Not Found", &b""[..]),
+                let (status, body) = if request.contains("resource-toy-v1.0.0-linux-") {
+                    ("200 OK", &archive[..])
+                } else {
+                    ("404 Not Found", &b""[..])
                 };
                 let length = body.len();
                 let head = format!(

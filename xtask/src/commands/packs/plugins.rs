@@ -18,6 +18,7 @@ use pipeline::plugins::needs::Program;
 use pipeline::plugins::plugin::Plugin;
 
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Args {
     #[command(flatten)]
     pub source: Source,
@@ -99,7 +100,7 @@ pub fn run(flags: &Args) -> Result<()> {
     if flags.json {
         println!("{}", serde_json::to_string_pretty(&listed)?);
     } else {
-        print!("{}", listed.text());
+        println!("{}", listed.text(&platform));
     }
     refuse(&failures)
 }
@@ -134,7 +135,7 @@ fn called(plugin: &Plugin) -> String {
 }
 
 impl Listed {
-    fn text(&self) -> String {
+    fn text(&self, platform: &Platform) -> String {
         let mut lines = Vec::new();
         let mut provider = "";
         for program in &self.programs {
@@ -155,11 +156,71 @@ impl Listed {
         if !self.not_locked.is_empty() {
             let missing: Vec<&str> = self.not_locked.iter().map(String::as_str).collect();
             lines.push(format!(
-                "\nnot in the lock for {}: {}",
-                Platform::host(),
+                "\nnot in the lock for {platform}: {}",
                 missing.join(", ")
             ));
         }
-        lines.iter().map(|line| format!("{line}\n")).collect()
+        lines.join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pipeline::plugins::needs::{LeftOut, Needs};
+
+    use super::*;
+
+    #[test]
+    fn a_person_reads_what_each_program_needs_and_what_is_not_locked() {
+        let program = |provider: &str, component: &str, plugins: &[&str]| Program {
+            provider: provider.into(),
+            component: component.into(),
+            path: "p".into(),
+            needs: Needs {
+                plugins: plugins
+                    .iter()
+                    .map(|name| Plugin::new(name, "1.0.0", None).unwrap())
+                    .collect(),
+                left_out: BTreeSet::new(),
+            },
+        };
+        let mut own = program("toy", "own", &[]);
+        own.needs.left_out.insert(LeftOut {
+            name: "own".into(),
+            reason: "Pulumi.yaml has it in a folder, ./bin".into(),
+            is_local: true,
+        });
+        let listed = Listed {
+            programs: vec![
+                program("aws", "bucket", &["aws", "random"]),
+                program("toy", "file", &["toy"]),
+                own,
+            ],
+            not_locked: BTreeSet::from(["toy 1.0.0".to_owned()]),
+        };
+        let platform = Platform {
+            os: "linux".into(),
+            arch: "amd64".into(),
+        };
+        insta::assert_snapshot!(listed.text(&platform));
+    }
+
+    #[test]
+    fn the_worst_of_all_failures_decides_on_the_exit_code() {
+        let corrupt = || corrupt("another digest", "look");
+        let (usage, other) = (
+            || usage("no address", "take another"),
+            || anyhow::anyhow!("404"),
+        );
+        for (failures, expected) in [
+            (vec![usage(), corrupt(), other()], failure::Kind::Corrupt),
+            (vec![usage(), other()], failure::Kind::Failed),
+            (vec![usage()], failure::Kind::Usage),
+        ] {
+            let error = refuse(&failures).unwrap_err();
+            assert_eq!(failure::kind(&error, &[]), expected);
+            assert_eq!(error.to_string().lines().count(), failures.len());
+        }
+        refuse(&[]).unwrap();
     }
 }
