@@ -3,28 +3,24 @@
 //! Plugins are a program and texts beside it. So there are files and folders in an archive, and nothing else: no links, no
 //! devices; and the program is one for Linux on the processor that it is said to be for.
 
-use std::io::Read;
+use std::collections::BTreeSet;
+use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt as _;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Error, Result};
 use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
+use flate2::read::GzDecoder;
+use oci::unpack::limits::{Count, Limits, Meter};
 use tar::EntryType;
 
 use crate::plugins::lock::Locked;
 use failure::corrupt;
 
 /// More bytes and files than any plugin has.
-const LIMITS: Limits = Limits {
-    bytes: 4 << 30,
-    entries: 10_000,
-};
+const LIMITS: (u64, usize) = (4 << 30, 10_000);
 
-/// How much there may be in an archive.
-#[derive(Debug, Clone, Copy)]
-struct Limits {
-    bytes: u64,
-    entries: usize,
-}
+/// What to do about an archive that no plugin has.
+const HINT: &str = "find out what is at its address, and take its line out of the lock";
 
 /// The program of a plugin.
 pub fn program(name: &str) -> String {
@@ -36,73 +32,95 @@ pub fn program(name: &str) -> String {
 /// # Errors
 /// An archive that no plugin has, even with the digest of the lock, is corrupt.
 pub fn unpack(archive: &Utf8Path, plugin: &Locked, to: &Utf8Path) -> Result<()> {
-    let file = fs_err::File::open(archive)?;
-    unpack_from(file, plugin, to, LIMITS)
+    unpack_from(fs_err::File::open(archive)?, plugin, to, LIMITS)
 }
 
-fn unpack_from(archive: impl Read, plugin: &Locked, to: &Utf8Path, limits: Limits) -> Result<()> {
-    let refused = |reason: String| {
-        corrupt(
-            format!(
-                "the archive of the plugin {} {} ({}) is refused: {reason}",
-                plugin.name, plugin.version, plugin.platform
-            ),
-            format!(
-                "find out what {} is, and take its line out of the lock",
-                plugin.url
-            ),
-        )
-    };
-    // One byte more, so that an archive of just the size is told from a longer one.
-    let unzipped = flate2::read::GzDecoder::new(archive).take(limits.bytes + 1);
-    let mut tar = tar::Archive::new(unzipped);
-    let mut left_bytes = limits.bytes;
-    let entries = tar.entries().map_err(|error| refused(error.to_string()))?;
-    for (number, entry) in entries.enumerate() {
-        let mut entry = entry.map_err(|error| refused(error.to_string()))?;
-        if number >= limits.entries {
-            return Err(refused(format!(
-                "it has more than {} entries",
-                limits.entries
-            )));
+fn unpack_from(
+    archive: impl Read,
+    plugin: &Locked,
+    to: &Utf8Path,
+    (max_bytes, max_entries): (u64, usize),
+) -> Result<()> {
+    let mut tar = Meter::new(GzDecoder::new(archive), Limits::exactly(max_bytes));
+    let count = tar.count();
+    let program = program(&plugin.name);
+    let unpacked = files(&mut tar, &count, max_entries, (&program, to));
+    unpacked
+        .and_then(|()| {
+            let head = begin_of(&to.join(&program))?;
+            let head = head.ok_or_else(|| wrong(format!("it holds no {program}")))?;
+            let is_fine = check_elf(&head, &plugin.platform);
+            is_fine.map_err(|reason| wrong(format!("{program} {reason}")))
+        })
+        .map_err(|error| {
+            let error = count.explain(error);
+            match failure::kind(&error, &[]) {
+                failure::Kind::Corrupt => wrong(format!("{error:#}")),
+                _ => error,
+            }
+        })
+        .with_context(|| {
+            let (name, version, platform) = (&plugin.name, &plugin.version, &plugin.platform);
+            format!("failed to unpack the plugin {name} {version} for {platform}")
+        })
+}
+
+fn wrong(reason: impl Into<String>) -> Error {
+    corrupt(reason, HINT)
+}
+
+/// Writes the files of `tar` to `to`; the one called `program` is executable, whatever the archive says.
+fn files(
+    tar: impl Read,
+    count: &Count,
+    max_entries: usize,
+    (program, to): (&str, &Utf8Path),
+) -> Result<()> {
+    let mut tar = tar::Archive::new(tar);
+    let mut entries = tar.entries()?;
+    let (mut folders, mut files) = (BTreeSet::new(), BTreeSet::new());
+    for number in 0.. {
+        count.in_headers();
+        let Some(entry) = entries.next() else { break };
+        let mut entry = entry?;
+        count.in_content();
+        count.entry(entry.size())?;
+        if number >= max_entries {
+            return Err(wrong(format!("it has more than {max_entries} entries")));
         }
         let kind = entry.header().entry_type();
-        let path = inner(&entry.path_bytes()).map_err(refused)?;
+        let path = inner(&entry.path_bytes()).map_err(wrong)?;
+        let above: Vec<Utf8PathBuf> = path.ancestors().skip(1).map(Utf8Path::to_owned).collect();
+        let is_taken = files.contains(&path) || above.iter().any(|it| files.contains(it));
+        let is_file = kind == EntryType::Regular && !path.as_str().is_empty();
+        if is_taken || is_file && folders.contains(&path) {
+            return Err(wrong(format!("{path:?} is there twice")));
+        }
         let place = to.join(&path);
         match kind {
             EntryType::XGlobalHeader => {}
             EntryType::Directory => {
-                fs_err::create_dir_all(&place).map_err(|error| refused(error.to_string()))?;
+                fs_err::create_dir_all(&place)?;
+                folders.insert(path);
             }
-            EntryType::Regular if !path.as_str().is_empty() => {
-                left_bytes = left_bytes
-                    .checked_sub(entry.size())
-                    .ok_or_else(|| refused(format!("it has more than {} bytes", limits.bytes)))?;
-                let mode = entry.header().mode().unwrap_or_default();
-                let is_executable = mode & 0o100 != 0 || path == program(&plugin.name);
-                let parent = place.parent().unwrap_or(to);
-                fs_err::create_dir_all(parent).map_err(|error| refused(error.to_string()))?;
-                let mode = if is_executable { 0o755 } else { 0o644 };
-                let created = std::fs::OpenOptions::new()
-                    .write(true)
-                    .create_new(true)
-                    .mode(mode)
-                    .open(&place);
-                let mut file = created.map_err(|error| refused(format!("{path}: {error}")))?;
-                std::io::copy(&mut entry, &mut file)
-                    .map_err(|error| refused(format!("{path}: {error}")))?;
+            _ if is_file => {
+                let is_executable = entry.header().mode()? & 0o100 != 0 || path == program;
+                fs_err::create_dir_all(place.parent().unwrap_or(to))?;
+                let mut file = fs_err::OpenOptions::new();
+                file.write(true).create_new(true);
+                file.options_mut()
+                    .mode(if is_executable { 0o755 } else { 0o644 });
+                io::copy(&mut entry, &mut file.open(&place)?)?;
+                files.insert(path);
             }
             _ => {
                 let reason = format!("{path:?} is neither a file nor a folder ({kind:?})");
-                return Err(refused(reason));
+                return Err(wrong(reason));
             }
         }
+        folders.extend(above);
     }
-    let file = to.join(program(&plugin.name));
-    let head = begin_of(&file).with_context(|| format!("failed to read {file}"))?;
-    let head = head.ok_or_else(|| refused(format!("it holds no {}", program(&plugin.name))))?;
-    check_elf(&head, &plugin.platform)
-        .map_err(|reason| refused(format!("{} {reason}", program(&plugin.name))))
+    Ok(())
 }
 
 /// The path of an entry, which stays where it is joined to.
@@ -210,10 +228,7 @@ pub(crate) mod tests {
         }
     }
 
-    const SMALL: Limits = Limits {
-        bytes: 1 << 20,
-        entries: 5,
-    };
+    const SMALL: (u64, usize) = (1 << 20, 5);
 
     fn unpacked(archive: &[u8]) -> Result<Vec<String>, String> {
         let folder = tempfile::tempdir().unwrap();
@@ -281,9 +296,10 @@ pub(crate) mod tests {
             ("disk", EntryType::Block, "neither a file nor a folder"),
             ("tty", EntryType::Char, "neither a file nor a folder"),
             ("pipe", EntryType::Fifo, "neither a file nor a folder"),
-            (PROGRAM, file, "File exists"),
-            (PROGRAM, folder, "exists"),
-            ("pulumi-resource-toy/below", file, "is refused"),
+            (PROGRAM, file, "is there twice"),
+            (PROGRAM, folder, "is there twice"),
+            ("pulumi-resource-toy/below", file, "is there twice"),
+            ("", file, "neither a file nor a folder"),
         ] {
             let archive = tar_gz(&[(PROGRAM, file, &program), (path, kind, b"")]);
             let said = unpacked(&archive).unwrap_err();
@@ -333,7 +349,15 @@ pub(crate) mod tests {
                 .unwrap_err()
                 .contains("more than 5 entries")
         );
-        // A header for which the sizes of the format have no end.
+        let long = tar_gz(&[
+            ("name", EntryType::GNULongName, &zeros[1..]),
+            (PROGRAM, EntryType::Regular, &program),
+        ]);
+        assert!(
+            unpacked(&long)
+                .unwrap_err()
+                .contains("more than 1048576 bytes")
+        );
         let cut = &big[..big.len() / 2];
         for broken in [cut, b"", b"no gzip"] {
             assert!(unpacked(broken).is_err());
