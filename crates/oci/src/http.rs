@@ -73,8 +73,8 @@ pub fn reach(url: &str) -> Result<Reached> {
 /// More than any server sends a download on.
 const MAX_REDIRECTS: usize = 5;
 
-/// Whether something may be downloaded from `url`: by HTTPS, or from this machine; without a password that logs would
-/// have.
+/// Whether something may be downloaded from `url`: by HTTPS, or from this machine; without a password, which logs
+/// would have.
 ///
 /// # Errors
 /// The reason why not.
@@ -102,8 +102,8 @@ fn is_safe(url: &Url) -> bool {
     }
 }
 
-/// Writes what is at `url` to `file`; more than `max_bytes` are an error, and so is whatever [`check_download`] refuses,
-/// there or wherever a server sends on to.
+/// Writes what is at `url` to `file`; more than `max_bytes` are an error, and so is whatever [`check_download`]
+/// refuses, there or wherever a server sends on to.
 pub fn download(url: &str, max_bytes: u64, file: &mut impl Write) -> Result<()> {
     check_download(url).map_err(|reason| anyhow!("{url} is not fetched: {reason}"))?;
     let redirects = Policy::custom(|attempt| {

@@ -1,7 +1,7 @@
 //! A plugin of Pulumi from its server into an image, where it makes a resource without a network.
 //!
-//! No published plugin can be had on every machine that runs tests. So there is one here, a program of the source like any
-//! other: warming it compiles it, its archive is served on the loopback device, and the lock names that.
+//! No published plugin can be had on every machine that runs tests. So there is one here, a program of the source like
+//! any other: warming it compiles it, its archive is served on the loopback device, and the lock names that.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;

@@ -1,9 +1,9 @@
 //! The image's plugins of Pulumi, put where Pulumi looks for plugins: below whichever `PULUMI_HOME` is in force.
 //!
-//! A plugin is a folder there, and Pulumi passes over links to folders. So each is a folder of the user's own, with links
-//! to the files of the image's; beside it Pulumi installs others, and notes when it used which. A plugin that is there
-//! already stays, whoever put it there. One that was made here for another image, which had it, leads nowhere in this one:
-//! it goes, or Pulumi would take it for installed.
+//! A plugin is a folder there, and Pulumi passes over links to folders. So each is a folder of the user's own, with
+//! links to the files of the image's; beside it Pulumi installs others, and notes when it used which. A plugin that is
+//! there already stays, whoever put it there. One that was made here for another image, which had it, leads nowhere in
+//! this one: it goes, or Pulumi would take it for installed.
 //!
 //! Nothing here fails: what cannot be linked is not there, and Pulumi says so.
 

@@ -109,8 +109,8 @@ impl Stack {
             project.join("Pulumi.yaml"),
             format!("name: verifier\nruntime: go\nmain: {main}\n"),
         )?;
-        // Where the home is a new one, nothing of Pulumi's may get into another; where it cannot be written to, Pulumi has to
-        // find a place as it does for a user.
+        // Where the home is a new one, nothing of Pulumi's may get into another; where it cannot be written to, Pulumi
+        // has to find a place as it does for a user.
         let has_new_home = environment.iter().any(|(name, _)| *name == "HOME");
         if has_new_home || std::env::var_os("PULUMI_HOME").is_some() {
             environment.push(("PULUMI_HOME", surroundings.path("pulumi").into_string()));

@@ -65,8 +65,8 @@ impl Foundation {
         packs.collect()
     }
 
-    /// The plugins that the programs of `provider` among `modules` need, as a pack; none where `image.toml` wants none of
-    /// them, or where none are needed.
+    /// The plugins that the programs of `provider` among `modules` need, as a pack; none where `image.toml` wants none
+    /// of them, or where none are needed.
     pub fn plugins(
         &self,
         provider: &str,
@@ -167,8 +167,8 @@ fn locked(
             missing.join(", ")
         ),
         format!(
-            "fetch them with `cargo xtask plugins --lock --provider {provider}` and review what it writes, or leave {provider} \
-             out of `bake` in [plugins] of image.toml"
+            "fetch them with `cargo xtask plugins --lock --provider {provider}` and review what it writes, or leave \
+             {provider} out of `bake` in [plugins] of image.toml"
         ),
     ))
 }

@@ -1,7 +1,7 @@
 //! The archive of a plugin, taken apart: whatever is in it, nothing gets out of the folder that it is unpacked into.
 //!
-//! Plugins are a program and texts beside it. So there are files and folders in an archive, and nothing else: no links, no
-//! devices; and the program is one for Linux on the processor that it is said to be for.
+//! Plugins are a program and texts beside it. So there are files and folders in an archive, and nothing else: no links,
+//! no devices; and the program is one for Linux on the processor that it is said to be for.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};

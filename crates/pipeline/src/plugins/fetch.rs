@@ -139,7 +139,7 @@ mod tests {
         let mut found = Lock::default();
         assert!(lock(&mut found, &plugins(&server(b"one"), &["toy"])).is_empty());
         let before = found.clone();
-        let failures = lock(&mut found, &plugins(&server(b"another"), &["toy"]));
+        let failures = lock(&mut found, &plugins(&server(b"two"), &["toy"]));
         assert_eq!(failures.len(), 2);
         for error in failures {
             assert_eq!(
@@ -148,7 +148,7 @@ mod tests {
                 "{error:#}"
             );
             assert!(
-                failure::text(&error).contains("plugins.lock names"),
+                failure::text(&error).contains("has the SHA-256"),
                 "{error:#}"
             );
         }

@@ -1,7 +1,7 @@
 //! `plugins.lock`: the archive of each plugin, version and platform, with its digest. It is reviewed like go.sum.
 //!
-//! There is one text for what it says, and no other is read: a line after the other, sorted, below lines that say what the
-//! file is. A digest that is there is never replaced.
+//! There is one text for what it says, and no other is read: a line after the other, sorted, below lines that say what
+//! the file is. A digest that is there is never replaced.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
@@ -20,8 +20,8 @@ use failure::{corrupt, usage};
 /// What stands above the lines.
 const HEAD: &str = "\
 # Plugins of Pulumi that an image may have: name, version, platform, SHA-256 and size of the archive, its address.
-# Renewed by `cargo xtask plugins --lock`, which never replaces a digest. A size of `-` is that of an archive whose digest
-# was taken from elsewhere, and that nobody has fetched from here yet.
+# Renewed by `cargo xtask plugins --lock`, which never replaces a digest. A size of `-` is that of an archive whose
+# digest was taken from elsewhere, and that nobody has fetched from here yet.
 ";
 
 /// More bytes than any lock has.

@@ -1,8 +1,8 @@
-//! Pulumi's plugins: the programs that make the resources of an SDK, which Pulumi otherwise fetches on every fresh machine,
-//! whatever the server then sends.
+//! Pulumi's plugins: the programs that make the resources of an SDK, which Pulumi otherwise fetches on every fresh
+//! machine, whatever the server then sends.
 //!
-//! What always holds: nothing of a plugin is in an image whose archive had not the SHA-256 that the lock names; a lock's
-//! digest is never replaced.
+//! What always holds: nothing of a plugin is in an image whose archive had not the SHA-256 that the lock names; a
+//! digest in the lock is never replaced.
 //!
 //! - [`plugin`], [`needs`]: which plugins programs need, as Pulumi itself finds out.
 //! - [`address`], [`lock`]: where their archives are, and which digests these have.

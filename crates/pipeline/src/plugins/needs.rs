@@ -1,9 +1,9 @@
 //! Which plugins programs need: those of the SDKs that their go.mod requires, and those of the packages in their
 //! Pulumi.yaml.
 //!
-//! Pulumi's language host asks for the Go modules of the go.mod's own list, indirect ones too, and looks into the folder of
-//! each: in the module cache, in the source where it is replaced, or in `vendor`. What cannot be had as an archive is not
-//! guessed at; it is said.
+//! Pulumi's language host asks for the Go modules of the go.mod's own list, indirect ones too, and looks into the
+//! folder of each: in the module cache, in the source where it is replaced, or in `vendor`. What cannot be had as an
+//! archive is not guessed at; it is said.
 
 use std::collections::{BTreeMap, BTreeSet};
 

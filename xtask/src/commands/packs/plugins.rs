@@ -28,8 +28,8 @@ pub struct Args {
     /// Description of the image, beside which the lock is
     #[arg(long, value_name = "FILE")]
     pub image: Option<Utf8PathBuf>,
-    /// Fetch the archive of each plugin for every platform, and write its digest to plugins.lock; a digest that is there
-    /// is compared, and never replaced
+    /// Fetch the archive of each plugin for every platform, and write its digest to plugins.lock; a digest that is
+    /// there is compared, and never replaced
     #[arg(long, conflicts_with = "offline")]
     pub lock: bool,
     /// Use what was fetched before, and no network
