@@ -108,6 +108,11 @@ pub fn run(flags: &Args) -> Result<()> {
 
     let mut progress = Progress::default();
     let foundation = flow::foundation(settings, &mut progress)?;
+    let mut plugins = Vec::new();
+    // They are of all parts of a provider together.
+    if !wanted.providers.is_empty() && wanted.shard.number == 1 {
+        plugins = foundation.all_plugins(&providers, modules, &mut progress)?;
+    }
     let mut packs = Vec::new();
     if wanted.shared.contains(&BASE) {
         packs.push(foundation.base()?);
@@ -140,12 +145,9 @@ pub fn run(flags: &Args) -> Result<()> {
             let made = foundation.provider(part, &own, &common, &mut progress)?;
             packs.push(made.to_pack(&common, platform));
             broken.extend(made.broken);
-            // They are of all parts together.
-            if wanted.shard.number == 1 {
-                packs.extend(foundation.plugins(provider, modules, &mut progress)?);
-            }
         }
     }
+    packs.extend(plugins);
     if let Some(out) = out.as_ref().filter(|_| !packs.is_empty()) {
         progress.step("write", Kind::Local, |_| out.write(&packs))?;
     }
