@@ -117,7 +117,8 @@ impl Foundation {
             are_kept &= layers.is_kept(plugin)?;
         }
         let name = format!("{PLUGINS}{provider}");
-        let key = Key::of(&(PLUGINS, &keys, &needs.left_out))?;
+        // The description says where archives come from, which their layers do not depend on.
+        let key = Key::of(&(PLUGINS, &keys, &locked, &needs.left_out))?;
         if !are_kept {
             self.find(&name, &key, step, |artifact| {
                 for (plugin, layer) in locked.iter().zip(artifact.layers()?) {
