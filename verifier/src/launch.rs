@@ -8,11 +8,14 @@
 //! In the replaced home lie links to what was put into the other one by root or by the user, such as credentials that
 //! a cluster mounts; not to what other users left there, for programs run what a home tells them.
 //!
+//! Pulumi finds the image's plugins in the home that it is given ([`plugins`]).
+//!
 //! The real program then takes the place of this process. It is the next one of that name on PATH.
 
 pub mod go_command;
 mod language_host;
 mod links;
+mod plugins;
 mod surroundings;
 
 use std::ffi::{OsStr, OsString};
@@ -21,7 +24,8 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use gocache::image_info::LAUNCHED;
+use camino::Utf8PathBuf;
+use gocache::image_info::{LAUNCHED, PLUGINS_PATH};
 use rustix::fs::{Access, access};
 
 use self::go_command::GoCommand;
@@ -64,6 +68,12 @@ pub fn run(name: &OsStr) -> ExitCode {
     let own_name = arguments.next().unwrap_or_else(|| name.to_owned());
     let arguments: Vec<OsString> = arguments.collect();
     let go = (name == "go").then(|| GoCommand::of(&arguments)).flatten();
+    let changes = Surroundings::of_process().changes(go.as_ref());
+    if name == "pulumi"
+        && let Some(home) = pulumi_home(&changes)
+    {
+        plugins::link(PLUGINS_PATH.into(), &home);
+    }
     #[expect(
         clippy::disallowed_methods,
         reason = "it takes the place of this process, whose streams it has"
@@ -74,10 +84,20 @@ pub fn run(name: &OsStr) -> ExitCode {
         .env(LAUNCH, launch(name, next))
         .args(flags)
         .args(arguments)
-        .envs(Surroundings::of_process().changes(go.as_ref()));
+        .envs(changes);
     let error = command.exec();
     eprintln!("{}: {error}", real.display());
     ExitCode::from(CANNOT_RUN)
+}
+
+/// Where Pulumi will keep what it knows, after these changes.
+fn pulumi_home(changes: &[(&str, OsString)]) -> Option<Utf8PathBuf> {
+    const NAME: &str = "PULUMI_HOME";
+    let new = changes.iter().find(|(name, _)| *name == NAME);
+    let new = new.map(|(_, value)| value.clone());
+    let home = new.or_else(|| std::env::var_os(NAME))?;
+    let home = Utf8PathBuf::from_path_buf(home.into()).ok()?;
+    home.is_absolute().then_some(home)
 }
 
 /// The value of [`LAUNCH`] while this process is `name`, which was found before the entry `next` of PATH.

@@ -85,6 +85,17 @@ struct Phases {
     /// Run `pulumi preview`, where there is a Pulumi.yaml
     #[arg(long, value_name = "WHICH", default_value = "none")]
     preview: Which,
+    /// One more phase of every module with a Pulumi.yaml, which --all-phases leaves out: `up` makes its resources, in a
+    /// backend of its own, and destroys them again
+    #[arg(long = "phase", value_name = "PHASE", value_enum)]
+    more: Vec<More>,
+}
+
+/// Phases that nothing but their name asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum More {
+    /// `pulumi up`, and then `pulumi destroy`
+    Up,
 }
 
 impl Phases {
@@ -92,25 +103,28 @@ impl Phases {
     fn wanted(&self, source: &Utf8Path, modules: &[modules::Module]) -> Vec<BTreeSet<PhaseName>> {
         let scope = |which| if self.all { Which::All } else { which };
         let cold = scope(self.cold).of(modules, |_| true);
-        let preview = scope(self.preview).of(modules, |module| {
-            source.join(&module.path).join("Pulumi.yaml").is_file()
-        });
-        let both = cold.into_iter().zip(preview);
-        both.map(|(cold, preview)| {
-            let phases = [
-                (PhaseName::Cold, cold),
-                (
-                    PhaseName::ColdModules,
-                    cold && (self.cold_modules || self.all),
-                ),
-                (PhaseName::FirstColdDisk, self.cold_disk || self.all),
-                (PhaseName::Edited, self.edited || self.all),
-                (PhaseName::Preview, preview),
-            ];
-            let wanted = phases.into_iter().filter(|(_, wanted)| *wanted);
-            wanted.map(|(phase, _)| phase).collect()
-        })
-        .collect()
+        let has_project =
+            |module: &modules::Module| source.join(&module.path).join("Pulumi.yaml").is_file();
+        let preview = scope(self.preview).of(modules, has_project);
+        let up = self.more.contains(&More::Up);
+        let phases = cold.into_iter().zip(preview).zip(modules);
+        phases
+            .map(|((cold, preview), module)| {
+                let phases = [
+                    (PhaseName::Cold, cold),
+                    (
+                        PhaseName::ColdModules,
+                        cold && (self.cold_modules || self.all),
+                    ),
+                    (PhaseName::FirstColdDisk, self.cold_disk || self.all),
+                    (PhaseName::Edited, self.edited || self.all),
+                    (PhaseName::Preview, preview),
+                    (PhaseName::Up, up && has_project(module)),
+                ];
+                let wanted = phases.into_iter().filter(|(_, wanted)| *wanted);
+                wanted.map(|(phase, _)| phase).collect()
+            })
+            .collect()
     }
 }
 
@@ -127,10 +141,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         &args.modules,
     )?;
     let wanted = args.phases.wanted(source, &selected);
-    if wanted
-        .iter()
-        .any(|wanted| wanted.contains(&PhaseName::Preview))
-    {
+    if wanted.iter().any(|wanted| {
+        [PhaseName::Preview, PhaseName::Up]
+            .iter()
+            .any(|it| wanted.contains(it))
+    }) {
         preview::check_tools()?;
     }
     let source = source

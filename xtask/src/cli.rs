@@ -36,6 +36,8 @@ pub enum Command {
     Simulate(packs::simulate::Args),
     /// Run the verifier of this repository in an image, which may be anywhere; exits as the verifier does
     Verify(image::verify::Args),
+    /// List the plugins of Pulumi that programs need, or fetch them to know their digests
+    Plugins(packs::plugins::Args),
     /// Merge packs into one tree of caches, for images that are built from a Dockerfile
     Merge(packs::merge::Args),
     /// Write an image's layers and a Dockerfile for them, to be built with `docker build`
@@ -83,6 +85,7 @@ impl Command {
             Self::InContainer(args) => image::in_container::run(args),
             Self::Warm(args) => packs::warm::run(args),
             Self::Assemble(args) => packs::assemble::run(args),
+            Self::Plugins(args) => packs::plugins::run(args),
             Self::Merge(args) => packs::merge::run(args),
             Self::Push(args) => packs::push::run(args),
             Self::Matrix(args) => packs::matrix::run(args),

@@ -31,6 +31,9 @@ pub const LAUNCHED: [&str; 4] = ["git", "go", "pulumi", "tofu"];
 /// The folder of language hosts in whose place the verifier stands: they take as flags what Pulumi tells others.
 pub const LANGUAGE_HOSTS_PATH: &str = "/usr/local/lib/iac-runner/language-hosts";
 
+/// The folder of Pulumi's plugins: `resource-<name>-v<version>/pulumi-resource-<name>`, as below a `PULUMI_HOME`.
+pub const PLUGINS_PATH: &str = "/usr/local/lib/iac-runner/plugins";
+
 /// The pack of what all providers share.
 pub const COMMON: &str = "common";
 

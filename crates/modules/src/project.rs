@@ -1,4 +1,4 @@
-//! Pulumi's project file, as far as it says where the program is and what runs it.
+//! Pulumi's project file, as far as it says where the program is, what runs it, and which plugins it wants.
 
 use std::io;
 use std::path::Path;
@@ -25,8 +25,32 @@ pub struct Project {
     pub main: Option<String>,
     /// The name of the file, where nothing can be made of it.
     pub not_understood: Option<&'static str>,
+    /// Plugins that are in folders of the machine.
+    pub plugins: Vec<LocalPlugin>,
+    /// Packages that are installed.
+    pub packages: Vec<Package>,
     runtime: Option<String>,
     options: RuntimeOptions,
+}
+
+/// What stands below `plugins`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalPlugin {
+    /// Its name.
+    pub name: String,
+    /// The folder that it is in.
+    pub path: String,
+}
+
+/// What stands below `packages`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Package {
+    /// What the program calls it.
+    pub name: String,
+    /// The name of a plugin, or where one is.
+    pub source: String,
+    /// Which version of it.
+    pub version: Option<String>,
 }
 
 /// What a project tells the language host of Go.
@@ -45,7 +69,10 @@ impl Project {
     }
 
     /// The project file in `folder`, relative to `source`, if there is one.
-    pub(crate) fn of_source(source: &Path, folder: &Path) -> Result<Option<Self>, Error> {
+    ///
+    /// # Errors
+    /// A file that leads out of the source, or is larger than any that means well.
+    pub fn of_source(source: &Path, folder: &Path) -> Result<Option<Self>, Error> {
         for name in NAMES {
             if let Some(bytes) = source_file::read(source, &folder.join(name), MAX_BYTES)? {
                 return Ok(Some(Self::parse(name, &bytes)));
@@ -89,6 +116,8 @@ impl Project {
         Self {
             main: text(value.get("main")).filter(|main| !main.is_empty()),
             not_understood: None,
+            plugins: local_plugins(&value),
+            packages: packages(&value),
             runtime: text(runtime).or_else(|| text(runtime?.get("name"))),
             options: RuntimeOptions {
                 binary: option("binary"),
@@ -118,6 +147,41 @@ impl Project {
     }
 }
 
+/// Providers, languages and analyzers alike.
+fn local_plugins(project: &Value) -> Vec<LocalPlugin> {
+    let kinds = project.get("plugins").and_then(Value::as_mapping);
+    let lists = kinds.into_iter().flat_map(|kinds| kinds.values());
+    let plugins = lists.filter_map(Value::as_sequence).flatten();
+    let text = |plugin: &Value, key: &str| Some(plugin.get(key)?.as_str()?.to_owned());
+    let plugins = plugins.filter_map(|plugin| {
+        Some(LocalPlugin {
+            name: text(plugin, "name")?,
+            path: text(plugin, "path").unwrap_or_default(),
+        })
+    });
+    plugins.collect()
+}
+
+/// Each is `SOURCE`, `SOURCE@VERSION`, or a table with both.
+fn packages(project: &Value) -> Vec<Package> {
+    let packages = project.get("packages").and_then(Value::as_mapping);
+    let package = |(name, said): (&Value, &Value)| {
+        let of_table = |key: &str| said.get(key).and_then(Value::as_str);
+        let (source, version) = if let Some(text) = said.as_str() {
+            let parts = text.rsplit_once('@');
+            parts.map_or((text, None), |(source, version)| (source, Some(version)))
+        } else {
+            (of_table("source")?, of_table("version"))
+        };
+        Some(Package {
+            name: name.as_str()?.to_owned(),
+            source: source.to_owned(),
+            version: version.filter(|it| !it.is_empty()).map(str::to_owned),
+        })
+    };
+    packages.into_iter().flatten().filter_map(package).collect()
+}
+
 /// The first document, which is the one that counts for Pulumi; none if it is no table.
 fn value(bytes: &[u8]) -> Option<Value> {
     let is_opening = |byte: &&u8| matches!(byte, b'[' | b'{');
@@ -135,6 +199,41 @@ fn value(bytes: &[u8]) -> Option<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn plugins_and_packages_are_read_in_every_form() {
+        let text = "plugins:\n  providers:\n  - name: a\n    path: ./bin\n    version: 1.0.0\n  - path: nameless\n  \
+                    analyzers:\n  - name: b\n  languages: none\n\
+                    packages:\n  one: aws@7.3.0\n  two: ./local\n  3: numbered\n  four:\n    source: azure\n    \
+                    version: 6.32.0\n    parameters: [x]\n  five:\n    version: 1.0.0\n  six: civo@\n";
+        let project = Project::parse("Pulumi.yaml", text.as_bytes());
+        let plugins = project
+            .plugins
+            .iter()
+            .map(|it| (it.name.as_str(), it.path.as_str()));
+        assert_eq!(plugins.collect::<Vec<_>>(), [("a", "./bin"), ("b", "")]);
+        let packages = project.packages.iter();
+        let packages =
+            packages.map(|it| (it.name.as_str(), it.source.as_str(), it.version.as_deref()));
+        let expected = [
+            ("one", "aws", Some("7.3.0")),
+            ("two", "./local", None),
+            ("four", "azure", Some("6.32.0")),
+            ("six", "civo", None),
+        ];
+        assert_eq!(packages.collect::<Vec<_>>(), expected);
+        for wrong in [
+            "plugins: x\npackages: [a]\n",
+            "plugins:\n- a\n",
+            "packages:\n  a: [b]\n",
+        ] {
+            let project = Project::parse("Pulumi.yaml", wrong.as_bytes());
+            assert!(
+                project.plugins.is_empty() && project.packages.is_empty(),
+                "{wrong}"
+            );
+        }
+    }
 
     #[test]
     fn the_options_of_the_runtime_are_those_of_the_project_around() {

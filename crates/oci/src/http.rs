@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use reqwest::{Client, ClientBuilder, StatusCode};
+use reqwest::redirect::Policy;
+use reqwest::{Client, ClientBuilder, StatusCode, Url};
 use tokio::runtime::Runtime;
 
 /// How this program names itself to servers.
@@ -69,9 +70,54 @@ pub fn reach(url: &str) -> Result<Reached> {
     }
 }
 
-/// Writes what is at `url` to `file`; more than `max_bytes` are an error.
+/// More than any server sends a download on.
+const MAX_REDIRECTS: usize = 5;
+
+/// Whether something may be downloaded from `url`: by HTTPS, or from this machine; without a password, which logs
+/// would have.
+///
+/// # Errors
+/// The reason why not.
+pub fn check_download(url: &str) -> Result<(), String> {
+    if url.contains(|it: char| it.is_whitespace() || it.is_control()) {
+        return Err("it has blanks".to_owned());
+    }
+    let parsed = Url::parse(url).map_err(|error| error.to_string())?;
+    if !parsed.username().is_empty() || parsed.password().is_some() {
+        return Err("it has the name or password of a user".to_owned());
+    }
+    if is_safe(&parsed) {
+        Ok(())
+    } else {
+        Err("only HTTPS is spoken, and plain HTTP with this machine".to_owned())
+    }
+}
+
+fn is_safe(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    match url.scheme() {
+        "https" => !host.is_empty(),
+        "http" => is_this_machine(host),
+        _ => false,
+    }
+}
+
+/// Writes what is at `url` to `file`; more than `max_bytes` are an error, and so is whatever [`check_download`]
+/// refuses, there or wherever a server sends on to.
 pub fn download(url: &str, max_bytes: u64, file: &mut impl Write) -> Result<()> {
+    check_download(url).map_err(|reason| anyhow!("{url} is not fetched: {reason}"))?;
+    let redirects = Policy::custom(|attempt| {
+        if attempt.previous().len() > MAX_REDIRECTS {
+            attempt.error("there are too many redirects")
+        } else if is_safe(attempt.url()) {
+            attempt.follow()
+        } else {
+            let refused = format!("a redirect to {} is refused", attempt.url());
+            attempt.error(refused)
+        }
+    });
     let client = client(READ_TIMEOUT)?
+        .redirect(redirects)
         .build()
         .context("failed to set up TLS")?;
     let fetched = runtime()?.block_on(async {
@@ -158,6 +204,33 @@ mod tests {
             let error = format!("{:#}", download_from(response).unwrap_err());
             assert!(error.contains(reason), "{error}");
         }
+    }
+
+    #[test]
+    fn plain_http_is_spoken_with_this_machine_alone_whoever_sends_there() {
+        for (url, is_fine) in [
+            ("https://get.pulumi.com/a", true),
+            ("http://127.0.0.1:1/a", true),
+            ("http://[::1]:1/a", true),
+            ("http://get.pulumi.com/a", false),
+            ("https://user:secret@get.pulumi.com/a", false),
+            ("file:///etc/passwd", false),
+            ("https://get.pulumi.com/a\tb", false),
+            ("no-url", false),
+        ] {
+            assert_eq!(check_download(url).is_ok(), is_fine, "{url}");
+        }
+        let refused = download_from(
+            "HTTP/1.1 302 Found\r\nLocation: http://elsewhere.test/a\r\nContent-Length: 0\r\n\r\n",
+        );
+        let said = format!("{:#}", refused.unwrap_err());
+        assert!(
+            said.contains("redirect to http://elsewhere.test/a is refused"),
+            "{said}"
+        );
+        let whole = serve("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nwhole\n");
+        let on = format!("HTTP/1.1 302 Found\r\nLocation: {whole}\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(download_from(on.leak()).unwrap(), b"whole\n");
     }
 
     #[test]

@@ -6,9 +6,11 @@ use oci::platform::Platform;
 use sha256::Sha256Hash;
 
 use crate::image_toml::ImageToml;
+use crate::pack::description::Plugins;
 use crate::pack::manifest::{Manifest, Timings, WarmModule};
 use crate::pack::part::Part;
 use crate::pack::{KeptPack, Pack};
+use crate::plugins::lock::Locked;
 use crate::work::Key;
 
 /// An image whose every value is one of this test, and of no release.
@@ -122,6 +124,31 @@ pub fn kept(name: &str) -> KeptPack {
         folder: format!("/kept/{name}").into(),
         manifest: manifest(name),
     }
+}
+
+/// The pack of these plugins of a provider, each called `NAME VERSION`.
+pub fn plugins(provider: &str, plugins: &[&str]) -> Pack {
+    let locked = plugins.iter().map(|plugin| {
+        let (name, version) = plugin.split_once(' ').expect("a name and a version");
+        Locked {
+            name: name.into(),
+            version: version.parse().expect("a version"),
+            platform: platform().to_string(),
+            sha256: Sha256Hash::of(plugin.as_bytes()),
+            size_bytes: Some(1),
+            url: format!("https://toy.test/{name}.tar.gz"),
+        }
+    });
+    let layers = plugins.iter().map(|plugin| LayerBlob {
+        blob: format!("/kept/{plugin}/layer").into(),
+        layer: layer(plugin),
+    });
+    let described = Plugins {
+        provider: provider.into(),
+        locked: locked.collect(),
+        left_out: Vec::new(),
+    };
+    Pack::plugins(key(provider), &platform(), described, layers.collect())
 }
 
 /// `base`, `tools` and `common`, and the whole packs of these providers, which fit together.

@@ -5,7 +5,7 @@
 
 use oci::layer::CompressionSettings;
 use oci::platform::Platform;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
@@ -40,6 +40,9 @@ pub struct ImageToml {
     /// What becomes of Go modules.
     #[serde(default, skip_serializing_if = "Modules::is_default")]
     pub modules: Modules,
+    /// Which plugins of Pulumi the image has.
+    #[serde(default, skip_serializing_if = "Plugins::is_default")]
+    pub plugins: Plugins,
     /// Environment beside what `go` and `user` yield.
     pub env: BTreeMap<String, String>,
     /// Folders beside the caches that `runner` may write to.
@@ -222,6 +225,46 @@ pub enum Unloaded {
     Rest,
     /// Every image has them.
     Keep,
+}
+
+/// `[plugins]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plugins {
+    /// Whose plugins are in the image.
+    pub bake: Bake,
+}
+
+impl Plugins {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Providers whose plugins are in the image.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(untagged, expecting = "expected true, false or a list of providers")]
+pub enum Bake {
+    /// All, or none.
+    All(bool),
+    /// These.
+    Of(BTreeSet<String>),
+}
+
+impl Bake {
+    /// Whether those of `provider` are.
+    pub fn has(&self, provider: &str) -> bool {
+        match self {
+            Self::All(all) => *all,
+            Self::Of(providers) => providers.contains(provider),
+        }
+    }
+}
+
+impl Default for Bake {
+    fn default() -> Self {
+        Self::All(false)
+    }
 }
 
 /// `[writable]`.
@@ -533,6 +576,31 @@ mod tests {
         }
         let said = failure::text(&with("\"drop\"").unwrap_err());
         assert!(said.contains("expected `rest` or `keep`"), "{said}");
+    }
+
+    #[test]
+    fn plugins_of_none_of_all_or_of_some_are_in_the_image() {
+        let with = |value: &str| {
+            let text = shipped().replace("bake = false", &format!("bake = {value}"));
+            ImageToml::parse(&text)
+        };
+        let none = ImageToml::parse(&shipped()).unwrap();
+        let unsaid = ImageToml::parse(&shipped().replace("[plugins]\nbake = false\n", ""));
+        assert_eq!(unsaid.unwrap().plugins, none.plugins);
+        for (value, aws, civo) in [
+            ("false", false, false),
+            ("true", true, true),
+            ("[]", false, false),
+            ("[\"civo\"]", false, true),
+        ] {
+            let bake = with(value).unwrap().plugins.bake;
+            assert_eq!((bake.has("aws"), bake.has("civo")), (aws, civo), "{value}");
+        }
+        let said = failure::text(&with("\"aws\"").unwrap_err());
+        assert!(
+            said.contains("expected true, false or a list of providers"),
+            "{said}"
+        );
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //! - [`resolve`]: what modules need, as the go command tells it.
 //! - [`warm`]: from that to a sealed and checked pack of caches.
 //! - [`pack`]: packs, their travel as OCI artifacts, and whether some fit together.
+//! - [`plugins`]: which plugins programs need, the lock of their digests, and their layers.
 //! - [`assemble`]: from packs to images.
 //! - [`merge`]: from packs to one tree of caches.
 //! - [`flow`]: the steps from a source to packs, in their order.
@@ -29,6 +30,7 @@ pub mod merge;
 pub mod names;
 pub mod owners;
 pub mod pack;
+pub mod plugins;
 pub mod preflight;
 pub mod readable;
 pub mod resolve;

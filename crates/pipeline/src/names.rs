@@ -8,6 +8,8 @@ pub const BASE: &str = "base";
 /// The pack of Go, the tools and the verifier, and what the name of the image ends with that holds nothing else.
 pub const TOOLS: &str = "tools";
 pub use gocache::image_info::{COMMON, REST};
+/// Begins the name of a provider's pack of plugins.
+pub const PLUGINS: &str = "plugins-";
 /// The whole image's name in a layout, and what the names of its variants start with.
 pub use oci::reference::LATEST;
 /// Ends the name of a variant that runs as the image's user.
@@ -21,6 +23,7 @@ pub fn is_reserved(provider: &str) -> bool {
     matches!(provider, BASE | TOOLS | COMMON | REST)
         || provider == NONROOT.trim_start_matches('-')
         || provider.ends_with(NONROOT)
+        || provider.starts_with(PLUGINS)
 }
 
 /// Longest tag of a registry.
@@ -66,6 +69,7 @@ mod tests {
         };
         let tag = crate::pack::description::tag(&part.name(), &crate::fixtures::key("any"));
         assert_eq!(tag.len(), TAG_CHARACTERS);
+        assert!(PLUGINS.len() <= Part::LONGEST_NUMBER.len());
         let reference = format!("registry.test/packs:{tag}");
         assert!(
             reference
@@ -76,10 +80,20 @@ mod tests {
 
     #[test]
     fn names_of_packs_and_variants_are_no_providers() {
-        for reserved in ["base", "tools", "common", "rest", "nonroot", "aws-nonroot"] {
+        for reserved in [
+            "base",
+            "tools",
+            "common",
+            "rest",
+            "nonroot",
+            "aws-nonroot",
+            "plugins-aws",
+        ] {
             assert!(is_reserved(reserved), "{reserved}");
         }
-        for free in ["aws", "nonroots", "my-tools", "latest", "tools2", ""] {
+        for free in [
+            "aws", "plugins", "nonroots", "my-tools", "latest", "tools2", "",
+        ] {
             assert!(!is_reserved(free), "{free}");
         }
     }

@@ -88,6 +88,12 @@ impl Bench<'_> {
                 let run = self.account(run, &surroundings, Added::default())?;
                 measured.add(PhaseName::Preview, run);
             }
+            if wanted.contains(&PhaseName::Up) {
+                let surroundings = self.as_shipped()?;
+                let run = preview::up(&folder, &surroundings, self.offline(&surroundings))?;
+                let run = self.account(run, &surroundings, Added::default())?;
+                measured.add(PhaseName::Up, run);
+            }
             if wanted.contains(&PhaseName::Cold) {
                 let surroundings = self.as_shipped()?;
                 let mut environment = self.offline(&surroundings);

@@ -1,16 +1,19 @@
-//! A real `pulumi preview` of a module, with nothing but what the image holds.
+//! A real `pulumi preview` of a module, or a real `pulumi up`, with nothing but what the image holds.
 //!
 //! The project lies in a folder of its own whose `main` is the module's folder, as the source may be read-only; the
-//! backend is a folder, too. Provider plugins are not fetched, so most previews end where one is missing: the
+//! backend is a folder, too. Provider plugins are not fetched, so previews end where the image has not all of them: the
 //! question is whether Pulumi gets as far as running the program, which it does only after it has looked up every
 //! required Go module and built. The program has run when it registered its stack, the resource of type
 //! `pulumi:pulumi:Stack` that every program has; the engine's event log tells, whereas the display shows a row of
 //! that name for errors before that as well. A program may end before, for want of an input; that is no fault of the
 //! image's, so what was said is reported, and nothing fails.
+//!
+//! `pulumi up` is asked for by whoever knows what the program makes. It has to succeed, and what it made is destroyed
+//! again, also where it failed half-way.
 
 use anyhow::Result;
 use anyhow::bail;
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use failure::usage;
 use report::Phase;
 use serde_json::Value;
@@ -25,8 +28,8 @@ pub fn check_tools() -> Result<()> {
     for program in ["pulumi", "pulumi-language-go"] {
         if !process::is_on_path(program) {
             return Err(usage(
-                format!("--preview needs {program}, which is not on PATH"),
-                "run it inside the image, or leave out --preview",
+                format!("--preview and --phase up need {program}, which is not on PATH"),
+                "run it inside the image, or leave them out",
             ));
         }
     }
@@ -37,45 +40,11 @@ pub fn check_tools() -> Result<()> {
 pub fn run(
     folder: &Utf8Path,
     surroundings: &Surroundings,
-    mut environment: Environment,
+    environment: Environment,
 ) -> anyhow::Result<Phase> {
-    let (project, state) = (surroundings.path("project"), surroundings.path("state"));
-    fs_err::create_dir(&project)?;
-    fs_err::create_dir(&state)?;
-    // JSON strings are YAML strings.
-    let main = Value::from(folder.as_str());
-    fs_err::write(
-        project.join("Pulumi.yaml"),
-        format!("name: verifier\nruntime: go\nmain: {main}\n"),
-    )?;
-    // Where the home is a new one, nothing of Pulumi's may get into another; where it cannot be written to, Pulumi has to
-    // find a place as it does for a user.
-    let has_new_home = environment.iter().any(|(name, _)| *name == "HOME");
-    if has_new_home || std::env::var_os("PULUMI_HOME").is_some() {
-        environment.push(("PULUMI_HOME", surroundings.path("pulumi").into_string()));
-    }
-    environment.extend([
-        ("PULUMI_BACKEND_URL", format!("file://{state}")),
-        ("PULUMI_CONFIG_PASSPHRASE", "verifier".into()),
-        ("PULUMI_SKIP_UPDATE_CHECK", "true".into()),
-        ("PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION", "true".into()),
-        // Without it there is no --event-log.
-        ("PULUMI_DEBUG_COMMANDS", "true".into()),
-    ]);
-    let created = pulumi(
-        &["stack", "init", "dev", "--non-interactive"],
-        &project,
-        &environment,
-    )?;
-    if !created.status.success() {
-        bail!(
-            "`pulumi stack init` failed:\n{}",
-            created.first_lines(MESSAGE_LINES).join("\n")
-        );
-    }
+    let stack = Stack::init(folder, surroundings, environment)?;
     let log = surroundings.path("events");
-    let arguments = ["preview", "--non-interactive", "--event-log", log.as_str()];
-    let finished = pulumi(&arguments, &project, &environment)?;
+    let finished = stack.pulumi(&["preview", "--non-interactive", "--event-log", log.as_str()])?;
     let ran = has_stack(&fs_err::read_to_string(&log).unwrap_or_default());
     Ok(Phase {
         not_run: if ran {
@@ -83,19 +52,100 @@ pub fn run(
         } else {
             finished.first_lines(MESSAGE_LINES)
         },
+        ..phase(&finished)
+    })
+}
+
+/// Makes what the module in `folder` makes, and destroys it; the time is that of `pulumi up` alone.
+pub fn up(
+    folder: &Utf8Path,
+    surroundings: &Surroundings,
+    environment: Environment,
+) -> anyhow::Result<Phase> {
+    let stack = Stack::init(folder, surroundings, environment)?;
+    let change = |command: &str| -> anyhow::Result<Finished> {
+        stack.pulumi(&[command, "--yes", "--skip-preview", "--non-interactive"])
+    };
+    let up = change("up")?;
+    let destroy = change("destroy")?;
+    for (name, finished) in [("up", &up), ("destroy", &destroy)] {
+        if !finished.status.success() {
+            bail!(
+                "`pulumi {name}` failed:\n{}",
+                finished.first_lines(MESSAGE_LINES).join("\n")
+            );
+        }
+    }
+    Ok(phase(&up))
+}
+
+fn phase(finished: &Finished) -> Phase {
+    Phase {
         wall_ms: vec![rounded(finished.wall_ms)],
         peak_memory_bytes: finished.usage.peak_memory_bytes,
         written_bytes: finished.usage.written_bytes,
         ..Phase::default()
-    })
+    }
 }
 
-fn pulumi(
-    arguments: &[&str],
-    project: &Utf8Path,
-    environment: &Environment,
-) -> anyhow::Result<Finished> {
-    process::run("pulumi", arguments, project, environment)
+/// A stack of a module, in a backend of its own.
+struct Stack {
+    project: Utf8PathBuf,
+    environment: Environment,
+}
+
+impl Stack {
+    fn init(
+        folder: &Utf8Path,
+        surroundings: &Surroundings,
+        mut environment: Environment,
+    ) -> anyhow::Result<Self> {
+        let (project, state) = (surroundings.path("project"), surroundings.path("state"));
+        fs_err::create_dir(&project)?;
+        fs_err::create_dir(&state)?;
+        // JSON strings are YAML strings.
+        let main = Value::from(folder.as_str());
+        fs_err::write(
+            project.join("Pulumi.yaml"),
+            format!("name: verifier\nruntime: go\nmain: {main}\n"),
+        )?;
+        // Where the home is a new one, nothing of Pulumi's may get into another; where it cannot be written to, Pulumi
+        // has to find a place as it does for a user.
+        let has_new_home = environment.iter().any(|(name, _)| *name == "HOME");
+        if has_new_home || std::env::var_os("PULUMI_HOME").is_some() {
+            environment.push(("PULUMI_HOME", surroundings.path("pulumi").into_string()));
+        }
+        environment.extend([
+            ("PULUMI_BACKEND_URL", format!("file://{state}")),
+            ("PULUMI_CONFIG_PASSPHRASE", passphrase()),
+            ("PULUMI_SKIP_UPDATE_CHECK", "true".into()),
+            ("PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION", "true".into()),
+            // Without it there is no --event-log.
+            ("PULUMI_DEBUG_COMMANDS", "true".into()),
+        ]);
+        let stack = Self {
+            project,
+            environment,
+        };
+        let created = stack.pulumi(&["stack", "init", "dev", "--non-interactive"])?;
+        if !created.status.success() {
+            bail!(
+                "`pulumi stack init` failed:\n{}",
+                created.first_lines(MESSAGE_LINES).join("\n")
+            );
+        }
+        Ok(stack)
+    }
+
+    fn pulumi(&self, arguments: &[&str]) -> anyhow::Result<Finished> {
+        process::run("pulumi", arguments, &self.project, &self.environment)
+    }
+}
+
+/// What the user set, or one word: nothing secret is kept in the state.
+fn passphrase() -> String {
+    let set = std::env::var("PULUMI_CONFIG_PASSPHRASE");
+    set.unwrap_or_else(|_| "verifier".to_owned())
 }
 
 /// Whether a stack was registered, by the engine's event log: a JSON object on each line.

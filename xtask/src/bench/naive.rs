@@ -261,6 +261,7 @@ impl Bench {
                 name: LATEST.to_owned(),
                 layers,
                 tools: BTreeMap::new(),
+                has_all_plugins: false,
             };
             let mut config = image_config::config(&tree.image, &tree.platform, &image, false)?;
             let env = naive_env(tree).map(|(name, value)| format!("{name}={value}"));

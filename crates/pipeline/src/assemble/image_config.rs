@@ -16,6 +16,9 @@ use crate::image_toml::ImageToml;
 use crate::names::VERIFIER;
 use oci::platform::Platform;
 
+/// The variable without which Pulumi fetches plugins that it does not find.
+const NO_FETCHING: &str = "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION";
+
 /// The environment of the image, or of its `-nonroot` twin.
 pub fn env(image: &ImageToml, platform: &Platform, nonroot: bool) -> BTreeMap<String, String> {
     let mut env = image.env.clone();
@@ -75,7 +78,11 @@ pub fn config(
     nonroot: bool,
 ) -> Result<serde_json::Value> {
     let layers = &variant.layers;
-    let env = env(image, platform, nonroot);
+    let mut env = env(image, platform, nonroot);
+    if variant.has_all_plugins {
+        // A plugin that is not there is one that nobody checked.
+        env.insert(NO_FETCHING.to_owned(), "true".to_owned());
+    }
     let mut config = ConfigBuilder::default()
         .cmd(vec!["/bin/bash".to_owned()])
         .working_dir("/".to_owned());
@@ -148,6 +155,20 @@ mod tests {
     #[test]
     fn an_image_runs_as_root_at_the_root_folder() {
         insta::assert_json_snapshot!("root", snapshot(false));
+    }
+
+    #[test]
+    fn pulumi_fetches_no_plugin_where_it_has_all() {
+        let mut packs = packs(&["civo"]);
+        let fetches = |packs: &[crate::pack::Pack]| {
+            let variants = variants::of(packs, "latest").unwrap();
+            let config = config(&image(), &platform(), &variants[0], true).unwrap();
+            let env = config["config"]["Env"].as_array().unwrap();
+            !env.contains(&format!("{NO_FETCHING}=true").into())
+        };
+        assert!(fetches(&packs));
+        packs.push(crate::fixtures::plugins("civo", &["civo 2.4.8"]));
+        assert!(!fetches(&packs));
     }
 
     #[test]

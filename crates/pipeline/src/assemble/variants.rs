@@ -1,11 +1,12 @@
 //! Which images packs make: all of them in one, each provider's alone, and the tools without caches. The pack `rest`,
 //! which there need not be, is in the whole one alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 
 use crate::names::{BASE, COMMON, REST, TOOLS};
+use crate::pack::description::Plugins;
 use crate::pack::fit::check_fit;
 use crate::pack::{Pack, PackLayer};
 use failure::usage;
@@ -19,6 +20,8 @@ pub struct Variant {
     pub layers: Vec<PackLayer>,
     /// Versions and sources of its tools, by name.
     pub tools: BTreeMap<String, String>,
+    /// Whether it has every plugin that its programs need.
+    pub has_all_plugins: bool,
 }
 
 /// The variants that `packs` make, in whatever order they are given: the whole image under the name `version` first.
@@ -57,34 +60,65 @@ pub fn of(packs: &[Pack], version: &str) -> Result<Vec<Variant>> {
             .or_default()
             .extend(pack.layers());
     }
+    let plugins = |provider: &str| -> Vec<PackLayer> {
+        let packs = packs_of_plugins(packs, provider);
+        packs.flat_map(|(pack, _)| pack.layers()).collect()
+    };
+    let are_complete = |provider: &str| {
+        packs_of_plugins(packs, provider).any(|(_, plugins)| plugins.are_complete())
+    };
     let described = shared(TOOLS)?.description.tools.clone();
-    let variant = |suffix: &str, layers| Variant {
+    let variant = |suffix: &str, layers, has_all_plugins| Variant {
         name: format!("{version}{suffix}"),
         layers,
         tools: described.clone(),
+        has_all_plugins,
     };
     let rest = find(REST);
     if rest.is_none() && shared(COMMON)?.description.has_rest {
         return Err(missing(REST, "the whole image"));
     }
     let whole = start.iter().chain(providers.values().flatten()).cloned();
-    let whole = whole.chain(rest.into_iter().flat_map(Pack::layers));
+    let of_plugins = once_each(providers.keys().flat_map(|provider| plugins(provider)));
+    let rest = rest.into_iter().flat_map(Pack::layers);
+    let whole = whole.chain(rest).chain(of_plugins);
+    let has_all_plugins = providers.keys().all(|provider| are_complete(provider));
     let mut variants = vec![
-        variant("", whole.collect()),
-        variant(&format!("-{TOOLS}"), tools),
+        variant("", whole.collect(), has_all_plugins),
+        variant(&format!("-{TOOLS}"), tools, false),
     ];
     variants.extend(providers.into_iter().map(|(provider, layers)| {
-        let layers = start.iter().cloned().chain(layers).collect();
-        variant(&format!("-{provider}"), layers)
+        let layers = start.iter().cloned().chain(layers);
+        let layers = layers.chain(plugins(provider)).collect();
+        variant(&format!("-{provider}"), layers, are_complete(provider))
     }));
     Ok(variants)
+}
+
+/// The pack of a provider's plugins, if there is one.
+fn packs_of_plugins<'p>(
+    packs: &'p [Pack],
+    provider: &'p str,
+) -> impl Iterator<Item = (&'p Pack, &'p Plugins)> {
+    let packs = packs.iter();
+    let packs = packs.filter_map(|pack| Some((pack, pack.description.plugins.as_ref()?)));
+    packs.filter(move |(_, plugins)| plugins.provider == provider)
+}
+
+/// The first of all layers that are the same.
+fn once_each(layers: impl Iterator<Item = PackLayer>) -> Vec<PackLayer> {
+    let mut seen = BTreeSet::new();
+    let mut layers: Vec<PackLayer> = layers.collect();
+    layers.retain(|layer| seen.insert(layer.layer.diff_id));
+    layers
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixtures::packs;
+    use crate::fixtures::{packs, plugins};
     use crate::pack::part::{Part, Shard};
+    use crate::plugins::needs::LeftOut;
 
     /// Each variant with the titles of its layers.
     fn titles(packs: &[Pack]) -> Vec<(String, Vec<String>)> {
@@ -122,6 +156,52 @@ mod tests {
         assert_eq!(titles[0].1.last().unwrap(), "rest: caches");
         for (name, titles) in &titles[1..] {
             assert!(!titles.contains(&"rest: caches".to_owned()), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_plugin_of_two_providers_is_in_each_and_once_in_the_whole_image() {
+        let mut packs = packs(&["aws", "civo"]);
+        packs.push(plugins("civo", &["random 4.19.1", "civo 2.4.8"]));
+        packs.insert(0, plugins("aws", &["random 4.19.1"]));
+        let titles = titles(&packs);
+        let of = |name: &str| -> Vec<&str> {
+            let (_, titles) = titles.iter().find(|(it, _)| it == name).unwrap();
+            let titles = titles.iter().map(String::as_str);
+            titles
+                .filter(|title| title.starts_with("plugin "))
+                .collect()
+        };
+        assert_eq!(of("v1"), ["plugin random 4.19.1", "plugin civo 2.4.8"]);
+        assert_eq!(of("v1-aws"), ["plugin random 4.19.1"]);
+        assert_eq!(of("v1-civo"), ["plugin random 4.19.1", "plugin civo 2.4.8"]);
+        assert_eq!(of("v1-tools"), [""; 0]);
+    }
+
+    #[test]
+    fn a_variant_has_all_plugins_if_every_one_of_its_providers_does() {
+        let complete = |packs: &[Pack]| -> Vec<bool> {
+            let variants = of(packs, "v1").unwrap().into_iter();
+            variants.map(|variant| variant.has_all_plugins).collect()
+        };
+        let mut packs = packs(&["aws", "civo"]);
+        assert_eq!(complete(&packs), [false; 4]);
+        packs.push(plugins("civo", &["civo 2.4.8"]));
+        assert_eq!(complete(&packs), [false, false, false, true]);
+        packs.push(plugins("aws", &["aws 7.3.0"]));
+        assert_eq!(complete(&packs), [true, false, true, true]);
+        let left_out = |is_local| LeftOut {
+            name: "own".into(),
+            reason: "it is".into(),
+            is_local,
+        };
+        for (is_local, expected) in [
+            (true, [true, false, true, true]),
+            (false, [false, false, false, true]),
+        ] {
+            let aws = packs[6].description.plugins.as_mut().unwrap();
+            aws.left_out = vec![left_out(is_local)];
+            assert_eq!(complete(&packs), expected);
         }
     }
 

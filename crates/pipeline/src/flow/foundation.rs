@@ -10,7 +10,7 @@ use crate::foundation::base::Base;
 use crate::foundation::tool_source::OfThisMachine;
 use crate::foundation::tree::Tree;
 use crate::foundation::{base, executables, go, tool_source, tools, verifier};
-use crate::image_toml::ImageToml;
+use crate::image_toml::{self, ImageToml};
 use crate::pack::Pack;
 use crate::pack::store::Store;
 use crate::resolve::go_mod::by_go_mod;
@@ -163,6 +163,8 @@ impl Foundation {
     pub fn tools(&self, progress: &mut Progress) -> Result<Pack> {
         let description = self.settings.image.parent();
         let mut image = self.tree.image.clone();
+        // They are in no tool.
+        image.plugins = image_toml::Plugins::default();
         let releases = OfThisMachine {
             work: &self.work,
             offline: self.settings.offline,

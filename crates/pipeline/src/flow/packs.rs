@@ -180,7 +180,7 @@ impl Foundation {
         KeptPack::read(&folder)
     }
 
-    fn find(
+    pub(super) fn find(
         &self,
         name: &str,
         key: &Key,

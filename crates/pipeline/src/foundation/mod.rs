@@ -1,6 +1,7 @@
 //! Foundation.
 
 pub mod base;
+pub mod download;
 pub mod executables;
 pub mod go;
 pub mod packages;

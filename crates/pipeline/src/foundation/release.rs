@@ -1,11 +1,10 @@
 //! Release archives: fetched, checked against the digest that `image.toml` names, and unpacked.
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use camino::Utf8Path;
-use failure::corrupt;
-use oci::http;
 use oci::platform::Platform;
 
+use crate::foundation::download::{self, Wanted};
 use crate::image_toml::Release;
 use crate::work::Key;
 
@@ -35,14 +34,15 @@ const MAX_BYTES: u64 = 2 << 30;
 /// of it, wherever in it they are.
 pub fn unpack(url: &str, wanted: &str, binaries: &[String], to: &Utf8Path) -> Result<()> {
     let archive = to.join("archive");
-    http::download(url, MAX_BYTES, &mut fs_err::File::create(&archive)?)?;
-    let (found, _) = sha256::hash_file(&archive)?;
-    if found.to_string() != wanted.to_ascii_lowercase() {
-        return Err(corrupt(
-            format!("{url} has the SHA-256 {found}, but image.toml names {wanted}"),
-            "find out which of the two is wrong before you change anything",
-        ));
-    }
+    let sha256 = wanted.to_ascii_lowercase().parse();
+    let sha256 = sha256.map_err(|_| anyhow!("{wanted:?}, of {url}, is no SHA-256"))?;
+    let wanted = Wanted {
+        url,
+        sha256,
+        named_in: "image.toml",
+        max_bytes: MAX_BYTES,
+    };
+    download::fetch(&wanted, &archive)?;
     extract(&archive, binaries, to).with_context(|| format!("failed to unpack {url}"))?;
     Ok(fs_err::remove_file(&archive)?)
 }

@@ -6,8 +6,8 @@ use anyhow::{Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use oci_spec::distribution::Reference;
 
-use crate::names::{BASE, TOOLS};
-use crate::pack::description::{Description, NamedLayer};
+use crate::names::{BASE, PLUGINS, TOOLS};
+use crate::pack::description::{Description, NamedLayer, Plugins};
 use crate::pack::kept::KeptPack;
 use crate::pack::layer_content::LayerContent;
 use crate::pack::part::Part;
@@ -99,6 +99,26 @@ impl Pack {
             ..Description::new(&kept.manifest.name, key, platform)
         };
         Self::of_caches(description, kept)
+    }
+
+    /// Plugins, each a layer.
+    pub fn plugins(
+        key: Key,
+        platform: &Platform,
+        plugins: Plugins,
+        layers: Vec<LayerBlob>,
+    ) -> Self {
+        let contents = plugins.locked.iter().map(|it| LayerContent::Plugin {
+            name: it.name.clone(),
+            version: it.version.to_string(),
+        });
+        let contents: Vec<LayerContent> = contents.collect();
+        let name = format!("{PLUGINS}{}", plugins.provider);
+        let description = Description {
+            plugins: Some(plugins),
+            ..Description::new(&name, key, platform)
+        };
+        Self::of_layers(description, contents.into_iter().zip(layers))
     }
 
     fn of_caches(mut description: Description, kept: &KeptPack) -> Self {

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::pack::manifest::Manifest;
 use crate::pack::part::Part;
+use crate::plugins::lock::Locked;
+use crate::plugins::needs::LeftOut;
 use crate::work::Key;
 
 /// Version of the shape of a [`Description`].
@@ -37,6 +39,9 @@ pub struct Description {
     /// Versions and sources of the tools in it (`3.276.0 (module-proxy)`), by name; none but for `tools`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tools: BTreeMap<String, String>,
+    /// The plugins in it, and whose they are; none but for packs of plugins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plugins: Option<Plugins>,
     /// For what it was made.
     pub platform: String,
     /// Its layers, the lowest first.
@@ -44,6 +49,25 @@ pub struct Description {
     /// The pack's manifest without its files; none for `base` and `tools`, which add nothing to the caches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pack: Option<Manifest>,
+}
+
+/// What a pack of plugins holds.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Plugins {
+    /// Whose programs need them.
+    pub provider: String,
+    /// Their archives, with addresses and digests; each is a layer, in this order.
+    pub locked: Vec<Locked>,
+    /// What these programs name as plugins, and no image has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
+}
+
+impl Plugins {
+    /// Whether Pulumi need not fetch anything for these programs.
+    pub fn are_complete(&self) -> bool {
+        self.left_out.iter().all(|it| it.is_local)
+    }
 }
 
 /// A layer, with what an image's history says of it.
@@ -66,6 +90,7 @@ impl Description {
             made_on: None,
             has_rest: false,
             tools: BTreeMap::new(),
+            plugins: None,
             platform: platform.to_string(),
             layers: Vec::new(),
             pack: None,

@@ -55,6 +55,24 @@ pub fn check_fit(packs: &[&Description]) -> Result<()> {
             ));
         }
     }
+    for plugins in packs.iter().filter_map(|pack| pack.plugins.as_ref()) {
+        let is_there = packs.iter().filter_map(|pack| pack.part.as_ref());
+        if !is_there
+            .clone()
+            .any(|part| part.provider == plugins.provider)
+        {
+            return Err(usage(
+                format!(
+                    "the plugins of {0} are given without a pack of {0}",
+                    plugins.provider
+                ),
+                format!(
+                    "add the pack {}, or leave out its plugins",
+                    plugins.provider
+                ),
+            ));
+        }
+    }
     let parts: Vec<&Part> = packs.iter().filter_map(|pack| pack.part.as_ref()).collect();
     Part::check_complete(&parts)
 }
@@ -168,6 +186,20 @@ mod tests {
     fn a_pack_given_twice_is_refused() {
         let refusal = refusal(|packs| packs.push(packs[4].clone()));
         assert_eq!(refusal, "the pack civo was given twice");
+    }
+
+    #[test]
+    fn plugins_of_a_provider_that_is_not_there_are_refused() {
+        let refusal = refusal(|packs| {
+            packs.push(crate::fixtures::plugins("civo", &["civo 2.4.8"]).description);
+            let fits = check_fit(&packs.iter().collect::<Vec<_>>());
+            fits.expect("the provider is there");
+            packs.retain(|pack| pack.name != "civo");
+        });
+        assert_eq!(
+            refusal,
+            "the plugins of civo are given without a pack of civo"
+        );
     }
 
     #[test]

@@ -22,6 +22,13 @@ pub enum LayerContent {
     Objects(String),
     /// Executables of a pack.
     Executables(String),
+    /// A plugin of Pulumi, which several packs may have.
+    Plugin {
+        /// Its name.
+        name: String,
+        /// Its version.
+        version: String,
+    },
 }
 
 const BASE: &str = "base system";
@@ -31,6 +38,7 @@ const CACHES: &str = ": caches";
 const OBJECTS: &str = ": object code";
 const SHARED_OBJECTS: &str = "object code that all providers share";
 const EXECUTABLES: &str = ": executables";
+const PLUGIN: &str = "plugin ";
 
 impl LayerContent {
     /// Reads what [`Display`] writes; `None` for layers that are not ours.
@@ -45,7 +53,15 @@ impl LayerContent {
                 let caches = of(CACHES).map(|pack| Self::Caches(pack.to_owned()));
                 let objects = || of(OBJECTS).map(|pack| Self::Objects(pack.to_owned()));
                 let executables = || of(EXECUTABLES).map(|pack| Self::Executables(pack.to_owned()));
-                return caches.or_else(objects).or_else(executables);
+                let plugin = || {
+                    let (name, version) = name.strip_prefix(PLUGIN)?.split_once(' ')?;
+                    let is_a_plugin = is_a_name(name) && is_a_name(&version.replace('+', "-"));
+                    is_a_plugin.then(|| Self::Plugin {
+                        name: name.to_owned(),
+                        version: version.to_owned(),
+                    })
+                };
+                return caches.or_else(objects).or_else(executables).or_else(plugin);
             }
         })
     }
@@ -59,6 +75,7 @@ impl LayerContent {
             Self::Caches(pack) => of_pack(pack, "caches.tar"),
             Self::Objects(pack) => of_pack(pack, "objects.tar"),
             Self::Executables(pack) => of_pack(pack, "executables.tar"),
+            Self::Plugin { name, version } => format!("plugins/{name}-{version}.tar").into(),
         }
     }
 }
@@ -103,6 +120,7 @@ impl Display for LayerContent {
             Self::Objects(pack) if pack == COMMON => f.write_str(SHARED_OBJECTS),
             Self::Objects(pack) => write!(f, "{pack}{OBJECTS}"),
             Self::Executables(pack) => write!(f, "{pack}{EXECUTABLES}"),
+            Self::Plugin { name, version } => write!(f, "{PLUGIN}{name} {version}"),
         }
     }
 }
@@ -125,6 +143,13 @@ mod tests {
                 LayerContent::Executables("aws".into()),
                 "packs/aws/executables.tar",
             ),
+            (
+                LayerContent::Plugin {
+                    name: "aws".into(),
+                    version: "7.3.0-rc.1+dev".into(),
+                },
+                "plugins/aws-7.3.0-rc.1+dev.tar",
+            ),
         ];
         for (content, archive) in all {
             assert_eq!(
@@ -137,7 +162,16 @@ mod tests {
 
     #[test]
     fn what_is_no_name_of_ours_is_refused() {
-        for name in ["", "RUN make", ": caches", "../aws: caches", "a b: caches"] {
+        for name in [
+            "",
+            "RUN make",
+            ": caches",
+            "../aws: caches",
+            "a b: caches",
+            "plugin aws",
+            "plugin ../a 1",
+            "plugin a /",
+        ] {
             assert_eq!(LayerContent::parse(name), None, "{name}");
         }
     }

@@ -36,6 +36,7 @@ pub(super) fn part_of(holds: &LayerContent) -> String {
         LayerContent::Caches(pack)
         | LayerContent::Objects(pack)
         | LayerContent::Executables(pack) => pack.clone(),
+        LayerContent::Plugin { .. } => holds.to_string(),
     }
 }
 

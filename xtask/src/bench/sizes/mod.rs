@@ -187,7 +187,11 @@ impl Parts {
     fn lines(&self, zstd: Zstd, step: &Step) -> Result<Vec<Line>> {
         let mut parts: Vec<(String, &str, Files<'_>)> = Vec::new();
         for (holds, tar) in &self.layers {
-            if matches!(holds, LayerContent::Base | LayerContent::Tools) {
+            let is_pack = matches!(
+                holds,
+                LayerContent::Caches(_) | LayerContent::Objects(_) | LayerContent::Executables(_)
+            );
+            if !is_pack {
                 let files = tar.entries().iter().map(|entry| (tar, entry)).collect();
                 parts.push((holds.to_string(), "", files));
             }
@@ -219,7 +223,7 @@ impl Parts {
             providers.is_empty() || pack == COMMON || providers.iter().any(|it| it == pack)
         };
         let wanted = self.layers.iter().filter(|(holds, _)| match holds {
-            LayerContent::Base | LayerContent::Tools => true,
+            LayerContent::Base | LayerContent::Tools | LayerContent::Plugin { .. } => true,
             LayerContent::Caches(pack)
             | LayerContent::Objects(pack)
             | LayerContent::Executables(pack) => is_wanted(pack),

@@ -20,7 +20,7 @@ use oci::layout::writer::LayoutWriter;
 use pipeline::assemble::variants::Variant;
 use pipeline::assemble::{image_config, images, variants};
 use pipeline::flow;
-use pipeline::flow::{Foundation, Packs, ProviderPack};
+use pipeline::flow::{Foundation, ProviderPack};
 use pipeline::foundation::tree::Tree;
 use pipeline::measure::{self, Previewed};
 use pipeline::names::{LATEST, NONROOT};
@@ -77,6 +77,8 @@ pub fn run(flags: &Args) -> Result<()> {
 
     let mut progress = Progress::default();
     let foundation = flow::foundation(settings, &mut progress)?;
+    // First: what their lock does not have is told before anything is compiled.
+    let plugins = foundation.all_plugins(&providers, modules, &mut progress)?;
     let tools = foundation.tools(&mut progress)?;
     let packs = foundation.packs(modules, &providers, &mut progress)?;
 
@@ -96,7 +98,10 @@ pub fn run(flags: &Args) -> Result<()> {
         );
     }
     let variants = progress.step("assemble", Kind::Local, |_| {
-        let made = made(&foundation, tools, &packs, flags.compression)?;
+        let mut all = vec![foundation.base()?, tools];
+        all.extend(packs.to_packs(&foundation.tree.platform));
+        all.extend(plugins);
+        let made = compressed(&foundation, all, flags.compression)?;
         variants::of(&made, LATEST)
     })?;
     let written = progress.step("write the layout", Kind::Local, |_| {
@@ -223,17 +228,13 @@ fn load(foundation: &Foundation, image: &Variant, layers: &[LayerBlob]) -> Resul
     Ok(RootFs::DockerImage(format!("{IN_DOCKER}:{MEASURED}")))
 }
 
-/// All packs of the image, their layers under the wanted compression; packs are made with zstd.
-fn made(
+/// The packs, their layers under the wanted compression; packs are made with zstd.
+fn compressed(
     foundation: &Foundation,
-    tools: Pack,
-    packs: &Packs,
+    mut packs: Vec<Pack>,
     compression: Compression,
 ) -> Result<Vec<Pack>> {
-    let platform = &foundation.tree.platform;
-    let mut made = vec![foundation.base()?, tools];
-    made.extend(packs.to_packs(platform));
-    for pack in &mut made {
+    for pack in &mut packs {
         for (number, layer) in pack.layers().enumerate().collect::<Vec<_>>() {
             if layer.layer.compression != compression {
                 let kept = transcoded(foundation, &layer.layer, layer.file()?, compression)?;
@@ -242,7 +243,7 @@ fn made(
             }
         }
     }
-    Ok(made)
+    Ok(packs)
 }
 
 fn transcoded(

@@ -48,11 +48,15 @@ pub fn run(flags: &Args) -> Result<()> {
     })?;
     let mut progress = Progress::default();
     let foundation = flow::foundation(settings, &mut progress)?;
+    let plugins = foundation.all_plugins(&providers, &modules, &mut progress)?;
     let tools = foundation.tools(&mut progress)?;
     let packs = foundation.packs(&modules, &providers, &mut progress)?;
     progress.step("unpack", Kind::Local, |_| {
         let mut layers = tools.on_this_machine()?;
         layers.extend(packs.kept().flat_map(KeptPack::layers));
+        for pack in &plugins {
+            layers.extend(pack.on_this_machine()?);
+        }
         unpack_layers(&layers, &flags.out)
             .with_context(|| format!("failed to put the image's files into {}", flags.out))
     })

@@ -4,6 +4,7 @@ pub mod assemble;
 pub mod matrix;
 pub mod merge;
 pub mod pinned;
+pub mod plugins;
 pub mod push;
 pub mod simulate;
 pub mod warm;

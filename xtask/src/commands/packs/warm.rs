@@ -108,6 +108,11 @@ pub fn run(flags: &Args) -> Result<()> {
 
     let mut progress = Progress::default();
     let foundation = flow::foundation(settings, &mut progress)?;
+    let mut plugins = Vec::new();
+    // They are of all parts of a provider together.
+    if !wanted.providers.is_empty() && wanted.shard.number == 1 {
+        plugins = foundation.all_plugins(&providers, modules, &mut progress)?;
+    }
     let mut packs = Vec::new();
     if wanted.shared.contains(&BASE) {
         packs.push(foundation.base()?);
@@ -142,6 +147,7 @@ pub fn run(flags: &Args) -> Result<()> {
             broken.extend(made.broken);
         }
     }
+    packs.extend(plugins);
     if let Some(out) = out.as_ref().filter(|_| !packs.is_empty()) {
         progress.step("write", Kind::Local, |_| out.write(&packs))?;
     }
