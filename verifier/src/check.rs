@@ -14,6 +14,7 @@ mod finding;
 mod go_mod_verify;
 mod module_cache;
 mod object_code;
+mod programs;
 mod shipped;
 mod tree;
 
@@ -110,6 +111,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         findings.extend(object_code::check(objects, &build));
         findings.extend(as_shipped::check(objects));
     }
+    findings.extend(programs::check(&root, &build.folder));
     findings.append(&mut remarks.findings);
     if let Some(source) = &args.source {
         let go_mods = go_mods(source, shipped.as_ref(), &mut remarks.not_checked)?;

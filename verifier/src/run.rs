@@ -29,6 +29,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Context as _;
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::image_info::PackInfo;
+use gocache::image_info::programs::{PROGRAM_LISTS_PATH, Program};
 use report::{Failure, MeasuredModule, PackSize, PhaseName, Report, SCHEMA, Summary, Verifier};
 
 use self::bench::Bench;
@@ -85,6 +86,9 @@ struct Phases {
     /// Run `pulumi preview`, where there is a Pulumi.yaml
     #[arg(long, value_name = "WHICH", default_value = "none")]
     preview: Which,
+    /// Run `pulumi preview` with the executable that the image has of the program
+    #[arg(long, value_name = "WHICH", default_value = "none")]
+    prebuilt: Which,
 }
 
 impl Phases {
@@ -92,11 +96,12 @@ impl Phases {
     fn wanted(&self, source: &Utf8Path, modules: &[modules::Module]) -> Vec<BTreeSet<PhaseName>> {
         let scope = |which| if self.all { Which::All } else { which };
         let cold = scope(self.cold).of(modules, |_| true);
-        let preview = scope(self.preview).of(modules, |module| {
-            source.join(&module.path).join("Pulumi.yaml").is_file()
-        });
-        let both = cold.into_iter().zip(preview);
-        both.map(|(cold, preview)| {
+        let has_project =
+            |module: &modules::Module| source.join(&module.path).join("Pulumi.yaml").is_file();
+        let preview = scope(self.preview).of(modules, has_project);
+        let prebuilt = scope(self.prebuilt).of(modules, has_project);
+        let each = cold.into_iter().zip(preview).zip(prebuilt);
+        each.map(|((cold, preview), prebuilt)| {
             let phases = [
                 (PhaseName::Cold, cold),
                 (
@@ -106,6 +111,7 @@ impl Phases {
                 (PhaseName::FirstColdDisk, self.cold_disk || self.all),
                 (PhaseName::Edited, self.edited || self.all),
                 (PhaseName::Preview, preview),
+                (PhaseName::Prebuilt, prebuilt),
             ];
             let wanted = phases.into_iter().filter(|(_, wanted)| *wanted);
             wanted.map(|(phase, _)| phase).collect()
@@ -127,9 +133,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         &args.modules,
     )?;
     let wanted = args.phases.wanted(source, &selected);
+    let runs_pulumi = [PhaseName::Preview, PhaseName::Prebuilt];
     if wanted
         .iter()
-        .any(|wanted| wanted.contains(&PhaseName::Preview))
+        .any(|wanted| runs_pulumi.iter().any(|phase| wanted.contains(phase)))
     {
         preview::check_tools()?;
     }
@@ -153,6 +160,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         pristine: &pristine,
         network: &network,
         probe: probe.as_ref(),
+        programs: &Program::read_all(Utf8Path::new(PROGRAM_LISTS_PATH))?,
         environment: &settings.independent_of_home(),
         runs: args.runs,
     };

@@ -1,5 +1,7 @@
 //! Pulumi's project file, as far as it says where the program is and what runs it.
 
+pub mod prebuilt;
+
 use std::io;
 use std::path::Path;
 

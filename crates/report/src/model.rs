@@ -152,11 +152,13 @@ pub enum PhaseName {
     Noop,
     /// `pulumi preview` in the state as shipped; [`Phase::not_run`] tells of a program that does not register its stack.
     Preview,
+    /// The same with the executable that the image has of the program, so that nothing is built.
+    Prebuilt,
 }
 
 impl PhaseName {
     /// All, in their order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::ColdModules,
         Self::Cold,
         Self::First,
@@ -165,6 +167,7 @@ impl PhaseName {
         Self::Relink,
         Self::Noop,
         Self::Preview,
+        Self::Prebuilt,
     ];
 
     /// As it is called in the JSON and on the command line.
@@ -178,6 +181,7 @@ impl PhaseName {
             Self::Relink => "relink",
             Self::Noop => "noop",
             Self::Preview => "preview",
+            Self::Prebuilt => "prebuilt",
         }
     }
 }

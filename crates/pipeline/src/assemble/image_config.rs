@@ -26,11 +26,41 @@ pub fn env(image: &ImageToml, platform: &Platform, nonroot: bool) -> BTreeMap<St
     if nonroot {
         // Where GOCACHE cannot be written to the go command fails by itself; this serves it from where it is.
         env.insert("GOCACHEPROG".to_owned(), cacheprog(&image.go.gocache));
-        env.insert("HOME".to_owned(), image.user.home.to_string());
-        // Programs that ask for the user's name find none for the random uid of a cluster.
-        env.insert("USER".to_owned(), image.user.name.clone());
+        env.extend(user_env(image));
     }
     env
+}
+
+/// The environment of an image without Go, or of its `-nonroot` twin: nothing in it is about Go, or leads to a folder
+/// that this image has not.
+pub fn env_without_go(image: &ImageToml, nonroot: bool) -> BTreeMap<String, String> {
+    let mut env = image.env.clone();
+    env.retain(|_, value| {
+        !image
+            .writable
+            .folders
+            .iter()
+            .any(|folder| folder == value.as_str())
+    });
+    if let Some(path) = env.get_mut("PATH") {
+        let folders = path.split(':');
+        let folders = folders.filter(|folder| !Utf8Path::new(folder).starts_with(&image.go.goroot));
+        let folders: Vec<&str> = [LAUNCHERS_PATH].into_iter().chain(folders).collect();
+        *path = folders.join(":");
+    }
+    if nonroot {
+        env.extend(user_env(image));
+    }
+    env
+}
+
+/// What the twin of every image says of its user.
+fn user_env(image: &ImageToml) -> [(String, String); 2] {
+    // Programs that ask for the user's name find none for the random uid of a cluster.
+    [
+        ("HOME".to_owned(), image.user.home.to_string()),
+        ("USER".to_owned(), image.user.name.clone()),
+    ]
 }
 
 /// The labels of every variant.
@@ -75,7 +105,11 @@ pub fn config(
     nonroot: bool,
 ) -> Result<serde_json::Value> {
     let layers = &variant.layers;
-    let env = env(image, platform, nonroot);
+    let env = if variant.has_go {
+        env(image, platform, nonroot)
+    } else {
+        env_without_go(image, nonroot)
+    };
     let mut config = ConfigBuilder::default()
         .cmd(vec!["/bin/bash".to_owned()])
         .working_dir("/".to_owned());
@@ -148,6 +182,24 @@ mod tests {
     #[test]
     fn an_image_runs_as_root_at_the_root_folder() {
         insta::assert_json_snapshot!("root", snapshot(false));
+    }
+
+    #[test]
+    fn an_image_without_go_says_nothing_of_it() {
+        let mut image = image();
+        image.writable.folders = vec!["/var/plugins".into()];
+        image.env.insert("PLUGINS".into(), "/var/plugins".into());
+        let env = env_without_go(&image, true);
+        insta::assert_json_snapshot!(env, @r#"
+        {
+          "HOME": "/home/me",
+          "PATH": "/usr/local/lib/iac-runner/bin:/bin",
+          "USER": "me"
+        }
+        "#);
+        let mut root = env;
+        root.retain(|name, _| !["HOME", "USER"].contains(&name.as_str()));
+        assert_eq!(env_without_go(&image, false), root);
     }
 
     #[test]

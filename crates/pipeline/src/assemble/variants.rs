@@ -1,12 +1,14 @@
-//! Which images packs make: all of them in one, each provider's alone, and the tools without caches. The pack `rest`,
-//! which there need not be, is in the whole one alone.
+//! Which images packs make: all of them in one, each provider's alone, and the tools without caches; and programs without
+//! Go, all of them or a provider's, where executables are not compressed. The pack `rest`, which there need not be, is in
+//! the whole one alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 
-use crate::names::{BASE, COMMON, REST, TOOLS};
+use crate::names::{BASE, COMMON, PULUMI, REST, RUN, TOOLS};
 use crate::pack::fit::check_fit;
+use crate::pack::layer_content::LayerContent;
 use crate::pack::{Pack, PackLayer};
 use failure::usage;
 
@@ -19,6 +21,10 @@ pub struct Variant {
     pub layers: Vec<PackLayer>,
     /// Versions and sources of its tools, by name.
     pub tools: BTreeMap<String, String>,
+    /// Whether it has Go, and caches for it.
+    pub has_go: bool,
+    /// Those whose programs it has.
+    pub providers: BTreeSet<String>,
 }
 
 /// The variants that `packs` make, in whatever order they are given: the whole image under the name `version` first.
@@ -52,17 +58,32 @@ pub fn of(packs: &[Pack], version: &str) -> Result<Vec<Variant>> {
         .collect();
     parts.sort_by_key(|(part, _)| *part);
     let mut providers: BTreeMap<&str, Vec<PackLayer>> = BTreeMap::new();
+    let mut programs: BTreeMap<&str, Vec<PackLayer>> = BTreeMap::new();
     for (part, pack) in parts {
-        providers
-            .entry(&part.provider)
-            .or_default()
-            .extend(pack.layers());
+        let provider = part.provider.as_str();
+        let layers = providers.entry(provider).or_default();
+        layers.extend(pack.layers());
+        if pack.programs().next().is_some() {
+            let layers = programs.entry(provider).or_default();
+            layers.extend(pack.layers().filter(is_of_programs));
+        }
     }
     let described = shared(TOOLS)?.description.tools.clone();
-    let variant = |suffix: &str, layers| Variant {
+    let variant = |suffix: &str, layers, of: &[&str]| Variant {
         name: format!("{version}{suffix}"),
         layers,
         tools: described.clone(),
+        has_go: true,
+        providers: of.iter().map(|name| (*name).to_owned()).collect(),
+    };
+    let without_go = |suffix: &str, layers: Vec<PackLayer>, of: &[&str]| {
+        let below = tools
+            .iter()
+            .filter(|layer| !is(layer, &LayerContent::Tools));
+        let mut variant = variant(suffix, below.cloned().chain(layers).collect(), of);
+        variant.tools.retain(|name, _| name == PULUMI);
+        variant.has_go = false;
+        variant
     };
     let rest = packs
         .iter()
@@ -70,15 +91,35 @@ pub fn of(packs: &[Pack], version: &str) -> Result<Vec<Variant>> {
         .flat_map(Pack::layers);
     let whole = start.iter().chain(providers.values().flatten()).cloned();
     let whole = whole.chain(rest);
+    let all: Vec<&str> = providers.keys().copied().collect();
     let mut variants = vec![
-        variant("", whole.collect()),
-        variant(&format!("-{TOOLS}"), tools),
+        variant("", whole.collect(), &all),
+        variant(&format!("-{TOOLS}"), tools.clone(), &[]),
     ];
     variants.extend(providers.into_iter().map(|(provider, layers)| {
         let layers = start.iter().cloned().chain(layers).collect();
-        variant(&format!("-{provider}"), layers)
+        variant(&format!("-{provider}"), layers, &[provider])
     }));
+    if !programs.is_empty() {
+        let layers = programs.values().flatten().cloned().collect();
+        variants.push(without_go(&format!("-{RUN}"), layers, &all));
+    }
+    variants.extend(
+        programs.into_iter().map(|(provider, layers)| {
+            without_go(&format!("-{RUN}-{provider}"), layers, &[provider])
+        }),
+    );
     Ok(variants)
+}
+
+fn is(layer: &PackLayer, content: &LayerContent) -> bool {
+    LayerContent::parse(&layer.title).as_ref() == Some(content)
+}
+
+/// Whether a provider's programs take this layer of it.
+fn is_of_programs(layer: &PackLayer) -> bool {
+    let content = LayerContent::parse(&layer.title);
+    matches!(content, Some(LayerContent::Executables(_)))
 }
 
 #[cfg(test)]
@@ -137,9 +178,12 @@ mod tests {
         }
         let titles = titles(&parts);
         let names: Vec<&str> = titles.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["v1", "v1-tools", "v1-civo"]);
         assert_eq!(
-            titles[2].1[3..],
+            names,
+            ["v1", "v1-tools", "v1-civo", "v1-run", "v1-run-civo"]
+        );
+        assert_eq!(
+            titles[2].1[4..],
             [
                 "object code that all providers share",
                 "civo.1of2: caches",
@@ -150,6 +194,26 @@ mod tests {
                 "civo.2of2: executables",
             ]
         );
+    }
+
+    #[test]
+    fn programs_that_are_compressed_make_no_image_without_go() {
+        let mut packs = packs(&["aws", "civo"]);
+        let compressed = packs[4].description.pack.as_mut().unwrap();
+        compressed.programs.clear();
+        packs[4].artifacts.clear();
+        let titles = titles(&packs);
+        let names: Vec<&str> = titles.iter().map(|(name, _)| name.as_str()).collect();
+        let expected = [
+            "v1",
+            "v1-tools",
+            "v1-aws",
+            "v1-civo",
+            "v1-run",
+            "v1-run-aws",
+        ];
+        assert_eq!(names, expected);
+        assert_eq!(titles[4].1, titles[5].1);
     }
 
     #[test]
