@@ -62,14 +62,17 @@ const PREVIEW: &str = r#"
     cd /tmp && mkdir state
     export PULUMI_BACKEND_URL=file:///tmp/state PULUMI_CONFIG_PASSPHRASE=secret PULUMI_DEBUG_COMMANDS=true
     export PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION=true
-    project=/opt/iac-runner/programs/civo/kubernetescluster
-    pulumi -C $project preview --non-interactive --stack dev --config-file /tmp/dev.yaml --event-log /tmp/events \
-        > /tmp/said 2>&1 || true
+    program=/opt/iac-runner/programs/civo/kubernetescluster
+    mkdir links && ln -s $program/* links
+    pulumi -C links stack init dev > /dev/null
+    pulumi -C $program preview --non-interactive --stack dev --config-file /tmp/links/Pulumi.dev.yaml \
+        --event-log /tmp/events > /tmp/said 2>&1 || true
     grep -c 'pulumi:pulumi:Stack' /tmp/events > /dev/null && echo registered || cat /tmp/said
     grep -o 'civo:[a-z/]*:[A-Za-z]*' /tmp/events /tmp/said | head -1 | grep -c civo || cat /tmp/said
     verifier check | tail -1 | grep -o '0 corrupt'
     verifier which civo/kubernetescluster | head -1
     verifier info --json 2> /tmp/warned | grep -c '"go":' || true
+    pulumi -C links preview --non-interactive > /tmp/said 2>&1 || grep -c 'no resource plugin' /tmp/said > /dev/null && echo again
 "#;
 
 #[test]
@@ -84,6 +87,7 @@ fn a_program_reaches_its_first_resource_without_go_as_any_user_on_a_read_only_ro
             "0 corrupt",
             "/opt/iac-runner/programs/civo/kubernetescluster/kubernetescluster",
             "0",
+            "again",
         ];
         assert_eq!(lines, expected, "{user:?}: {printed}");
     }

@@ -73,7 +73,10 @@ impl LayoutWriter {
     }
 
     /// Writes the index.
-    pub fn finish(self) -> Result<()> {
+    pub fn finish(mut self) -> Result<()> {
+        // Who names no manifest takes the first, and means an image.
+        self.manifests
+            .sort_by_key(|manifest| manifest.artifact_type().is_some());
         let index = ImageIndexBuilder::default()
             .schema_version(2u32)
             .media_type(MediaType::ImageIndex)

@@ -16,6 +16,9 @@ use crate::image_toml::ImageToml;
 use crate::names::VERIFIER;
 use oci::platform::Platform;
 
+/// What an image without Go is for.
+const WITHOUT_GO: &str = "Pulumi programs that are built already, with Pulumi and without Go";
+
 /// The environment of the image, or of its `-nonroot` twin.
 pub fn env(image: &ImageToml, platform: &Platform, nonroot: bool) -> BTreeMap<String, String> {
     let mut env = image.env.clone();
@@ -119,6 +122,11 @@ pub fn config(
             .working_dir(image.user.home.to_string());
     }
     let created = created(image)?;
+    let mut labels = labels(image)?;
+    if !variant.has_go {
+        let description = "org.opencontainers.image.description".to_owned();
+        labels.insert(description, WITHOUT_GO.to_owned());
+    }
     let config = config
         .env(
             env.into_iter()
@@ -126,7 +134,7 @@ pub fn config(
                 .collect::<Vec<_>>(),
         )
         .labels(
-            labels(image)?
+            labels
                 .into_iter()
                 .chain(tool_labels(variant))
                 .collect::<HashMap<_, _>>(),

@@ -191,6 +191,8 @@ mod tests {
             .collect();
         insta::assert_json_snapshot!(sizes);
         let (_, program) = target.0.remove(0);
+        // Annotations come from a hash map.
+        let program = serde_json::to_value(program).unwrap();
         insta::assert_json_snapshot!("program", program);
         let program = &written.programs[0].digest;
         for (name, image) in &target.0 {

@@ -468,14 +468,7 @@ mod tests {
             go_mod: "go.mod".into(),
             main: None,
         };
-        let warm = WarmModule {
-            component: "one".into(),
-            path: "m".into(),
-            link_action: Some(action),
-            executable_bytes: 3,
-            build_ms: 0,
-        };
-        content.programs = programs::of(&source, &[(&module, warm)], &store).unwrap();
+        content.programs = programs::of(&source, &[(&module, Some(action))], &store).unwrap();
         (content, entry.output)
     }
 

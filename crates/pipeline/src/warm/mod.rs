@@ -238,7 +238,11 @@ impl Warmer<'_> {
             executables = &caches.executables;
             timings.pack_ms += millis(started);
         } else {
-            programs = programs::of(self.source, &modules, &Store::at(&shipped.go_build))?;
+            let links = modules.iter();
+            let links: Vec<_> = links
+                .map(|(module, warm)| (*module, warm.link_action))
+                .collect();
+            programs = programs::of(self.source, &links, &Store::at(&shipped.go_build))?;
         }
         let new = NewGoModules::of(
             &self.tree.image,

@@ -255,6 +255,6 @@ mod tests {
         assert_eq!(parts("caches by kind"), ["common", "civo", "aws"]);
         assert_eq!(parts("executables of all"), ["executables"]);
         assert_eq!(parts("caches and executables"), ["common", "civo", "aws"]);
-        assert_eq!(parts("zstd level 18").len(), 7);
+        assert_eq!(parts("zstd level 18").len(), 8);
     }
 }

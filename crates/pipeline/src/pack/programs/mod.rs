@@ -22,7 +22,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::image_toml::ImageToml;
 use crate::owners::{Owners, relative};
-use crate::pack::manifest::WarmModule;
 use failure::corrupt;
 
 /// The folder of artifacts in that of a kept pack.
@@ -87,19 +86,19 @@ pub fn projects<'m>(
     modules.iter().zip(&folders).map(text).collect()
 }
 
-/// The programs of `built`, modules of `source` whose executables are in the build cache `store`.
+/// The programs of `built`, modules of `source`, each with its link action, whose output is in the build cache `store`.
 pub fn of(
     source: &Utf8Path,
-    built: &[(&Module, WarmModule)],
+    built: &[(&Module, Option<Sha256Hash>)],
     store: &Store,
 ) -> Result<Vec<NewProgram>> {
     let modules: Vec<&Module> = built.iter().map(|(module, _)| *module).collect();
     let folders = names::folders(&modules);
     let mut projects = projects(source, modules)?;
     let mut programs = Vec::new();
-    for ((module, warm), folder) in built.iter().zip(folders) {
+    for ((module, link_action), folder) in built.iter().zip(folders) {
         // Where the go command names no link, there is no entry.
-        let Some(link_action) = warm.link_action else {
+        let Some(link_action) = *link_action else {
             continue;
         };
         let entry = store
