@@ -161,7 +161,8 @@ mod tests {
 
     #[test]
     fn a_list_that_leads_out_or_is_of_another_schema_is_corrupt() {
-        let cases: [(u32, fn(&mut Program)); 6] = [
+        type Change = fn(&mut Program);
+        let cases: [(u32, Change); 6] = [
             (2, |_| {}),
             (1, |program| program.folder = "/etc".into()),
             (1, |program| program.folder = "civo/../../up".into()),

@@ -106,6 +106,16 @@ impl<'a> Artifact<'a> {
                 "make it anew",
             ));
         }
+        let mut programs = description.pack.iter().flat_map(|pack| &pack.programs);
+        if let Some(packed) = programs.find(|packed| !packed.program.is_sound()) {
+            return Err(corrupt(
+                format!(
+                    "{place} has the program {:?}, which is no path of one",
+                    packed.program.folder
+                ),
+                "make the pack anew",
+            ));
+        }
         Ok(Self {
             description,
             manifest,
@@ -392,6 +402,15 @@ mod tests {
             assert!(error.to_string().contains(&expected), "{error}");
             assert_eq!(failure::kind(&error, &[]), failure::Kind::Corrupt);
         }
+    }
+
+    #[test]
+    fn a_program_that_lies_elsewhere_is_refused() {
+        let (said, kind) = Fixture::new().refusal(|config, _| {
+            config["pack"]["programs"][0]["program"]["folder"] = "../up".into();
+        });
+        assert!(said.contains("no path of one"), "{said}");
+        assert_eq!(kind, failure::Kind::Corrupt);
     }
 
     #[test]
