@@ -33,8 +33,8 @@ pub const LAUNCHED: [&str; 4] = ["git", "go", "pulumi", "tofu"];
 /// Those of them that images without Go have.
 pub const LAUNCHED_WITHOUT_GO: [&str; 2] = ["git", "pulumi"];
 
-/// The verifier under the name of the go command, in a folder that only Pulumi has on its PATH, and only in images without
-/// Go: language hosts ask for the version of Go before they run what is built already.
+/// The verifier under the name of the go command, in a folder that only Pulumi has on its PATH, and only in images
+/// without Go: language hosts ask for the version of Go before they run what is built already.
 pub const STAND_IN_GO_PATH: &str = "/usr/local/lib/iac-runner/stand-in/go";
 
 /// The folder of language hosts in whose place the verifier stands: they take as flags what Pulumi tells others.

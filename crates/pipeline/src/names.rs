@@ -5,8 +5,8 @@ use crate::work::Key;
 
 /// The pack of the base system, the lowest layer of every image.
 pub const BASE: &str = "base";
-/// The pack of Pulumi, the verifier, Go and the other tools, and what the name of the image ends with that holds nothing
-/// else.
+/// The pack of Pulumi, the verifier, Go and the other tools, and what the name of the image ends with that holds
+/// nothing else.
 pub const TOOLS: &str = "tools";
 /// What the names of images end with that have programs and no Go, before the provider's if it is those of one.
 pub const RUN: &str = "run";

@@ -31,19 +31,15 @@ pub fn answer(arguments: &[OsString]) -> Option<ExitCode> {
         return None;
     }
     let (image, _) = info::read(Utf8Path::new("/")).ok()?;
-    Some(match said(arguments, &image.identity) {
-        Some(said) => {
-            print!("{said}");
-            ExitCode::SUCCESS
-        }
-        None => {
-            eprintln!(
-                "go: this image runs programs that are built already, and has no Go to build others with; take the \
-                 image of a provider"
-            );
-            ExitCode::FAILURE
-        }
-    })
+    if let Some(said) = said(arguments, &image.identity) {
+        print!("{said}");
+        return Some(ExitCode::SUCCESS);
+    }
+    eprintln!(
+        "go: this image runs programs that are built already, and has no Go to build others with; take the image of a \
+         provider"
+    );
+    Some(ExitCode::FAILURE)
 }
 
 /// What a go command would say that is asked what needs no Go.

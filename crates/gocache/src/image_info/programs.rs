@@ -1,5 +1,5 @@
-//! Programs that are built already: a folder for each, with the executable and a Pulumi.yaml that names it, and for each
-//! pack a list of its programs. The executables are the ones that are entries of GOCACHE, under a second name.
+//! Programs that are built already: a folder for each, with the executable and a Pulumi.yaml that names it, and for
+//! each pack a list of its programs. The executables are the ones that are entries of GOCACHE, under a second name.
 
 use std::io::ErrorKind;
 

@@ -1,4 +1,5 @@
-//! The project file of a program that is built already: what it takes to run it, and nothing that leads into its source.
+//! The project file of a program that is built already: what it takes to run it, and nothing that leads into its
+//! source.
 
 use std::path::Path;
 

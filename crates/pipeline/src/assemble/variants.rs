@@ -1,6 +1,6 @@
-//! Which images packs make: all of them in one, each provider's alone, and the tools without caches; and programs without
-//! Go, all of them or a provider's, where executables are not compressed. The pack `rest`, which there need not be, is in
-//! the whole one alone.
+//! Which images packs make: all of them in one, each provider's alone, and the tools without caches; and programs
+//! without Go, all of them or a provider's, where executables are not compressed. The pack `rest`, which there need not
+//! be, is in the whole one alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 

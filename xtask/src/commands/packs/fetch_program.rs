@@ -54,8 +54,8 @@ pub fn run(flags: &Args) -> Result<()> {
             ImageReference::Layout { folder, tag } => {
                 let layout = open_layout(folder)?;
                 let tag = tag.as_deref().unwrap_or(LATEST);
-                let named = |it: &&Descriptor| reader::name(it) == Some(tag);
-                let found = layout.manifests().iter().find(named).ok_or_else(|| {
+                let is_it = |it: &&Descriptor| reader::name(it) == Some(tag);
+                let found = layout.manifests().iter().find(is_it).ok_or_else(|| {
                     let names = layout.manifests().iter().filter_map(reader::name);
                     unknown(&flags.reference, names)
                 })?;
