@@ -15,23 +15,29 @@ use gocache::image_info::STAND_IN_GO_PATH;
 
 use crate::info;
 
-/// `path` with the folder at its end; none where the image has no such folder.
-pub fn on_path(path: &OsStr) -> Option<OsString> {
-    let folder = Path::new(STAND_IN_GO_PATH).parent()?;
-    if !Path::new(STAND_IN_GO_PATH).exists() {
-        return None;
-    }
-    let folders = std::env::split_paths(path).chain([folder.to_owned()]);
-    std::env::join_paths(folders).ok()
-}
-
-/// Answers the command line of a go command, in an image that has a stand-in for it.
-pub fn answer(arguments: &[OsString]) -> Option<ExitCode> {
+/// What the programs of this image were built with; none where it has Go, be it on PATH or not, and where it is no image
+/// of ours.
+fn built_with() -> Option<Identity> {
     if !Path::new(STAND_IN_GO_PATH).exists() {
         return None;
     }
     let (image, _) = info::read(Utf8Path::new("/")).ok()?;
-    if let Some(said) = said(arguments, &image.identity) {
+    let has_go = Path::new(&image.identity.goroot).exists();
+    (!has_go).then_some(image.identity)
+}
+
+/// `path` with the folder at its end; none where nothing is to stand in.
+pub fn on_path(path: &OsStr) -> Option<OsString> {
+    let folder = Path::new(STAND_IN_GO_PATH).parent()?;
+    built_with()?;
+    let folders = std::env::split_paths(path).chain([folder.to_owned()]);
+    std::env::join_paths(folders).ok()
+}
+
+/// Answers the command line of a go command; none where nothing is to stand in.
+pub fn answer(arguments: &[OsString]) -> Option<ExitCode> {
+    let built_with = built_with()?;
+    if let Some(said) = said(arguments, &built_with) {
         print!("{said}");
         return Some(ExitCode::SUCCESS);
     }
