@@ -216,6 +216,19 @@ fn through_a_registry_only_manifests_move() {
         assert!(!release(version).contains(&latest), "{version}");
     }
     assert_eq!(jobs.first_builds(&format!("{image}:v1.1.0-civo")), 1);
+    let program = format!("{image}:v1.1.0-program-civo-one-linux-amd64");
+    let place = jobs.root.join("program");
+    let fetch = |reference: &str| cmd!(sh, "cargo xtask fetch-program {reference} {place}");
+    succeed(fetch(&program));
+    assert!(place.join("one").is_file() && place.join("Pulumi.yaml").is_file());
+    let refused = fail(
+        fetch(&format!("{image}:v1.1.0-program-civo-two-linux-amd64")),
+        2,
+    );
+    assert!(
+        refused.contains("v1.1.0-program-civo-one-linux-amd64"),
+        "{refused}"
+    );
 
     let refused = fail(assemble(), 2);
     assert!(refused.contains("--run"), "{refused}");

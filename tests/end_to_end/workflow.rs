@@ -320,6 +320,8 @@ fn a_tag_publishes_an_image() {
         &format!("{VERSION}-{PROVIDER}"),
         "latest",
         "latest-tools",
+        &format!("{VERSION}-run-{PROVIDER}"),
+        "latest-run",
     ] {
         assert!(tags.iter().any(|it| it == tag), "{tag}: {listed}");
     }

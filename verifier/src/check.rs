@@ -14,6 +14,7 @@ mod finding;
 mod go_mod_verify;
 mod module_cache;
 mod object_code;
+mod programs;
 mod shipped;
 mod tree;
 
@@ -33,7 +34,7 @@ use self::cache::Cache;
 use self::finding::{Finding, Severity};
 use self::go_mod_verify::GoModVerify;
 use self::shipped::{Remarks, Shipped};
-use crate::{go, output};
+use crate::{go, info, output};
 
 /// Findings that are shown; the rest is counted.
 const SHOWN: usize = 1_000;
@@ -102,7 +103,16 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .as_secs();
     let (build, build_findings) = Cache::list(&root, &gocache, shipped.as_ref());
     let (modules, module_findings) = Cache::list(&root, &gomodcache, shipped.as_ref());
-    let mut findings = check(&build, build_findings, &modules, module_findings, now_s);
+    let has_go = shipped.as_ref().is_none_or(|shipped| {
+        let goroot = info::in_root(&root, &shipped.image.identity.goroot);
+        goroot.is_dir() || !shipped.packs.is_empty()
+    });
+    let mut findings = if has_go {
+        check(&build, build_findings, &modules, module_findings, now_s)
+    } else {
+        // Of the caches there are only the entries whose second names are programs.
+        build_cache::check(&build)
+    };
     let objects = shipped.as_ref().filter(|shipped| shipped.has_objects());
     let objects = objects.map(|shipped| Cache::list(&root, OBJECTS_PATH.into(), Some(shipped)));
     if let Some((objects, of_listing)) = &objects {
@@ -110,6 +120,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         findings.extend(object_code::check(objects, &build));
         findings.extend(as_shipped::check(objects));
     }
+    findings.extend(programs::check(&root, &build.folder));
     findings.append(&mut remarks.findings);
     if let Some(source) = &args.source {
         let go_mods = go_mods(source, shipped.as_ref(), &mut remarks.not_checked)?;

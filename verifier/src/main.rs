@@ -18,6 +18,7 @@ mod report_command;
 mod run;
 mod sandbox;
 mod toolexec;
+mod which;
 
 use std::process::ExitCode;
 
@@ -36,6 +37,7 @@ enum Command {
     Check(check::Args),
     Explain(explain::Args),
     Info(info::Args),
+    Which(which::Args),
     Report(report_command::Args),
     Gate(gate::Args),
     Cacheprog(cacheprog::Args),
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Info(args) => info::run(&args),
+        Command::Which(args) => which::run(&args),
         Command::Report(args) => report_command::run(&args),
         Command::Gate(args) => gate::run(&args),
         Command::Cacheprog(args) => cacheprog::run(&args),

@@ -29,6 +29,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Context as _;
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::image_info::PackInfo;
+use gocache::image_info::programs::{PROGRAM_LISTS_PATH, Program};
 use report::{Failure, MeasuredModule, PackSize, PhaseName, Report, SCHEMA, Summary, Verifier};
 
 use self::bench::Bench;
@@ -85,6 +86,9 @@ struct Phases {
     /// Run `pulumi preview`, where there is a Pulumi.yaml
     #[arg(long, value_name = "WHICH", default_value = "none")]
     preview: Which,
+    /// Run `pulumi preview` with the executable that the image has of the program
+    #[arg(long, value_name = "WHICH", default_value = "none")]
+    prebuilt: Which,
     /// One more phase of every module with a Pulumi.yaml, which --all-phases leaves out: `up` makes its resources, in a
     /// backend of its own, and destroys them again
     #[arg(long = "phase", value_name = "PHASE", value_enum)]
@@ -106,25 +110,26 @@ impl Phases {
         let has_project =
             |module: &modules::Module| source.join(&module.path).join("Pulumi.yaml").is_file();
         let preview = scope(self.preview).of(modules, has_project);
+        let prebuilt = scope(self.prebuilt).of(modules, has_project);
         let up = self.more.contains(&More::Up);
-        let phases = cold.into_iter().zip(preview).zip(modules);
-        phases
-            .map(|((cold, preview), module)| {
-                let phases = [
-                    (PhaseName::Cold, cold),
-                    (
-                        PhaseName::ColdModules,
-                        cold && (self.cold_modules || self.all),
-                    ),
-                    (PhaseName::FirstColdDisk, self.cold_disk || self.all),
-                    (PhaseName::Edited, self.edited || self.all),
-                    (PhaseName::Preview, preview),
-                    (PhaseName::Up, up && has_project(module)),
-                ];
-                let wanted = phases.into_iter().filter(|(_, wanted)| *wanted);
-                wanted.map(|(phase, _)| phase).collect()
-            })
-            .collect()
+        let each = cold.into_iter().zip(preview).zip(prebuilt).zip(modules);
+        each.map(|(((cold, preview), prebuilt), module)| {
+            let phases = [
+                (PhaseName::Cold, cold),
+                (
+                    PhaseName::ColdModules,
+                    cold && (self.cold_modules || self.all),
+                ),
+                (PhaseName::FirstColdDisk, self.cold_disk || self.all),
+                (PhaseName::Edited, self.edited || self.all),
+                (PhaseName::Preview, preview),
+                (PhaseName::Prebuilt, prebuilt),
+                (PhaseName::Up, up && has_project(module)),
+            ];
+            let wanted = phases.into_iter().filter(|(_, wanted)| *wanted);
+            wanted.map(|(phase, _)| phase).collect()
+        })
+        .collect()
     }
 }
 
@@ -141,11 +146,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         &args.modules,
     )?;
     let wanted = args.phases.wanted(source, &selected);
-    if wanted.iter().any(|wanted| {
-        [PhaseName::Preview, PhaseName::Up]
-            .iter()
-            .any(|it| wanted.contains(it))
-    }) {
+    let runs_pulumi = [PhaseName::Preview, PhaseName::Prebuilt, PhaseName::Up];
+    if wanted
+        .iter()
+        .any(|wanted| runs_pulumi.iter().any(|phase| wanted.contains(phase)))
+    {
         preview::check_tools()?;
     }
     let source = source
@@ -168,6 +173,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         pristine: &pristine,
         network: &network,
         probe: probe.as_ref(),
+        programs: &Program::read_all(Utf8Path::new(PROGRAM_LISTS_PATH))?,
         environment: &settings.independent_of_home(),
         runs: args.runs,
     };

@@ -30,6 +30,8 @@ pub enum Command {
     Assemble(packs::assemble::Args),
     /// Push a layout, or release what a registry has under another tag
     Push(packs::push::Args),
+    /// Fetch a program that needs no Go from a registry or a layout
+    FetchProgram(packs::fetch_program::Args),
     /// Print the jobs of the matrix, as JSON for a workflow's `fromJSON`
     Matrix(packs::matrix::Args),
     /// Run the whole matrix on this machine, as the workflow would, and say how long it took
@@ -88,6 +90,7 @@ impl Command {
             Self::Plugins(args) => packs::plugins::run(args),
             Self::Merge(args) => packs::merge::run(args),
             Self::Push(args) => packs::push::run(args),
+            Self::FetchProgram(args) => packs::fetch_program::run(args),
             Self::Matrix(args) => packs::matrix::run(args),
             Self::Simulate(args) => packs::simulate::run(args),
             Self::Gate(args) => reports::gate::run(args),

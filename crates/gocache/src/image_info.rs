@@ -3,6 +3,8 @@
 //! The image builder writes them, the verifier reads them. Unknown fields are ignored, so an old verifier reads
 //! what a newer builder wrote; `schema` changes only when a field changes its meaning.
 
+pub mod programs;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 
@@ -27,6 +29,13 @@ pub const LAUNCHERS_PATH: &str = "/usr/local/lib/iac-runner/bin";
 
 /// The programs that the verifier starts, under their own names, with a home that can be written to.
 pub const LAUNCHED: [&str; 4] = ["git", "go", "pulumi", "tofu"];
+
+/// Those of them that images without Go have.
+pub const LAUNCHED_WITHOUT_GO: [&str; 2] = ["git", "pulumi"];
+
+/// The verifier under the name of the go command, in a folder that only Pulumi has on its PATH, and only in images
+/// without Go: language hosts ask for the version of Go before they run what is built already.
+pub const STAND_IN_GO_PATH: &str = "/usr/local/lib/iac-runner/stand-in/go";
 
 /// The folder of language hosts in whose place the verifier stands: they take as flags what Pulumi tells others.
 pub const LANGUAGE_HOSTS_PATH: &str = "/usr/local/lib/iac-runner/language-hosts";

@@ -1,5 +1,7 @@
 //! Pulumi's project file, as far as it says where the program is, what runs it, and which plugins it wants.
 
+pub mod prebuilt;
+
 use std::io;
 use std::path::Path;
 

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use failure::{corrupt, usage};
-use oci_spec::image::{Descriptor, DescriptorBuilder, MediaType, Sha256Digest};
+use oci_spec::image::{Descriptor, DescriptorBuilder, ImageManifest, MediaType, Sha256Digest};
 use serde::de::DeserializeOwned;
 use sha256::Sha256Hash;
 
@@ -74,6 +74,14 @@ pub fn read_document<T: DeserializeOwned>(
 ) -> Result<T> {
     check_document(blob, what)?;
     read(&blobs.fetch(blob)?, what)
+}
+
+/// The one JSON of a manifest: annotations come from hash maps, and through a value their order is that of their names.
+pub fn manifest_json(manifest: &ImageManifest) -> Result<Vec<u8>> {
+    let value = serde_json::to_value(manifest);
+    value
+        .and_then(|value| serde_json::to_vec(&value))
+        .context("failed to serialize a manifest")
 }
 
 /// The descriptor of a layer.

@@ -1,8 +1,8 @@
 //! For which machines an image is, and which of several is for a machine.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use failure::usage;
-use oci_spec::image::Descriptor;
+use oci_spec::image::{Arch, Descriptor, Os, PlatformBuilder};
 
 /// Operating system and architecture, in the words of the image specification.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +25,15 @@ impl Platform {
             os: std::env::consts::OS.to_owned(),
             arch: arch.to_owned(),
         }
+    }
+
+    /// As an index has it.
+    pub fn to_oci(&self) -> Result<oci_spec::image::Platform> {
+        PlatformBuilder::default()
+            .os(Os::from(self.os.as_str()))
+            .architecture(Arch::from(self.arch.as_str()))
+            .build()
+            .context("failed to describe the platform")
     }
 }
 

@@ -1,6 +1,7 @@
 //! What tests have in common: the description of a small image, and packs of it without content.
 
 use gocache::Identity;
+use gocache::image_info::programs::Program;
 use oci::layer::{Compression, Layer, LayerBlob};
 use oci::platform::Platform;
 use sha256::Sha256Hash;
@@ -9,6 +10,7 @@ use crate::image_toml::ImageToml;
 use crate::pack::description::Plugins;
 use crate::pack::manifest::{Manifest, Timings, WarmModule};
 use crate::pack::part::Part;
+use crate::pack::programs::PackedProgram;
 use crate::pack::{KeptPack, Pack};
 use crate::plugins::lock::Locked;
 use crate::work::Key;
@@ -86,6 +88,29 @@ pub fn key(of: &str) -> Key {
     Key::of(&of).expect("a string is JSON")
 }
 
+/// A program whose digests are those of its name.
+fn program(provider: &str, component: &str) -> PackedProgram {
+    let name = format!("{provider}/{component}");
+    let digest = Sha256Hash::of(name.as_bytes());
+    PackedProgram {
+        artifact: Layer {
+            compression: Compression::Gzip,
+            ..layer(&name)
+        },
+        program: Program {
+            provider: provider.into(),
+            component: component.into(),
+            path: format!("apis/provider/{provider}/{component}/v1/iac/pulumi").into(),
+            folder: name.into(),
+            binary: component.into(),
+            sha256: digest,
+            size_bytes: 1,
+            project_sha256: digest,
+            link_action: digest,
+        },
+    }
+}
+
 /// The manifest of a pack with one module and no files.
 pub fn manifest(name: &str) -> Manifest {
     let identity: Identity = image().identity(&platform());
@@ -106,6 +131,7 @@ pub fn manifest(name: &str) -> Manifest {
         caches: layer(&format!("{name} caches")),
         objects: Some(layer(&format!("{name} object code"))),
         executables: Some(layer(&format!("{name} executables"))),
+        programs: vec![program(name, "one")],
         links_not_cached: Vec::new(),
         broken: Vec::new(),
         timings: Timings {
@@ -160,13 +186,14 @@ pub fn packs(providers: &[&str]) -> Vec<Pack> {
     };
     let mut common = kept("common");
     common.manifest.executables = None;
+    common.manifest.programs.clear();
     let mut packs = vec![
         Pack::base(key("base"), &platform, blob("base")),
         Pack::tools(
             key("tools"),
             key("base"),
             &platform,
-            blob("tools"),
+            [blob("pulumi"), blob("tools")],
             [("one".to_owned(), "1.0.0 (release)".to_owned())].into(),
         ),
         Pack::common(key("common"), false, &platform, &common),

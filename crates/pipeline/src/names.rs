@@ -5,8 +5,13 @@ use crate::work::Key;
 
 /// The pack of the base system, the lowest layer of every image.
 pub const BASE: &str = "base";
-/// The pack of Go, the tools and the verifier, and what the name of the image ends with that holds nothing else.
+/// The pack of Pulumi, the verifier, Go and the other tools, and what the name of the image ends with that holds
+/// nothing else.
 pub const TOOLS: &str = "tools";
+/// What the names of images end with that have programs and no Go, before the provider's if it is those of one.
+pub const RUN: &str = "run";
+/// What the names of programs' artifacts have after that of the whole image.
+pub const PROGRAM: &str = "program";
 pub use gocache::image_info::{COMMON, REST};
 /// Begins the name of a provider's pack of plugins.
 pub const PLUGINS: &str = "plugins-";
@@ -14,20 +19,28 @@ pub const PLUGINS: &str = "plugins-";
 pub use oci::reference::LATEST;
 /// Ends the name of a variant that runs as the image's user.
 pub const NONROOT: &str = "-nonroot";
+/// The tool that runs programs, as `image.toml` names it.
+pub const PULUMI: &str = "pulumi";
 /// The verifier's place in the image.
 pub const VERIFIER: &str = "/usr/local/bin/verifier";
 
-/// Whether a provider of this name would collide with `latest-tools`, with a `-nonroot` twin, or with a pack that is no
-/// provider's.
+/// Whether a provider of this name would collide with `latest-tools`, `latest-run`, a `-nonroot` twin or a program, or
+/// with a pack that is no provider's.
 pub fn is_reserved(provider: &str) -> bool {
+    let is_of = |kind: &str| {
+        let rest = provider.strip_prefix(kind);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    };
     matches!(provider, BASE | TOOLS | COMMON | REST)
+        || is_of(RUN)
+        || is_of(PROGRAM)
         || provider == NONROOT.trim_start_matches('-')
         || provider.ends_with(NONROOT)
         || provider.starts_with(PLUGINS)
 }
 
 /// Longest tag of a registry.
-const TAG_CHARACTERS: usize = 128;
+pub const TAG_CHARACTERS: usize = 128;
 
 /// Longest name of a provider: the tag of its pack has the number of the part and, after a `-`, the key as well.
 pub const PROVIDER_CHARACTERS: usize =
@@ -88,11 +101,14 @@ mod tests {
             "nonroot",
             "aws-nonroot",
             "plugins-aws",
+            "run",
+            "run-x",
+            "program-x",
         ] {
             assert!(is_reserved(reserved), "{reserved}");
         }
         for free in [
-            "aws", "plugins", "nonroots", "my-tools", "latest", "tools2", "",
+            "aws", "plugins", "nonroots", "my-tools", "latest", "tools2", "runner", "",
         ] {
             assert!(!is_reserved(free), "{free}");
         }

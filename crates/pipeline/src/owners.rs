@@ -26,12 +26,12 @@ impl Owners<'_> {
         }
     }
 
-    /// A file of the image.
+    /// A file of the image. An executable in the build cache is a program as well, and everybody runs that.
     pub fn file(self, path: &Utf8Path, executable: bool) -> Meta {
         if path.starts_with(relative(&self.0.go.gocache)) {
             Meta {
                 mtime: self.0.image.cache_entry_time,
-                ..self.runners(0o644)
+                ..self.runners(if executable { 0o755 } else { 0o644 })
             }
         } else if self.in_extracted_module(path) {
             self.runners(0o444)
@@ -99,6 +99,14 @@ mod tests {
         assert_eq!(
             (entry.mode, entry.uid, entry.gid, entry.mtime),
             (0o644, 65532, 0, image.image.cache_entry_time)
+        );
+        let executable = owners.file("var/cache/go-build/ab/abc-d".into(), true);
+        assert_eq!(
+            executable,
+            Meta {
+                mode: 0o755,
+                ..entry
+            }
         );
         let folder = owners.folder("var/cache/go-build/ab".into());
         assert_eq!(

@@ -152,13 +152,15 @@ pub enum PhaseName {
     Noop,
     /// `pulumi preview` in the state as shipped; [`Phase::not_run`] tells of a program that does not register its stack.
     Preview,
+    /// The same with the executable that the image has of the program, so that nothing is built.
+    Prebuilt,
     /// `pulumi up` in the state as shipped, with the plugins of the image; what it made is destroyed again.
     Up,
 }
 
 impl PhaseName {
     /// All, in their order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::ColdModules,
         Self::Cold,
         Self::First,
@@ -167,6 +169,7 @@ impl PhaseName {
         Self::Relink,
         Self::Noop,
         Self::Preview,
+        Self::Prebuilt,
         Self::Up,
     ];
 
@@ -181,6 +184,7 @@ impl PhaseName {
             Self::Relink => "relink",
             Self::Noop => "noop",
             Self::Preview => "preview",
+            Self::Prebuilt => "prebuilt",
             Self::Up => "up",
         }
     }

@@ -139,6 +139,7 @@ fn phase(name: PhaseName, number: usize, first_ms: f64, misses: bool) -> Phase {
         PhaseName::Relink => (first_ms * 0.8, 0),
         PhaseName::Noop => (first_ms * 0.6, 0),
         PhaseName::Preview => (first_ms + 280.0, 0),
+        PhaseName::Prebuilt => (280.0, 0),
         PhaseName::Up => (first_ms + 2_400.0, 0),
     };
     let hits = Hits {
@@ -164,7 +165,10 @@ fn phase(name: PhaseName, number: usize, first_ms: f64, misses: bool) -> Phase {
     if name == PhaseName::ColdModules {
         phase.network_attempts = 140;
     }
-    if matches!(name, PhaseName::Preview | PhaseName::Up) {
+    if matches!(
+        name,
+        PhaseName::Preview | PhaseName::Prebuilt | PhaseName::Up
+    ) {
         phase.packages = None;
         phase.links = None;
         phase.compiled.clear();

@@ -1,5 +1,6 @@
 //! One provider of the catalog, with its real SDK, through the whole flow.
 
+mod programs;
 mod users;
 
 use std::os::unix::fs::MetadataExt as _;
@@ -32,17 +33,26 @@ fn base_image(sh: &Shell, out: &Utf8Path, flags: &[&str]) -> Value {
     serde_json::from_str(&succeed(build)).unwrap()
 }
 
+/// The same image with layers that every tool reads.
+fn gzip() -> &'static Utf8PathBuf {
+    static GZIP: OnceLock<Utf8PathBuf> = OnceLock::new();
+    GZIP.get_or_init(|| {
+        built();
+        let gzip = workspace().join("target/end-to-end/civo-gzip");
+        base_image(&shell(), &gzip, &["--compression", "gzip"]);
+        gzip
+    })
+}
+
 /// The image `civo` unpacked by a tool that is not ours.
 fn unpacked() -> &'static Utf8PathBuf {
     static UNPACKED: OnceLock<Utf8PathBuf> = OnceLock::new();
     UNPACKED.get_or_init(|| {
         let (out, _) = built();
-        let gzip = workspace().join("target/end-to-end/civo-gzip");
-        base_image(&shell(), &gzip, &["--compression", "gzip"]);
         let place = workspace().join("target/end-to-end/civo-unpacked");
-        let root = unpack(&gzip, "latest-civo", &place);
+        let root = unpack(gzip(), "latest-civo", &place);
         assert_ne!(
-            Layout::below(&gzip).image("latest-civo").digest,
+            Layout::below(gzip()).image("latest-civo").digest,
             Layout::below(out).image("latest-civo").digest
         );
         root
@@ -111,6 +121,10 @@ fn variants_share_their_blobs_and_nonroot_twins_differ_in_their_configuration_on
         "latest-tools-nonroot",
         "latest-civo",
         "latest-civo-nonroot",
+        "latest-run",
+        "latest-run-nonroot",
+        "latest-run-civo",
+        "latest-run-civo-nonroot",
     ];
     assert_eq!(layout.names(), names);
     let layers = |name: &str| -> Vec<Value> {
@@ -119,8 +133,8 @@ fn variants_share_their_blobs_and_nonroot_twins_differ_in_their_configuration_on
             .unwrap()
             .clone()
     };
-    assert_eq!(layers("latest-civo").len(), 7);
-    assert_eq!(layers("latest-tools"), layers("latest-civo")[..2]);
+    assert_eq!(layers("latest-civo").len(), 8);
+    assert_eq!(layers("latest-tools"), layers("latest-civo")[..3]);
     assert_eq!(layers("latest"), layers("latest-civo"));
     for name in ["latest", "latest-tools", "latest-civo"] {
         let (root, nonroot) = (layout.image(name), layout.image(&format!("{name}-nonroot")));

@@ -3,6 +3,9 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
+/// What the artifact of a program is.
+const PROGRAM: &str = "application/vnd.iac-runner.program.v1";
+
 /// An OCI image layout.
 pub struct Layout {
     root: Utf8PathBuf,
@@ -42,9 +45,18 @@ impl Layout {
         }
     }
 
-    /// Names of all images, in the order of the index.
+    /// Names of all images and packs, in the order of the index.
     pub fn names(&self) -> Vec<String> {
-        self.manifests().iter().map(name).collect()
+        let all = self.manifests().into_iter();
+        let others = all.filter(|it| it["artifactType"] != PROGRAM);
+        others.map(|it| name(&it)).collect()
+    }
+
+    /// Names of the artifacts of programs, in the order of the index.
+    pub fn programs(&self) -> Vec<String> {
+        let all = self.manifests().into_iter();
+        let programs = all.filter(|it| it["artifactType"] == PROGRAM);
+        programs.map(|it| name(&it)).collect()
     }
 
     /// The image with this name.
@@ -102,6 +114,9 @@ impl Layout {
                     .unwrap()
                     .len();
                 assert_eq!(descriptor["size"].as_u64(), Some(size));
+            }
+            if manifest["artifactType"] == PROGRAM {
+                continue;
             }
             assert_eq!(
                 layers.len(),

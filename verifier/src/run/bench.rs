@@ -6,11 +6,13 @@
 use std::collections::BTreeSet;
 
 use camino::Utf8Path;
+use gocache::image_info::programs::Program;
 use modules::Module;
 use report::{MeasuredModule, Phase, PhaseName, SkippedPhase};
 use sha256::Sha256Hash;
 
 use super::network::Network;
+use super::preview::Runs;
 use super::pristine::{Added, COLD, Pristine, Surroundings};
 use super::probe::Probe;
 use super::{cold_disk, edited, index, preview};
@@ -26,6 +28,8 @@ pub struct Bench<'a> {
     pub network: &'a Network,
     /// None where it cannot be made.
     pub probe: Option<&'a Probe>,
+    /// Those of the image that are built already.
+    pub programs: &'a [Program],
     /// For every go command.
     pub environment: &'a Environment,
     pub runs: u32,
@@ -84,9 +88,13 @@ impl Bench<'_> {
             }
             if wanted.contains(&PhaseName::Preview) {
                 let surroundings = self.as_shipped()?;
-                let run = preview::run(&folder, &surroundings, self.offline(&surroundings))?;
+                let environment = self.offline(&surroundings);
+                let run = preview::run(&Runs::Source(&folder), &surroundings, environment)?;
                 let run = self.account(run, &surroundings, Added::default())?;
                 measured.add(PhaseName::Preview, run);
+            }
+            if wanted.contains(&PhaseName::Prebuilt) {
+                self.prebuilt(module, &mut measured, skipped)?;
             }
             if wanted.contains(&PhaseName::Up) {
                 let surroundings = self.as_shipped()?;
@@ -106,6 +114,27 @@ impl Bench<'_> {
             self.cold_modules(&folder, &mut measured, skipped)?;
         }
         Ok(measured)
+    }
+
+    fn prebuilt(
+        &self,
+        module: &Module,
+        measured: &mut MeasuredModule,
+        skipped: &mut Vec<SkippedPhase>,
+    ) -> anyhow::Result<()> {
+        let mut programs = self.programs.iter();
+        let Some(program) = programs.find(|program| program.path == module.path) else {
+            let reason = format!("the image has no executable of {} to run", measured.name());
+            skip(skipped, PhaseName::Prebuilt, reason);
+            return Ok(());
+        };
+        let surroundings = self.as_shipped()?;
+        let environment = self.offline(&surroundings);
+        let executable = program.executable();
+        let run = preview::run(&Runs::Executable(&executable), &surroundings, environment)?;
+        let run = self.account(run, &surroundings, Added::default())?;
+        measured.add(PhaseName::Prebuilt, run);
+        Ok(())
     }
 
     fn first_cold_disk(

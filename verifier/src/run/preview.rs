@@ -36,13 +36,36 @@ pub fn check_tools() -> Result<()> {
     Ok(())
 }
 
-/// Previews the module in `folder`; the time is that of `pulumi preview` alone.
+/// What of a program is run.
+#[derive(Debug)]
+pub enum Runs<'a> {
+    /// What its folder compiles to.
+    Source(&'a Utf8Path),
+    /// This executable.
+    Executable(&'a Utf8Path),
+}
+
+impl Runs<'_> {
+    /// The project of a program; JSON strings are YAML strings.
+    fn project(&self) -> String {
+        let path = |path: &Utf8Path| Value::from(path.as_str());
+        let runs = match self {
+            Self::Source(folder) => format!("runtime: go\nmain: {}", path(folder)),
+            Self::Executable(file) => {
+                format!("runtime: {{name: go, options: {{binary: {}}}}}", path(file))
+            }
+        };
+        format!("name: verifier\n{runs}\n")
+    }
+}
+
+/// Previews a module; the time is that of `pulumi preview` alone.
 pub fn run(
-    folder: &Utf8Path,
+    runs: &Runs<'_>,
     surroundings: &Surroundings,
     environment: Environment,
 ) -> anyhow::Result<Phase> {
-    let stack = Stack::init(folder, surroundings, environment)?;
+    let stack = Stack::init(runs, surroundings, environment)?;
     let log = surroundings.path("events");
     let finished = stack.pulumi(&["preview", "--non-interactive", "--event-log", log.as_str()])?;
     let ran = has_stack(&fs_err::read_to_string(&log).unwrap_or_default());
@@ -62,7 +85,7 @@ pub fn up(
     surroundings: &Surroundings,
     environment: Environment,
 ) -> anyhow::Result<Phase> {
-    let stack = Stack::init(folder, surroundings, environment)?;
+    let stack = Stack::init(&Runs::Source(folder), surroundings, environment)?;
     let change = |command: &str| -> anyhow::Result<Finished> {
         stack.pulumi(&[command, "--yes", "--skip-preview", "--non-interactive"])
     };
@@ -96,19 +119,14 @@ struct Stack {
 
 impl Stack {
     fn init(
-        folder: &Utf8Path,
+        runs: &Runs<'_>,
         surroundings: &Surroundings,
         mut environment: Environment,
     ) -> anyhow::Result<Self> {
         let (project, state) = (surroundings.path("project"), surroundings.path("state"));
         fs_err::create_dir(&project)?;
         fs_err::create_dir(&state)?;
-        // JSON strings are YAML strings.
-        let main = Value::from(folder.as_str());
-        fs_err::write(
-            project.join("Pulumi.yaml"),
-            format!("name: verifier\nruntime: go\nmain: {main}\n"),
-        )?;
+        fs_err::write(project.join("Pulumi.yaml"), runs.project())?;
         // Where the home is a new one, nothing of Pulumi's may get into another; where it cannot be written to, Pulumi
         // has to find a place as it does for a user.
         let has_new_home = environment.iter().any(|(name, _)| *name == "HOME");
@@ -161,6 +179,23 @@ fn has_stack(events: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_project_names_what_is_run() {
+        use modules::project::Project;
+        let folder = tempfile::tempdir().unwrap();
+        let read = |runs: Runs<'_>| {
+            fs_err::write(folder.path().join("Pulumi.yaml"), runs.project()).unwrap();
+            Project::around(folder.path()).unwrap().unwrap()
+        };
+        let source = read(Runs::Source("/a b/\"c\"".into()));
+        assert_eq!(source.main.as_deref(), Some("/a b/\"c\""));
+        assert_eq!(source.runtime_options().binary, None);
+        let built = read(Runs::Executable("/opt/a: b".into()));
+        assert_eq!(built.runtime_options().binary.as_deref(), Some("/opt/a: b"));
+        assert_eq!(built.main, None);
+        assert!(source.is_go() && built.is_go());
+    }
 
     #[test]
     fn the_stack_event_tells_that_the_program_ran() {

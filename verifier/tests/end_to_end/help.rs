@@ -3,12 +3,13 @@
 use assert_cmd::Command;
 
 /// None is the verifier itself.
-const COMMANDS: [Option<&str>; 8] = [
+const COMMANDS: [Option<&str>; 9] = [
     None,
     Some("run"),
     Some("check"),
     Some("explain"),
     Some("info"),
+    Some("which"),
     Some("report"),
     Some("gate"),
     Some("cacheprog"),

@@ -7,7 +7,7 @@
 //! image of the usual recipe is written as a layout, and nothing is measured here.
 
 use crate::source::Selection;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt as _;
 use std::time::Instant;
 
@@ -262,6 +262,8 @@ impl Bench {
                 layers,
                 tools: BTreeMap::new(),
                 has_all_plugins: false,
+                has_go: true,
+                providers: BTreeSet::new(),
             };
             let mut config = image_config::config(&tree.image, &tree.platform, &image, false)?;
             let env = naive_env(tree).map(|(name, value)| format!("{name}={value}"));
@@ -272,13 +274,8 @@ impl Bench {
                 .iter()
                 .map(|layer| layout.layer(layer))
                 .collect::<Result<_>>()?;
-            images::add(
-                &mut layout,
-                &image.name,
-                &config,
-                descriptors,
-                &tree.platform,
-            )?;
+            let parts = (descriptors, &BTreeMap::new());
+            images::add(&mut layout, &image.name, &config, parts, &tree.platform)?;
             layout.finish()?;
             out.complete()
         })

@@ -86,7 +86,7 @@ pub fn run(flags: &Args) -> Result<()> {
     let mut measured = Vec::new();
     for descriptor in layout.manifests() {
         let name = reader::name(descriptor).unwrap_or_default();
-        if name.ends_with(NONROOT) {
+        if name.ends_with(NONROOT) || descriptor.artifact_type().is_some() {
             continue;
         }
         let built = built(name, &modules);

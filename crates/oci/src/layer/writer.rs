@@ -114,6 +114,16 @@ impl<F: Fn(&Utf8Path) -> Meta> LayerWriter<F> {
             .with_context(|| format!("failed to add {path} to {}", self.path))
     }
 
+    /// Adds `path` as another name of the file `target`, which this layer has already; both have the same `meta`, for
+    /// there is one file.
+    pub fn hard_link(&mut self, path: &Utf8Path, target: &Utf8Path, meta: Meta) -> Result<()> {
+        self.parents(path)?;
+        let mut header = header(EntryType::Link, meta, 0);
+        self.tar
+            .append_link(&mut header, path, target)
+            .with_context(|| format!("failed to add {path} to {}", self.path))
+    }
+
     /// Adds an entry of another archive as it is, but for its path and for what gives rights to whoever runs it.
     pub fn copy_entry(
         &mut self,

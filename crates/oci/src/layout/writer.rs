@@ -10,7 +10,7 @@ use oci_spec::image::{
 use serde::Serialize;
 use sha256::Sha256Hash;
 
-use crate::blob::{descriptor, layer_descriptor, link_or_copy};
+use crate::blob::{descriptor, layer_descriptor, link_or_copy, manifest_json};
 use crate::layer::Layer;
 use crate::layout::reader::NAME;
 
@@ -63,7 +63,8 @@ impl LayoutWriter {
         manifest: &ImageManifest,
         platform: Option<OciPlatform>,
     ) -> Result<Descriptor> {
-        let mut descriptor = self.json(MediaType::ImageManifest, manifest)?;
+        let json = manifest_json(manifest)?;
+        let mut descriptor = self.bytes(MediaType::ImageManifest, &json)?;
         descriptor.set_platform(platform);
         descriptor.set_artifact_type(manifest.artifact_type().clone());
         descriptor.set_annotations(Some(HashMap::from([(NAME.to_owned(), name.to_owned())])));
@@ -72,7 +73,10 @@ impl LayoutWriter {
     }
 
     /// Writes the index.
-    pub fn finish(self) -> Result<()> {
+    pub fn finish(mut self) -> Result<()> {
+        // Who names no manifest takes the first, and means an image.
+        self.manifests
+            .sort_by_key(|manifest| manifest.artifact_type().is_some());
         let index = ImageIndexBuilder::default()
             .schema_version(2u32)
             .media_type(MediaType::ImageIndex)

@@ -11,7 +11,7 @@ use gocache::image_info::{IMAGE_INFO_PATH, LAUNCHERS_PATH};
 
 use crate::image_toml::ImageToml;
 use crate::names::VERIFIER;
-use crate::pack::layer_content::LayerContent;
+use crate::pack::layer_content::{LayerContent, TOOLS_ALONE};
 use crate::resolve::go_settings::GO_FETCH_VARIABLES;
 
 /// Stage of `Dockerfile.merged` that runs as the image's user.
@@ -79,7 +79,8 @@ impl Settings {
 /// `Dockerfile.merged`: the image from the archives of its layers, which are in the build context.
 pub fn merged(settings: &Settings, packs: &[LayerContent]) -> String {
     let add = |content: &LayerContent| format!("ADD {} /\n", content.archive());
-    let (base, tools) = (add(&LayerContent::Base), add(&LayerContent::Tools));
+    let [base, tools @ ..] = TOOLS_ALONE.map(|content| add(&content));
+    let tools = tools.concat();
     let packs = packs.iter().map(add).collect::<Vec<_>>().concat();
     format!(
         r"# The image from its parts, for those who build images with Docker. Generated: change image.toml, and then
@@ -270,6 +271,7 @@ mod tests {
             adds,
             [
                 "ADD base.tar /",
+                "ADD pulumi.tar /",
                 "ADD tools.tar /",
                 "ADD packs/common/caches.tar /",
                 "ADD packs/aws/executables.tar /"

@@ -18,6 +18,8 @@ use oci::platform::Platform;
 
 /// The variable without which Pulumi fetches plugins that it does not find.
 const NO_FETCHING: &str = "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION";
+/// What an image without Go is for.
+const WITHOUT_GO: &str = "Pulumi programs that are built already, with Pulumi and without Go";
 
 /// The environment of the image, or of its `-nonroot` twin.
 pub fn env(image: &ImageToml, platform: &Platform, nonroot: bool) -> BTreeMap<String, String> {
@@ -29,11 +31,41 @@ pub fn env(image: &ImageToml, platform: &Platform, nonroot: bool) -> BTreeMap<St
     if nonroot {
         // Where GOCACHE cannot be written to the go command fails by itself; this serves it from where it is.
         env.insert("GOCACHEPROG".to_owned(), cacheprog(&image.go.gocache));
-        env.insert("HOME".to_owned(), image.user.home.to_string());
-        // Programs that ask for the user's name find none for the random uid of a cluster.
-        env.insert("USER".to_owned(), image.user.name.clone());
+        env.extend(user_env(image));
     }
     env
+}
+
+/// The environment of an image without Go, or of its `-nonroot` twin: nothing in it is about Go, or leads to a folder
+/// that this image has not.
+pub fn env_without_go(image: &ImageToml, nonroot: bool) -> BTreeMap<String, String> {
+    let mut env = image.env.clone();
+    env.retain(|_, value| {
+        !image
+            .writable
+            .folders
+            .iter()
+            .any(|folder| folder == value.as_str())
+    });
+    if let Some(path) = env.get_mut("PATH") {
+        let folders = path.split(':');
+        let folders = folders.filter(|folder| !Utf8Path::new(folder).starts_with(&image.go.goroot));
+        let folders: Vec<&str> = [LAUNCHERS_PATH].into_iter().chain(folders).collect();
+        *path = folders.join(":");
+    }
+    if nonroot {
+        env.extend(user_env(image));
+    }
+    env
+}
+
+/// What the twin of every image says of its user.
+fn user_env(image: &ImageToml) -> [(String, String); 2] {
+    // Programs that ask for the user's name find none for the random uid of a cluster.
+    [
+        ("HOME".to_owned(), image.user.home.to_string()),
+        ("USER".to_owned(), image.user.name.clone()),
+    ]
 }
 
 /// The labels of every variant.
@@ -78,7 +110,11 @@ pub fn config(
     nonroot: bool,
 ) -> Result<serde_json::Value> {
     let layers = &variant.layers;
-    let mut env = env(image, platform, nonroot);
+    let mut env = if variant.has_go {
+        env(image, platform, nonroot)
+    } else {
+        env_without_go(image, nonroot)
+    };
     if variant.has_all_plugins {
         // A plugin that is not there is one that nobody checked.
         env.insert(NO_FETCHING.to_owned(), "true".to_owned());
@@ -92,6 +128,11 @@ pub fn config(
             .working_dir(image.user.home.to_string());
     }
     let created = created(image)?;
+    let mut labels = labels(image)?;
+    if !variant.has_go {
+        let description = "org.opencontainers.image.description".to_owned();
+        labels.insert(description, WITHOUT_GO.to_owned());
+    }
     let config = config
         .env(
             env.into_iter()
@@ -99,7 +140,7 @@ pub fn config(
                 .collect::<Vec<_>>(),
         )
         .labels(
-            labels(image)?
+            labels
                 .into_iter()
                 .chain(tool_labels(variant))
                 .collect::<HashMap<_, _>>(),
@@ -169,6 +210,24 @@ mod tests {
         assert!(fetches(&packs));
         packs.push(crate::fixtures::plugins("civo", &["civo 2.4.8"]));
         assert!(!fetches(&packs));
+    }
+
+    #[test]
+    fn an_image_without_go_says_nothing_of_it() {
+        let mut image = image();
+        image.writable.folders = vec!["/var/plugins".into()];
+        image.env.insert("PLUGINS".into(), "/var/plugins".into());
+        let env = env_without_go(&image, true);
+        insta::assert_json_snapshot!(env, @r#"
+        {
+          "HOME": "/home/me",
+          "PATH": "/usr/local/lib/iac-runner/bin:/bin",
+          "USER": "me"
+        }
+        "#);
+        let mut root = env;
+        root.retain(|name, _| !["HOME", "USER"].contains(&name.as_str()));
+        assert_eq!(env_without_go(&image, false), root);
     }
 
     #[test]

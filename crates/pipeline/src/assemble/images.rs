@@ -2,11 +2,14 @@
 //!
 //! No layer is read again, and all variants share their blobs.
 
+use std::collections::{BTreeMap, HashMap};
+
 use anyhow::{Context as _, Result};
-use oci_spec::image::{Arch, Descriptor, ImageManifestBuilder, MediaType, Os, PlatformBuilder};
+use oci_spec::image::{Descriptor, ImageManifestBuilder, MediaType};
 use serde::Serialize;
 
 use crate::assemble::image_config::config;
+use crate::assemble::programs::{self, ANNOTATION, ProgramArtifact};
 use crate::assemble::target::Target;
 use crate::assemble::variants::Variant;
 use crate::image_toml::ImageToml;
@@ -38,13 +41,42 @@ impl From<&WrittenImage> for report::Image {
     }
 }
 
-/// Writes the variants, and the `-nonroot` twin of each.
+/// What was written.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// The variants and their twins.
+    pub images: Vec<WrittenImage>,
+    /// The artifacts of programs.
+    pub programs: Vec<WrittenImage>,
+}
+
+impl Written {
+    /// All of it, in the order in which it was written.
+    pub fn all(&self) -> impl Iterator<Item = &WrittenImage> {
+        self.programs.iter().chain(&self.images)
+    }
+}
+
+/// Writes the artifacts of programs, and then the variants, and the `-nonroot` twin of each.
 pub fn write(
     target: &mut dyn Target,
     image: &ImageToml,
     platform: &Platform,
     variants: &[Variant],
-) -> Result<Vec<WrittenImage>> {
+    artifacts: &[ProgramArtifact],
+) -> Result<Written> {
+    let mut programs = Vec::new();
+    for artifact in artifacts {
+        let layer = &artifact.archive.layer;
+        programs.push(WrittenImage {
+            name: artifact.name.clone(),
+            digest: programs::write(target, platform, artifact)?
+                .digest()
+                .to_string(),
+            compressed_bytes: layer.size_bytes,
+            uncompressed_bytes: layer.uncompressed_bytes,
+        });
+    }
     let mut written = Vec::new();
     for variant in variants {
         let Variant { name, layers, .. } = variant;
@@ -52,11 +84,21 @@ pub fn write(
             .iter()
             .map(|layer| target.layer(layer))
             .collect::<Result<Vec<_>>>()?;
+        let own = artifacts.iter().zip(&programs);
+        let own =
+            own.filter(|(artifact, _)| variant.providers.contains(&artifact.program.provider));
+        let annotations: BTreeMap<String, String> = own
+            .map(|(artifact, written)| {
+                let name = format!("{ANNOTATION}{}", artifact.program.folder);
+                (name, written.digest.clone())
+            })
+            .collect();
         let sum = |bytes: fn(&Layer) -> u64| layers.iter().map(|it| bytes(&it.layer)).sum();
         for nonroot in [false, true] {
             let name = format!("{name}{}", if nonroot { NONROOT } else { "" });
             let config = config(image, platform, variant, nonroot)?;
-            let descriptor = add(target, &name, &config, descriptors.clone(), platform)?;
+            let parts = (descriptors.clone(), &annotations);
+            let descriptor = add(target, &name, &config, parts, platform)?;
             written.push(WrittenImage {
                 name,
                 digest: descriptor.digest().to_string(),
@@ -65,33 +107,34 @@ pub fn write(
             });
         }
     }
-    Ok(written)
+    Ok(Written {
+        images: written,
+        programs,
+    })
 }
 
-/// Writes the manifest of an image whose layers are there.
+/// Writes the manifest of an image whose layers are there, with these annotations.
 pub fn add(
     target: &mut dyn Target,
     name: &str,
     config: &serde_json::Value,
-    layers: Vec<Descriptor>,
+    (layers, annotations): (Vec<Descriptor>, &BTreeMap<String, String>),
     platform: &Platform,
 ) -> Result<Descriptor> {
     let config =
         serde_json::to_vec(config).context("failed to serialize an image's configuration")?;
     let config = target.bytes(MediaType::ImageConfig, &config)?;
-    let manifest = ImageManifestBuilder::default()
+    let mut manifest = ImageManifestBuilder::default()
         .schema_version(2u32)
         .media_type(MediaType::ImageManifest)
         .config(config)
-        .layers(layers)
-        .build()
-        .context("failed to describe an image")?;
-    let platform = PlatformBuilder::default()
-        .os(Os::from(platform.os.as_str()))
-        .architecture(Arch::from(platform.arch.as_str()))
-        .build()
-        .context("failed to describe the platform")?;
-    target.manifest(name, &manifest, platform)
+        .layers(layers);
+    if !annotations.is_empty() {
+        let annotations: HashMap<_, _> = annotations.clone().into_iter().collect();
+        manifest = manifest.annotations(annotations);
+    }
+    let manifest = manifest.build().context("failed to describe an image")?;
+    target.manifest(name, &manifest, platform.to_oci()?)
 }
 
 #[cfg(test)]
@@ -124,7 +167,7 @@ mod tests {
             manifest: &ImageManifest,
             platform: OciPlatform,
         ) -> Result<Descriptor> {
-            assert_eq!(platform.os(), &Os::Linux);
+            assert_eq!(platform.os(), &oci_spec::image::Os::Linux);
             self.0.push((name.to_owned(), manifest.clone()));
             self.bytes(MediaType::ImageManifest, &serde_json::to_vec(manifest)?)
         }
@@ -134,9 +177,10 @@ mod tests {
     fn every_variant_has_a_twin_of_the_same_layers_and_another_configuration() {
         let variants = variants::of(&packs(&["civo"]), "latest").unwrap();
         let mut target = Manifests::default();
-        let written = write(&mut target, &image(), &platform(), &variants).unwrap();
+        let artifacts = programs::of(&packs(&["civo"]), "latest").unwrap();
+        let written = write(&mut target, &image(), &platform(), &variants, &artifacts).unwrap();
         let sizes: Vec<_> = written
-            .iter()
+            .all()
             .map(|image| {
                 (
                     image.name.as_str(),
@@ -146,6 +190,17 @@ mod tests {
             })
             .collect();
         insta::assert_json_snapshot!(sizes);
+        let (_, program) = target.0.remove(0);
+        // Annotations come from a hash map.
+        let program = serde_json::to_value(program).unwrap();
+        insta::assert_json_snapshot!("program", program);
+        let program = &written.programs[0].digest;
+        for (name, image) in &target.0 {
+            let annotations = image.annotations().clone().unwrap_or_default();
+            let found = annotations.get("iac-runner.program.civo/one");
+            let has_programs = !name.starts_with("latest-tools");
+            assert_eq!(found, has_programs.then_some(program), "{name}");
+        }
         for pair in target.0.chunks(2) {
             let [(name, image), (twin_name, twin)] = pair else {
                 panic!("an image has no twin");

@@ -1,6 +1,6 @@
 //! Images and packs in a repository. A tag is written last, when everything that it leads to is there.
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use oci_spec::distribution::Reference;
 use oci_spec::image::{Descriptor, ImageManifest, MediaType, Platform as OciPlatform};
 use sha256::Sha256Hash;
@@ -10,7 +10,7 @@ use crate::pack::{BlobSource, PackLayer};
 use crate::work::Work;
 use engine::progress::Step;
 use oci::blob::{Blobs, read};
-use oci::blob::{descriptor, layer_descriptor};
+use oci::blob::{descriptor, layer_descriptor, manifest_json};
 use oci::layout::reader::Layout;
 use oci::registry::{Registry, TransferredBytes};
 
@@ -109,7 +109,7 @@ impl Target for RegistryTarget<'_> {
         manifest: &ImageManifest,
         _platform: OciPlatform,
     ) -> Result<Descriptor> {
-        let json = serde_json::to_vec(manifest).context("failed to serialize a manifest")?;
+        let json = manifest_json(manifest)?;
         self.registry
             .push_manifest(&json, &MediaType::ImageManifest, name)
     }

@@ -1,13 +1,15 @@
-//! Which images packs make: all of them in one, each provider's alone, and the tools without caches. The pack `rest`,
-//! which there need not be, is in the whole one alone.
+//! Which images packs make: all of them in one, each provider's alone, and the tools without caches; and programs
+//! without Go, all of them or a provider's, where executables are not compressed. The pack `rest`, which there need not
+//! be, is in the whole one alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 
-use crate::names::{BASE, COMMON, REST, TOOLS};
+use crate::names::{BASE, COMMON, PULUMI, REST, RUN, TOOLS};
 use crate::pack::description::Plugins;
 use crate::pack::fit::check_fit;
+use crate::pack::layer_content::LayerContent;
 use crate::pack::{Pack, PackLayer};
 use failure::usage;
 
@@ -22,6 +24,10 @@ pub struct Variant {
     pub tools: BTreeMap<String, String>,
     /// Whether it has every plugin that its programs need.
     pub has_all_plugins: bool,
+    /// Whether it has Go, and caches for it.
+    pub has_go: bool,
+    /// Those whose programs it has.
+    pub providers: BTreeSet<String>,
 }
 
 /// The variants that `packs` make, in whatever order they are given: the whole image under the name `version` first.
@@ -54,44 +60,70 @@ pub fn of(packs: &[Pack], version: &str) -> Result<Vec<Variant>> {
         .collect();
     parts.sort_by_key(|(part, _)| *part);
     let mut providers: BTreeMap<&str, Vec<PackLayer>> = BTreeMap::new();
+    let mut programs: BTreeMap<&str, Vec<PackLayer>> = BTreeMap::new();
     for (part, pack) in parts {
-        providers
-            .entry(&part.provider)
-            .or_default()
-            .extend(pack.layers());
+        let provider = part.provider.as_str();
+        let layers = providers.entry(provider).or_default();
+        layers.extend(pack.layers());
+        if pack.programs().next().is_some() {
+            let layers = programs.entry(provider).or_default();
+            layers.extend(pack.layers().filter(is_of_programs));
+        }
     }
-    let plugins = |provider: &str| -> Vec<PackLayer> {
-        let packs = packs_of_plugins(packs, provider);
-        packs.flat_map(|(pack, _)| pack.layers()).collect()
+    let plugins = |of: &[&str]| {
+        let packs = of
+            .iter()
+            .flat_map(|provider| packs_of_plugins(packs, provider));
+        once_each(packs.flat_map(|(pack, _)| pack.layers()))
     };
     let are_complete = |provider: &str| {
         packs_of_plugins(packs, provider).any(|(_, plugins)| plugins.are_complete())
     };
     let described = shared(TOOLS)?.description.tools.clone();
-    let variant = |suffix: &str, layers, has_all_plugins| Variant {
+    let variant = |suffix: &str, layers, of: &[&str]| Variant {
         name: format!("{version}{suffix}"),
         layers,
         tools: described.clone(),
-        has_all_plugins,
+        has_all_plugins: !of.is_empty() && of.iter().all(|provider| are_complete(provider)),
+        has_go: true,
+        providers: of.iter().map(|name| (*name).to_owned()).collect(),
+    };
+    let without_go = |suffix: &str, layers: Vec<PackLayer>, of: &[&str]| {
+        let below = tools
+            .iter()
+            .filter(|layer| !is(layer, &LayerContent::Tools));
+        let layers = below.cloned().chain(layers).chain(plugins(of));
+        let mut variant = variant(suffix, layers.collect(), of);
+        variant.tools.retain(|name, _| name == PULUMI);
+        variant.has_go = false;
+        variant
     };
     let rest = find(REST);
     if rest.is_none() && shared(COMMON)?.description.has_rest {
         return Err(missing(REST, "the whole image"));
     }
     let whole = start.iter().chain(providers.values().flatten()).cloned();
-    let of_plugins = once_each(providers.keys().flat_map(|provider| plugins(provider)));
+    let all: Vec<&str> = providers.keys().copied().collect();
     let rest = rest.into_iter().flat_map(Pack::layers);
-    let whole = whole.chain(rest).chain(of_plugins);
-    let has_all_plugins = providers.keys().all(|provider| are_complete(provider));
+    let whole = whole.chain(rest).chain(plugins(&all));
     let mut variants = vec![
-        variant("", whole.collect(), has_all_plugins),
-        variant(&format!("-{TOOLS}"), tools, false),
+        variant("", whole.collect(), &all),
+        variant(&format!("-{TOOLS}"), tools.clone(), &[]),
     ];
     variants.extend(providers.into_iter().map(|(provider, layers)| {
         let layers = start.iter().cloned().chain(layers);
-        let layers = layers.chain(plugins(provider)).collect();
-        variant(&format!("-{provider}"), layers, are_complete(provider))
+        let layers = layers.chain(plugins(&[provider])).collect();
+        variant(&format!("-{provider}"), layers, &[provider])
     }));
+    if !programs.is_empty() {
+        let layers = programs.values().flatten().cloned().collect();
+        variants.push(without_go(&format!("-{RUN}"), layers, &all));
+    }
+    variants.extend(
+        programs.into_iter().map(|(provider, layers)| {
+            without_go(&format!("-{RUN}-{provider}"), layers, &[provider])
+        }),
+    );
     Ok(variants)
 }
 
@@ -111,6 +143,16 @@ fn once_each(layers: impl Iterator<Item = PackLayer>) -> Vec<PackLayer> {
     let mut layers: Vec<PackLayer> = layers.collect();
     layers.retain(|layer| seen.insert(layer.layer.diff_id));
     layers
+}
+
+fn is(layer: &PackLayer, content: &LayerContent) -> bool {
+    LayerContent::parse(&layer.title).as_ref() == Some(content)
+}
+
+/// Whether a provider's programs take this layer of it.
+fn is_of_programs(layer: &PackLayer) -> bool {
+    let content = LayerContent::parse(&layer.title);
+    matches!(content, Some(LayerContent::Executables(_)))
 }
 
 #[cfg(test)]
@@ -216,9 +258,12 @@ mod tests {
         }
         let titles = titles(&parts);
         let names: Vec<&str> = titles.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["v1", "v1-tools", "v1-civo"]);
         assert_eq!(
-            titles[2].1[3..],
+            names,
+            ["v1", "v1-tools", "v1-civo", "v1-run", "v1-run-civo"]
+        );
+        assert_eq!(
+            titles[2].1[4..],
             [
                 "object code that all providers share",
                 "civo.1of2: caches",
@@ -229,6 +274,26 @@ mod tests {
                 "civo.2of2: executables",
             ]
         );
+    }
+
+    #[test]
+    fn programs_that_are_compressed_make_no_image_without_go() {
+        let mut packs = packs(&["aws", "civo"]);
+        let compressed = packs[4].description.pack.as_mut().unwrap();
+        compressed.programs.clear();
+        packs[4].artifacts.clear();
+        let titles = titles(&packs);
+        let names: Vec<&str> = titles.iter().map(|(name, _)| name.as_str()).collect();
+        let expected = [
+            "v1",
+            "v1-tools",
+            "v1-aws",
+            "v1-civo",
+            "v1-run",
+            "v1-run-aws",
+        ];
+        assert_eq!(names, expected);
+        assert_eq!(titles[4].1, titles[5].1);
     }
 
     #[test]

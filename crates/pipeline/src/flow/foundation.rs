@@ -181,15 +181,15 @@ impl Foundation {
             go_mod: &self.go_mod,
             offline: self.settings.offline,
         };
-        let (key, layer) = progress.step("tools", Kind::Network, |step| {
-            tools::layer(&maker, &self.verifier, &self.settings.store, step)
+        let (key, layers) = progress.step("tools", Kind::Network, |step| {
+            tools::layers(&maker, &self.verifier, &self.settings.store, step)
         })?;
         let base = self.base.key.clone();
         Ok(Pack::tools(
             key,
             base,
             &self.tree.platform,
-            layer,
+            layers,
             tools::described(&image),
         ))
     }

@@ -170,7 +170,8 @@ impl Foundation {
         self.forget("pack", key)?;
         let folder = self.work.keep("pack", key, |folder| {
             let restored = self.find(name, key, step, |artifact| {
-                KeptPack::restore(folder, &artifact.pack_manifest()?, &artifact.layers()?)
+                let (layers, programs) = (artifact.layers()?, artifact.programs()?);
+                KeptPack::restore(folder, &artifact.pack_manifest()?, &layers, &programs)
             })?;
             match restored {
                 Some(()) => Ok(()),

@@ -1,6 +1,6 @@
 //! What the modules of a provider need, and what decides whether a kept pack of them is still right.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use camino::Utf8PathBuf;
@@ -8,6 +8,7 @@ use modules::Module;
 use serde::Serialize;
 use sha256::Sha256Hash;
 
+use crate::pack::programs;
 use crate::resolve::go_mod::GoMod;
 use crate::resolve::load::What;
 use crate::resolve::package::Package;
@@ -43,6 +44,8 @@ pub struct Inputs {
     /// Go modules that it loads, where its go.mod is other providers', too.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     loaded: BTreeSet<Required>,
+    /// Their project files as the image has them beside their executables.
+    projects: BTreeMap<Utf8PathBuf, String>,
     /// Go modules that the pack has to do without.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     not_fetched: BTreeSet<String>,
@@ -100,7 +103,12 @@ pub fn plan(
             })
             .collect();
         let packages: Vec<String> = imported.into_iter().cloned().collect();
+        let projects = programs::projects(resolver.source, &go_mod.modules)?;
+        let projects = projects.into_iter();
         plan.inputs.push(Inputs {
+            projects: projects
+                .map(|(path, text)| (path.to_owned(), text))
+                .collect(),
             digests: go_mod.digest(resolver.source)?,
             modules: go_mod
                 .modules

@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering;
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::image_info::PACKS_PATH;
+use gocache::image_info::programs::{PROGRAM_LISTS_PATH, PROGRAMS_PATH};
 use rayon::prelude::*;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, Timespec, Timestamps};
 use sha256::HashingReader;
@@ -152,6 +153,8 @@ impl Extractor<'_> {
                     folders.extend(folder.map(|folder| (folder, attributes)));
                 }
                 EntryType::Regular => self.file(&path, &mut entry, &attributes)?,
+                // Another name of an entry of the build cache.
+                EntryType::Link if is_of_programs(&path) => {}
                 _ => return Err(damaged(self.pack, &format!("{path} is no file"))),
             }
         }
@@ -180,7 +183,9 @@ impl Extractor<'_> {
     fn file(&mut self, path: &str, content: &mut impl Read, attributes: &Attributes) -> Result<()> {
         let Some(planned) = self.pack.files.get(path) else {
             // What an image says of its packs is in the layer and not in the list, for it holds the list's digest.
-            if Utf8Path::new(path).starts_with(relative(Utf8Path::new(PACKS_PATH))) {
+            // Programs are for images alone.
+            let is_told = Utf8Path::new(path).starts_with(relative(Utf8Path::new(PACKS_PATH)));
+            if is_told || is_of_programs(path) {
                 return Ok(());
             }
             return Err(damaged(
@@ -252,6 +257,13 @@ impl Extractor<'_> {
         self.folder = Some((parent.to_owned(), folder));
         Ok(file)
     }
+}
+
+/// Whether a layer has `path` for those who run programs that are built already.
+fn is_of_programs(path: &str) -> bool {
+    [PROGRAMS_PATH, PROGRAM_LISTS_PATH]
+        .iter()
+        .any(|folder| Utf8Path::new(path).starts_with(relative(Utf8Path::new(folder))))
 }
 
 fn attributes(header: &Header) -> io::Result<Attributes> {

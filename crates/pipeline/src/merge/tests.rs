@@ -78,6 +78,7 @@ impl Fixture {
             go_build_files,
             executable_files: Vec::from_iter(executable),
             unchecked: Vec::new(),
+            programs: Vec::new(),
             links_not_cached: Vec::new(),
             broken: Vec::new(),
             inputs: InputsRecord::default(),
@@ -172,7 +173,7 @@ fn packs_become_one_tree_with_the_modes_and_times_of_their_layers() {
     let image = &fixture.image.image;
     for (path, mode, time) in [
         (action.as_str(), 0o644, image.cache_entry_time),
-        (&output, 0o644, image.cache_entry_time),
+        (&output, 0o755, image.cache_entry_time),
         (GO_BUILD, 0o755, image.epoch),
         (GO_MOD, 0o755, image.epoch),
         (MOD, 0o644, image.epoch),

@@ -13,11 +13,11 @@ use oci_spec::distribution::Reference;
 use oci_spec::image::{Descriptor, ImageManifest, ImageManifestBuilder, MediaType};
 
 use crate::pack::blobs::{BlobSource, Pack};
-use crate::pack::description::{Description, NamedLayer, SCHEMA};
+use crate::pack::description::{Description, SCHEMA};
 use crate::pack::manifest::{Manifest, PackedFile};
 use failure::{corrupt, usage};
 use oci::blob::{Blobs, read, read_document};
-use oci::layer::LayerBlob;
+use oci::layer::{Layer, LayerBlob};
 use oci::layout::writer::LayoutWriter;
 
 /// What the artifact is.
@@ -36,6 +36,9 @@ pub fn write(pack: &Pack, layout: &mut LayoutWriter) -> Result<Descriptor> {
     let mut descriptors = Vec::new();
     for layer in pack.layers() {
         descriptors.push(layout.link(&layer.layer, layer.file()?)?);
+    }
+    for (_, artifact) in pack.programs() {
+        descriptors.push(layout.link(&artifact.layer, artifact.file()?)?);
     }
     let mut description = pack.description.clone();
     if let Some(pack) = &mut description.pack {
@@ -90,16 +93,27 @@ impl<'a> Artifact<'a> {
             ));
         }
         let layers = manifest.layers();
-        let are_described = description.layers.len() + usize::from(description.pack.is_some())
+        let described: Vec<&Layer> = blobs_of(&description).collect();
+        let are_described = described.len() + usize::from(description.pack.is_some())
             == layers.len()
-            && description.layers.iter().zip(layers).all(|(named, layer)| {
-                layer.as_digest_sha256() == Some(named.layer.digest.to_string().as_str())
-                    && layer.size() == named.layer.size_bytes
+            && described.iter().zip(layers).all(|(described, layer)| {
+                layer.as_digest_sha256() == Some(described.digest.to_string().as_str())
+                    && layer.size() == described.size_bytes
             });
         if !are_described {
             return Err(corrupt(
                 format!("{place} does not hold the layers that it describes"),
                 "make it anew",
+            ));
+        }
+        let mut programs = description.pack.iter().flat_map(|pack| &pack.programs);
+        if let Some(packed) = programs.find(|packed| !packed.program.is_sound()) {
+            return Err(corrupt(
+                format!(
+                    "{place} has the program {:?}, which is no path of one",
+                    packed.program.folder
+                ),
+                "make the pack anew",
             ));
         }
         Ok(Self {
@@ -111,27 +125,41 @@ impl<'a> Artifact<'a> {
 
     /// The layers' blobs on this machine, the lowest first.
     pub fn layers(&self) -> Result<Vec<LayerBlob>> {
-        let named = self.description.layers.iter().zip(self.manifest.layers());
-        let fetch = |(named, descriptor): (&NamedLayer, &Descriptor)| {
+        self.fetched(0, self.description.layers.len())
+    }
+
+    /// The artifacts of its programs, on this machine.
+    pub fn programs(&self) -> Result<Vec<LayerBlob>> {
+        self.fetched(self.description.layers.len(), usize::MAX)
+    }
+
+    fn fetched(&self, skipped: usize, most: usize) -> Result<Vec<LayerBlob>> {
+        let described = blobs_of(&self.description).zip(self.manifest.layers());
+        let fetch = |(layer, descriptor): (&Layer, &Descriptor)| {
             Ok(LayerBlob {
                 blob: self.blobs.fetch(descriptor)?,
-                layer: named.layer.clone(),
+                layer: layer.clone(),
             })
         };
-        named.map(fetch).collect()
+        described.skip(skipped).take(most).map(fetch).collect()
     }
 
     /// The pack, its blobs left in the repository where they are, or fetched onto this machine.
     pub fn pack(&self, repository: Option<&Reference>) -> Result<Pack> {
         let description = self.description.clone();
-        let blobs = if let Some(repository) = repository {
+        let layers = description.layers.len();
+        let mut blobs: Vec<BlobSource> = if let Some(repository) = repository {
             let source = BlobSource::Registry(repository.clone());
-            vec![source; description.layers.len()]
+            vec![source; blobs_of(&description).count()]
         } else {
-            let layers = self.layers()?.into_iter();
-            layers.map(|layer| BlobSource::File(layer.blob)).collect()
+            let fetched = self.fetched(0, usize::MAX)?.into_iter();
+            fetched.map(|kept| BlobSource::File(kept.blob)).collect()
         };
-        Ok(Pack { description, blobs })
+        Ok(Pack {
+            description,
+            artifacts: blobs.split_off(layers),
+            blobs,
+        })
     }
 
     /// The pack's manifest with its files.
@@ -167,6 +195,13 @@ impl<'a> Artifact<'a> {
     }
 }
 
+/// What the blobs of a pack are but the list of its files: its layers, and the artifacts of its programs.
+fn blobs_of(description: &Description) -> impl Iterator<Item = &Layer> {
+    let layers = description.layers.iter().map(|named| &named.layer);
+    let programs = description.pack.iter().flat_map(|pack| &pack.programs);
+    layers.chain(programs.map(|program| &program.artifact))
+}
+
 /// Whether `path` stays below where it is joined to.
 fn is_inside(path: &Utf8Path) -> bool {
     let mut parts = path.components();
@@ -197,7 +232,6 @@ mod tests {
     use crate::fixtures;
     use crate::pack::kept::{CACHES, EXECUTABLES, KeptPack, OBJECTS};
     use camino::Utf8PathBuf;
-    use oci::layer::Layer;
     use oci::layout::reader::Layout;
     use serde_json::Value;
     use sha256::Sha256Hash;
@@ -224,6 +258,9 @@ mod tests {
             let mut manifest = fixtures::manifest("civo");
             (manifest.caches, manifest.executables) = (blob(CACHES), Some(blob(EXECUTABLES)));
             manifest.objects = Some(blob(OBJECTS));
+            let artifact = folder.join(manifest.programs[0].file());
+            fs_err::create_dir(artifact.parent().unwrap()).unwrap();
+            fs_err::write(artifact, "civo/one").unwrap();
             manifest.files = vec![PackedFile {
                 path: "var/mod/file".into(),
                 size_bytes: 1,
@@ -288,9 +325,18 @@ mod tests {
             .map(|layer| fs_err::read_to_string(&layer.blob).unwrap())
             .collect();
         assert_eq!(blobs, [CACHES, OBJECTS, EXECUTABLES]);
+        let artifacts = artifact.programs().unwrap();
+        assert_eq!(
+            fs_err::read_to_string(&artifacts[0].blob).unwrap(),
+            "civo/one"
+        );
         let repository = "registry.test/packs".parse().unwrap();
         let left = artifact.pack(Some(&repository)).unwrap();
-        assert_eq!(left.blobs, vec![BlobSource::Registry(repository); 3]);
+        assert_eq!(
+            left.blobs,
+            vec![BlobSource::Registry(repository.clone()); 3]
+        );
+        assert_eq!(left.artifacts, [BlobSource::Registry(repository)]);
         assert!(left.on_this_machine().is_err());
     }
 
@@ -304,8 +350,8 @@ mod tests {
 
     #[test]
     fn another_format_is_refused() {
-        let (said, kind) = Fixture::new().refusal(|config, _| config["schema"] = 2.into());
-        assert!(said.contains("the format 2 of packs"), "{said}");
+        let (said, kind) = Fixture::new().refusal(|config, _| config["schema"] = 1.into());
+        assert!(said.contains("the format 1 of packs"), "{said}");
         assert_eq!(kind, failure::Kind::Usage);
     }
 
@@ -320,7 +366,11 @@ mod tests {
 
     #[test]
     fn layers_that_do_not_fit_their_description_are_refused() {
-        let changes: [fn(&mut Value, &mut Value); 4] = [
+        let changes: [fn(&mut Value, &mut Value); 5] = [
+            |config, _| {
+                let digest = Sha256Hash::of(b"another").to_string();
+                config["pack"]["programs"][0]["artifact"]["digest"] = digest.into();
+            },
             |config, _| config["layers"][0]["layer"]["size_bytes"] = 1.into(),
             |config, _| {
                 let digest = Sha256Hash::of(b"another").to_string();
@@ -352,6 +402,15 @@ mod tests {
             assert!(error.to_string().contains(&expected), "{error}");
             assert_eq!(failure::kind(&error, &[]), failure::Kind::Corrupt);
         }
+    }
+
+    #[test]
+    fn a_program_that_lies_elsewhere_is_refused() {
+        let (said, kind) = Fixture::new().refusal(|config, _| {
+            config["pack"]["programs"][0]["program"]["folder"] = "../up".into();
+        });
+        assert!(said.contains("no path of one"), "{said}");
+        assert_eq!(kind, failure::Kind::Corrupt);
     }
 
     #[test]

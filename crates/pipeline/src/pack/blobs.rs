@@ -11,6 +11,7 @@ use crate::pack::description::{Description, NamedLayer, Plugins};
 use crate::pack::kept::KeptPack;
 use crate::pack::layer_content::LayerContent;
 use crate::pack::part::Part;
+use crate::pack::programs::PackedProgram;
 use crate::work::Key;
 use oci::layer::{Layer, LayerBlob};
 use oci::platform::Platform;
@@ -31,6 +32,8 @@ pub struct Pack {
     pub description: Description,
     /// The blob of each of its layers, in their order.
     pub blobs: Vec<BlobSource>,
+    /// The blob of the artifact of each of its programs, in their order.
+    pub artifacts: Vec<BlobSource>,
 }
 
 /// A layer of an image: its digests and sizes, what the history says of it, and where its blob is.
@@ -51,12 +54,12 @@ impl Pack {
         Self::of_layers(description, [(LayerContent::Base, layer)])
     }
 
-    /// Go, the tools and the verifier, with the users of the base system that has the key `base`.
+    /// Pulumi with the verifier, and Go with the other tools, with the users of the base system that has the key `base`.
     pub fn tools(
         key: Key,
         base: Key,
         platform: &Platform,
-        layer: LayerBlob,
+        layers: [LayerBlob; 2],
         tools: BTreeMap<String, String>,
     ) -> Self {
         let description = Description {
@@ -64,7 +67,8 @@ impl Pack {
             tools,
             ..Description::new(TOOLS, key, platform)
         };
-        Self::of_layers(description, [(LayerContent::Tools, layer)])
+        let contents = [LayerContent::Pulumi, LayerContent::Tools];
+        Self::of_layers(description, contents.into_iter().zip(layers))
     }
 
     /// What all providers share; `has_rest` says whether something is left over for the pack `rest`.
@@ -136,10 +140,14 @@ impl Pack {
                 .map(|_| LayerContent::Executables(name.clone())),
         ];
         description.pack = Some(kept.manifest.clone());
-        Self::of_layers(
-            description,
-            contents.into_iter().flatten().zip(kept.layers()),
-        )
+        let artifacts = kept.artifacts().into_iter();
+        Self {
+            artifacts: artifacts.map(|kept| BlobSource::File(kept.blob)).collect(),
+            ..Self::of_layers(
+                description,
+                contents.into_iter().flatten().zip(kept.layers()),
+            )
+        }
     }
 
     fn of_layers(
@@ -152,7 +160,11 @@ impl Pack {
             description.layers.push(NamedLayer { title, layer });
             blobs.push(BlobSource::File(blob));
         }
-        Self { description, blobs }
+        Self {
+            description,
+            blobs,
+            artifacts: Vec::new(),
+        }
     }
 
     /// Its layers, the lowest first.
@@ -162,6 +174,20 @@ impl Pack {
             title: named.title.clone(),
             layer: named.layer.clone(),
             blob: blob.clone(),
+        })
+    }
+
+    /// Its programs, each with its artifact.
+    pub fn programs(&self) -> impl Iterator<Item = (&PackedProgram, PackLayer)> {
+        let programs = self.description.pack.iter();
+        let programs = programs.flat_map(|pack| &pack.programs);
+        programs.zip(&self.artifacts).map(|(program, blob)| {
+            let artifact = PackLayer {
+                title: program.program.name(),
+                layer: program.artifact.clone(),
+                blob: blob.clone(),
+            };
+            (program, artifact)
         })
     }
 

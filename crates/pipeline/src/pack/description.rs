@@ -16,7 +16,7 @@ use crate::plugins::needs::LeftOut;
 use crate::work::Key;
 
 /// Version of the shape of a [`Description`].
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// Everything about a pack but its bytes and the list of its files.
 #[derive(Debug, Clone, Serialize, Deserialize)]

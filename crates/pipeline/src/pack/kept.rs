@@ -40,16 +40,28 @@ impl KeptPack {
             folder: folder.to_owned(),
             manifest,
         };
-        for layer in pack.layers() {
-            kept_layer::check(&layer, folder)?;
+        for layer in pack.layers().iter().chain(&pack.artifacts()) {
+            kept_layer::check(layer, folder)?;
         }
         Ok(pack)
     }
 
-    /// Puts a pack into `folder`, with its manifest and the layers that it names.
-    pub fn restore(folder: &Utf8Path, manifest: &Manifest, layers: &[LayerBlob]) -> Result<()> {
+    /// Puts a pack into `folder`, with its manifest, and the layers and the programs' artifacts that it names.
+    pub fn restore(
+        folder: &Utf8Path,
+        manifest: &Manifest,
+        layers: &[LayerBlob],
+        artifacts: &[LayerBlob],
+    ) -> Result<()> {
         for ((file, _), kept) in manifest.parts().zip(layers) {
             link_or_copy(&kept.blob, &folder.join(file))?;
+        }
+        for (program, kept) in manifest.programs.iter().zip(artifacts) {
+            let file = folder.join(program.file());
+            if let Some(parent) = file.parent() {
+                fs_err::create_dir_all(parent)?;
+            }
+            link_or_copy(&kept.blob, &file)?;
         }
         manifest.write(folder)
     }
@@ -61,6 +73,17 @@ impl KeptPack {
             .map(|(file, layer)| LayerBlob {
                 blob: self.folder.join(file),
                 layer: layer.clone(),
+            })
+            .collect()
+    }
+
+    /// The artifacts of its programs.
+    pub fn artifacts(&self) -> Vec<LayerBlob> {
+        let programs = self.manifest.programs.iter();
+        programs
+            .map(|program| LayerBlob {
+                blob: self.folder.join(program.file()),
+                layer: program.artifact.clone(),
             })
             .collect()
     }

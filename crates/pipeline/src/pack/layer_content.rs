@@ -14,13 +14,15 @@ use failure::usage;
 pub enum LayerContent {
     /// The base system.
     Base,
-    /// Go, the tools and the verifier.
+    /// Pulumi and the verifier, which are all that executables take.
+    Pulumi,
+    /// Go and the other tools.
     Tools,
     /// Module cache and build cache of a pack.
     Caches(String),
     /// Object code of a pack's archives.
     Objects(String),
-    /// Executables of a pack.
+    /// Executables of a pack, as entries of the build cache and as programs.
     Executables(String),
     /// A plugin of Pulumi, which several packs may have.
     Plugin {
@@ -32,7 +34,8 @@ pub enum LayerContent {
 }
 
 const BASE: &str = "base system";
-const TOOLS: &str = "Go, Pulumi, OpenTofu, verifier";
+const PULUMI: &str = "Pulumi, verifier";
+const TOOLS: &str = "Go, OpenTofu";
 const SHARED: &str = "caches that all providers share";
 const CACHES: &str = ": caches";
 const OBJECTS: &str = ": object code";
@@ -45,6 +48,7 @@ impl LayerContent {
     pub fn parse(name: &str) -> Option<Self> {
         Some(match name {
             BASE => Self::Base,
+            PULUMI => Self::Pulumi,
             TOOLS => Self::Tools,
             SHARED => Self::Caches(COMMON.to_owned()),
             SHARED_OBJECTS => Self::Objects(COMMON.to_owned()),
@@ -71,6 +75,7 @@ impl LayerContent {
         let of_pack = |pack: &String, part: &str| Utf8Path::new("packs").join(pack).join(part);
         match self {
             Self::Base => "base.tar".into(),
+            Self::Pulumi => "pulumi.tar".into(),
             Self::Tools => "tools.tar".into(),
             Self::Caches(pack) => of_pack(pack, "caches.tar"),
             Self::Objects(pack) => of_pack(pack, "objects.tar"),
@@ -79,6 +84,13 @@ impl LayerContent {
         }
     }
 }
+
+/// What every image with Go starts with.
+pub const TOOLS_ALONE: [LayerContent; 3] = [
+    LayerContent::Base,
+    LayerContent::Pulumi,
+    LayerContent::Tools,
+];
 
 /// What each layer of an image holds, by its history.
 pub fn of(config: &ImageConfiguration) -> Result<Vec<LayerContent>> {
@@ -91,15 +103,10 @@ pub fn of(config: &ImageConfiguration) -> Result<Vec<LayerContent>> {
     let parts: Option<Vec<LayerContent>> =
         names.iter().map(|name| LayerContent::parse(name)).collect();
     match parts {
-        Some(parts)
-            if parts.len() == layers
-                && parts.starts_with(&[LayerContent::Base, LayerContent::Tools]) =>
-        {
-            Ok(parts)
-        }
+        Some(parts) if parts.len() == layers && parts.starts_with(&TOOLS_ALONE) => Ok(parts),
         _ => Err(usage(
             "its history does not tell what its layers hold",
-            "name an image that `base-image` made",
+            "name an image with Go that `base-image` made",
         )),
     }
 }
@@ -114,6 +121,7 @@ impl Display for LayerContent {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::Base => f.write_str(BASE),
+            Self::Pulumi => f.write_str(PULUMI),
             Self::Tools => f.write_str(TOOLS),
             Self::Caches(pack) if pack == COMMON => f.write_str(SHARED),
             Self::Caches(pack) => write!(f, "{pack}{CACHES}"),
@@ -133,6 +141,7 @@ mod tests {
     fn a_name_is_read_as_what_it_was_written_for() {
         let all = [
             (LayerContent::Base, "base.tar"),
+            (LayerContent::Pulumi, "pulumi.tar"),
             (LayerContent::Tools, "tools.tar"),
             (
                 LayerContent::Caches(COMMON.into()),
@@ -192,17 +201,26 @@ mod tests {
     fn the_history_tells_what_the_layers_hold() {
         let ours = [
             "base system",
-            "Go, Pulumi, OpenTofu, verifier",
+            "Pulumi, verifier",
+            "Go, OpenTofu",
             "caches that all providers share",
             "civo: executables",
         ];
-        let found = of(&config(&ours, 4)).unwrap();
+        let found = of(&config(&ours, 5)).unwrap();
         let archives: Vec<_> = found.iter().map(LayerContent::archive).collect();
         assert_eq!(
-            archives[2..],
+            archives[3..],
             ["packs/common/caches.tar", "packs/civo/executables.tar"]
         );
-        for (names, layers) in [(&ours[..], 3), (&ours[1..], 3), (&["RUN make"][..], 1)] {
+        for (names, layers) in [
+            (&ours[..], 4),
+            (&ours[1..], 4),
+            (
+                &["base system", "Pulumi, verifier", "civo: executables"][..],
+                3,
+            ),
+            (&["RUN make"][..], 1),
+        ] {
             let said = failure::text(&of(&config(names, layers)).unwrap_err());
             assert!(said.contains("base-image"), "{said}");
         }

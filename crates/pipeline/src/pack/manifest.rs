@@ -7,10 +7,11 @@ use oci::layer::Layer;
 use serde::{Deserialize, Serialize};
 use sha256::Sha256Hash;
 
+use crate::pack::programs::PackedProgram;
 use crate::resolve::requirements::Required;
 
 /// Raised when what is in a pack changes although its inputs do not, so that packs kept from before are not used again.
-pub const FORMAT: u32 = 5;
+pub const FORMAT: u32 = 6;
 
 /// The manifest's name in the folder of a kept pack.
 pub const FILE_NAME: &str = "pack.json";
@@ -90,6 +91,9 @@ pub struct Manifest {
     pub objects: Option<Layer>,
     /// Executables; absent where there are none.
     pub executables: Option<Layer>,
+    /// Its programs, each an artifact of its own beside the layers; none where executables are compressed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub programs: Vec<PackedProgram>,
     /// Modules whose link ran in the check although it should have hit.
     pub links_not_cached: Vec<Utf8PathBuf>,
     /// Modules that are missing because they do not build, with what the go command said.

@@ -81,8 +81,10 @@ impl<'a> PackSources<'a> {
                     return Ok(());
                 }
                 let scratch = work.scratch("restored")?;
-                let manifest = artifact.pack_manifest()?;
-                KeptPack::restore(scratch.path(), &manifest, &artifact.layers()?)?;
+                let mut manifest = artifact.pack_manifest()?;
+                // Nothing reads programs of a pack that is taken apart.
+                manifest.programs.clear();
+                KeptPack::restore(scratch.path(), &manifest, &artifact.layers()?, &[])?;
                 packs.push(KeptPack {
                     folder: scratch.path().to_owned(),
                     manifest,

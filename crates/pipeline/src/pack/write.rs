@@ -11,7 +11,7 @@ use gocache::image_info::{
     EXECUTABLES_PATH, FILES_SUFFIX, INPUTS_SUFFIX, LEFT_OUT_SUFFIX, OBJECTS_PATH, PACKS_PATH,
     PackInfo, PackModule, SCHEMA,
 };
-use gocache::{Checksums, GoModule, Identity, InputsRecord};
+use gocache::{Checksums, FileKind, GoModule, Identity, InputsRecord};
 use sha256::Sha256Hash;
 
 use crate::image_toml::ImageToml;
@@ -20,6 +20,7 @@ use crate::pack::go_modules;
 use crate::pack::go_modules::module_info::{self, is_module_info};
 use crate::pack::kept::{CACHES, EXECUTABLES, OBJECTS};
 use crate::pack::manifest::{Manifest, PackedFile, Timings, WarmModule};
+use crate::pack::programs::{self, NewProgram};
 use crate::resolve::requirements::Required;
 use failure::corrupt;
 use oci::layer::{Compression, CompressionSettings, Layer, LayerWriter};
@@ -52,6 +53,8 @@ pub struct Content {
     pub object_files: Vec<PackedFile>,
     /// Entries of executables, relative to the build cache, or files of packed ones, relative to their folder; sorted.
     pub executable_files: Vec<PackedFile>,
+    /// Programs whose executables are among these entries; none where they are packed.
+    pub programs: Vec<NewProgram>,
     /// Modules whose link ran in the check.
     pub links_not_cached: Vec<Utf8PathBuf>,
     /// Modules that are missing because they do not build.
@@ -87,46 +90,54 @@ pub fn write(
         let mut layer = writer(image, image.layers, &folder.join(CACHES))?;
         let mut files = Vec::new();
         for path in &content.go_mod_files {
-            files.push(add(
-                image,
-                &mut layer,
-                &image.go.gomodcache,
-                path,
-                from.go_mod,
-            )?);
+            let cache = (image.go.gomodcache.as_path(), false);
+            files.push(add(image, &mut layer, cache, path, from.go_mod)?);
         }
         for modules in [&content.go_modules, &content.stubs] {
             go_modules::verify(image, modules, &files, &content.left_out)?;
         }
-        let entries = &content.go_build_files;
-        let gocache = &image.go.gocache;
-        add_proven(
-            image,
-            &mut layer,
-            gocache,
-            entries,
-            from.go_build,
-            &mut files,
-        )?;
+        let cache = (image.go.gocache.as_path(), false);
+        for entry in &content.go_build_files {
+            add_proven(image, &mut layer, cache, entry, from.go_build, &mut files)?;
+        }
         describe(image, &mut layer, &content, &files)?;
         Ok((layer.finish()?, files))
     };
-    let executables = || {
+    let executables = || -> Result<_> {
         let settings = if image.has_packed_executables() {
             compressed_already(image)
         } else {
             image.layers
         };
-        let (blob, place) = (folder.join(EXECUTABLES), executables_place(image));
-        let files = &content.executable_files;
-        layer_of(image, settings, &blob, place, files, from.executables)
+        let (place, files) = (executables_place(image), &content.executable_files);
+        let mut written = Vec::new();
+        if files.is_empty() {
+            return Ok((None, written));
+        }
+        let mut layer = writer(image, settings, &folder.join(EXECUTABLES))?;
+        for file in files {
+            // Nothing else in the caches is run where it is.
+            let is_program = matches!(FileKind::of(&file.path), FileKind::Output(_));
+            let from = from.executables;
+            add_proven(
+                image,
+                &mut layer,
+                (place, is_program),
+                file,
+                from,
+                &mut written,
+            )?;
+        }
+        programs::add(image, &mut layer, &content.name, &content.programs)?;
+        Ok((Some(layer.finish()?), written))
     };
-    let (caches, executables) = rayon::join(caches, executables);
+    let artifacts =
+        || programs::write_artifacts(image, &content.programs, from.executables, folder);
+    let (caches, (executables, artifacts)) =
+        rayon::join(caches, || rayon::join(executables, artifacts));
     let ((caches, mut files), (executables, more)) = (caches?, executables?);
-    let (settings, blob) = (compressed_already(image), folder.join(OBJECTS));
-    let (place, files_of) = (Utf8Path::new(OBJECTS_PATH), &content.object_files);
-    let (object_layer, object_files) =
-        layer_of(image, settings, &blob, place, files_of, from.objects)?;
+    let programs = artifacts?;
+    let (object_layer, object_files) = objects(image, &content, from.objects, folder)?;
     files.extend(more);
     files.extend(object_files);
     files.sort_by(|one, other| one.path.cmp(&other.path));
@@ -142,6 +153,7 @@ pub fn write(
         caches,
         objects: object_layer,
         executables,
+        programs,
         links_not_cached: content.links_not_cached,
         broken: content.broken,
         timings: Timings {
@@ -268,16 +280,37 @@ fn writer<'a>(
     )
 }
 
-/// Adds `path` of the cache that the image has at `cache`; `folder` is where that cache is here.
+/// Writes the layer of object code, which is in `from`; none where there is none. The layer, and its files with their
+/// paths in the image.
+fn objects(
+    image: &ImageToml,
+    content: &Content,
+    from: &Utf8Path,
+    folder: &Utf8Path,
+) -> Result<(Option<Layer>, Vec<PackedFile>)> {
+    let mut files = Vec::new();
+    if content.object_files.is_empty() {
+        return Ok((None, files));
+    }
+    let mut layer = writer(image, compressed_already(image), &folder.join(OBJECTS))?;
+    let place = (Utf8Path::new(OBJECTS_PATH), false);
+    for file in &content.object_files {
+        add_proven(image, &mut layer, place, file, from, &mut files)?;
+    }
+    Ok((Some(layer.finish()?), files))
+}
+
+/// Adds `path` of the cache that the image has at `cache`, and says whether it is a program; `folder` is where that cache
+/// is here.
 fn add(
     image: &ImageToml,
     layer: &mut Writer<'_>,
-    cache: &Utf8Path,
+    (cache, is_program): (&Utf8Path, bool),
     path: &Utf8Path,
     folder: &Utf8Path,
 ) -> Result<PackedFile> {
     let target = relative(cache).join(path);
-    let meta = Owners(image).file(&target, false);
+    let meta = Owners(image).file(&target, is_program);
     let source = folder.join(path);
     let (sha256, size_bytes) = if *cache == image.go.gomodcache && is_module_info(path) {
         let content = module_info::normalized(&source)?;
@@ -293,44 +326,23 @@ fn add(
     })
 }
 
-/// Writes the layer `blob` of the files `proven`, which are in `folder` here and at `place` in the image; none where
-/// there are none. The layer, and its files with their paths in the image.
-fn layer_of(
-    image: &ImageToml,
-    settings: CompressionSettings,
-    blob: &Utf8Path,
-    place: &Utf8Path,
-    proven: &[PackedFile],
-    folder: &Utf8Path,
-) -> Result<(Option<Layer>, Vec<PackedFile>)> {
-    let mut files = Vec::new();
-    if proven.is_empty() {
-        return Ok((None, files));
-    }
-    let mut layer = writer(image, settings, blob)?;
-    add_proven(image, &mut layer, place, proven, folder, &mut files)?;
-    Ok((Some(layer.finish()?), files))
-}
-
-/// Adds files whose digests are known, each of which must still be what it was.
+/// Adds a file whose digest is known, and which must still be what it was.
 fn add_proven(
     image: &ImageToml,
     layer: &mut Writer<'_>,
-    cache: &Utf8Path,
-    proven: &[PackedFile],
+    cache: (&Utf8Path, bool),
+    proven: &PackedFile,
     folder: &Utf8Path,
     files: &mut Vec<PackedFile>,
 ) -> Result<()> {
-    for file in proven {
-        let packed = add(image, layer, cache, &file.path, folder)?;
-        if packed.sha256 != file.sha256 {
-            return Err(corrupt(
-                format!("{} changed while it was packed", folder.join(&file.path)),
-                "run the same command again, and nothing else on its files",
-            ));
-        }
-        files.push(packed);
+    let packed = add(image, layer, cache, &proven.path, folder)?;
+    if packed.sha256 != proven.sha256 {
+        return Err(corrupt(
+            format!("{} changed while it was packed", folder.join(&proven.path)),
+            "run the same command again, and nothing else on its files",
+        ));
     }
+    files.push(packed);
     Ok(())
 }
 
@@ -375,6 +387,7 @@ mod tests {
             go_build_files: vec![put("go-build", OUTPUT)],
             object_files: vec![put("objects", OBJECT_CODE)],
             executable_files: vec![put("executables", EXECUTABLE)],
+            programs: Vec::new(),
             links_not_cached: Vec::new(),
             broken: Vec::new(),
             inputs: InputsRecord::default(),
@@ -429,6 +442,92 @@ mod tests {
             let (found, _) = sha256::hash_file(&root.join(relative(path))).unwrap();
             assert_eq!(found, digest, "{path}");
         }
+    }
+
+    /// The pack of one program, whose executable is an entry of the build cache.
+    fn program(image: &ImageToml, folder: &Utf8Path) -> (Content, Sha256Hash) {
+        let mut content = content(image, folder);
+        let store = gocache::Store::create(&folder.join("executables")).unwrap();
+        let action = Sha256Hash::of(b"link");
+        let entry = store.put_reader(&action, None, 3, &b"ELF"[..], 1).unwrap();
+        let files = [store.action_path(&action), store.output_path(&entry.output)];
+        let packed = |file: &Utf8PathBuf| PackedFile {
+            path: file.strip_prefix(store.root()).unwrap().to_owned(),
+            size_bytes: fs_err::metadata(file).unwrap().len(),
+            sha256: sha256::hash_file(file).unwrap().0,
+        };
+        content.executable_files = files.iter().map(packed).collect();
+        let source = folder.join("source");
+        fs_err::create_dir_all(source.join("m")).unwrap();
+        fs_err::write(source.join("m/Pulumi.yaml"), "name: mine\n").unwrap();
+        let module = modules::Module {
+            provider: "civo".into(),
+            component: "one".into(),
+            path: "m".into(),
+            import_path: "m".into(),
+            go_mod: "go.mod".into(),
+            main: None,
+        };
+        content.programs = programs::of(&source, &[(&module, Some(action))], &store).unwrap();
+        (content, entry.output)
+    }
+
+    #[test]
+    fn a_program_is_its_entry_in_the_cache_and_an_artifact_of_the_same_content() {
+        use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(temporary.path()).unwrap();
+        let (content, output) = program(&image(), folder);
+        let pack = written(folder, "pack", content).unwrap();
+        let root = folder.join("root");
+        fs_err::create_dir(&root).unwrap();
+        let executables = &pack.layers()[2..];
+        oci::unpack::unpack_layers(executables, &root).unwrap();
+        let below = |path: &Utf8Path| root.join(relative(path));
+        let lists = below(gocache::image_info::programs::PROGRAM_LISTS_PATH.into());
+        let [program] = &gocache::image_info::programs::Program::read_all(&lists).unwrap()[..]
+        else {
+            panic!("there is one program");
+        };
+        assert_eq!((program.sha256, program.size_bytes), (output, 3));
+        let file = fs_err::metadata(below(&program.executable())).unwrap();
+        let entry = gocache::Store::at(&below(&image().go.gocache)).output_path(&output);
+        let entry = fs_err::metadata(entry).unwrap();
+        assert_eq!((file.dev(), file.ino()), (entry.dev(), entry.ino()));
+        assert_eq!(entry.permissions().mode() & 0o7777, 0o755);
+        let time = u64::try_from(entry.mtime()).unwrap();
+        assert_eq!(time, image().image.cache_entry_time);
+
+        let artifacts = pack.artifacts();
+        let there = folder.join("artifact");
+        fs_err::create_dir(&there).unwrap();
+        oci::unpack::unpack_layers(&artifacts, &there).unwrap();
+        let read = |path: &str| fs_err::read_to_string(there.join(path)).unwrap();
+        assert_eq!(read("one/one"), "ELF");
+        let project = fs_err::read_to_string(below(&program.place()).join("Pulumi.yaml")).unwrap();
+        assert_eq!(read("one/Pulumi.yaml"), project);
+        assert!(project.starts_with("name: mine\n"), "{project}");
+        assert_eq!(Sha256Hash::of(project.as_bytes()), program.project_sha256);
+        assert_eq!(pack.manifest.programs[0].program, *program);
+        assert_eq!(pack.paths().len(), 5, "a program is no other file");
+    }
+
+    #[test]
+    fn a_program_that_changed_while_it_was_packed_is_refused() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(temporary.path()).unwrap();
+        let (content, output) = program(&image(), folder);
+        let file = gocache::Store::at(&folder.join("executables")).output_path(&output);
+        fs_err::write(&file, "elf").unwrap();
+        let (new, to) = (&content.programs, folder.join("artifacts"));
+        fs_err::create_dir(&to).unwrap();
+        let cache = folder.join("executables");
+        let error = programs::write_artifacts(&image(), new, &cache, &to).unwrap_err();
+        assert_eq!(
+            failure::kind(&error, &[]),
+            failure::Kind::Corrupt,
+            "{error}"
+        );
     }
 
     #[test]

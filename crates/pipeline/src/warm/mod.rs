@@ -42,6 +42,7 @@ use crate::pack::KeptPack;
 use crate::pack::artifact::Artifact;
 use crate::pack::go_modules::remove_damaged;
 use crate::pack::manifest::Timings;
+use crate::pack::programs;
 use crate::pack::write;
 use crate::pack::write::Content;
 use crate::resolve::common_plan::CommonPlan;
@@ -96,7 +97,7 @@ impl Warmer<'_> {
     /// Puts the common pack that another run made into `folder`, with the tree that its layers unpack to.
     pub fn restore_common(&self, artifact: &Artifact<'_>, folder: &Utf8Path) -> Result<()> {
         let layers = artifact.layers()?;
-        KeptPack::restore(folder, &artifact.pack_manifest()?, &layers)?;
+        KeptPack::restore(folder, &artifact.pack_manifest()?, &layers, &[])?;
         let unpacked = self.work.scratch("common")?;
         unpack_layers(&layers, unpacked.path())?;
         let caches = CacheFolders::below(&folder.join("tree"));
@@ -229,12 +230,19 @@ impl Warmer<'_> {
             .filter(|file| plan.below.lacks(&go.gocache, &file.path));
         let mut sorted = SortedEntries::of(delta, &modules, &used, &shipped.go_build)?;
         let mut executables = &shipped.go_build;
+        let mut programs = Vec::new();
         if self.tree.image.has_packed_executables() {
             let started = Instant::now();
             let store = Store::at(&shipped.go_build);
             sorted.executables = self.pack_executables(plan.name, &modules, &store, caches)?;
             executables = &caches.executables;
             timings.pack_ms += millis(started);
+        } else {
+            let links = modules.iter();
+            let links: Vec<_> = links
+                .map(|(module, warm)| (*module, warm.link_action))
+                .collect();
+            programs = programs::of(self.source, &links, &Store::at(&shipped.go_build))?;
         }
         let new = NewGoModules::of(
             &self.tree.image,
@@ -255,6 +263,7 @@ impl Warmer<'_> {
             go_build_files: sorted.entries,
             object_files: shipped.objects,
             executable_files: sorted.executables,
+            programs,
             links_not_cached: used.links_that_ran,
             broken,
             inputs,

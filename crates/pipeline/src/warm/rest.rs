@@ -36,6 +36,7 @@ impl Warmer<'_> {
             go_build_files: Vec::new(),
             object_files: Vec::new(),
             executable_files: Vec::new(),
+            programs: Vec::new(),
             links_not_cached: Vec::new(),
             broken: Vec::new(),
             inputs: InputsRecord::default(),

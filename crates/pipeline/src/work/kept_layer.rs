@@ -32,24 +32,41 @@ pub fn restore(name: &str, layers: &[LayerBlob], folder: &Utf8Path) -> Result<()
     write(folder, &kept.layer)
 }
 
+/// Puts `layers`, which the pack `name` has, into the folders `parts` of `folder`.
+pub fn restore_parts(
+    name: &str,
+    layers: &[LayerBlob],
+    folder: &Utf8Path,
+    parts: &[&str],
+) -> Result<()> {
+    if layers.len() != parts.len() {
+        let (found, wanted) = (layers.len(), parts.len());
+        return Err(corrupt(
+            format!("the pack {name} has {found} layers instead of {wanted}"),
+            "make it anew",
+        ));
+    }
+    for (layer, part) in layers.iter().zip(parts) {
+        let folder = folder.join(part);
+        fs_err::create_dir(&folder)?;
+        restore(name, std::slice::from_ref(layer), &folder)?;
+    }
+    Ok(())
+}
+
 /// Reads what [`write()`] wrote; damage takes the folder out of the way.
 pub fn read(folder: &Utf8Path) -> Result<LayerBlob> {
-    let layer = fs_err::read(folder.join(DESCRIPTION))
-        .map_err(|error| error.to_string())
-        .and_then(|json| {
-            serde_json::from_slice(&json).map_err(|error| format!("{DESCRIPTION}: {error}"))
-        });
-    match layer {
-        Ok(layer) => {
-            let kept = LayerBlob {
-                blob: folder.join(FILE),
-                layer,
-            };
-            check(&kept, folder)?;
-            Ok(kept)
-        }
-        Err(reason) => Err(work::discard(folder, &reason)),
-    }
+    read_undamaged(folder).map_err(|reason| work::discard(folder, &reason))
+}
+
+/// Reads what [`write()`] wrote; what is wrong with it is an error.
+pub fn read_undamaged(folder: &Utf8Path) -> Result<LayerBlob, String> {
+    let json = fs_err::read(folder.join(DESCRIPTION)).map_err(|error| error.to_string())?;
+    let layer: Layer =
+        serde_json::from_slice(&json).map_err(|error| format!("{DESCRIPTION}: {error}"))?;
+    let blob = folder.join(FILE);
+    check_file(&blob, layer.size_bytes, &layer.digest)?;
+    Ok(LayerBlob { blob, layer })
 }
 
 /// Makes sure that the blob still has its digest; damage takes `folder`, which holds it, out of the way.

@@ -32,7 +32,7 @@ pub(super) fn wanted<'a>(
 pub(super) fn part_of(holds: &LayerContent) -> String {
     match holds {
         LayerContent::Base => BASE.to_owned(),
-        LayerContent::Tools => TOOLS.to_owned(),
+        LayerContent::Pulumi | LayerContent::Tools => TOOLS.to_owned(),
         LayerContent::Caches(pack)
         | LayerContent::Objects(pack)
         | LayerContent::Executables(pack) => pack.clone(),
@@ -221,6 +221,7 @@ mod tests {
         let packs = ["civo", "aws"].into_iter().flat_map(of);
         let all = [
             LayerContent::Base,
+            LayerContent::Pulumi,
             LayerContent::Tools,
             LayerContent::Caches(COMMON.into()),
         ];
@@ -255,6 +256,6 @@ mod tests {
         assert_eq!(parts("caches by kind"), ["common", "civo", "aws"]);
         assert_eq!(parts("executables of all"), ["executables"]);
         assert_eq!(parts("caches and executables"), ["common", "civo", "aws"]);
-        assert_eq!(parts("zstd level 18").len(), 7);
+        assert_eq!(parts("zstd level 18").len(), 8);
     }
 }

@@ -27,7 +27,7 @@ use pipeline::names::LATEST;
 use pipeline::names::{BASE, TOOLS};
 use pipeline::names::{COMMON, REST};
 use pipeline::pack::layer_content;
-use pipeline::pack::layer_content::LayerContent;
+use pipeline::pack::layer_content::{LayerContent, TOOLS_ALONE};
 use pipeline::summary;
 use pipeline::work::Work;
 
@@ -187,11 +187,7 @@ impl Parts {
     fn lines(&self, zstd: Zstd, step: &Step) -> Result<Vec<Line>> {
         let mut parts: Vec<(String, &str, Files<'_>)> = Vec::new();
         for (holds, tar) in &self.layers {
-            let is_pack = matches!(
-                holds,
-                LayerContent::Caches(_) | LayerContent::Objects(_) | LayerContent::Executables(_)
-            );
-            if !is_pack {
+            if TOOLS_ALONE.contains(holds) || matches!(holds, LayerContent::Plugin { .. }) {
                 let files = tar.entries().iter().map(|entry| (tar, entry)).collect();
                 parts.push((holds.to_string(), "", files));
             }
@@ -223,7 +219,10 @@ impl Parts {
             providers.is_empty() || pack == COMMON || providers.iter().any(|it| it == pack)
         };
         let wanted = self.layers.iter().filter(|(holds, _)| match holds {
-            LayerContent::Base | LayerContent::Tools | LayerContent::Plugin { .. } => true,
+            LayerContent::Base
+            | LayerContent::Pulumi
+            | LayerContent::Tools
+            | LayerContent::Plugin { .. } => true,
             LayerContent::Caches(pack)
             | LayerContent::Objects(pack)
             | LayerContent::Executables(pack) => is_wanted(pack),

@@ -18,7 +18,7 @@ use oci::layer::LayerBlob;
 use oci::layer::{Compression, Layer};
 use oci::layout::writer::LayoutWriter;
 use pipeline::assemble::variants::Variant;
-use pipeline::assemble::{image_config, images, variants};
+use pipeline::assemble::{image_config, images, programs, variants};
 use pipeline::flow;
 use pipeline::flow::{Foundation, ProviderPack};
 use pipeline::foundation::tree::Tree;
@@ -97,21 +97,21 @@ pub fn run(flags: &Args) -> Result<()> {
                 .join("\n")
         );
     }
-    let variants = progress.step("assemble", Kind::Local, |_| {
+    let (variants, programs) = progress.step("assemble", Kind::Local, |_| {
         let mut all = vec![foundation.base()?, tools];
         all.extend(packs.to_packs(&foundation.tree.platform));
         all.extend(plugins);
         let made = compressed(&foundation, all, flags.compression)?;
-        variants::of(&made, LATEST)
+        Ok((variants::of(&made, LATEST)?, programs::of(&made, LATEST)?))
     })?;
     let written = progress.step("write the layout", Kind::Local, |_| {
         let mut layout = LayoutWriter::create(&out.begin()?.join("oci"))?;
         let Tree {
             image, platform, ..
         } = &foundation.tree;
-        let written = images::write(&mut layout, image, platform, &variants)?;
+        let written = images::write(&mut layout, image, platform, &variants, &programs)?;
         layout.finish()?;
-        Ok(written)
+        Ok(written.images)
     })?;
     let report = measure(
         &foundation,

@@ -17,7 +17,7 @@ use pipeline::assemble::dockerfile;
 use pipeline::assemble::dockerfile::Settings;
 use pipeline::names::NONROOT;
 use pipeline::pack::layer_content;
-use pipeline::pack::layer_content::LayerContent;
+use pipeline::pack::layer_content::{LayerContent, TOOLS_ALONE};
 use pipeline::work::out::Out;
 
 /// By which a context of ours is known.
@@ -64,7 +64,7 @@ pub fn run(flags: &Args) -> Result<()> {
     }
     let packs: Vec<LayerContent> = parts
         .into_iter()
-        .filter(|holds| !matches!(holds, LayerContent::Base | LayerContent::Tools))
+        .filter(|holds| !TOOLS_ALONE.contains(holds))
         .collect();
     let text = dockerfile::merged(&settings(&image, &twin)?, &packs);
     fs_err::write(folder.join("Dockerfile"), text)?;

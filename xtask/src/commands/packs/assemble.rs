@@ -11,9 +11,9 @@ use failure::usage;
 use oci::layout::writer::LayoutWriter;
 use oci::platform::Platform;
 use oci::reference;
-use pipeline::assemble::images::WrittenImage;
+use pipeline::assemble::images::{Written, WrittenImage};
 use pipeline::assemble::registry_target::RegistryTarget;
-use pipeline::assemble::{images, variants};
+use pipeline::assemble::{images, programs, variants};
 use pipeline::image_toml::ImageToml;
 use pipeline::names::LATEST;
 use pipeline::pack::Pack;
@@ -27,8 +27,16 @@ use pipeline::work::out::Out;
 #[derive(Debug, Serialize)]
 struct Assembled {
     variants: Vec<WrittenImage>,
+    /// Artifacts of programs.
+    programs: Vec<WrittenImage>,
     /// Content that went to registries and came from them.
     moved_bytes: u64,
+}
+
+impl Assembled {
+    fn all(&self) -> impl Iterator<Item = &WrittenImage> {
+        self.programs.iter().chain(&self.variants)
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -88,11 +96,12 @@ pub fn run(flags: &Args) -> Result<()> {
             })?;
         }
         check_image(&packs, &image, &platform)?;
-        let mut written = Vec::new();
+        let mut written = Written::default();
         if let Some(out) = &out {
             let mut layout = LayoutWriter::create(out.begin()?)?;
             let variants = variants::of(&packs, LATEST)?;
-            written = images::write(&mut layout, &image, &platform, &variants)?;
+            let programs = programs::of(&packs, LATEST)?;
+            written = images::write(&mut layout, &image, &platform, &variants, &programs)?;
             layout.finish()?;
             out.complete()?;
         }
@@ -102,17 +111,19 @@ pub fn run(flags: &Args) -> Result<()> {
             let mut variants = variants::of(&packs, tag)?;
             // The tag that people wait for comes last.
             variants.rotate_left(1);
-            written = images::write(&mut target, &image, &platform, &variants)?;
+            let programs = programs::of(&packs, tag)?;
+            written = images::write(&mut target, &image, &platform, &variants, &programs)?;
             let moved = target.moved();
             moved_bytes += moved.sent_bytes + moved.received_bytes;
         }
         Ok(Assembled {
-            variants: written,
+            variants: written.images,
+            programs: written.programs,
             moved_bytes,
         })
     })?;
     if let (Some(file), Some((repository, tag))) = (&flags.pinned, &push) {
-        fs_err::write(file, pinned::text(repository, tag, &assembled.variants))?;
+        fs_err::write(file, pinned::text(repository, tag, assembled.all()))?;
     }
     if flags.json {
         println!("{}", serde_json::to_string_pretty(&assembled)?);

@@ -1,6 +1,7 @@
 //! packs.
 
 pub mod assemble;
+pub mod fetch_program;
 pub mod matrix;
 pub mod merge;
 pub mod pinned;

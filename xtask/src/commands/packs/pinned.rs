@@ -20,8 +20,12 @@ pub struct Pinned {
 }
 
 /// The images, HOST/REPO:TAG@DIGEST a line, the one with the tag `whole` first.
-pub fn text(repository: &Reference, whole: &str, images: &[WrittenImage]) -> String {
-    let mut images: Vec<_> = images.iter().collect();
+pub fn text<'i>(
+    repository: &Reference,
+    whole: &str,
+    images: impl Iterator<Item = &'i WrittenImage>,
+) -> String {
+    let mut images: Vec<_> = images.collect();
     images.sort_by_key(|image| image.name != whole);
     let mut text = String::new();
     for WrittenImage { name, digest, .. } in images {
@@ -82,7 +86,7 @@ mod tests {
             image("v1", 'b'),
             image("v1-nonroot", 'c'),
         ];
-        let text = text(&repository, "v1", &images);
+        let text = text(&repository, "v1", images.iter());
         let first = format!("localhost:5000/iac/runner:v1@{}", images[1].digest);
         assert_eq!(text.lines().next(), Some(first.as_str()));
         let on_one_line = text.replace('\n', " ");
