@@ -218,6 +218,9 @@ mod tests {
         assert_eq!(of("v1-aws"), ["plugin random 4.19.1"]);
         assert_eq!(of("v1-civo"), ["plugin random 4.19.1", "plugin civo 2.4.8"]);
         assert_eq!(of("v1-tools"), [""; 0]);
+        for suffix in ["", "-aws", "-civo"] {
+            assert_eq!(of(&format!("v1-run{suffix}")), of(&format!("v1{suffix}")));
+        }
     }
 
     #[test]
@@ -227,20 +230,19 @@ mod tests {
             variants.map(|variant| variant.has_all_plugins).collect()
         };
         let mut packs = packs(&["aws", "civo"]);
-        assert_eq!(complete(&packs), [false; 4]);
+        assert_eq!(complete(&packs), [false; 7]);
         packs.push(plugins("civo", &["civo 2.4.8"]));
-        assert_eq!(complete(&packs), [false, false, false, true]);
+        let of_civo = [false, false, false, true, false, false, true];
+        assert_eq!(complete(&packs), of_civo);
         packs.push(plugins("aws", &["aws 7.3.0"]));
-        assert_eq!(complete(&packs), [true, false, true, true]);
+        let of_both = [true, false, true, true, true, true, true];
+        assert_eq!(complete(&packs), of_both);
         let left_out = |is_local| LeftOut {
             name: "own".into(),
             reason: "it is".into(),
             is_local,
         };
-        for (is_local, expected) in [
-            (true, [true, false, true, true]),
-            (false, [false, false, false, true]),
-        ] {
+        for (is_local, expected) in [(true, of_both), (false, of_civo)] {
             let aws = packs[6].description.plugins.as_mut().unwrap();
             aws.left_out = vec![left_out(is_local)];
             assert_eq!(complete(&packs), expected);
