@@ -92,29 +92,13 @@ fn near(programs: &[Program], wanted: &str) -> String {
     let mut names: Vec<String> = programs.iter().map(Program::name).collect();
     names.dedup();
     let more = names.len().saturating_sub(LISTED);
-    names.sort_by_cached_key(|name| (distance(name, wanted), name.clone()));
+    names.sort_by_cached_key(|name| (strsim::levenshtein(name, wanted), name.clone()));
     names.truncate(LISTED);
     let others = match more {
         0 => String::new(),
         _ => format!(", and {more} more"),
     };
     format!("there are {}{others}", names.join(", "))
-}
-
-/// How many characters are to be put in, taken out or replaced to make one of the other.
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (above, character) in one.chars().enumerate() {
-        let mut diagonal = above;
-        row[0] = above + 1;
-        for (column, theirs) in other.iter().enumerate() {
-            let replaced = diagonal + usize::from(character != *theirs);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(row[column] + 1).min(diagonal + 1);
-        }
-    }
-    row[other.len()]
 }
 
 impl<'a> Found<'a> {
@@ -186,10 +170,6 @@ mod tests {
         assert!(said.contains("there are civo/volume, "), "{said}");
         assert!(said.contains("and 11 more"), "{said}");
         assert_eq!(failure::kind(&error, &[]), failure::Kind::Usage);
-        for (one, other, expected) in [("", "abc", 3), ("abc", "abc", 0), ("kitten", "sitting", 3)]
-        {
-            assert_eq!(distance(one, other), expected, "{one} {other}");
-        }
     }
 
     #[test]
