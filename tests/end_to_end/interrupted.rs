@@ -313,10 +313,23 @@ fn a_killed_command_leaves_nothing_half_done() {
     );
     rounds.assert_same(&rounds.layout, &rounds.expected.join("oci"));
 
-    let variants = ["", "-tools", "-aws", "-civo"];
+    let variants = [
+        "",
+        "-tools",
+        "-aws",
+        "-civo",
+        "-run",
+        "-run-aws",
+        "-run-civo",
+    ];
     let twins = variants.map(|variant| format!("{variant}-nonroot"));
-    let variants = variants.map(str::to_owned).into_iter().chain(twins);
-    let mut tags: Vec<String> = variants.map(|it| format!("v1.0.0{it}")).collect();
+    let programs = Layout::at(&rounds.layout).programs().into_iter();
+    let programs = programs.map(|tag| tag.replacen("latest", "", 1));
+    let names = variants.map(str::to_owned).into_iter().chain(twins);
+    let mut tags: Vec<String> = names
+        .chain(programs)
+        .map(|it| format!("v1.0.0{it}"))
+        .collect();
     tags.sort();
     rounds.kill_in_registry(&tags, |rounds, to| {
         let sh = &rounds.sh;
