@@ -253,7 +253,7 @@ fn one_provider_alone_is_the_same_and_needs_no_other() {
         assert_eq!(digest(&assembled), digest(&both.layout), "{tag}");
     }
     let merged = out.join("merged");
-    let archives = ["base", "civo", "aws"].map(|name| packs.join(format!("{name}.tar")));
+    let archives = ["base", "civo", "aws", "rest"].map(|name| packs.join(format!("{name}.tar")));
     succeed(cmd!(sh, "cargo xtask merge --out {merged}").args(archives));
     for file in [
         "google/uuid@v1.6.0/uuid.go",
