@@ -109,11 +109,11 @@ mod tests {
     fn a_case_for_each_module_and_phase() {
         let report = sample::report(22);
         let suites = read(&report, None);
-        // 11 providers, and the phase that was not measured; 22 modules in 9 phases, it, and the module that failed.
+        // 11 providers, and the phase that was not measured; 22 modules in 10 phases, it, and the module that failed.
         assert_eq!(suites.suites.len(), 12);
         assert_eq!(
             (suites.tests, suites.failures, suites.skipped),
-            (22 * 9 + 2, 2, 1)
+            (22 * 10 + 2, 2, 1)
         );
         let first = &report.modules[0].phases[&PhaseName::ColdModules];
         let case = &suites.suites[0].cases[0];
