@@ -8,8 +8,9 @@ pub mod programs;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 use modules::Layout;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha256::Sha256Hash;
 
@@ -158,30 +159,53 @@ impl PackInfo {
     /// # Errors
     /// A description that is none is corrupt.
     pub fn read_all(folder: &Utf8Path) -> Result<Vec<Self>, Error> {
-        if !folder.is_dir() {
-            return Ok(Vec::new());
-        }
-        let mut packs = Vec::new();
-        let mut left_bytes = MAX_DESCRIPTIONS_BYTES;
-        for entry in fs_err::read_dir(folder)? {
-            let Ok(file) = Utf8PathBuf::from_path_buf(entry?.path()) else {
-                continue;
-            };
-            if file.extension() == Some("json") && !file.as_str().ends_with(INPUTS_SUFFIX) {
-                let json =
-                    regular_file::read(&file, left_bytes).map_err(|error| match error.kind() {
-                        ErrorKind::InvalidData => Error::corrupt(&file, error.to_string()),
-                        _ => error.into(),
-                    })?;
-                left_bytes -= json.len() as u64;
-                let pack: Self = serde_json::from_slice(&json)
-                    .map_err(|error| Error::corrupt(&file, error.to_string()))?;
-                packs.push(pack);
-            }
-        }
+        let is_description = |file: &Utf8Path| {
+            file.extension() == Some("json") && !file.as_str().ends_with(INPUTS_SUFFIX)
+        };
+        let packs = read_json(folder, MAX_DESCRIPTIONS_BYTES, is_description)?;
+        let mut packs: Vec<Self> = packs.into_iter().map(|(_, pack)| pack).collect();
         packs.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(packs)
     }
+}
+
+/// What the files of `folder` say that are `wanted`, each with its file; none where there is no such folder.
+///
+/// # Errors
+/// A file that is no JSON of a `T`, or no regular one, or with which they have more than `max_bytes`, is corrupt.
+fn read_json<T: DeserializeOwned>(
+    folder: &Utf8Path,
+    max_bytes: u64,
+    wanted: impl Fn(&Utf8Path) -> bool,
+) -> Result<Vec<(Utf8PathBuf, T)>, Error> {
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut all = Vec::new();
+    let mut left_bytes = max_bytes;
+    for entry in fs_err::read_dir(folder)? {
+        let Ok(file) = Utf8PathBuf::from_path_buf(entry?.path()) else {
+            continue;
+        };
+        if !wanted(&file) {
+            continue;
+        }
+        let json = regular_file::read(&file, left_bytes).map_err(|error| match error.kind() {
+            ErrorKind::InvalidData => Error::corrupt(&file, error.to_string()),
+            _ => error.into(),
+        })?;
+        left_bytes -= json.len() as u64;
+        let value = serde_json::from_slice(&json)
+            .map_err(|error| Error::corrupt(&file, error.to_string()))?;
+        all.push((file, value));
+    }
+    Ok(all)
+}
+
+/// Whether `path`, which may be anybody's, stays below where it is joined to.
+pub fn is_inside(path: &Utf8Path) -> bool {
+    let mut parts = path.components();
+    !path.as_str().is_empty() && parts.all(|part| matches!(part, Utf8Component::Normal(_)))
 }
 
 #[cfg(test)]

@@ -1,12 +1,11 @@
 //! Programs that are built already: a folder for each, with the executable and a Pulumi.yaml that names it, and for
 //! each pack a list of its programs. The executables are the ones that are entries of GOCACHE, under a second name.
 
-use std::io::ErrorKind;
-
-use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
+use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 use sha256::Sha256Hash;
 
+use super::{is_inside, read_json};
 use crate::Error;
 
 /// The folder of programs: `<provider>/<component>/`.
@@ -74,10 +73,6 @@ impl Program {
 
     /// Whether its paths stay where programs are; a list may be anybody's.
     pub fn is_sound(&self) -> bool {
-        let is_inside = |path: &Utf8Path| {
-            let mut parts = path.components();
-            !path.as_str().is_empty() && parts.all(|part| matches!(part, Utf8Component::Normal(_)))
-        };
         is_inside(&self.folder) && is_inside(self.binary.as_ref()) && !self.binary.contains('/')
     }
 
@@ -87,24 +82,9 @@ impl Program {
     /// # Errors
     /// A list that is none, or that leads out of where programs are, is corrupt.
     pub fn read_all(folder: &Utf8Path) -> Result<Vec<Self>, Error> {
-        if !folder.is_dir() {
-            return Ok(Vec::new());
-        }
         let mut programs = Vec::new();
-        let mut left_bytes = MAX_LISTS_BYTES;
-        for entry in fs_err::read_dir(folder)? {
-            let Ok(file) = Utf8PathBuf::from_path_buf(entry?.path()) else {
-                continue;
-            };
+        for (file, list) in read_json::<ProgramList>(folder, MAX_LISTS_BYTES, |_| true)? {
             let damaged = |reason: String| Error::corrupt(&file, reason);
-            let json =
-                regular_file::read(&file, left_bytes).map_err(|error| match error.kind() {
-                    ErrorKind::InvalidData => damaged(error.to_string()),
-                    _ => error.into(),
-                })?;
-            left_bytes -= json.len() as u64;
-            let list: ProgramList =
-                serde_json::from_slice(&json).map_err(|error| damaged(error.to_string()))?;
             if list.schema != PROGRAMS_SCHEMA {
                 let schema = list.schema;
                 return Err(damaged(format!(

@@ -8,7 +8,8 @@
 use std::io::Read as _;
 
 use anyhow::{Context as _, Result, bail};
-use camino::{Utf8Component, Utf8Path};
+use camino::Utf8Path;
+use gocache::image_info::is_inside;
 use oci_spec::distribution::Reference;
 use oci_spec::image::{Descriptor, ImageManifest, ImageManifestBuilder, MediaType};
 
@@ -200,12 +201,6 @@ fn blobs_of(description: &Description) -> impl Iterator<Item = &Layer> {
     let layers = description.layers.iter().map(|named| &named.layer);
     let programs = description.pack.iter().flat_map(|pack| &pack.programs);
     layers.chain(programs.map(|program| &program.artifact))
-}
-
-/// Whether `path` stays below where it is joined to.
-fn is_inside(path: &Utf8Path) -> bool {
-    let mut parts = path.components();
-    !path.as_str().is_empty() && parts.all(|part| matches!(part, Utf8Component::Normal(_)))
 }
 
 /// What is in the zstd of `file`, up to `max_bytes`.
