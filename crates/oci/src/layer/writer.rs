@@ -107,18 +107,24 @@ impl<F: Fn(&Utf8Path) -> Meta> LayerWriter<F> {
 
     /// Adds `path` as a symbolic link to `target`.
     pub fn link(&mut self, path: &Utf8Path, target: &Utf8Path, meta: Meta) -> Result<()> {
-        self.parents(path)?;
-        let mut header = header(EntryType::Symlink, meta, 0);
-        self.tar
-            .append_link(&mut header, path, target)
-            .with_context(|| format!("failed to add {path} to {}", self.path))
+        self.link_of(EntryType::Symlink, path, target, meta)
     }
 
     /// Adds `path` as another name of the file `target`, which this layer has already; both have the same `meta`, for
     /// there is one file.
     pub fn hard_link(&mut self, path: &Utf8Path, target: &Utf8Path, meta: Meta) -> Result<()> {
+        self.link_of(EntryType::Link, path, target, meta)
+    }
+
+    fn link_of(
+        &mut self,
+        kind: EntryType,
+        path: &Utf8Path,
+        target: &Utf8Path,
+        meta: Meta,
+    ) -> Result<()> {
         self.parents(path)?;
-        let mut header = header(EntryType::Link, meta, 0);
+        let mut header = header(kind, meta, 0);
         self.tar
             .append_link(&mut header, path, target)
             .with_context(|| format!("failed to add {path} to {}", self.path))
