@@ -51,11 +51,11 @@ pub fn program() -> Option<OsString> {
 /// Becomes the program `name`; returns only if that fails.
 pub fn run(name: &OsStr) -> ExitCode {
     let path = std::env::var_os("PATH").unwrap_or_default();
+    let own = Path::new("/proc/self/exe");
     let (real, flags, next) = if name == language_host::NAME {
         let real = language_host::real();
         (Some(real), language_host::flags(), 0)
     } else {
-        let own = Path::new("/proc/self/exe");
         match behind(name, &path, own, start_of_search(name)) {
             Some((index, real)) => (Some(real), Vec::new(), index + 1),
             None => (None, Vec::new(), 0),
@@ -91,8 +91,7 @@ pub fn run(name: &OsStr) -> ExitCode {
         .args(flags)
         .args(arguments)
         .envs(changes);
-    let needs_go = name == "pulumi"
-        && behind(OsStr::new("go"), &path, Path::new("/proc/self/exe"), 0).is_none();
+    let needs_go = name == "pulumi" && behind(OsStr::new("go"), &path, own, 0).is_none();
     if needs_go && let Some(path) = stand_in::on_path(&path) {
         command.env("PATH", path);
     }

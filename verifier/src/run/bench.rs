@@ -87,19 +87,18 @@ impl Bench<'_> {
                 measured.add(PhaseName::Edited, run);
             }
             if wanted.contains(&PhaseName::Preview) {
-                let surroundings = self.as_shipped()?;
-                let environment = self.offline(&surroundings);
-                let run = preview::run(&Runs::Source(&folder), &surroundings, environment)?;
-                let run = self.account(run, &surroundings, Added::default())?;
+                let run = self.of_pulumi(|surroundings, environment| {
+                    preview::run(&Runs::Source(&folder), surroundings, environment)
+                })?;
                 measured.add(PhaseName::Preview, run);
             }
             if wanted.contains(&PhaseName::Prebuilt) {
                 self.prebuilt(module, &mut measured, skipped)?;
             }
             if wanted.contains(&PhaseName::Up) {
-                let surroundings = self.as_shipped()?;
-                let run = preview::up(&folder, &surroundings, self.offline(&surroundings))?;
-                let run = self.account(run, &surroundings, Added::default())?;
+                let run = self.of_pulumi(|surroundings, environment| {
+                    preview::up(&folder, surroundings, environment)
+                })?;
                 measured.add(PhaseName::Up, run);
             }
             if wanted.contains(&PhaseName::Cold) {
@@ -128,13 +127,22 @@ impl Bench<'_> {
             skip(skipped, PhaseName::Prebuilt, reason);
             return Ok(());
         };
-        let surroundings = self.as_shipped()?;
-        let environment = self.offline(&surroundings);
         let executable = program.executable();
-        let run = preview::run(&Runs::Executable(&executable), &surroundings, environment)?;
-        let run = self.account(run, &surroundings, Added::default())?;
+        let run = self.of_pulumi(|surroundings, environment| {
+            preview::run(&Runs::Executable(&executable), surroundings, environment)
+        })?;
         measured.add(PhaseName::Prebuilt, run);
         Ok(())
+    }
+
+    /// What `run`, which starts Pulumi, measures in the state as shipped and without a network.
+    fn of_pulumi(
+        &self,
+        run: impl FnOnce(&Surroundings, Environment) -> anyhow::Result<Phase>,
+    ) -> anyhow::Result<Phase> {
+        let surroundings = self.as_shipped()?;
+        let phase = run(&surroundings, self.offline(&surroundings))?;
+        self.account(phase, &surroundings, Added::default())
     }
 
     fn first_cold_disk(

@@ -91,15 +91,18 @@ pub fn up(
     };
     let up = change("up")?;
     let destroy = change("destroy")?;
-    for (name, finished) in [("up", &up), ("destroy", &destroy)] {
-        if !finished.status.success() {
-            bail!(
-                "`pulumi {name}` failed:\n{}",
-                finished.first_lines(MESSAGE_LINES).join("\n")
-            );
-        }
-    }
+    check("up", &up)?;
+    check("destroy", &destroy)?;
     Ok(phase(&up))
+}
+
+/// Fails unless `command` of Pulumi did not.
+fn check(command: &str, finished: &Finished) -> anyhow::Result<()> {
+    if finished.status.success() {
+        return Ok(());
+    }
+    let said = finished.first_lines(MESSAGE_LINES).join("\n");
+    bail!("`pulumi {command}` failed:\n{said}")
 }
 
 fn phase(finished: &Finished) -> Phase {
@@ -146,12 +149,7 @@ impl Stack {
             environment,
         };
         let created = stack.pulumi(&["stack", "init", "dev", "--non-interactive"])?;
-        if !created.status.success() {
-            bail!(
-                "`pulumi stack init` failed:\n{}",
-                created.first_lines(MESSAGE_LINES).join("\n")
-            );
-        }
+        check("stack init", &created)?;
         Ok(stack)
     }
 
