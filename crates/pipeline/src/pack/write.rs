@@ -22,7 +22,6 @@ use crate::pack::kept::{CACHES, EXECUTABLES, OBJECTS};
 use crate::pack::manifest::{Manifest, PackedFile, Timings, WarmModule};
 use crate::pack::programs::{self, NewProgram};
 use crate::resolve::requirements::Required;
-use failure::corrupt;
 use oci::layer::{Compression, CompressionSettings, Layer, LayerWriter};
 
 /// A level that loses no time on what nothing is to be gained from.
@@ -336,12 +335,7 @@ fn add_proven(
     files: &mut Vec<PackedFile>,
 ) -> Result<()> {
     let packed = add(image, layer, cache, &proven.path, folder)?;
-    if packed.sha256 != proven.sha256 {
-        return Err(corrupt(
-            format!("{} changed while it was packed", folder.join(&proven.path)),
-            "run the same command again, and nothing else on its files",
-        ));
-    }
+    programs::check_unchanged(&folder.join(&proven.path), packed.sha256, proven.sha256)?;
     files.push(packed);
     Ok(())
 }

@@ -37,17 +37,13 @@ pub struct PackedProgram {
 }
 
 impl PackedProgram {
-    /// Its name as one word: that of its folder in the artifact.
-    pub fn word(&self) -> &str {
-        word(&self.program)
-    }
-
     /// Where the archive is in the folder of a kept pack.
     pub fn file(&self) -> Utf8PathBuf {
         file(&self.program)
     }
 }
 
+/// Its name as one word: that of its folder in the artifact.
 fn word(program: &Program) -> &str {
     program.folder.file_name().unwrap_or_default()
 }
@@ -73,17 +69,17 @@ pub fn projects<'m>(
     let modules: Vec<&Module> = modules.into_iter().collect();
     let folders = names::folders(&modules);
     let text = |(module, folder): (&&'m Module, &Utf8PathBuf)| {
-        let binary = folder.file_name().unwrap_or_default();
-        let name = format!("{}-{binary}", module.provider);
-        let text = prebuilt::text(
-            source.as_std_path(),
-            module.path.as_std_path(),
-            &name,
-            binary,
-        )?;
-        Ok((module.path.as_path(), text))
+        Ok((module.path.as_path(), project(source, module, folder)?))
     };
     modules.iter().zip(&folders).map(text).collect()
+}
+
+/// The Pulumi.yaml of `module`, whose program is in `folder` of the image.
+fn project(source: &Utf8Path, module: &Module, folder: &Utf8Path) -> Result<String> {
+    let binary = folder.file_name().unwrap_or_default();
+    let name = format!("{}-{binary}", module.provider);
+    let (source, own) = (source.as_std_path(), module.path.as_std_path());
+    Ok(prebuilt::text(source, own, &name, binary)?)
 }
 
 /// The programs of `built`, modules of `source`, each with its link action, whose output is in the build cache `store`.
@@ -94,7 +90,6 @@ pub fn of(
 ) -> Result<Vec<NewProgram>> {
     let modules: Vec<&Module> = built.iter().map(|(module, _)| *module).collect();
     let folders = names::folders(&modules);
-    let mut projects = projects(source, modules)?;
     let mut programs = Vec::new();
     for ((module, link_action), folder) in built.iter().zip(folders) {
         // Where the go command names no link, there is no entry.
@@ -104,7 +99,7 @@ pub fn of(
         let entry = store
             .get(&link_action)?
             .with_context(|| format!("the executable of {} was removed", module.path))?;
-        let project = projects.remove(module.path.as_path()).unwrap_or_default();
+        let project = project(source, module, &folder)?;
         let path = store.output_path(&entry.output);
         let below = path.strip_prefix(store.root());
         programs.push(NewProgram {
@@ -160,6 +155,17 @@ pub fn add<F: Fn(&Utf8Path) -> Meta>(
     layer.bytes(&path, &json, owners.file(&path, false))
 }
 
+/// Fails unless `file`, which was packed with the digest `packed`, still is what it was proven to be.
+pub fn check_unchanged(file: &Utf8Path, packed: Sha256Hash, proven: Sha256Hash) -> Result<()> {
+    if packed == proven {
+        return Ok(());
+    }
+    Err(corrupt(
+        format!("{file} changed while it was packed"),
+        "run the same command again, and nothing else on its files",
+    ))
+}
+
 /// Writes the artifacts of `programs`, whose entries are in the build cache `go_build`, below `folder`.
 pub fn write_artifacts(
     image: &ImageToml,
@@ -189,12 +195,7 @@ pub fn write_artifacts(
         archive.bytes(&project, new.project.as_bytes(), meta(0o644))?;
         let (source, target) = (go_build.join(&new.entry), name.join(&program.binary));
         let (sha256, _) = archive.file(&target, &source, meta(0o755))?;
-        if sha256 != program.sha256 {
-            return Err(corrupt(
-                format!("{source} changed while it was packed"),
-                "run the same command again, and nothing else on its files",
-            ));
-        }
+        check_unchanged(&source, sha256, program.sha256)?;
         Ok(PackedProgram {
             program: program.clone(),
             artifact: archive.finish()?,
