@@ -42,9 +42,10 @@ impl From<&WrittenImage> for report::Image {
 }
 
 /// What was written.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize)]
 pub struct Written {
     /// The variants and their twins.
+    #[serde(rename = "variants")]
     pub images: Vec<WrittenImage>,
     /// The artifacts of programs.
     pub programs: Vec<WrittenImage>,

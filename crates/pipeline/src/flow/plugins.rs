@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use modules::Module;
 
 use crate::flow::foundation::Foundation;
@@ -45,10 +45,7 @@ impl Foundation {
                 module_cache,
             )?);
         }
-        programs.sort_by(|one, other| {
-            let by = |it: &Program| (it.provider.clone(), it.component.clone(), it.path.clone());
-            by(one).cmp(&by(other))
-        });
+        programs.sort_by(|one, other| by_name(one).cmp(&by_name(other)));
         Ok(programs)
     }
 
@@ -138,6 +135,11 @@ impl Foundation {
         };
         Ok(Pack::plugins(key, &self.tree.platform, plugins, made))
     }
+}
+
+/// By what programs are sorted.
+fn by_name(program: &Program) -> (&str, &str, &Utf8Path) {
+    (&program.provider, &program.component, &program.path)
 }
 
 /// The archives of all that is needed.

@@ -11,7 +11,7 @@ use failure::usage;
 use oci::layout::writer::LayoutWriter;
 use oci::platform::Platform;
 use oci::reference;
-use pipeline::assemble::images::{Written, WrittenImage};
+use pipeline::assemble::images::Written;
 use pipeline::assemble::registry_target::RegistryTarget;
 use pipeline::assemble::{images, programs, variants};
 use pipeline::image_toml::ImageToml;
@@ -26,17 +26,10 @@ use pipeline::work::out::Out;
 /// What was made, for scripts.
 #[derive(Debug, Serialize)]
 struct Assembled {
-    variants: Vec<WrittenImage>,
-    /// Artifacts of programs.
-    programs: Vec<WrittenImage>,
+    #[serde(flatten)]
+    written: Written,
     /// Content that went to registries and came from them.
     moved_bytes: u64,
-}
-
-impl Assembled {
-    fn all(&self) -> impl Iterator<Item = &WrittenImage> {
-        self.programs.iter().chain(&self.variants)
-    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -117,13 +110,12 @@ pub fn run(flags: &Args) -> Result<()> {
             moved_bytes += moved.sent_bytes + moved.received_bytes;
         }
         Ok(Assembled {
-            variants: written.images,
-            programs: written.programs,
+            written,
             moved_bytes,
         })
     })?;
     if let (Some(file), Some((repository, tag))) = (&flags.pinned, &push) {
-        fs_err::write(file, pinned::text(repository, tag, assembled.all()))?;
+        fs_err::write(file, pinned::text(repository, tag, assembled.written.all()))?;
     }
     if flags.json {
         println!("{}", serde_json::to_string_pretty(&assembled)?);
@@ -131,7 +123,7 @@ pub fn run(flags: &Args) -> Result<()> {
         let moved = human_bytes(assembled.moved_bytes);
         println!(
             "{}\n\nmoved {moved} over the network",
-            summary::variants(&assembled.variants)
+            summary::variants(&assembled.written.images)
         );
     }
     Ok(())
