@@ -1,12 +1,15 @@
 //! Debian's registry on a free port of this machine, with everything it writes below one folder.
 
-use std::net::{TcpListener, TcpStream};
-
 use camino::{Utf8Path, Utf8PathBuf};
 use duct::cmd;
 use serde_json::json;
 
 use crate::{Daemon, Error, START_TIMEOUT};
+
+/// Loopback, at a port that the system picks when the daemon listens: nobody else can be there before it.
+const ANY_PORT: &str = "127.0.0.1:0";
+/// What its log says before the address that it listens at.
+const LISTENING: &str = "listening on ";
 
 /// The program, and its Debian package.
 pub const PROGRAM: &str = "docker-registry";
@@ -41,10 +44,6 @@ impl Registry {
     /// # Errors
     /// Those of [`Daemon::start`]; [`Error::is_missing`] tells where there is no such program.
     pub fn start(folder: &Utf8Path, access: Access) -> Result<Self, Error> {
-        let host = free_host().map_err(|source| Error::Prepare {
-            what: "a free port".to_owned(),
-            source,
-        })?;
         let write = |name: &str, content: &str| {
             let file = folder.join(name);
             let written = fs_err::write(&file, content);
@@ -56,7 +55,7 @@ impl Registry {
         let mut config = json!({
             "version": 0.1,
             "storage": {"filesystem": {"rootdirectory": folder.join("data")}},
-            "http": {"addr": host},
+            "http": {"addr": ANY_PORT},
         });
         if access == Access::Password {
             let passwords = write("passwords", HTPASSWD)?;
@@ -68,7 +67,12 @@ impl Registry {
         let serve = cmd!(PROGRAM, "serve", &config)
             .stderr_to_stdout()
             .stdout_path(&log);
-        let answers = || TcpStream::connect(&host).is_ok();
+        let mut host = None;
+        let answers = || {
+            // No log yet, no address yet.
+            host = fs_err::read_to_string(&log).ok().as_deref().and_then(address);
+            host.is_some()
+        };
         let daemon = Daemon::start(PROGRAM, &serve, START_TIMEOUT, answers);
         let daemon = daemon.map_err(|error| match error {
             Error::Ended { .. } | Error::Silent { .. } => Error::Logged {
@@ -80,7 +84,7 @@ impl Registry {
         Ok(Self {
             daemon,
             folder: folder.to_owned(),
-            host,
+            host: host.expect("it answered"),
         })
     }
 
@@ -109,15 +113,17 @@ impl Registry {
     }
 }
 
-/// A port that nobody listens at, on loopback. Until the daemon takes it, somebody else may; it ends then, and says so.
-fn free_host() -> std::io::Result<String> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    Ok(listener.local_addr()?.to_string())
+/// The `127.0.0.1:PORT` at which a registry with this log listens, once it does.
+fn address(log: &str) -> Option<String> {
+    let (_, rest) = log.split_once(LISTENING)?;
+    let (address, _) = rest.split_once('"')?;
+    Some(address.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read as _, Write as _};
+    use std::io::{BufRead as _, BufReader, Write as _};
+    use std::net::TcpStream;
 
     use super::*;
 
@@ -126,9 +132,17 @@ mod tests {
         let mut stream = TcpStream::connect(host).unwrap();
         let request = format!("GET /v2/ HTTP/1.0\r\nHost: {host}\r\n\r\n");
         stream.write_all(request.as_bytes()).unwrap();
-        let mut response = String::new();
-        stream.read_to_string(&mut response).unwrap();
-        response.lines().next().unwrap().to_owned()
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).unwrap();
+        line
+    }
+
+    #[test]
+    fn the_address_is_read_from_a_line_that_is_whole() {
+        let whole = "level=info msg=\"listening on 127.0.0.1:42015\" go.version=go1.19.8\n";
+        assert_eq!(address(whole).as_deref(), Some("127.0.0.1:42015"));
+        assert_eq!(address("level=info msg=\"listening on 127.0.0.1:42"), None);
+        assert_eq!(address(""), None);
     }
 
     #[test]
