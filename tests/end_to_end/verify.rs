@@ -132,6 +132,19 @@ fn a_layout_is_verified_as_it_is() {
         serde_json::from_slice(&fs_err::read(built.out.join("report.json")).unwrap()).unwrap();
     let nonroot = Layout::below(&built.out).image("latest-nonroot");
     assert_eq!(own["image"]["digest"], nonroot.digest);
+    // And is said of that image, beside where it came from.
+    let statements = Layout::below(&built.out).statements(&nonroot.digest);
+    assert_eq!(
+        statements["urn:iac-runner:verifier-report:1"]["predicate"],
+        own
+    );
+    let provenance = &statements["https://slsa.dev/provenance/v1"]["predicate"];
+    let dependencies = &provenance["buildDefinition"]["resolvedDependencies"];
+    let names = dependencies.as_array().unwrap().iter();
+    let names: Vec<_> = names.filter_map(|it| it["name"].as_str()).collect();
+    for pack in ["base", "tools", "common", "aws", "civo"] {
+        assert!(names.contains(&pack), "{names:?}");
+    }
 }
 
 #[test]

@@ -70,7 +70,10 @@ impl Registry {
         let mut host = None;
         let answers = || {
             // No log yet, no address yet.
-            host = fs_err::read_to_string(&log).ok().as_deref().and_then(address);
+            host = fs_err::read_to_string(&log)
+                .ok()
+                .as_deref()
+                .and_then(address);
             host.is_some()
         };
         let daemon = Daemon::start(PROGRAM, &serve, START_TIMEOUT, answers);

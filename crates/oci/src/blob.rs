@@ -84,6 +84,16 @@ pub fn manifest_json(manifest: &ImageManifest) -> Result<Vec<u8>> {
         .context("failed to serialize a manifest")
 }
 
+/// The descriptor of a manifest, as [`manifest_json`] writes it.
+pub fn manifest_descriptor(manifest: &ImageManifest) -> Result<Descriptor> {
+    let json = manifest_json(manifest)?;
+    descriptor(
+        MediaType::ImageManifest,
+        Sha256Hash::of(&json),
+        json.len() as u64,
+    )
+}
+
 /// The descriptor of a layer.
 pub fn layer_descriptor(layer: &Layer) -> Result<Descriptor> {
     let media_type = match layer.compression {

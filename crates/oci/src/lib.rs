@@ -21,6 +21,7 @@
 //! | [`http`] | the HTTP client of `registry`, and plain downloads |
 //! | `docker` | images in and out of the local Docker (feature `docker`) |
 //! | [`reference`] | how images are named |
+//! | [`referrer`] | what is said of an image beside it |
 //! | [`platform`] | for which machines they are |
 //! | [`events`] | what a caller hears while bytes move |
 //!
@@ -40,5 +41,6 @@ pub mod layer;
 pub mod layout;
 pub mod platform;
 pub mod reference;
+pub mod referrer;
 pub mod registry;
 pub mod unpack;

@@ -7,6 +7,7 @@ use oci::platform::Platform;
 use sha256::Sha256Hash;
 
 use crate::image_toml::ImageToml;
+use crate::origin::{Commit, Origin};
 use crate::pack::description::Plugins;
 use crate::pack::manifest::{Manifest, Timings, WarmModule};
 use crate::pack::part::Part;
@@ -175,6 +176,21 @@ pub fn plugins(provider: &str, plugins: &[&str]) -> Pack {
         left_out: Vec::new(),
     };
     Pack::plugins(key(provider), &platform(), described, layers.collect())
+}
+
+/// A checkout without changes, built by a service.
+pub fn origin() -> Origin {
+    Origin {
+        image_toml: Sha256Hash::of(b"image.toml"),
+        commits: vec![Commit {
+            of: "project",
+            repository: Some("https://git.test/a".into()),
+            id: "a".repeat(40),
+            is_changed: false,
+        }],
+        builder: "https://git.test/a/workflow".into(),
+        run: Some("https://git.test/a/runs/1".into()),
+    }
 }
 
 /// `base`, `tools` and `common`, and the whole packs of these providers, which fit together.

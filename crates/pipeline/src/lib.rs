@@ -28,6 +28,7 @@ pub mod image_toml;
 pub mod measure;
 pub mod merge;
 pub mod names;
+pub mod origin;
 pub mod owners;
 pub mod pack;
 pub mod plugins;

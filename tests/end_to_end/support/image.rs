@@ -1,5 +1,7 @@
 //! An image in an OCI layout, read without any code of the project.
 
+use std::collections::BTreeMap;
+
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
@@ -48,7 +50,7 @@ impl Layout {
     /// Names of all images and packs, in the order of the index.
     pub fn names(&self) -> Vec<String> {
         let all = self.manifests().into_iter();
-        let others = all.filter(|it| it["artifactType"] != PROGRAM);
+        let others = all.filter(|it| it["artifactType"] != PROGRAM && is_named(it));
         others.map(|it| name(&it)).collect()
     }
 
@@ -59,12 +61,30 @@ impl Layout {
         programs.map(|it| name(&it)).collect()
     }
 
+    /// What is said of the image with this digest, by the type of what it says.
+    pub fn statements(&self, digest: &str) -> BTreeMap<String, Value> {
+        let all = self.manifests().into_iter();
+        let referrers = all.filter(|it| !is_named(it));
+        let manifests = referrers.map(|it| self.blob(it["digest"].as_str().unwrap()));
+        let of_it = manifests.filter(|it| it["subject"]["digest"] == digest);
+        let statements = of_it.map(|manifest| {
+            let statement = self.blob(manifest["layers"][0]["digest"].as_str().unwrap());
+            let subject = &statement["subject"][0]["digest"]["sha256"];
+            assert_eq!(format!("sha256:{}", subject.as_str().unwrap()), digest);
+            (
+                statement["predicateType"].as_str().unwrap().to_owned(),
+                statement,
+            )
+        });
+        statements.collect()
+    }
+
     /// The image with this name.
     pub fn image(&self, wanted: &str) -> Image {
         let descriptor = self
             .manifests()
             .into_iter()
-            .find(|manifest| name(manifest) == wanted)
+            .find(|manifest| is_named(manifest) && name(manifest) == wanted)
             .unwrap();
         let digest = descriptor["digest"].as_str().unwrap().to_owned();
         let manifest = self.blob(&digest);
@@ -106,7 +126,7 @@ impl Layout {
             let (digest, _) = gocache::hash_file(&path).unwrap();
             assert_eq!(digest.to_string(), path.file_name().unwrap());
         }
-        for manifest in self.manifests() {
+        for manifest in self.manifests().into_iter().filter(is_named) {
             let image = self.image(&name(&manifest));
             let layers = image.manifest["layers"].as_array().unwrap();
             for descriptor in layers.iter().chain([&image.manifest["config"], &manifest]) {
@@ -140,6 +160,11 @@ impl Layout {
     fn blob(&self, digest: &str) -> Value {
         serde_json::from_slice(&fs_err::read(self.blob_path(digest)).unwrap()).unwrap()
     }
+}
+
+/// Whether it is an image, a pack or a program, and not what is said of one.
+fn is_named(descriptor: &Value) -> bool {
+    descriptor.get("annotations").is_some()
 }
 
 fn name(descriptor: &Value) -> String {

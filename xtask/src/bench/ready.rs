@@ -98,7 +98,9 @@ pub fn run(flags: &Args) -> Result<()> {
         let other = open_layout(folder)?;
         for descriptor in other.manifests() {
             let name = reader::name(descriptor);
-            if name.is_some_and(|name| name.ends_with(NONROOT) || !names.contains(&name)) {
+            if descriptor.artifact_type().is_some()
+                || name.is_some_and(|name| name.ends_with(NONROOT) || !names.contains(&name))
+            {
                 continue;
             }
             let built = built(name.unwrap_or(LATEST), &modules);

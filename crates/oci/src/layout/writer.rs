@@ -12,7 +12,8 @@ use sha256::Sha256Hash;
 
 use crate::blob::{descriptor, layer_descriptor, link_or_copy, manifest_json};
 use crate::layer::Layer;
-use crate::layout::reader::NAME;
+use crate::layout::reader::{self, NAME};
+use crate::referrer::EMPTY;
 
 /// A layout that is being written; [`LayoutWriter::finish`] makes it one.
 #[derive(Debug)]
@@ -70,6 +71,22 @@ impl LayoutWriter {
         descriptor.set_annotations(Some(HashMap::from([(NAME.to_owned(), name.to_owned())])));
         self.manifests.push(descriptor.clone());
         Ok(descriptor)
+    }
+
+    /// The manifest that was added under this name.
+    pub fn find(&self, name: &str) -> Option<&Descriptor> {
+        let mut all = self.manifests.iter();
+        all.find(|manifest| reader::name(manifest) == Some(name))
+    }
+
+    /// Adds the manifest of an artifact that refers to another manifest, which is how it is found: it has no name.
+    pub fn referrer(&mut self, manifest: &ImageManifest) -> Result<()> {
+        self.bytes(MediaType::EmptyJSON, EMPTY)?;
+        let json = manifest_json(manifest)?;
+        let mut descriptor = self.bytes(MediaType::ImageManifest, &json)?;
+        descriptor.set_artifact_type(manifest.artifact_type().clone());
+        self.manifests.push(descriptor);
+        Ok(())
     }
 
     /// Writes the index.

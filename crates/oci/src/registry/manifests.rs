@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
-use oci_spec::image::{Descriptor, MediaType};
+use oci_spec::image::{Descriptor, ImageIndex, ImageIndexBuilder, ImageManifest, MediaType};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, LINK};
 use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
@@ -16,7 +16,8 @@ use super::auth::Scope;
 use super::client::MAX_RESPONSE;
 use super::repository::{DIGEST_HEADER, Registry};
 use super::request::{Request, Response};
-use crate::blob::descriptor;
+use crate::blob::{descriptor, manifest_json};
+use crate::referrer;
 use failure::{corrupt, usage};
 
 pub(super) const MANIFEST_TYPES: [&str; 4] = [
@@ -25,6 +26,8 @@ pub(super) const MANIFEST_TYPES: [&str; 4] = [
     "application/vnd.docker.distribution.manifest.v2+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
 ];
+/// The header by which a registry says that it lists a manifest among the referrers of its subject.
+const SUBJECT_HEADER: &str = "oci-subject";
 /// As many tags are asked for at once.
 const TAGS_AT_ONCE: &str = "1000";
 /// As many pages of tags are asked for; registries that give fewer at once give a hundred.
@@ -48,6 +51,16 @@ impl Registry<'_> {
         media_type: &MediaType,
         name: &str,
     ) -> Result<Descriptor> {
+        Ok(self.put_manifest(content, media_type, name)?.0)
+    }
+
+    /// Stores it; the registry's answer, too.
+    fn put_manifest(
+        &self,
+        content: &[u8],
+        media_type: &MediaType,
+        name: &str,
+    ) -> Result<(Descriptor, Response)> {
         let descriptor = describe(content, media_type)?;
         let digest = descriptor.digest().to_string();
         if name.starts_with("sha256:") && name != digest {
@@ -81,7 +94,59 @@ impl Registry<'_> {
                 "push again",
             ));
         }
-        Ok(descriptor)
+        Ok((descriptor, response))
+    }
+
+    /// Pushes the manifest of an artifact whose `subject` need not be there yet; its blobs must. A registry that keeps
+    /// no list of referrers gets one under the tag that clients look for then.
+    pub fn push_referrer(&self, manifest: &ImageManifest, subject: &Descriptor) -> Result<()> {
+        self.push_bytes(&referrer::empty()?, referrer::EMPTY)?;
+        let json = manifest_json(manifest)?;
+        let media_type = MediaType::ImageManifest;
+        let digest = format!("sha256:{}", Sha256Hash::of(&json));
+        let (mut descriptor, response) = self.put_manifest(&json, &media_type, &digest)?;
+        if response.header(SUBJECT_HEADER).is_some() {
+            return Ok(());
+        }
+        descriptor.set_artifact_type(manifest.artifact_type().clone());
+        descriptor.set_annotations(manifest.annotations().clone());
+        let tag = referrer::fallback_tag(subject);
+        let mut listed = self.listed(&tag)?;
+        if listed
+            .iter()
+            .any(|there| there.digest() == descriptor.digest())
+        {
+            return Ok(());
+        }
+        listed.push(descriptor);
+        listed.sort_by_key(|descriptor| descriptor.digest().to_string());
+        let index = ImageIndexBuilder::default()
+            .schema_version(2u32)
+            .media_type(MediaType::ImageIndex)
+            .manifests(listed)
+            .build()
+            .context("failed to describe a list of referrers")?;
+        let index = serde_json::to_vec(&index).context("failed to serialize an index")?;
+        self.push_manifest(&index, &MediaType::ImageIndex, &tag)?;
+        Ok(())
+    }
+
+    /// What the index with this tag lists; nothing where there is none.
+    fn listed(&self, tag: &str) -> Result<Vec<Descriptor>> {
+        let Some((_, content)) = self.manifest(tag)? else {
+            return Ok(Vec::new());
+        };
+        let index: ImageIndex = serde_json::from_slice(&content).map_err(|error| {
+            corrupt(
+                format!(
+                    "{}/{}:{tag} is no list of referrers: {error}",
+                    self.reference.registry(),
+                    self.reference.repository()
+                ),
+                "delete that tag, then push again",
+            )
+        })?;
+        Ok(index.manifests().clone())
     }
 
     /// The manifest or index that goes by `name`, a tag or a digest, and its content; none if there is none.

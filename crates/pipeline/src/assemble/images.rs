@@ -2,18 +2,22 @@
 //!
 //! No layer is read again, and all variants share their blobs.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::{Context as _, Result};
-use oci_spec::image::{Descriptor, ImageManifestBuilder, MediaType};
+use oci_spec::image::{Descriptor, ImageManifest, ImageManifestBuilder, MediaType};
 use serde::Serialize;
 
 use crate::assemble::image_config::config;
 use crate::assemble::programs::{self, ANNOTATION, ProgramArtifact};
+use crate::assemble::statements;
 use crate::assemble::target::Target;
-use crate::assemble::variants::Variant;
+use crate::assemble::variants::{self, Variant};
 use crate::image_toml::ImageToml;
 use crate::names::NONROOT;
+use crate::origin::Origin;
+use crate::pack::Pack;
+use oci::blob;
 use oci::layer::Layer;
 use oci::platform::Platform;
 
@@ -58,60 +62,95 @@ impl Written {
     }
 }
 
-/// Writes the artifacts of programs, and then the variants, and the `-nonroot` twin of each.
-pub fn write(
-    target: &mut dyn Target,
-    image: &ImageToml,
-    platform: &Platform,
-    variants: &[Variant],
-    artifacts: &[ProgramArtifact],
-) -> Result<Written> {
-    let mut programs = Vec::new();
-    for artifact in artifacts {
-        let layer = &artifact.archive.layer;
-        programs.push(WrittenImage {
-            name: artifact.name.clone(),
-            digest: programs::write(target, platform, artifact)?
-                .digest()
-                .to_string(),
-            compressed_bytes: layer.size_bytes,
-            uncompressed_bytes: layer.uncompressed_bytes,
-        });
+/// What packs make, and where they came from.
+#[derive(Debug)]
+pub struct Images<'a> {
+    packs: &'a [Pack],
+    origin: &'a Origin,
+    /// The images, without their twins; the whole one first.
+    pub variants: Vec<Variant>,
+    /// The artifacts of programs.
+    pub programs: Vec<ProgramArtifact>,
+}
+
+impl<'a> Images<'a> {
+    /// All that `packs` make, the whole image under the name `version`.
+    ///
+    /// # Errors
+    /// Those of [`variants::of`] and [`programs::of`].
+    pub fn of(packs: &'a [Pack], version: &str, origin: &'a Origin) -> Result<Self> {
+        Ok(Self {
+            packs,
+            origin,
+            variants: variants::of(packs, version)?,
+            programs: programs::of(packs, version)?,
+        })
     }
-    let mut written = Vec::new();
-    for variant in variants {
-        let Variant { name, layers, .. } = variant;
-        let descriptors = layers
-            .iter()
-            .map(|layer| target.layer(layer))
-            .collect::<Result<Vec<_>>>()?;
-        let own = artifacts.iter().zip(&programs);
-        let own =
-            own.filter(|(artifact, _)| variant.providers.contains(&artifact.program.provider));
-        let annotations: BTreeMap<String, String> = own
-            .map(|(artifact, written)| {
-                let name = format!("{ANNOTATION}{}", artifact.program.folder);
-                (name, written.digest.clone())
-            })
-            .collect();
-        let sum = |bytes: fn(&Layer) -> u64| layers.iter().map(|it| bytes(&it.layer)).sum();
-        for nonroot in [false, true] {
-            let name = format!("{name}{}", if nonroot { NONROOT } else { "" });
-            let config = config(image, platform, variant, nonroot)?;
-            let parts = (descriptors.clone(), &annotations);
-            let descriptor = add(target, &name, &config, parts, platform)?;
-            written.push(WrittenImage {
-                name,
-                digest: descriptor.digest().to_string(),
-                compressed_bytes: sum(|layer| layer.size_bytes),
-                uncompressed_bytes: sum(|layer| layer.uncompressed_bytes),
+
+    /// Writes the artifacts of programs, and then the variants, and the `-nonroot` twin of each, with what is said of
+    /// where they came from.
+    pub fn write(
+        &self,
+        target: &mut dyn Target,
+        image: &ImageToml,
+        platform: &Platform,
+    ) -> Result<Written> {
+        let mut programs = Vec::new();
+        for artifact in &self.programs {
+            let layer = &artifact.archive.layer;
+            programs.push(WrittenImage {
+                name: artifact.name.clone(),
+                digest: programs::write(target, platform, artifact)?
+                    .digest()
+                    .to_string(),
+                compressed_bytes: layer.size_bytes,
+                uncompressed_bytes: layer.uncompressed_bytes,
             });
         }
+        let mut written = Vec::new();
+        // The whole image of one provider is that provider's: it is told once where it came from.
+        let mut told = BTreeSet::new();
+        for variant in &self.variants {
+            let Variant { name, layers, .. } = variant;
+            let descriptors = layers
+                .iter()
+                .map(|layer| target.layer(layer))
+                .collect::<Result<Vec<_>>>()?;
+            let own = self.programs.iter().zip(&programs);
+            let own =
+                own.filter(|(artifact, _)| variant.providers.contains(&artifact.program.provider));
+            let annotations: BTreeMap<String, String> = own
+                .map(|(artifact, written)| {
+                    let name = format!("{ANNOTATION}{}", artifact.program.folder);
+                    (name, written.digest.clone())
+                })
+                .collect();
+            let sum = |bytes: fn(&Layer) -> u64| layers.iter().map(|it| bytes(&it.layer)).sum();
+            for nonroot in [false, true] {
+                let name = format!("{name}{}", if nonroot { NONROOT } else { "" });
+                let config = config(image, platform, variant, nonroot)?;
+                let manifest = manifest(target, &config, (descriptors.clone(), &annotations))?;
+                let described = blob::manifest_descriptor(&manifest)?;
+                if told.insert(described.digest().to_string()) {
+                    let provenance =
+                        statements::provenance(self.origin, self.packs, variant, nonroot, platform);
+                    let subject = (name.as_str(), &described);
+                    statements::attach(target, subject, statements::PROVENANCE, &provenance)?;
+                }
+                target.manifest(&name, &manifest, platform.to_oci()?)?;
+                written.push(WrittenImage {
+                    name,
+                    digest: described.digest().to_string(),
+                    compressed_bytes: sum(|layer| layer.size_bytes),
+                    uncompressed_bytes: sum(|layer| layer.uncompressed_bytes),
+                });
+            }
+        }
+        Ok(Written {
+            images: written,
+            programs,
+        })
     }
-    Ok(Written {
-        images: written,
-        programs,
-    })
 }
 
 /// Writes the manifest of an image whose layers are there, with these annotations.
@@ -122,6 +161,16 @@ pub fn add(
     (layers, annotations): (Vec<Descriptor>, &BTreeMap<String, String>),
     platform: &Platform,
 ) -> Result<Descriptor> {
+    let manifest = manifest(target, config, (layers, annotations))?;
+    target.manifest(name, &manifest, platform.to_oci()?)
+}
+
+/// The manifest of an image whose layers are there, and whose configuration is written.
+fn manifest(
+    target: &mut dyn Target,
+    config: &serde_json::Value,
+    (layers, annotations): (Vec<Descriptor>, &BTreeMap<String, String>),
+) -> Result<ImageManifest> {
     let config =
         serde_json::to_vec(config).context("failed to serialize an image's configuration")?;
     let config = target.bytes(MediaType::ImageConfig, &config)?;
@@ -134,24 +183,26 @@ pub fn add(
         let annotations: HashMap<_, _> = annotations.clone().into_iter().collect();
         manifest = manifest.annotations(annotations);
     }
-    let manifest = manifest.build().context("failed to describe an image")?;
-    target.manifest(name, &manifest, platform.to_oci()?)
+    manifest.build().context("failed to describe an image")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::assemble::variants;
-    use crate::fixtures::{image, packs, platform};
+    use crate::fixtures::{image, origin, packs, platform};
     use anyhow::Result;
-    use oci_spec::image::{ImageManifest, Platform as OciPlatform};
+    use oci_spec::image::Platform as OciPlatform;
     use sha256::Sha256Hash;
 
     use crate::pack::PackLayer;
 
-    /// Remembers manifests by their names.
+    /// Remembers manifests by their names, and what refers to others, in the order in which they come.
     #[derive(Default)]
-    struct Manifests(Vec<(String, ImageManifest)>);
+    struct Manifests {
+        named: Vec<(String, ImageManifest)>,
+        referrers: Vec<ImageManifest>,
+        blobs: BTreeMap<String, Vec<u8>>,
+    }
 
     impl Target for Manifests {
         fn layer(&mut self, layer: &PackLayer) -> Result<Descriptor> {
@@ -159,7 +210,10 @@ mod tests {
         }
 
         fn bytes(&mut self, media_type: MediaType, bytes: &[u8]) -> Result<Descriptor> {
-            oci::blob::descriptor(media_type, Sha256Hash::of(bytes), bytes.len() as u64)
+            let digest = Sha256Hash::of(bytes);
+            self.blobs
+                .insert(format!("sha256:{digest}"), bytes.to_vec());
+            oci::blob::descriptor(media_type, digest, bytes.len() as u64)
         }
 
         fn manifest(
@@ -169,17 +223,24 @@ mod tests {
             platform: OciPlatform,
         ) -> Result<Descriptor> {
             assert_eq!(platform.os(), &oci_spec::image::Os::Linux);
-            self.0.push((name.to_owned(), manifest.clone()));
-            self.bytes(MediaType::ImageManifest, &serde_json::to_vec(manifest)?)
+            self.named.push((name.to_owned(), manifest.clone()));
+            self.bytes(MediaType::ImageManifest, &blob::manifest_json(manifest)?)
+        }
+
+        fn referrer(&mut self, manifest: &ImageManifest, subject: &Descriptor) -> Result<()> {
+            // Who finds an image by its name finds what is said of it.
+            assert!(!self.blobs.contains_key(subject.digest().as_ref()));
+            self.referrers.push(manifest.clone());
+            Ok(())
         }
     }
 
     #[test]
     fn every_variant_has_a_twin_of_the_same_layers_and_another_configuration() {
-        let variants = variants::of(&packs(&["civo"]), "latest").unwrap();
+        let (packs, origin) = (packs(&["civo"]), origin());
+        let images = Images::of(&packs, "latest", &origin).unwrap();
         let mut target = Manifests::default();
-        let artifacts = programs::of(&packs(&["civo"]), "latest").unwrap();
-        let written = write(&mut target, &image(), &platform(), &variants, &artifacts).unwrap();
+        let written = images.write(&mut target, &image(), &platform()).unwrap();
         let sizes: Vec<_> = written
             .all()
             .map(|image| {
@@ -191,24 +252,51 @@ mod tests {
             })
             .collect();
         insta::assert_json_snapshot!(sizes);
-        let (_, program) = target.0.remove(0);
+        let (_, program) = target.named.remove(0);
         // Annotations come from a hash map.
         let program = serde_json::to_value(program).unwrap();
         insta::assert_json_snapshot!("program", program);
         let program = &written.programs[0].digest;
-        for (name, image) in &target.0 {
+        for (name, image) in &target.named {
             let annotations = image.annotations().clone().unwrap_or_default();
             let found = annotations.get("iac-runner.program.civo/one");
             let has_programs = !name.starts_with("latest-tools");
             assert_eq!(found, has_programs.then_some(program), "{name}");
         }
-        for pair in target.0.chunks(2) {
+        for pair in target.named.chunks(2) {
             let [(name, image), (twin_name, twin)] = pair else {
                 panic!("an image has no twin");
             };
             assert_eq!(*twin_name, format!("{name}-nonroot"));
             assert_eq!(image.layers(), twin.layers());
             assert_ne!(image.config(), twin.config());
+        }
+    }
+
+    #[test]
+    fn every_image_has_its_provenance_with_the_packs_that_it_is_made_of() {
+        let (packs, origin) = (packs(&["aws", "civo"]), origin());
+        let images = Images::of(&packs, "latest", &origin).unwrap();
+        let mut target = Manifests::default();
+        images.write(&mut target, &image(), &platform()).unwrap();
+        let images = target
+            .named
+            .iter()
+            .filter(|(_, manifest)| manifest.artifact_type().is_none());
+        let images: Vec<_> = images.collect();
+        assert_eq!(target.referrers.len(), images.len());
+        for ((name, image), referrer) in images.into_iter().zip(&target.referrers) {
+            let image = blob::manifest_descriptor(image).unwrap();
+            let subject = referrer.subject().as_ref().unwrap();
+            assert_eq!(subject, &image, "{name}");
+            let statement = &target.blobs[referrer.layers()[0].digest().as_ref()];
+            let statement: serde_json::Value = serde_json::from_slice(statement).unwrap();
+            assert_eq!(statement["subject"][0]["name"], name.as_str());
+            let digest = statement["subject"][0]["digest"]["sha256"].as_str();
+            assert_eq!(digest, Some(image.digest().digest()));
+            if name == "latest-run-civo" {
+                insta::assert_json_snapshot!("provenance", statement);
+            }
         }
     }
 }

@@ -6,6 +6,7 @@
 //! - [`variants`]: which images some packs make.
 //! - [`image_config`]: environment, labels, user and history of an image.
 //! - [`programs`]: artifacts of programs that need no Go, beside the images.
+//! - [`statements`]: what is said of an image beside it.
 //! - [`images`]: writes images to a [`target`], a layout or a repository ([`registry_target`]).
 //! - [`dockerfile`]: the same image as text, for those who build with Docker.
 
@@ -14,5 +15,6 @@ pub mod image_config;
 pub mod images;
 pub mod programs;
 pub mod registry_target;
+pub mod statements;
 pub mod target;
 pub mod variants;

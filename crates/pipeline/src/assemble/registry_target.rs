@@ -9,7 +9,8 @@ use crate::assemble::target::Target;
 use crate::pack::{BlobSource, PackLayer};
 use crate::work::Work;
 use engine::progress::Step;
-use oci::blob::{Blobs, read};
+use failure::usage;
+use oci::blob::{Blobs, read, read_document};
 use oci::blob::{descriptor, layer_descriptor, manifest_json};
 use oci::layout::reader::Layout;
 use oci::registry::{Registry, TransferredBytes};
@@ -53,13 +54,33 @@ impl<'a> RegistryTarget<'a> {
     /// Pushes what `descriptor` of `layout` leads to, under `tag`; its digest.
     pub fn push(&self, layout: &Layout, descriptor: &Descriptor, tag: &str) -> Result<String> {
         let file = layout.fetch(descriptor)?;
-        let manifest: ImageManifest = read(&file, "manifest")?;
+        self.push_blobs(layout, &read(&file, "manifest")?, tag)?;
+        self.tag(&fs_err::read(file)?, descriptor.media_type(), tag)
+    }
+
+    /// Pushes what a manifest of `layout` without a name says of its subject.
+    pub fn push_referrer(&self, layout: &Layout, descriptor: &Descriptor) -> Result<()> {
+        let manifest: ImageManifest = read_document(layout, descriptor, "manifest")?;
+        let subject = manifest.subject().clone().ok_or_else(|| {
+            usage(
+                format!(
+                    "{} has no name in the layout, and refers to nothing",
+                    descriptor.digest()
+                ),
+                "push it with another tool",
+            )
+        })?;
+        self.push_blobs(layout, &manifest, "what is said of images")?;
+        self.registry.push_referrer(&manifest, &subject)
+    }
+
+    fn push_blobs(&self, layout: &Layout, manifest: &ImageManifest, what: &str) -> Result<()> {
         for blob in manifest.layers().iter().chain([manifest.config()]) {
             self.step
-                .detail(format!("{tag}: {:.19}", blob.digest().to_string()));
+                .detail(format!("{what}: {:.19}", blob.digest().to_string()));
             self.registry.push_blob(blob, &layout.fetch(blob)?, None)?;
         }
-        self.tag(&fs_err::read(file)?, descriptor.media_type(), tag)
+        Ok(())
     }
 
     fn tag(&self, manifest: &[u8], media_type: &MediaType, tag: &str) -> Result<String> {
@@ -112,5 +133,9 @@ impl Target for RegistryTarget<'_> {
         let json = manifest_json(manifest)?;
         self.registry
             .push_manifest(&json, &MediaType::ImageManifest, name)
+    }
+
+    fn referrer(&mut self, manifest: &ImageManifest, subject: &Descriptor) -> Result<()> {
+        self.registry.push_referrer(manifest, subject)
     }
 }

@@ -19,6 +19,8 @@ pub trait Target {
         manifest: &ImageManifest,
         platform: OciPlatform,
     ) -> Result<Descriptor>;
+    /// Adds the manifest of an artifact that refers to `subject`, which need not be there yet.
+    fn referrer(&mut self, manifest: &ImageManifest, subject: &Descriptor) -> Result<()>;
 }
 
 impl Target for LayoutWriter {
@@ -37,5 +39,9 @@ impl Target for LayoutWriter {
         platform: OciPlatform,
     ) -> Result<Descriptor> {
         LayoutWriter::manifest(self, name, manifest, Some(platform))
+    }
+
+    fn referrer(&mut self, manifest: &ImageManifest, _subject: &Descriptor) -> Result<()> {
+        LayoutWriter::referrer(self, manifest)
     }
 }

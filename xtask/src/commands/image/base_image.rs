@@ -17,13 +17,16 @@ use oci::layer;
 use oci::layer::LayerBlob;
 use oci::layer::{Compression, Layer};
 use oci::layout::writer::LayoutWriter;
+use pipeline::assemble::image_config;
+use pipeline::assemble::images::{Images, WrittenImage};
+use pipeline::assemble::statements;
 use pipeline::assemble::variants::Variant;
-use pipeline::assemble::{image_config, images, programs, variants};
 use pipeline::flow;
 use pipeline::flow::{Foundation, ProviderPack};
 use pipeline::foundation::tree::Tree;
 use pipeline::measure::{self, Previewed};
 use pipeline::names::{LATEST, NONROOT};
+use pipeline::origin::Origin;
 use pipeline::pack::{BlobSource, Pack, PackLayer};
 use pipeline::preflight::{self, Plan};
 use pipeline::summary::Summary;
@@ -62,6 +65,7 @@ pub fn run(flags: &Args) -> Result<()> {
     let out = Out::at(&flags.out)?;
     let source = flags.build.source.folder()?;
     let settings = flags.build.settings(source.clone())?;
+    let origin = Origin::find(&settings.image, Some(&source))?;
     let found = source::discover(&source, flags.build.image.as_deref())?;
     let modules = &found.modules;
     let selected = source::select(modules, &flags.providers);
@@ -97,25 +101,17 @@ pub fn run(flags: &Args) -> Result<()> {
                 .join("\n")
         );
     }
-    let (variants, programs) = progress.step("assemble", Kind::Local, |_| {
+    let packs_of_image = progress.step("assemble", Kind::Local, |_| {
         let mut all = vec![foundation.base()?, tools];
         all.extend(packs.to_packs(&foundation.tree.platform));
         all.extend(plugins);
-        let made = compressed(&foundation, all, flags.compression)?;
-        Ok((variants::of(&made, LATEST)?, programs::of(&made, LATEST)?))
+        compressed(&foundation, all, flags.compression)
     })?;
-    let written = progress.step("write the layout", Kind::Local, |_| {
-        let mut layout = LayoutWriter::create(&out.begin()?.join("oci"))?;
-        let Tree {
-            image, platform, ..
-        } = &foundation.tree;
-        let written = images::write(&mut layout, image, platform, &variants, &programs)?;
-        layout.finish()?;
-        Ok(written.images)
-    })?;
+    let images = Images::of(&packs_of_image, LATEST, &origin)?;
+    let (mut layout, written) = write_layout(&out, &images, &foundation.tree, &mut progress)?;
     let report = measure(
         &foundation,
-        &variants[0],
+        &images.variants[0],
         &packs.providers,
         (&source, flags),
         &mut progress,
@@ -123,6 +119,8 @@ pub fn run(flags: &Args) -> Result<()> {
     let measured = written.iter().find(|variant| variant.name == MEASURED);
     let measured = measured.context("the layout holds the image that was measured")?;
     let report = report.of_image(measured.into())?;
+    say_measured(&mut layout, &report)?;
+    layout.finish()?;
 
     let summary = Summary::new(&packs, written, &report.data, progress.stages());
     let partial = out.begun();
@@ -160,6 +158,27 @@ pub fn run(flags: &Args) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Writes all images; the layout still has no index.
+fn write_layout(
+    out: &Out,
+    images: &Images<'_>,
+    tree: &Tree,
+    progress: &mut Progress,
+) -> Result<(LayoutWriter, Vec<WrittenImage>)> {
+    progress.step("write the layout", Kind::Local, |_| {
+        let mut layout = LayoutWriter::create(&out.begin()?.join("oci"))?;
+        let written = images.write(&mut layout, &tree.image, &tree.platform)?;
+        Ok((layout, written.images))
+    })
+}
+
+/// Says of the image that was measured what was.
+fn say_measured(layout: &mut LayoutWriter, report: &measure::Report) -> Result<()> {
+    let image = layout.find(MEASURED).cloned();
+    let image = image.context("the layout holds the image that was measured")?;
+    statements::attach_report(layout, (MEASURED, &image), &report.json)
 }
 
 /// Runs the verifier in the image, where the engine has it.

@@ -11,11 +11,11 @@ use failure::usage;
 use oci::layout::writer::LayoutWriter;
 use oci::platform::Platform;
 use oci::reference;
-use pipeline::assemble::images::Written;
+use pipeline::assemble::images::{Images, Written};
 use pipeline::assemble::registry_target::RegistryTarget;
-use pipeline::assemble::{images, programs, variants};
 use pipeline::image_toml::ImageToml;
 use pipeline::names::LATEST;
+use pipeline::origin::Origin;
 use pipeline::pack::Pack;
 use pipeline::pack::sources::PackSources;
 use pipeline::pack::store::Store;
@@ -65,8 +65,10 @@ pub struct Args {
 
 /// Makes the images, and says which.
 pub fn run(flags: &Args) -> Result<()> {
-    let image = flags.image.clone();
-    let image = ImageToml::read(&image.unwrap_or_else(pipeline::workspace::image_toml))?;
+    let file = flags.image.clone();
+    let file = file.unwrap_or_else(pipeline::workspace::image_toml);
+    let image = ImageToml::read(&file)?;
+    let origin = Origin::find(&file, None)?;
     let platform = Platform::host();
     let out = flags.out.as_deref().map(Out::layout).transpose()?;
     let push = flags.push.as_deref().map(tagged).transpose()?;
@@ -92,20 +94,18 @@ pub fn run(flags: &Args) -> Result<()> {
         let mut written = Written::default();
         if let Some(out) = &out {
             let mut layout = LayoutWriter::create(out.begin()?)?;
-            let variants = variants::of(&packs, LATEST)?;
-            let programs = programs::of(&packs, LATEST)?;
-            written = images::write(&mut layout, &image, &platform, &variants, &programs)?;
+            let images = Images::of(&packs, LATEST, &origin)?;
+            written = images.write(&mut layout, &image, &platform)?;
             layout.finish()?;
             out.complete()?;
         }
         let mut moved_bytes = sources.received_bytes();
         if let Some((repository, tag)) = &push {
             let mut target = RegistryTarget::open(repository, flags.insecure, &work, step)?;
-            let mut variants = variants::of(&packs, tag)?;
+            let mut images = Images::of(&packs, tag, &origin)?;
             // The tag that people wait for comes last.
-            variants.rotate_left(1);
-            let programs = programs::of(&packs, tag)?;
-            written = images::write(&mut target, &image, &platform, &variants, &programs)?;
+            images.variants.rotate_left(1);
+            written = images.write(&mut target, &image, &platform)?;
             let moved = target.moved();
             moved_bytes += moved.sent_bytes + moved.received_bytes;
         }

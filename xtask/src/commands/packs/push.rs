@@ -4,7 +4,7 @@
 //! `latest` comes last of all.
 
 use crate::flags::open_layout;
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use semver::Version;
 
@@ -12,9 +12,12 @@ use crate::commands::packs::assemble::tagged;
 use crate::commands::packs::pinned::{self, Pinned};
 use engine::progress::{Kind, Progress, human_bytes};
 use failure::{corrupt, usage};
+use oci::blob::MAX_DOCUMENT_BYTES;
 use oci::layout::reader;
 use oci::reference::names_a_host;
 use pipeline::assemble::registry_target::RegistryTarget;
+use pipeline::assemble::statements;
+use pipeline::measure::Report;
 use pipeline::names::LATEST;
 use pipeline::work::Work;
 
@@ -32,6 +35,9 @@ pub struct Args {
     /// Move `latest` and its variants, too, if the tag is the highest stable version of the repository
     #[arg(long)]
     pub latest: bool,
+    /// Say of the image that FILE is about, a report of `verify --json`, what was measured in it
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<Utf8PathBuf>,
     /// Speak plain HTTP with the registry
     #[arg(long)]
     pub insecure: bool,
@@ -40,11 +46,16 @@ pub struct Args {
 /// Pushes, and says what.
 pub fn run(flags: &Args) -> Result<()> {
     let (repository, tag) = tagged(&flags.to)?;
+    let report = flags.report.as_deref().map(read_report).transpose()?;
     let work = Work::open()?;
     let mut progress = Progress::default();
     let from_registry = !Utf8Path::new(&flags.from).exists() && names_a_host(&flags.from);
     let (pushed, moved) = progress.step("push", Kind::Network, |step| {
-        let target = RegistryTarget::open(&repository, flags.insecure, &work, step)?;
+        let mut target = RegistryTarget::open(&repository, flags.insecure, &work, step)?;
+        if let Some(report) = &report {
+            let layout = (!from_registry).then_some(flags.from.as_str());
+            attach(&mut target, report, layout.map(Utf8Path::new))?;
+        }
         let mut pushed = if from_registry {
             let (place, from) = tagged(&flags.from)?;
             if place != repository {
@@ -92,6 +103,49 @@ pub fn run(flags: &Args) -> Result<()> {
     Ok(())
 }
 
+fn read_report(file: &Utf8Path) -> Result<Report> {
+    let report = regular_file::read(file, MAX_DOCUMENT_BYTES)
+        .with_context(|| format!("failed to read {file}"))?;
+    Report::parse(&String::from_utf8_lossy(&report)).with_context(|| format!("{file} is no report"))
+}
+
+/// Says of the image that `report` is about what was measured in it, before it has its tag; the image is in `layout`,
+/// or in the registry.
+fn attach(
+    target: &mut RegistryTarget<'_>,
+    report: &Report,
+    layout: Option<&Utf8Path>,
+) -> Result<()> {
+    let image = report.data.image.as_ref().ok_or_else(|| {
+        usage(
+            "the report does not say of which image it is",
+            "give one that `cargo xtask verify --json FILE` wrote",
+        )
+    })?;
+    let found = match layout {
+        Some(folder) => {
+            let layout = open_layout(folder)?;
+            let mut all = layout.manifests().iter();
+            all.find(|it| it.digest().as_ref() == image.digest).cloned()
+        }
+        None if image.digest.starts_with("sha256:") => {
+            let found = target.registry().manifest(&image.digest)?;
+            found.map(|(descriptor, _)| descriptor)
+        }
+        None => None,
+    };
+    let found = found.ok_or_else(|| {
+        usage(
+            format!(
+                "the report is of the image {}, which is not there",
+                image.digest
+            ),
+            "give the report of one that is pushed",
+        )
+    })?;
+    statements::attach_report(target, (&image.name, &found), &report.json)
+}
+
 /// Tags with the digests that they have now.
 type Pushed = Vec<(String, String)>;
 
@@ -100,7 +154,11 @@ fn push_layout(target: &RegistryTarget<'_>, folder: &Utf8Path, tag: &str) -> Res
     let layout = open_layout(folder)?;
     let mut images = Vec::new();
     for descriptor in layout.manifests() {
-        let name = reader::name(descriptor).unwrap_or_default();
+        let Some(name) = reader::name(descriptor) else {
+            // Before any tag: who finds an image finds what is said of it.
+            target.push_referrer(&layout, descriptor)?;
+            continue;
+        };
         let variant = variant(name, LATEST).ok_or_else(|| {
             usage(
                 format!(

@@ -3,6 +3,7 @@
 
 mod endless;
 mod proxy;
+mod referrers;
 mod refused;
 mod server;
 mod survived;

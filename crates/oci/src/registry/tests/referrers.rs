@@ -1,0 +1,69 @@
+//! What is said of an image beside it, in registries that keep a list of it and in others.
+
+use oci_spec::image::{Descriptor, ImageIndex, ImageManifest};
+
+use super::proxy::{Proxy, answer};
+use super::server::Server;
+use super::{describe, with};
+use crate::registry::Registry;
+
+/// What is said of `subject`, with its blob in the registry.
+fn said(registry: &Registry<'_>, subject: &Descriptor, what: &[u8]) -> ImageManifest {
+    let content = describe(what);
+    registry.push_bytes(&content, what).unwrap();
+    crate::referrer::manifest(subject, "application/toy", content).unwrap()
+}
+
+#[test]
+fn what_is_said_of_an_image_is_listed_under_a_tag_where_a_registry_keeps_no_list() {
+    let Some(server) = Server::start(
+        "what_is_said_of_an_image_is_listed_under_a_tag_where_a_registry_keeps_no_list",
+        false,
+    ) else {
+        return;
+    };
+    let subject = describe(b"an image that is pushed later");
+    with(&server.host, None, |registry, _| {
+        let referrers = [b"one".as_slice(), b"two"].map(|what| said(registry, &subject, what));
+        // Twice is as good as once.
+        for manifest in referrers.iter().chain(&referrers) {
+            registry.push_referrer(manifest, &subject).unwrap();
+        }
+        let tag = subject.digest().to_string().replace(':', "-");
+        let (_, listed) = registry.manifest(&tag).unwrap().unwrap();
+        let listed: ImageIndex = serde_json::from_slice(&listed).unwrap();
+        assert_eq!(listed.manifests().len(), 2);
+        for referrer in listed.manifests() {
+            assert_eq!(referrer.artifact_type(), &Some("application/toy".into()));
+            let (_, manifest) = registry
+                .manifest(referrer.digest().as_ref())
+                .unwrap()
+                .unwrap();
+            let manifest: ImageManifest = serde_json::from_slice(&manifest).unwrap();
+            assert_eq!(manifest.subject().as_ref(), Some(&subject));
+        }
+    });
+}
+
+#[test]
+fn a_registry_that_keeps_a_list_of_what_is_said_of_images_gets_no_tag() {
+    let proxy = Proxy::alone(|request, _| {
+        if !request.is("PUT", "/manifests/") {
+            return answer("200 OK", &[], b"");
+        }
+        let path = request.head.split(' ').nth(1).unwrap();
+        let digest = path.rsplit('/').next().unwrap().to_owned();
+        let headers = [
+            ("Docker-Content-Digest", digest.as_str()),
+            ("OCI-Subject", "sha256:a"),
+        ];
+        answer("201 Created", &headers, b"")
+    });
+    let subject = describe(b"an image");
+    with(&proxy.host, None, |registry, _| {
+        let manifest = said(registry, &subject, b"one");
+        registry.push_referrer(&manifest, &subject).unwrap();
+    });
+    assert_eq!(proxy.count("PUT", "/manifests/"), 1);
+    assert_eq!(proxy.count("PUT", "/manifests/sha256-"), 0);
+}
