@@ -120,7 +120,13 @@ fn program(image: &ImageToml, folder: &Utf8Path) -> (Content, Sha256Hash) {
         go_mod: "go.mod".into(),
         main: None,
     };
-    content.programs = programs::of(&source, &[(&module, Some(action))], &store).unwrap();
+    content.programs = programs::of(
+        &source,
+        &[(&module, Some(action))],
+        &programs::Folders::of([&module]),
+        &store,
+    )
+    .unwrap();
     (content, entry.output)
 }
 
