@@ -370,8 +370,11 @@ mod tests {
         assert_eq!(naive.flags(false).unwrap()[..2], ["--preview", "none"]);
     }
 
-    /// A report of these times, where that of a preview is of one that got as far as its first resource or not.
-    fn report(modules: &[(Option<f64>, (PhaseName, f64, bool))]) -> report::Report {
+    /// A phase that previews, its time, and whether the program got as far as its first resource.
+    type Preview = (PhaseName, f64, bool);
+
+    /// A report of modules with a first build, or none, and a preview.
+    fn report(modules: &[(Option<f64>, Preview)]) -> report::Report {
         let mut report = report::sample::report(modules.len());
         for (module, (first, (phase, ms, ran))) in report.modules.iter_mut().zip(modules) {
             let times = |ms: f64| Phase {
