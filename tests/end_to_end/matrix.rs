@@ -243,9 +243,10 @@ fn through_a_registry_only_manifests_move() {
 fn the_parts_of_a_provider_come_together() {
     let jobs = Jobs::new();
     let sh = &jobs.sh;
-    let second = format!("{}/main.go", place("aws", "two"));
+    // One that is called as the other is, so that only all of them tell what their programs are called in the image.
+    let second = "apis/second/provider/aws/one/v1/iac/pulumi/main.go";
     let main = program("example.com/small/pkg/shared");
-    write(&jobs.source, &second, &main);
+    write(&jobs.source, second, &main);
     let (packs, layout) = (jobs.root.join("packs"), jobs.root.join("oci"));
     fs_err::create_dir(&packs).unwrap();
     let push = ["--push", packs.as_str()];

@@ -191,7 +191,8 @@ fn selected(args: &Args) -> anyhow::Result<Module> {
     let layout = info::layout(&args.root)?;
     let discovery = modules::discover(&args.source, layout.as_ref())?;
     let names = std::slice::from_ref(&args.module);
-    let mut selected = selection::select(&args.source, layout.as_ref(), discovery, &[], names)?;
+    let mut selected =
+        selection::of_source(&args.source, layout.as_ref(), discovery, (&[], names))?;
     match selected.pop() {
         Some(module) if selected.is_empty() => Ok(module),
         last => {

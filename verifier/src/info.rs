@@ -10,13 +10,16 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use comfy_table::{CellAlignment, Table, presets};
-use gocache::image_info::{self, IMAGE_INFO_PATH, ImageInfo, PACKS_PATH, PackInfo, SCHEMA};
+use gocache::image_info::programs::{PROGRAM_LISTS_PATH, Program};
+use gocache::image_info::{
+    self, IMAGE_INFO_PATH, ImageInfo, PACKS_PATH, PLUGINS_PATH, PackInfo, SCHEMA,
+};
 use gocache::{Difference, GoModule, Identity};
 use modules::Layout;
-use rustix::fs::StatVfsMountFlags;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::launch::noexec;
 use crate::{go, output};
 
 /// Show what the image holds and whether the go command here fits it
@@ -37,6 +40,10 @@ struct Info {
     image: ImageInfo,
     /// Sorted by name.
     packs: Vec<PackInfo>,
+    /// Programs that are built already, sorted by name.
+    programs: Vec<Program>,
+    /// Plugins of Pulumi, sorted by name.
+    plugins: Vec<Plugin>,
     /// Go modules that go.mods require and of which this image has no packages: nothing it was made for loads one.
     without_packages: Vec<GoModule>,
     /// The settings in force here; none if there is no go command.
@@ -46,6 +53,16 @@ struct Info {
     /// The folder for temporary files, if no program may run from it.
     noexec_tmpdir: Option<Utf8PathBuf>,
 }
+
+/// A plugin of Pulumi.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+struct Plugin {
+    name: String,
+    version: String,
+}
+
+/// More plugins than an image has.
+const MOST_PLUGINS: usize = 1000;
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (image, packs) = read(&args.root)?;
@@ -64,11 +81,13 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let without = image_info::without_packages(&packs);
     let info = Info {
         image,
+        programs: Program::read_all(&in_root(&args.root, PROGRAM_LISTS_PATH))?,
+        plugins: plugins(&in_root(&args.root, PLUGINS_PATH)),
         without_packages: without.into_iter().cloned().collect(),
         packs,
         here,
         differences,
-        noexec_tmpdir: noexec_tmpdir(),
+        noexec_tmpdir: noexec::tmpdir(),
     };
     if args.json {
         output::json_to_stdout(&info)?;
@@ -76,6 +95,25 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         output::print(&render(&info))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The plugins in `folder`, which is an image's [`PLUGINS_PATH`], by the names that Pulumi gives to their folders.
+fn plugins(folder: &Utf8Path) -> Vec<Plugin> {
+    let entries = folder.read_dir_utf8().into_iter().flatten();
+    let named = entries.take(MOST_PLUGINS).filter_map(|entry| {
+        let entry = entry.ok()?;
+        let (name, version) = entry
+            .file_name()
+            .strip_prefix("resource-")?
+            .rsplit_once("-v")?;
+        Some(Plugin {
+            name: name.to_owned(),
+            version: version.to_owned(),
+        })
+    });
+    let mut plugins: Vec<Plugin> = named.collect();
+    plugins.sort();
+    plugins
 }
 
 const UNREADABLE: &str = "failed to read what the image says of itself";
@@ -187,15 +225,31 @@ fn render(info: &Info) -> String {
     }
     packs.add_row(row(&total));
     let mut text = format!("{identity}\n{versions}\n{packs}\n");
-    if !info.without_packages.is_empty() {
-        // Writing to a string cannot fail.
-        let _ = writeln!(
-            text,
-            "without packages, because nothing that this image was made for loads one: {} Go modules",
-            info.without_packages.len()
-        );
-        for module in &info.without_packages {
-            let _ = writeln!(text, "  {module}");
+    let programs = info.programs.iter().map(Program::name);
+    let plugins = info.plugins.iter();
+    let plugins = plugins.map(|plugin| format!("{} {}", plugin.name, plugin.version));
+    let without = info.without_packages.iter().map(ToString::to_string);
+    for (what, things, names) in [
+        (
+            "built already (`verifier which` tells where)",
+            "programs",
+            programs.collect::<Vec<_>>(),
+        ),
+        (
+            "to make resources with, without fetching any",
+            "plugins of Pulumi",
+            plugins.collect(),
+        ),
+        (
+            "without packages, because nothing that this image was made for loads one",
+            "Go modules",
+            without.collect(),
+        ),
+    ] {
+        if !names.is_empty() {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{what}: {} {things}", names.len());
+            let _ = writeln!(text, "  {}", names.join("\n  "));
         }
     }
     if info.here.is_some() {
@@ -218,15 +272,6 @@ fn render(info: &Info) -> String {
         );
     }
     text
-}
-
-/// The folder for temporary files, if it is mounted so that no program may run from it.
-fn noexec_tmpdir() -> Option<Utf8PathBuf> {
-    let folder = Utf8PathBuf::from_path_buf(std::env::temp_dir()).ok()?;
-    // One that cannot be asked is no news: whatever needs it says so.
-    let mount = rustix::fs::statvfs(folder.as_std_path()).ok()?;
-    let is_noexec = mount.f_flag.contains(StatVfsMountFlags::NOEXEC);
-    is_noexec.then_some(folder)
 }
 
 /// A table whose columns from `first_number` on hold numbers.

@@ -15,6 +15,7 @@
 pub mod go_command;
 mod language_host;
 mod links;
+pub mod noexec;
 mod plugins;
 mod stand_in;
 mod surroundings;
@@ -79,6 +80,9 @@ pub fn run(name: &OsStr) -> ExitCode {
         && let Some(home) = pulumi_home(&changes)
     {
         plugins::link(PLUGINS_PATH.into(), &home);
+    }
+    if let Some(warning) = noexec::warning(name, &arguments) {
+        eprintln!("{warning}");
     }
     #[expect(
         clippy::disallowed_methods,

@@ -6,12 +6,17 @@
 //! that is new in it is removed (see [`pristine`]).
 //!
 //! A module that fails is reported, and the rest goes on.
+//!
+//! Without a source nothing is built: what runs are the programs that the image has built already, for which it takes no
+//! Go.
 
 mod bench;
 mod cold_disk;
 mod edited;
 mod index;
 mod network;
+mod phases;
+mod plan;
 mod preview;
 pub mod pristine;
 mod probe;
@@ -21,31 +26,31 @@ mod table;
 mod targets;
 
 use failure::Kind;
-use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::Context as _;
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::image_info::PackInfo;
-use gocache::image_info::programs::{PROGRAM_LISTS_PATH, Program};
 use report::{Failure, MeasuredModule, PackSize, PhaseName, Report, SCHEMA, Summary, Verifier};
 
 use self::bench::Bench;
 use self::network::Network;
+use self::phases::Phases;
+use self::plan::Plan;
 use self::pristine::Pristine;
 use self::probe::Probe;
-use self::sample::{Estimate, Which};
+use self::sample::Estimate;
 use self::targets::Targets;
-use crate::{go, info, output};
+use crate::{info, output};
 
 /// Build every module as its first user would, and measure it
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The Go monorepo whose modules are built
+    /// The Go monorepo whose modules are built; without one, the programs that the image has built already are run alone,
+    /// which takes no Go
     #[arg(long, value_name = "DIR")]
-    source: Utf8PathBuf,
+    source: Option<Utf8PathBuf>,
     /// Only modules of this provider; may be repeated
     #[arg(long = "provider", value_name = "P")]
     providers: Vec<String>,
@@ -64,125 +69,46 @@ pub struct Args {
     targets: Targets,
 }
 
-/// Phases beside `first`, `relink` and `noop`; `sample` is the first module of each provider
-#[derive(Debug, clap::Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
-struct Phases {
-    /// Measure every phase that is listed here, for every module
-    #[arg(long = "all-phases")]
-    all: bool,
-    /// Build with an empty GOCACHE
-    #[arg(long, value_name = "WHICH", default_value = "none")]
-    cold: Which,
-    /// Build with an empty GOMODCACHE, too, where there is a network, for the modules that `--cold` selects
-    #[arg(long)]
-    cold_modules: bool,
-    /// Build with an empty page cache; takes root
-    #[arg(long)]
-    cold_disk: bool,
-    /// Build a copy in which one thing is changed
-    #[arg(long)]
-    edited: bool,
-    /// Run `pulumi preview`, where there is a Pulumi.yaml
-    #[arg(long, value_name = "WHICH", default_value = "none")]
-    preview: Which,
-    /// Run `pulumi preview` with the executable that the image has of the program
-    #[arg(long, value_name = "WHICH", default_value = "none")]
-    prebuilt: Which,
-    /// One more phase of every module with a Pulumi.yaml, which --all-phases leaves out: `up` makes its resources, in a
-    /// backend of its own, and destroys them again
-    #[arg(long = "phase", value_name = "PHASE", value_enum)]
-    more: Vec<More>,
-}
-
-/// Phases that nothing but their name asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum More {
-    /// `pulumi up`, and then `pulumi destroy`
-    Up,
-}
-
-impl Phases {
-    /// For each of `modules`, what is wanted of it.
-    fn wanted(&self, source: &Utf8Path, modules: &[modules::Module]) -> Vec<BTreeSet<PhaseName>> {
-        let scope = |which| if self.all { Which::All } else { which };
-        let cold = scope(self.cold).of(modules, |_| true);
-        let has_project =
-            |module: &modules::Module| source.join(&module.path).join("Pulumi.yaml").is_file();
-        let preview = scope(self.preview).of(modules, has_project);
-        let prebuilt = scope(self.prebuilt).of(modules, has_project);
-        let up = self.more.contains(&More::Up);
-        let each = cold.into_iter().zip(preview).zip(prebuilt).zip(modules);
-        each.map(|(((cold, preview), prebuilt), module)| {
-            let phases = [
-                (PhaseName::Cold, cold),
-                (
-                    PhaseName::ColdModules,
-                    cold && (self.cold_modules || self.all),
-                ),
-                (PhaseName::FirstColdDisk, self.cold_disk || self.all),
-                (PhaseName::Edited, self.edited || self.all),
-                (PhaseName::Preview, preview),
-                (PhaseName::Prebuilt, prebuilt),
-                (PhaseName::Up, up && has_project(module)),
-            ];
-            let wanted = phases.into_iter().filter(|(_, wanted)| *wanted);
-            wanted.map(|(phase, _)| phase).collect()
-        })
-        .collect()
-    }
-}
-
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let measured_at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let source = args.source.as_path();
-    let layout = info::layout(Utf8Path::new("/"))?;
-    let discovery = modules::discover(source, layout.as_ref())?;
-    let selected = selection::select(
-        source,
-        layout.as_ref(),
-        discovery,
-        &args.providers,
-        &args.modules,
-    )?;
-    let wanted = args.phases.wanted(source, &selected);
-    let runs_pulumi = [PhaseName::Preview, PhaseName::Prebuilt, PhaseName::Up];
-    if wanted
-        .iter()
-        .any(|wanted| runs_pulumi.iter().any(|phase| wanted.contains(phase)))
-    {
-        preview::check_tools()?;
-    }
-    let source = source
-        .canonicalize_utf8()
-        .with_context(|| format!("failed to find the real path of {source}"))?;
-    let settings = go::Settings::in_folder(&source)?;
-    let gocache = Utf8Path::new(&settings.identity.gocache);
+    let named = (&args.providers[..], &args.modules[..]);
+    let plan = match &args.source {
+        Some(source) => Plan::of_source(source, named, &args.phases)?,
+        None => Plan::of_image(named, args.phases.prebuilt)?,
+    };
+    let gocache = Utf8Path::new(&plan.identity.gocache);
     let pristine = Pristine::note(gocache)?;
     let network = Network::listen()?;
-    let goroot = Utf8Path::new(&settings.identity.goroot);
-    let probe = Probe::prepare(goroot)?;
-    if probe.is_none() {
+    let goroot = Utf8Path::new(&plan.identity.goroot);
+    let builds = plan.source.is_some();
+    let probe = builds
+        .then(|| Probe::prepare(goroot))
+        .transpose()?
+        .flatten();
+    if builds && probe.is_none() {
         eprintln!(
             "there is no gofmt in {goroot}/bin: these times cannot be compared with those of other reports"
         );
     }
     let bench = Bench {
-        source: &source,
+        source: plan.source.as_deref(),
         gocache,
         pristine: &pristine,
         network: &network,
         probe: probe.as_ref(),
-        programs: &Program::read_all(Utf8Path::new(PROGRAM_LISTS_PATH))?,
-        environment: &settings.independent_of_home(),
+        programs: &plan.programs,
+        environment: &plan.environment,
         runs: args.runs,
     };
 
     let (mut measured, mut failures, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
     let mut estimate = Estimate::default();
-    for (index, (module, wanted_of_it)) in selected.iter().zip(&wanted).enumerate() {
+    let Plan {
+        modules, wanted, ..
+    } = &plan;
+    for (index, (module, wanted_of_it)) in modules.iter().zip(wanted).enumerate() {
         let name = report::name(&module.provider, &module.component);
-        let progress = format!("[{}/{}] {name}", index + 1, selected.len());
+        let progress = format!("[{}/{}] {name}", index + 1, modules.len());
         let started = Instant::now();
         let outcome = bench.measure(module, wanted_of_it, &mut skipped);
         // Also when it failed, and before anything else is done.
@@ -196,8 +122,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
                     .filter(|wanted| wanted.contains(&PhaseName::Cold));
                 let cold = cold.count();
                 let left = left_text(estimate.left(rest.len(), cold));
-                let first_ms = module.first_median_ms().unwrap_or_default();
-                eprintln!("{progress}: first build {first_ms:.0} ms{left}");
+                eprintln!("{progress}: {}{left}", headline(&module));
                 measured.push(module);
             }
             Err(error) => {
@@ -210,7 +135,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let report = Report {
         schema: SCHEMA,
         measured_at_s: measured_at.ok().map(|since| since.as_secs()),
-        identity: settings.identity.clone(),
+        identity: plan.identity.clone(),
         image: None,
         packs: info::packs()?.iter().map(pack_size).collect(),
         summary: Summary::of(&measured),
@@ -222,6 +147,16 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         },
     };
     show(args, &report)
+}
+
+/// What a module is told of by while others are measured.
+fn headline(module: &MeasuredModule) -> String {
+    let prebuilt = module.phases.get(&PhaseName::Prebuilt);
+    match (module.first_median_ms(), prebuilt) {
+        (Some(first_ms), _) => format!("first build {first_ms:.0} ms"),
+        (None, Some(prebuilt)) => format!("{} {:.0} ms", PhaseName::Prebuilt, prebuilt.median_ms()),
+        (None, None) => "nothing measured".to_owned(),
+    }
 }
 
 /// Time that a module spent in cold builds, if any was made.

@@ -119,6 +119,11 @@ const REPORT: &str = "report.json";
 
 /// Runs the verifier in the image behind `sandbox`, where the source is [`ELSEWHERE`]; its report as JSON.
 pub fn measure(sandbox: &Sandbox, flags: &[&str]) -> Result<String> {
+    measure_prebuilt(sandbox, &[&["--source", ELSEWHERE], flags].concat())
+}
+
+/// The same without a source: of programs that the image has built already.
+pub fn measure_prebuilt(sandbox: &Sandbox, flags: &[&str]) -> Result<String> {
     let done = verifier_run(sandbox, flags)?;
     if !done.status.success() {
         return Err(failed_in_the_image(&done));
@@ -128,7 +133,7 @@ pub fn measure(sandbox: &Sandbox, flags: &[&str]) -> Result<String> {
 
 /// The same, where modules may fail: the report names them.
 fn measured_as_far_as_possible(sandbox: &Sandbox, flags: &[&str]) -> Result<String> {
-    let done = verifier_run(sandbox, flags)?;
+    let done = verifier_run(sandbox, &[&["--source", ELSEWHERE], flags].concat())?;
     let has_failures = |report: &Report| !report.data.failures.is_empty();
     if done.status.success() || Report::parse(&done.stdout).as_ref().is_ok_and(has_failures) {
         return Ok(done.stdout);
@@ -137,7 +142,7 @@ fn measured_as_far_as_possible(sandbox: &Sandbox, flags: &[&str]) -> Result<Stri
 }
 
 fn verifier_run(sandbox: &Sandbox, flags: &[&str]) -> Result<Done> {
-    let mut arguments = vec![VERIFIER, "run", "--source", ELSEWHERE, "--json", "-"];
+    let mut arguments = vec![VERIFIER, "run", "--json", "-"];
     arguments.extend(flags);
     sandbox.run(&arguments)
 }

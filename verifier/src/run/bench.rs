@@ -22,7 +22,8 @@ use crate::process::{Environment, rounded};
 /// What all modules have in common.
 #[derive(Debug)]
 pub struct Bench<'a> {
-    pub source: &'a Utf8Path,
+    /// None where nothing is built, and only what is built already runs.
+    pub source: Option<&'a Utf8Path>,
     pub gocache: &'a Utf8Path,
     pub pristine: &'a Pristine,
     pub network: &'a Network,
@@ -36,8 +37,8 @@ pub struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// Measures `module`: `first`, `relink` and `noop` always, of the others what is `wanted`. A phase that cannot be
-    /// measured here goes to `skipped`, once.
+    /// Measures `module`: `first`, `relink` and `noop` wherever there is a source, of the others what is `wanted`. A phase
+    /// that cannot be measured here goes to `skipped`, once.
     pub fn measure(
         &self,
         module: &Module,
@@ -45,7 +46,13 @@ impl Bench<'_> {
         skipped: &mut Vec<SkippedPhase>,
     ) -> anyhow::Result<MeasuredModule> {
         let mut measured = MeasuredModule::new(module);
-        let folder = self.source.join(module.program());
+        let Some(source) = self.source else {
+            for _ in 0..self.runs {
+                self.prebuilt(module, &mut measured, skipped)?;
+            }
+            return Ok(measured);
+        };
+        let folder = source.join(module.program());
         let index_ids = self.index_ids(&folder)?;
         for _ in 0..self.runs {
             let before_build = self.probe.map(Probe::run).transpose()?;
@@ -80,7 +87,7 @@ impl Bench<'_> {
                 let surroundings = self.as_shipped()?;
                 let environment = self.offline(&surroundings);
                 let copy = surroundings.path("source");
-                let copied = edited::copy(self.source, module.program(), &copy, &environment)?;
+                let copied = edited::copy(source, module.program(), &copy, &environment)?;
                 // Copying asked the go command about packages at another path; the copy is new to it all the same.
                 self.pristine.restore()?;
                 let run = self.build(&copied, &surroundings, &environment, Added::default())?;

@@ -11,14 +11,16 @@ use report::name;
 /// Names listed in an error; more would hide it.
 const LISTED: usize = 30;
 
-/// The modules that both filters let through; a filter without names lets all through. A name that fits no module
-/// is an error, and so is a source without modules.
-pub fn select(
+/// Names on the command line: providers, and modules.
+pub type Names<'a> = (&'a [String], &'a [String]);
+
+/// The modules of `source` that both filters let through; a filter without names lets all through. A name that fits no
+/// module is an error, and so is a source without modules.
+pub fn of_source(
     source: &Utf8Path,
     layout: Option<&Layout>,
     discovery: Discovery,
-    providers: &[String],
-    names: &[String],
+    names: Names<'_>,
 ) -> Result<Vec<Module>> {
     let Discovery { modules, skipped } = discovery;
     if modules.is_empty() {
@@ -33,6 +35,16 @@ pub fn select(
         );
         return Err(usage(message, "name a source that holds modules"));
     }
+    select(modules, source.as_str(), names)
+}
+
+/// The same of the modules whose programs an image has built already.
+pub fn of_image(modules: Vec<Module>, names: Names<'_>) -> Result<Vec<Module>> {
+    select(modules, "this image", names)
+}
+
+/// Those of `modules`, which are in `place`, that both filters let through.
+fn select(modules: Vec<Module>, place: &str, (providers, names): Names<'_>) -> Result<Vec<Module>> {
     let existing: BTreeSet<&str> = modules
         .iter()
         .map(|module| module.provider.as_str())
@@ -42,7 +54,7 @@ pub fn select(
         .find(|provider| !existing.contains(provider.as_str()))
     {
         return Err(usage(
-            format!("there is no provider {unknown:?} in {source}"),
+            format!("there is no provider {unknown:?} in {place}"),
             format!("there are {}", list(existing)),
         ));
     }
@@ -59,7 +71,7 @@ pub fn select(
             .map(|module| name(&module.provider, &module.component))
             .collect();
         return Err(usage(
-            format!("there is no module {unknown:?} in {source}"),
+            format!("there is no module {unknown:?} in {place}"),
             format!("there are {}", strings(existing)),
         ));
     }
@@ -116,13 +128,8 @@ mod tests {
 
     fn select(providers: &[&str], names: &[&str]) -> Result<Vec<String>, String> {
         let strings = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let selected = super::select(
-            "src".into(),
-            None,
-            discovery(),
-            &strings(providers),
-            &strings(names),
-        );
+        let names = (&strings(providers)[..], &strings(names)[..]);
+        let selected = super::of_source("src".into(), None, discovery(), names);
         let selected = selected.map_err(|error| failure::text(&error))?;
         Ok(selected
             .into_iter()
@@ -168,17 +175,11 @@ mod tests {
             reason: "no Go files".into(),
             looks_like_program: false,
         }];
-        let error = super::select(
-            "src".into(),
-            None,
-            Discovery {
-                modules: vec![],
-                skipped,
-            },
-            &[],
-            &[],
-        )
-        .unwrap_err();
+        let found = Discovery {
+            modules: vec![],
+            skipped,
+        };
+        let error = super::of_source("src".into(), None, found, (&[], &[])).unwrap_err();
         assert!(
             error.to_string().ends_with("\n  apis/x: no Go files"),
             "{error}"

@@ -6,10 +6,10 @@ use report::Report;
 #[derive(Debug, Default, clap::Args)]
 pub struct Targets {
     /// Exit with 3 if a module's median first build takes longer
-    #[arg(long, value_name = "MS")]
+    #[arg(long, requires = "source", value_name = "MS")]
     target_ms: Option<f64>,
     /// Exit with 3 if a smaller share of a module's packages comes from the cache (0 to 1)
-    #[arg(long, value_name = "R", value_parser = share)]
+    #[arg(long, requires = "source", value_name = "R", value_parser = share)]
     min_hit_rate: Option<f64>,
 }
 

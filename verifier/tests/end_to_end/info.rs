@@ -124,6 +124,47 @@ fn go_modules_without_packages_are_listed() {
 }
 
 #[test]
+fn programs_and_plugins_are_listed() {
+    let folder = Folder::new();
+    image(&folder);
+    let plain = stdout(&mut info(&folder));
+    for none in ["programs", "plugins"] {
+        assert!(!plain.contains(none), "{plain}");
+    }
+    let digest = "0".repeat(64);
+    let program = |component: &str| {
+        json!({
+            "provider": "civo", "component": component, "path": "apis/x", "folder": format!("civo/{component}"),
+            "binary": component, "sha256": digest, "size_bytes": 1, "project_sha256": digest, "link_action": digest,
+        })
+    };
+    let list = json!({"schema": 1, "programs": [program("volume"), program("network")]});
+    let lists = "root/opt/iac-runner/lists/civo.json";
+    folder.write(lists, &list.to_string());
+    for plugin in [
+        "resource-tls-v5.2.0",
+        "resource-aws-native-v1.0.0-rc.1",
+        "other",
+    ] {
+        let file = format!("root/usr/local/lib/iac-runner/plugins/{plugin}/pulumi-resource-x");
+        folder.write(&file, "");
+    }
+    let text = stdout(&mut info(&folder));
+    let expected = "built already (`verifier which` tells where): 2 programs\n  civo/network\n  civo/volume\n\
+                    to make resources with, without fetching any: 2 plugins of Pulumi\n  aws-native 1.0.0-rc.1\n  \
+                    tls 5.2.0\nthe go";
+    assert!(text.contains(expected), "{text}");
+    let json: Value = serde_json::from_str(&stdout(info(&folder).arg("--json"))).unwrap();
+    assert_eq!(json["programs"][1]["sha256"], digest);
+    assert_eq!(
+        json["plugins"][0],
+        json!({"name": "aws-native", "version": "1.0.0-rc.1"})
+    );
+    folder.write(lists, "{");
+    info(&folder).assert().code(4);
+}
+
+#[test]
 fn settings_that_differ_are_named() {
     let folder = Folder::new();
     image(&folder);

@@ -30,7 +30,8 @@ enum What {
     Gate(gate::Args),
     /// The usual recipe (module by module, other paths, default flags, `cp -rn`) against ours, in one run
     Naive(naive::Args),
-    /// From a registry to the first build on a node that has nothing: every variant of an image, and another image
+    /// From a registry to the first build and the first resource on a node that has nothing: every variant of an image, and
+    /// another image
     Ready(ready::Args),
     /// Merging packs against unpacked caches merged with `cp -rn`, in one run
     Merge(merge::Args),

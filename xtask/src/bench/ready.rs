@@ -1,17 +1,23 @@
-//! `cargo xtask bench ready`: how long a node that has nothing takes until a program is built: to fetch an image from a
-//! registry on this machine, to unpack it, and to build one program of each of its providers for the first time.
+//! `cargo xtask bench ready`: how long a node that has nothing takes until a program is built, and until one registers its
+//! first resource: to fetch an image from a registry on this machine, to unpack it, and there to build one program of each
+//! of its providers for the first time, and to preview it. An image without Go previews those that it has built already.
+//!
+//! There is no network behind the builds and previews, and what they ask of it is counted.
 
 use crate::flags::{ImageLayout, open_layout};
 use crate::source::Source;
 use camino::Utf8PathBuf;
 use daemon::registry::{self, Access};
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::Result;
 use camino::Utf8Path;
+use gocache::image_info::LAUNCHERS_PATH;
 use modules::Module;
 use oci_spec::image::Descriptor;
 use report::stats::median;
+use report::{MeasuredModule, PhaseName};
 use serde::Serialize;
 
 use crate::source;
@@ -27,7 +33,7 @@ use oci::registry::Registry;
 use pipeline::assemble::registry_target::RegistryTarget;
 use pipeline::measure;
 use pipeline::measure::Report;
-use pipeline::names::{LATEST, NONROOT};
+use pipeline::names::{LATEST, NONROOT, RUN};
 use pipeline::summary;
 use pipeline::work::Work;
 
@@ -39,13 +45,64 @@ struct Ready {
     uncompressed_bytes: u64,
     pull_ms: u64,
     unpack_ms: u64,
-    /// Median of the programs that were built; none in an image without caches.
+    #[serde(flatten)]
+    programs: Programs,
+}
+
+/// What the programs took that were run in an image.
+#[derive(Debug, Default, PartialEq, Serialize)]
+struct Programs {
+    /// Median of the first builds; none in an image without caches.
     first_ms: Option<f64>,
+    /// Median of `pulumi preview`, of the programs that registered their stack in it; none where none did.
+    preview_ms: Option<f64>,
+    /// Requests to the network, in builds and previews; none where nothing was run.
+    network_attempts: Option<u64>,
+    /// What Pulumi said of programs that did not get as far as registering their stack, by their names.
+    not_run: BTreeMap<String, Vec<String>>,
 }
 
 impl Ready {
-    fn total_ms(&self) -> f64 {
-        (self.pull_ms + self.unpack_ms) as f64 + self.first_ms.unwrap_or_default()
+    /// From nothing to a program that is built; where none is, to an image that is there.
+    fn ready_ms(&self) -> f64 {
+        self.there_ms() + self.programs.first_ms.unwrap_or_default()
+    }
+
+    /// From nothing to the first resource, which a program registers.
+    fn first_resource_ms(&self) -> Option<f64> {
+        Some(self.there_ms() + self.programs.preview_ms?)
+    }
+
+    fn there_ms(&self) -> f64 {
+        (self.pull_ms + self.unpack_ms) as f64
+    }
+}
+
+impl Programs {
+    fn of(report: &report::Report) -> Self {
+        let modules = report.modules.iter();
+        let first: Vec<f64> = modules
+            .clone()
+            .filter_map(MeasuredModule::first_median_ms)
+            .collect();
+        let previews = modules.flat_map(|module| {
+            let phases = [PhaseName::Preview, PhaseName::Prebuilt].into_iter();
+            let phases = phases.filter_map(|phase| module.phases.get(&phase));
+            phases.map(|phase| (module.name(), phase))
+        });
+        let (ran, not): (Vec<_>, Vec<_>) =
+            previews.partition(|(_, phase)| phase.not_run.is_empty());
+        let previews: Vec<f64> = ran.iter().map(|(_, phase)| phase.median_ms()).collect();
+        let median = |times: &[f64]| (!times.is_empty()).then(|| median(times));
+        Self {
+            first_ms: median(&first),
+            preview_ms: median(&previews),
+            network_attempts: Some(report.summary.network_attempts),
+            not_run: not
+                .into_iter()
+                .map(|(name, phase)| (name, phase.not_run.clone()))
+                .collect(),
+        }
     }
 }
 
@@ -89,9 +146,9 @@ pub fn run(flags: &Args) -> Result<()> {
         if name.ends_with(NONROOT) || descriptor.artifact_type().is_some() {
             continue;
         }
-        let built = built(name, &modules);
+        let programs = Run::of(name, &modules);
         measured.push(progress.step(name, Kind::Local, |step| {
-            node.measure(name, &layout, descriptor, &built, step)
+            node.measure(name, &layout, descriptor, &programs, step)
         })?);
     }
     for folder in &flags.beside {
@@ -103,11 +160,17 @@ pub fn run(flags: &Args) -> Result<()> {
             {
                 continue;
             }
-            let built = built(name.unwrap_or(LATEST), &modules);
+            let programs = Run::of(name.unwrap_or(LATEST), &modules);
             let name = beside(folder, name);
             measured.push(progress.step(&name, Kind::Local, |step| {
-                node.measure(&name, &other, descriptor, &built, step)
+                node.measure(&name, &other, descriptor, &programs, step)
             })?);
+        }
+    }
+    for ready in &measured {
+        for (program, said) in &ready.programs.not_run {
+            let (image, said) = (&ready.image, said.join("\n  "));
+            eprintln!("warning: {image}: {program} did not register its stack:\n  {said}");
         }
     }
     if flags.json {
@@ -129,14 +192,45 @@ fn beside(folder: &Utf8Path, name: Option<&str>) -> String {
     format!("{folder}{name}")
 }
 
-/// The first module of each provider that the image `name` is for.
-fn built<'m>(name: &str, modules: &'m [Module]) -> Vec<&'m Module> {
-    let mut of_image: Vec<&Module> = modules
-        .iter()
-        .filter(|module| name == LATEST || name == variant(&module.provider))
-        .collect();
-    of_image.dedup_by(|one, other| one.provider == other.provider);
-    of_image
+/// What is run in an image.
+#[derive(Debug)]
+enum Run<'m> {
+    /// Builds and previews of these modules; of none in an image without caches.
+    Builds(Vec<&'m Module>),
+    /// Previews of a program of each provider that is built already.
+    Prebuilt,
+}
+
+impl<'m> Run<'m> {
+    /// What is run in the image `name`: the first module of each provider that it is for.
+    fn of(name: &str, modules: &'m [Module]) -> Self {
+        let without_go = variant(RUN);
+        if name == without_go || name.starts_with(&format!("{without_go}-")) {
+            return Self::Prebuilt;
+        }
+        let mut of_image: Vec<&Module> = modules
+            .iter()
+            .filter(|module| name == LATEST || name == variant(&module.provider))
+            .collect();
+        of_image.dedup_by(|one, other| one.provider == other.provider);
+        Self::Builds(of_image)
+    }
+
+    /// Flags of `verifier run` beside the source, in an image that has launchers for Pulumi or not; none where nothing is
+    /// run.
+    fn flags(&self, has_launchers: bool) -> Option<Vec<&str>> {
+        match self {
+            Self::Prebuilt => Some(vec!["--prebuilt", "sample"]),
+            Self::Builds(modules) if modules.is_empty() => None,
+            Self::Builds(modules) => {
+                let modules = modules.iter();
+                let modules = modules.flat_map(|module| ["--module", module.path.as_str()]);
+                let preview = if has_launchers { "all" } else { "none" };
+                let flags = ["--preview", preview];
+                Some(flags.into_iter().chain(modules).collect())
+            }
+        }
+    }
 }
 
 /// A machine that runs images of a registry.
@@ -153,7 +247,7 @@ impl Node<'_> {
         name: &str,
         layout: &Layout,
         descriptor: &Descriptor,
-        built: &[&Module],
+        programs: &Run<'_>,
         step: &Step,
     ) -> Result<Ready> {
         let tag = format!("image-{}", descriptor.digest().digest());
@@ -176,26 +270,23 @@ impl Node<'_> {
             uncompressed_bytes,
             pull_ms,
             unpack_ms: millis(started),
-            first_ms: self.first_ms(&image, root.path(), built)?,
+            programs: self.run(&image, root.path(), programs)?,
         })
     }
 
-    fn first_ms(&self, image: &Image, root: &Utf8Path, built: &[&Module]) -> Result<Option<f64>> {
-        if built.is_empty() {
-            return Ok(None);
-        }
-        let mut flags = Vec::new();
-        for module in built {
-            flags.extend(["--module", module.path.as_str()]);
-        }
+    fn run(&self, image: &Image, root: &Utf8Path, programs: &Run<'_>) -> Result<Programs> {
+        // What the usual recipe makes has Pulumi somewhere, and nothing that would let it run as here.
+        let path = image.env().find(|(name, _)| *name == "PATH");
+        let has_launchers = path.is_some_and(|(_, path)| path.starts_with(LAUNCHERS_PATH));
+        let Some(flags) = programs.flags(has_launchers) else {
+            return Ok(Programs::default());
+        };
         let sandbox = measure::root_sandbox(root, image, self.source);
-        let report = Report::parse(&measure::measure(&sandbox, &flags)?)?.data;
-        let times: Vec<f64> = report
-            .modules
-            .iter()
-            .filter_map(report::MeasuredModule::first_median_ms)
-            .collect();
-        Ok(Some(median(&times)))
+        let json = match programs {
+            Run::Builds(_) => measure::measure(&sandbox, &flags)?,
+            Run::Prebuilt => measure::measure_prebuilt(&sandbox, &flags)?,
+        };
+        Ok(Programs::of(&Report::parse(&json)?.data))
     }
 }
 
@@ -208,18 +299,26 @@ fn table(measured: &[Ready]) -> comfy_table::Table {
         "unpack",
         "first build",
         "ready",
+        "preview",
+        "first resource",
+        "network requests",
     ];
     let mut table = summary::table(&header);
+    let seconds = |ms: Option<f64>| ms.map_or_else(String::new, summary::seconds);
     for ready in measured {
-        let first = ready.first_ms.map_or_else(String::new, summary::seconds);
+        let programs = &ready.programs;
+        let attempts = programs.network_attempts;
         table.add_row([
             ready.image.clone(),
             human_bytes(ready.compressed_bytes),
             human_bytes(ready.uncompressed_bytes),
             summary::seconds(ready.pull_ms as f64),
             summary::seconds(ready.unpack_ms as f64),
-            first,
-            summary::seconds(ready.total_ms()),
+            seconds(programs.first_ms),
+            summary::seconds(ready.ready_ms()),
+            seconds(programs.preview_ms),
+            seconds(ready.first_resource_ms()),
+            attempts.map_or_else(String::new, |count| count.to_string()),
         ]);
     }
     table
@@ -228,6 +327,7 @@ fn table(measured: &[Ready]) -> comfy_table::Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use report::Phase;
 
     #[test]
     fn images_of_other_layouts_are_told_apart() {
@@ -237,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn one_program_of_each_provider_that_an_image_is_for() {
+    fn one_program_of_each_provider_that_an_image_is_for_is_run() {
         let module = |provider: &str, component: &str| Module {
             provider: provider.into(),
             component: component.into(),
@@ -247,15 +347,112 @@ mod tests {
             main: None,
         };
         let modules = [module("aws", "a"), module("aws", "b"), module("gcp", "a")];
-        let names = |image| -> Vec<String> {
-            let built = built(image, &modules).into_iter();
-            built.map(|module| module.path.to_string()).collect()
+        let flags = |image| -> Vec<String> {
+            let run = Run::of(image, &modules);
+            let flags = run.flags(true).unwrap_or_default();
+            flags.into_iter().map(str::to_owned).collect()
         };
+        let of = |paths: &[&str]| -> Vec<String> {
+            let modules = paths.iter().flat_map(|path| ["--module", path]);
+            let flags = ["--preview", "all"];
+            flags
+                .into_iter()
+                .chain(modules)
+                .map(str::to_owned)
+                .collect()
+        };
+        let all = ["apis/provider/aws/a", "apis/provider/gcp/a"];
+        assert_eq!(flags("latest"), of(&all));
+        assert_eq!(flags("latest-gcp"), of(&all[1..]));
+        assert!(flags("latest-tools").is_empty());
+        for image in ["latest-run", "latest-run-aws"] {
+            assert_eq!(flags(image), ["--prebuilt", "sample"]);
+        }
+        let naive = Run::of("latest", &modules);
+        assert_eq!(naive.flags(false).unwrap()[..2], ["--preview", "none"]);
+    }
+
+    /// A phase that previews, its time, and whether the program got as far as its first resource.
+    type Preview = (PhaseName, f64, bool);
+
+    /// A report of modules with a first build, or none, and a preview.
+    fn report(modules: &[(Option<f64>, Preview)]) -> report::Report {
+        let mut report = report::sample::report(modules.len());
+        for (module, (first, (phase, ms, ran))) in report.modules.iter_mut().zip(modules) {
+            let times = |ms: f64| Phase {
+                wall_ms: vec![ms],
+                network_attempts: 1,
+                ..Phase::default()
+            };
+            module.phases = first
+                .map(|ms| (PhaseName::First, times(ms)))
+                .into_iter()
+                .collect();
+            let mut preview = times(*ms);
+            if !ran {
+                preview.not_run = vec!["error: an input is missing".into()];
+            }
+            module.phases.insert(*phase, preview);
+        }
+        report.summary = report::Summary::of(&report.modules);
+        report
+    }
+
+    #[test]
+    fn only_previews_that_registered_a_stack_count() {
+        let preview = |ms, ran| (PhaseName::Preview, ms, ran);
+        let built = Programs::of(&report(&[
+            (Some(300.0), preview(700.0, true)),
+            (Some(200.0), preview(20.0, false)),
+            (Some(100.0), preview(900.0, true)),
+        ]));
         assert_eq!(
-            names("latest"),
-            ["apis/provider/aws/a", "apis/provider/gcp/a"]
+            (built.first_ms, built.preview_ms),
+            (Some(200.0), Some(700.0))
         );
-        assert_eq!(names("latest-gcp"), ["apis/provider/gcp/a"]);
-        assert!(names("latest-tools").is_empty());
+        assert_eq!(built.network_attempts, Some(6));
+        assert_eq!(built.not_run.len(), 1);
+        let prebuilt = (PhaseName::Prebuilt, 400.0, true);
+        let prebuilt = Programs::of(&report(&[(None, prebuilt)]));
+        assert_eq!(
+            (prebuilt.first_ms, prebuilt.preview_ms),
+            (None, Some(400.0))
+        );
+        let none = Programs::of(&report(&[(None, preview(1.0, false))]));
+        assert_eq!(none.preview_ms, None);
+    }
+
+    #[test]
+    fn a_row_tells_how_long_a_node_takes_that_has_nothing() {
+        let ready = |image: &str, programs| Ready {
+            image: image.into(),
+            compressed_bytes: 119_000_000,
+            uncompressed_bytes: 627_000_000,
+            pull_ms: 250,
+            unpack_ms: 1_750,
+            programs,
+        };
+        let measured = [
+            ready("latest-tools", Programs::default()),
+            ready(
+                "latest-civo",
+                Programs {
+                    first_ms: Some(250.0),
+                    preview_ms: Some(640.0),
+                    network_attempts: Some(0),
+                    not_run: BTreeMap::new(),
+                },
+            ),
+            ready(
+                "latest-run-civo",
+                Programs {
+                    preview_ms: Some(500.0),
+                    network_attempts: Some(3),
+                    ..Programs::default()
+                },
+            ),
+        ];
+        insta::assert_snapshot!(table(&measured));
+        insta::assert_json_snapshot!(measured[2]);
     }
 }

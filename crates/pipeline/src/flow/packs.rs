@@ -14,7 +14,9 @@ use crate::foundation::standard_library::STD;
 use crate::names::COMMON;
 use crate::pack::artifact::Artifact;
 use crate::pack::manifest::FORMAT;
+use crate::pack::matrix;
 use crate::pack::part::Part;
+use crate::pack::programs::Folders;
 use crate::pack::{KeptPack, Pack};
 use crate::resolve::common_plan;
 use crate::resolve::common_plan::CommonPlan;
@@ -110,20 +112,23 @@ impl Foundation {
         })
     }
 
-    /// Makes the pack of `part`, whose modules are `own`.
+    /// Makes the pack of `part` of what `modules`, which are all of the source, have of its provider.
     pub fn provider(
         &self,
         part: Part,
-        own: &[Module],
+        modules: &[Module],
         common: &CommonPack,
         progress: &mut Progress,
     ) -> Result<ProviderPack> {
         let name = part.name();
+        let own = matrix::modules_of(&part, modules, &self.settings.times)?;
+        let of_provider = modules.iter().filter(|it| it.provider == part.provider);
+        let folders = Folders::of(of_provider);
         let mut plan = progress.step(format!("resolve {name}"), Kind::Network, |_| {
-            let go_mods = by_go_mod(&self.settings.source, own);
+            let go_mods = by_go_mod(&self.settings.source, &own);
             let (resolver, keep_going) = (self.resolver(), self.settings.keep_going);
             let provider = (part.provider.as_str(), &common.shared);
-            let plan = provider_plan::plan(&resolver, provider, &go_mods, keep_going)?;
+            let plan = provider_plan::plan(&resolver, provider, (&go_mods, folders), keep_going)?;
             self.refuse(&plan.broken)?;
             Ok(plan)
         })?;
@@ -135,7 +140,7 @@ impl Foundation {
                 self.warmer(&part.provider)
                     .provider(
                         &name,
-                        &plan.go_mods,
+                        (&plan.go_mods, &plan.folders),
                         &plan.requirements,
                         &common.pack,
                         folder,

@@ -8,7 +8,7 @@ use modules::Module;
 use serde::Serialize;
 use sha256::Sha256Hash;
 
-use crate::pack::programs;
+use crate::pack::programs::{self, Folders};
 use crate::resolve::go_mod::GoMod;
 use crate::resolve::load::What;
 use crate::resolve::package::Package;
@@ -19,6 +19,8 @@ use crate::resolve::unloaded::SharedGoMods;
 /// What a provider's modules need.
 #[derive(Debug, Default)]
 pub struct ProviderPlan {
+    /// Where the image has its programs.
+    pub folders: Folders,
     /// go.mods, with the packages that their modules import.
     pub go_mods: Vec<(GoMod, Vec<String>)>,
     /// Go modules behind all of them.
@@ -51,14 +53,18 @@ pub struct Inputs {
     not_fetched: BTreeSet<String>,
 }
 
-/// What the modules of a provider need that these go.mods hold, some of which may be `shared` with other providers.
+/// What the modules of a provider need that these go.mods hold, some of which may be `shared` with other providers; the
+/// image has the provider's programs in `folders`.
 pub fn plan(
     resolver: &Resolver<'_>,
     (provider, shared): (&str, &SharedGoMods),
-    go_mods: &[GoMod],
+    (go_mods, folders): (&[GoMod], Folders),
     keep_going: bool,
 ) -> Result<ProviderPlan> {
-    let mut plan = ProviderPlan::default();
+    let mut plan = ProviderPlan {
+        folders,
+        ..ProviderPlan::default()
+    };
     for go_mod in go_mods {
         let mut requirements = match resolver.requirements(go_mod) {
             Ok(requirements) => requirements,
@@ -103,7 +109,7 @@ pub fn plan(
             })
             .collect();
         let packages: Vec<String> = imported.into_iter().cloned().collect();
-        let projects = programs::projects(resolver.source, &go_mod.modules)?;
+        let projects = programs::projects(resolver.source, &go_mod.modules, &plan.folders)?;
         let projects = projects.into_iter();
         plan.inputs.push(Inputs {
             projects: projects

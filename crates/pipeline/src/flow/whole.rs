@@ -6,8 +6,6 @@ use modules::Module;
 use crate::flow::foundation::Foundation;
 use crate::flow::packs::{CommonPack, ProviderPack};
 use crate::flow::rest::RestPack;
-use crate::pack::matrix;
-use crate::pack::matrix::Times;
 use crate::pack::part::Part;
 use crate::pack::{KeptPack, Pack};
 use engine::progress::Progress;
@@ -57,11 +55,7 @@ impl Foundation {
         let common = self.common(modules, progress)?;
         let providers = providers
             .iter()
-            .map(|provider| {
-                let part = Part::whole(provider);
-                let own = matrix::modules_of(&part, modules, &Times::default())?;
-                self.provider(part, &own, &common, progress)
-            })
+            .map(|provider| self.provider(Part::whole(provider), modules, &common, progress))
             .collect::<Result<_>>()?;
         let rest = self.rest(&common, progress)?;
         Ok(Packs {

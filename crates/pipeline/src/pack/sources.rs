@@ -24,6 +24,7 @@ pub struct PackSources<'a> {
     step: &'a Step,
     unpacked: Vec<Scratch>,
     received_bytes: u64,
+    has_rest: bool,
 }
 
 impl<'a> PackSources<'a> {
@@ -35,12 +36,18 @@ impl<'a> PackSources<'a> {
             step,
             unpacked: Vec::new(),
             received_bytes: 0,
+            has_rest: false,
         }
     }
 
     /// Bytes that came from registries so far.
     pub fn received_bytes(&self) -> u64 {
         self.received_bytes
+    }
+
+    /// Whether a pack of caches among those that were read says that there is a pack `rest` beside it.
+    pub fn has_rest(&self) -> bool {
+        self.has_rest
     }
 
     /// Hands each pack that `name` leads to, to `take`, with its place if that is a registry. What was taken out of
@@ -74,12 +81,14 @@ impl<'a> PackSources<'a> {
     pub fn caches(&mut self, names: &[String]) -> Result<Vec<KeptPack>> {
         let mut packs = Vec::new();
         let mut folders = Vec::new();
+        let mut has_rest = false;
         let work = self.work;
         for name in names {
             self.each(name, |artifact, _| {
                 if artifact.description.pack.is_none() {
                     return Ok(());
                 }
+                has_rest |= artifact.description.has_rest;
                 let scratch = work.scratch("restored")?;
                 let mut manifest = artifact.pack_manifest()?;
                 // Nothing reads programs of a pack that is taken apart.
@@ -94,6 +103,7 @@ impl<'a> PackSources<'a> {
             })?;
         }
         self.unpacked.extend(folders);
+        self.has_rest |= has_rest;
         Ok(packs)
     }
 

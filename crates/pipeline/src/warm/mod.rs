@@ -42,7 +42,7 @@ use crate::pack::KeptPack;
 use crate::pack::artifact::Artifact;
 use crate::pack::go_modules::remove_damaged;
 use crate::pack::manifest::Timings;
-use crate::pack::programs;
+use crate::pack::programs::{self, Folders};
 use crate::pack::write;
 use crate::pack::write::Content;
 use crate::resolve::common_plan::CommonPlan;
@@ -85,6 +85,7 @@ impl Warmer<'_> {
             go_mod_files,
             below: Below::default(),
             shared: None,
+            programs: Folders::default(),
         };
         // The go command reads the whole module graph of the go.mod it builds for; the pack need not hold that.
         let seen = CacheFolders {
@@ -127,11 +128,11 @@ impl Warmer<'_> {
         Ok(())
     }
 
-    /// Makes the pack of one provider in `folder`.
+    /// Makes the pack of one provider in `folder`; its programs are in `programs` of the image.
     pub fn provider(
         &self,
         name: &str,
-        go_mods: &[(GoMod, Vec<String>)],
+        (go_mods, programs): (&[(GoMod, Vec<String>)], &Folders),
         requirements: &Requirements,
         common: &KeptPack,
         folder: &Utf8Path,
@@ -166,6 +167,7 @@ impl Warmer<'_> {
             go_mod_files,
             below: Below::of(common),
             shared: Some(shared),
+            programs: programs.clone(),
         };
         // The index of a Go module is kept by its path alone, and so must not be that of a stub, which other images
         // have all of.
@@ -242,7 +244,8 @@ impl Warmer<'_> {
             let links: Vec<_> = links
                 .map(|(module, warm)| (*module, warm.link_action))
                 .collect();
-            programs = programs::of(self.source, &links, &Store::at(&shipped.go_build))?;
+            let store = Store::at(&shipped.go_build);
+            programs = programs::of(self.source, &links, &plan.programs, &store)?;
         }
         let new = NewGoModules::of(
             &self.tree.image,

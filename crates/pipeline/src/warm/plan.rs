@@ -8,6 +8,7 @@ use modules::Module;
 use sha256::Sha256Hash;
 
 use crate::pack::manifest::WarmModule;
+use crate::pack::programs::Folders;
 use crate::resolve::go_mod_files::GoModFiles;
 use crate::resolve::requirements::Requirements;
 use crate::warm::go_modules::Below;
@@ -30,6 +31,8 @@ pub struct WarmPlan<'a> {
     pub below: Below<'a>,
     /// The tree of that pack.
     pub shared: Option<CacheFolders>,
+    /// Where the image has the programs of the provider.
+    pub programs: Folders,
 }
 
 /// A module, and what its build came to.

@@ -6,7 +6,7 @@ use camino::Utf8PathBuf;
 use engine::progress::{Kind, Progress, human_bytes};
 use pipeline::merge;
 use pipeline::merge::{GO_BUILD, GO_MOD, Record};
-use pipeline::names::COMMON;
+use pipeline::names::{COMMON, REST};
 use pipeline::pack::sources::PackSources;
 use pipeline::work::Work;
 
@@ -30,9 +30,10 @@ pub struct Args {
 pub fn run(flags: &Args) -> Result<()> {
     let work = Work::open()?;
     let mut progress = Progress::default();
-    let merged = progress.step("merge", Kind::Local, |step| {
+    let (merged, has_rest) = progress.step("merge", Kind::Local, |step| {
         let mut sources = PackSources::new(&work, flags.insecure, step);
-        merge::merge(&sources.caches(&flags.packs)?, &flags.out)
+        let packs = sources.caches(&flags.packs)?;
+        Ok((merge::merge(&packs, &flags.out)?, sources.has_rest()))
     })?;
     let record = &merged.record;
     println!("{}", table(record));
@@ -54,10 +55,9 @@ pub fn run(flags: &Args) -> Result<()> {
             flags.out.join(merge::MARKER)
         );
     }
-    if record.packs.iter().all(|pack| pack.name != COMMON) {
-        eprintln!(
-            "warning: {COMMON} is not among the packs; without it most of what they were built on is missing"
-        );
+    let names: Vec<&str> = record.packs.iter().map(|pack| pack.name.as_str()).collect();
+    for missing in missing(&names, has_rest) {
+        eprintln!("warning: {missing}");
     }
     let out = &flags.out;
     if let Some(damage) = &merged.damage {
@@ -68,6 +68,25 @@ pub fn run(flags: &Args) -> Result<()> {
         println!("{out} holds exactly these packs already; nothing to do");
     }
     Ok(())
+}
+
+/// What a tree of these packs is without, where `has_rest` says that there is a pack `rest` beside them.
+fn missing(names: &[&str], has_rest: bool) -> Vec<String> {
+    let without_common = "without it most of what they were built on is missing";
+    let without_rest = format!(
+        "without it Go modules that go.mods require and no provider loads have no packages; make it with \
+         `cargo xtask warm --provider {REST}`"
+    );
+    let needed = [
+        (COMMON, true, without_common),
+        (REST, has_rest, &without_rest),
+    ];
+    let missing = needed
+        .into_iter()
+        .filter(|(name, is_needed, _)| *is_needed && !names.contains(name));
+    missing
+        .map(|(name, _, without)| format!("{name} is not among the packs; {without}"))
+        .collect()
 }
 
 fn table(record: &Record) -> comfy_table::Table {
@@ -90,4 +109,22 @@ fn table(record: &Record) -> comfy_table::Table {
         record.conflicts.len().to_string(),
     ]);
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_packs_need_and_was_not_named_is_told() {
+        let names = |names: &[&str], has_rest| -> Vec<String> {
+            let missing = missing(names, has_rest).into_iter();
+            let first = missing.map(|text| text.split(' ').next().unwrap_or_default().to_owned());
+            first.collect()
+        };
+        assert!(names(&["common", "aws"], false).is_empty());
+        assert!(names(&["common", "rest"], true).is_empty());
+        assert_eq!(names(&["common", "aws"], true), ["rest"]);
+        assert_eq!(names(&["aws"], true), ["common", "rest"]);
+    }
 }

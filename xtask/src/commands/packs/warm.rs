@@ -17,7 +17,6 @@ use pipeline::names::{BASE, COMMON, REST, TOOLS};
 use pipeline::pack::Pack;
 use pipeline::pack::archive;
 use pipeline::pack::artifact;
-use pipeline::pack::matrix;
 use pipeline::pack::matrix::Times;
 use pipeline::pack::part::{Part, Shard};
 use pipeline::pack::store::{Store, run_tag};
@@ -94,8 +93,7 @@ pub fn run(flags: &Args) -> Result<()> {
     let found = source::discover(&source, flags.build.image.as_deref())?;
     let modules = found.modules.as_slice();
     let selected = source::select(modules, &wanted.providers);
-    let times = Times::read(flags.times.as_deref())?;
-    settings.times = times.clone();
+    settings.times = Times::read(flags.times.as_deref())?;
     let plan = Plan {
         settings: &settings,
         modules,
@@ -141,8 +139,7 @@ pub fn run(flags: &Args) -> Result<()> {
                 provider: provider.clone(),
                 shard: wanted.shard,
             };
-            let own = matrix::modules_of(&part, modules, &times)?;
-            let made = foundation.provider(part, &own, &common, &mut progress)?;
+            let made = foundation.provider(part, modules, &common, &mut progress)?;
             packs.push(made.to_pack(&common, platform));
             broken.extend(made.broken);
         }

@@ -61,17 +61,36 @@ pub struct NewProgram {
     entry: Utf8PathBuf,
 }
 
+/// The folder of each program of a provider, by that of its module. It is chosen among all modules of the provider, so
+/// that it is the same in whichever part of the provider a module is warmed, and whichever others build.
+#[derive(Debug, Clone, Default)]
+pub struct Folders(BTreeMap<Utf8PathBuf, Utf8PathBuf>);
+
+impl Folders {
+    /// Those of `modules`, which are all of a provider's.
+    pub fn of<'m>(modules: impl IntoIterator<Item = &'m Module>) -> Self {
+        let modules: Vec<&Module> = modules.into_iter().collect();
+        let paths = modules.iter().map(|module| module.path.clone());
+        Self(paths.zip(names::folders(&modules)).collect())
+    }
+
+    fn folder(&self, module: &Module) -> Result<&Utf8Path> {
+        let folder = self.0.get(&module.path).map(Utf8PathBuf::as_path);
+        folder.with_context(|| format!("{} is none of its provider's modules", module.path))
+    }
+}
+
 /// The Pulumi.yaml that each of `modules` of one source gets in the image, by their folders.
 pub fn projects<'m>(
     source: &Utf8Path,
     modules: impl IntoIterator<Item = &'m Module>,
+    folders: &Folders,
 ) -> Result<BTreeMap<&'m Utf8Path, String>> {
-    let modules: Vec<&Module> = modules.into_iter().collect();
-    let folders = names::folders(&modules);
-    let text = |(module, folder): (&&'m Module, &Utf8PathBuf)| {
+    let text = |module: &'m Module| {
+        let folder = folders.folder(module)?;
         Ok((module.path.as_path(), project(source, module, folder)?))
     };
-    modules.iter().zip(&folders).map(text).collect()
+    modules.into_iter().map(text).collect()
 }
 
 /// The Pulumi.yaml of `module`, whose program is in `folder` of the image.
@@ -86,12 +105,11 @@ fn project(source: &Utf8Path, module: &Module, folder: &Utf8Path) -> Result<Stri
 pub fn of(
     source: &Utf8Path,
     built: &[(&Module, Option<Sha256Hash>)],
+    folders: &Folders,
     store: &Store,
 ) -> Result<Vec<NewProgram>> {
-    let modules: Vec<&Module> = built.iter().map(|(module, _)| *module).collect();
-    let folders = names::folders(&modules);
     let mut programs = Vec::new();
-    for ((module, link_action), folder) in built.iter().zip(folders) {
+    for (module, link_action) in built {
         // Where the go command names no link, there is no entry.
         let Some(link_action) = *link_action else {
             continue;
@@ -99,6 +117,7 @@ pub fn of(
         let entry = store
             .get(&link_action)?
             .with_context(|| format!("the executable of {} was removed", module.path))?;
+        let folder = folders.folder(module)?.to_owned();
         let project = project(source, module, &folder)?;
         let path = store.output_path(&entry.output);
         let below = path.strip_prefix(store.root());
@@ -202,4 +221,51 @@ pub fn write_artifacts(
         })
     };
     programs.par_iter().map(write).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pack::matrix::{self, Times};
+    use crate::pack::part::{Part, Shard};
+
+    /// Two modules that are called alike, and two that are not.
+    fn modules() -> Vec<Module> {
+        let paths = ["one/s3", "two/s3", "one/sqs", "two/sns"];
+        let module = |path: &str| Module {
+            provider: "aws".into(),
+            component: path[4..].into(),
+            path: path.into(),
+            import_path: "m".into(),
+            go_mod: "go.mod".into(),
+            main: None,
+        };
+        paths.map(module).into()
+    }
+
+    #[test]
+    fn a_program_has_the_same_folder_in_whichever_part_of_its_provider() {
+        let modules = modules();
+        let names = |of: usize| -> BTreeMap<Utf8PathBuf, String> {
+            let parts = (1..=of).map(|number| Part {
+                provider: "aws".into(),
+                shard: Shard { number, of },
+            });
+            let parts = parts.flat_map(|part| {
+                let own = matrix::modules_of(&part, &modules, &Times::default()).unwrap();
+                let folders = Folders::of(&modules);
+                let texts = projects("/none".into(), &own, &folders).unwrap();
+                let texts = texts.into_iter();
+                let texts = texts.map(|(path, text)| (path.to_owned(), text));
+                texts.collect::<Vec<_>>()
+            });
+            parts.collect()
+        };
+        let whole = names(1);
+        let distinct: std::collections::BTreeSet<&String> = whole.values().collect();
+        assert_eq!(distinct.len(), 4, "{whole:?}");
+        for of in 2..=4 {
+            assert_eq!(names(of), whole);
+        }
+    }
 }
