@@ -482,6 +482,8 @@ impl ImageToml {
             cgo_enabled: env["CGO_ENABLED"].clone(),
             goflags: self.goflags(),
             goexperiment: String::new(),
+            gofips140: "off".to_owned(),
+            go_extlink_enabled: String::new(),
             goroot: self.go.goroot.to_string(),
             gomodcache: self.go.gomodcache.to_string(),
             gocache: self.go.gocache.to_string(),
