@@ -128,7 +128,8 @@ fn write(
     let suite = &image.base.suite;
     if image.base.snapshot.is_none() {
         progress::note(format!(
-            "the base system is not reproducible: it is what {suite} has today, as [base] in image.toml names no snapshot"
+            "the base system is not reproducible: it is what {suite} has today, for [base] in image.toml has no \
+             snapshot"
         ));
     }
     Bootstrap::of(image).write(locked, folder)
