@@ -168,14 +168,14 @@ pub fn run(flags: &Args) -> Result<()> {
     for change in &changes {
         println!("{change}");
     }
-    let changed = changes.iter().filter(|it| it.old != it.new).count();
+    let raised = changes.iter().filter(|it| it.old != it.new).count();
     if !flags.check {
         pinned.write()?;
         dockerfiles::run(&dockerfiles::Args { check: false })?;
     }
     refuse(&failures)?;
-    if flags.check && changed > 0 {
-        return Err(missed(format!("{changed} of what is pinned may be raised")));
+    if flags.check && raised > 0 {
+        return Err(missed(format!("{raised} of what is pinned may be raised")));
     }
     Ok(())
 }
