@@ -310,7 +310,7 @@ mod tests {
         assert_eq!(back, identity);
         assert_eq!(
             back.digest().to_string(),
-            "b4ddde328a9b73ff37205555a8036fd6e7ee1b79201570a800fa7d830a4248a3"
+            "34bf68629b090895dc23d84cc3316c24fb1febc2e2eeeedca1318877531432c1"
         );
     }
 }
