@@ -7,6 +7,7 @@
 //! | `civo/` | one provider of the catalog through the whole flow, and its image examined |
 //! | `docker.rs` | what people build with Docker |
 //! | `gate.rs` | the life of a baseline |
+//! | `go_settings.rs` | what the image's Go knows of settings that decide on action IDs |
 //! | `hostile.rs` | an image whose every program attacks |
 //! | `interrupted.rs` | commands that are killed, and what they leave |
 //! | `matrix.rs` | packs made apart from each other, and images of them |
@@ -31,6 +32,7 @@ mod catalog;
 mod civo;
 mod docker;
 mod gate;
+mod go_settings;
 mod hostile;
 mod interrupted;
 mod matrix;

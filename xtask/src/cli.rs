@@ -67,6 +67,8 @@ pub enum Command {
     Test(project::test::Args),
     /// Run the property tests of what reads the files of others, each for some time
     Fuzz(project::fuzz::Args),
+    /// Raise what is pinned: Go, the tools, the base system, the actions of the workflows
+    Bump(project::bump::Args),
     /// Look for known vulnerabilities in the tools of the image; exits with 3 if code of one is called
     Vulnerabilities(project::vulnerabilities::Args),
     /// Say what this machine lacks, with the command that installs it, and what the kept work takes
@@ -101,6 +103,7 @@ impl Command {
             Self::CheckCatalog(args) => catalog::check_catalog::run(args),
             Self::Test(args) => project::test::run(args),
             Self::Fuzz(args) => project::fuzz::run(args),
+            Self::Bump(args) => project::bump::run(args),
             Self::Vulnerabilities(args) => project::vulnerabilities::run(args),
             Self::Doctor(args) => project::doctor::run(args),
             Self::Clean(args) => project::clean::run(args),

@@ -29,12 +29,27 @@ pub struct Identity {
     pub goflags: String,
     /// GOEXPERIMENT.
     pub goexperiment: String,
+    /// GOFIPS140: `off`, or the version of the cryptography that is compiled instead.
+    #[serde(default = "no_fips140", skip_serializing_if = "is_no_fips140")]
+    pub gofips140: String,
+    /// `GO_EXTLINK_ENABLED`, which every link has in its action ID.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub go_extlink_enabled: String,
     /// GOROOT.
     pub goroot: String,
     /// GOMODCACHE.
     pub gomodcache: String,
     /// GOCACHE.
     pub gocache: String,
+}
+
+/// What `go env` says where nothing is set. Caches that say nothing of it were made so, and are called the same.
+fn no_fips140() -> String {
+    "off".to_owned()
+}
+
+fn is_no_fips140(value: &str) -> bool {
+    value == no_fips140()
 }
 
 /// A field in which two identities differ.
@@ -61,7 +76,7 @@ impl fmt::Display for Difference {
 impl Identity {
     /// The names to ask `go env -json` for. Asked for everything, the go command tries out the C compiler, if there
     /// is one, and keeps what it finds in GOCACHE.
-    pub const GO_ENV_NAMES: [&str; 18] = [
+    pub const GO_ENV_NAMES: [&str; 20] = [
         "GOVERSION",
         "GOOS",
         "GOARCH",
@@ -77,9 +92,20 @@ impl Identity {
         "CGO_ENABLED",
         "GOFLAGS",
         "GOEXPERIMENT",
+        "GOFIPS140",
+        "GO_EXTLINK_ENABLED",
         "GOROOT",
         "GOMODCACHE",
         "GOCACHE",
+    ];
+
+    /// Variables of the environment that make the compiler do something else, and so are part of the action IDs of
+    /// compiled packages while they are set; `go env` knows none of them.
+    pub const OF_THE_COMPILER: [&str; 4] = [
+        "GOCLOBBERDEADHASH",
+        "GOSSAFUNC",
+        "GOSSADIR",
+        "GOCOMPILEDEBUG",
     ];
 
     /// From the output of `go env -json`, of all variables or of [`Self::GO_ENV_NAMES`].
@@ -103,6 +129,12 @@ impl Identity {
             cgo_enabled: get("CGO_ENABLED")?,
             goflags: get("GOFLAGS")?,
             goexperiment: get("GOEXPERIMENT")?,
+            // A Go that does not know it prints nothing.
+            gofips140: match env.get("GOFIPS140").map(String::as_str) {
+                None | Some("") => no_fips140(),
+                Some(value) => value.to_owned(),
+            },
+            go_extlink_enabled: env.get("GO_EXTLINK_ENABLED").cloned().unwrap_or_default(),
             goroot: get("GOROOT")?,
             gomodcache: get("GOMODCACHE")?,
             gocache: get("GOCACHE")?,
@@ -143,7 +175,7 @@ impl Identity {
     }
 
     /// Every field under its name in `go env`, in a fixed order.
-    pub fn fields(&self) -> [(&'static str, &str); 10] {
+    pub fn fields(&self) -> [(&'static str, &str); 12] {
         [
             ("GOVERSION", &self.go_version),
             ("GOOS", &self.goos),
@@ -152,6 +184,8 @@ impl Identity {
             ("CGO_ENABLED", &self.cgo_enabled),
             ("GOFLAGS", &self.goflags),
             ("GOEXPERIMENT", &self.goexperiment),
+            ("GOFIPS140", &self.gofips140),
+            ("GO_EXTLINK_ENABLED", &self.go_extlink_enabled),
             ("GOROOT", &self.goroot),
             ("GOMODCACHE", &self.gomodcache),
             ("GOCACHE", &self.gocache),
@@ -162,7 +196,7 @@ impl Identity {
 const LEVEL: &str = "architecture level";
 
 /// The variable that selects an architecture's level, as `cfg.GetArchEnv` of cmd/go knows them.
-fn level_variable(goarch: &str) -> Option<&'static str> {
+pub(crate) fn level_variable(goarch: &str) -> Option<&'static str> {
     Some(match goarch {
         "386" => "GO386",
         "amd64" => "GOAMD64",
@@ -223,6 +257,8 @@ mod tests {
             "CGO_ENABLED",
             "GOFLAGS",
             "GOEXPERIMENT",
+            "GOFIPS140",
+            "GO_EXTLINK_ENABLED",
             "GOROOT",
             "GOMODCACHE",
             "GOCACHE",
@@ -235,6 +271,23 @@ mod tests {
             assert!(differences[0].theirs.ends_with("other"));
             assert_ne!(ours.digest(), theirs.digest(), "{name}");
         }
+    }
+
+    #[test]
+    fn what_says_nothing_of_fips140_was_made_without() {
+        let ours = Identity::from_go_env(&env()).unwrap();
+        assert_eq!(ours.gofips140, "off");
+        let json = serde_json::to_string(&ours).unwrap();
+        assert!(!json.contains("fips"), "{json}");
+        let mut env = env();
+        env.insert("GOFIPS140".into(), "v1.0.0".into());
+        let theirs = Identity::from_go_env(&env).unwrap();
+        let json = serde_json::to_string(&theirs).unwrap();
+        assert_eq!(serde_json::from_str::<Identity>(&json).unwrap(), theirs);
+        assert_eq!(
+            ours.differences_text(&theirs).unwrap(),
+            r#"GOFIPS140 is "off", not "v1.0.0""#
+        );
     }
 
     #[test]
@@ -257,7 +310,7 @@ mod tests {
         assert_eq!(back, identity);
         assert_eq!(
             back.digest().to_string(),
-            "b4ddde328a9b73ff37205555a8036fd6e7ee1b79201570a800fa7d830a4248a3"
+            "34bf68629b090895dc23d84cc3316c24fb1febc2e2eeeedca1318877531432c1"
         );
     }
 }

@@ -77,6 +77,12 @@ pub struct Base {
     pub suite: String,
     /// Package source other than the suite's own; it is the image's, too.
     pub mirror: Option<String>,
+    /// The time of a snapshot of Debian's archive, of which the packages are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<String>,
+    /// The server of snapshots, if not Debian's: below it are `debian/<time>` and `debian-security/<time>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshots: Option<String>,
     /// Packages beside the minimal system.
     pub packages: Vec<String>,
     /// Paths that dpkg does not unpack.
@@ -92,6 +98,7 @@ impl Base {
         let words = [&self.suite].into_iter().map(|word| ("suite", word));
         let words = words
             .chain(mirror.map(|word| ("mirror", word)))
+            .chain(self.snapshots.iter().map(|word| ("snapshots", word)))
             .chain(self.packages.iter().map(|word| ("packages", word)));
         let is_no_word = |word: &str| {
             word.is_empty()
@@ -109,13 +116,31 @@ impl Base {
             let found = paths.find(|(_, path)| is_no_path(path))?;
             Some((found, "write one path on one line"))
         });
-        match refused {
-            None => Ok(()),
-            Some(((name, value), hint)) => {
-                Err(usage(format!("base.{name} cannot be {value:?}"), hint))
-            }
+        if let Some(((name, value), hint)) = refused {
+            return Err(usage(format!("base.{name} cannot be {value:?}"), hint));
+        }
+        match &self.snapshot {
+            Some(snapshot) if !is_snapshot(snapshot) => Err(usage(
+                format!("base.snapshot cannot be {snapshot:?}"),
+                "write a time as \"20260101T000000Z\"",
+            )),
+            Some(_) if self.mirror.is_some() => Err(usage(
+                "base.mirror and base.snapshot exclude each other",
+                "name a server of snapshots with base.snapshots",
+            )),
+            None if self.snapshots.is_some() => Err(usage(
+                "base.snapshots has no base.snapshot",
+                "add the time of one",
+            )),
+            _ => Ok(()),
         }
     }
+}
+
+/// Whether `text` is the time of a snapshot.
+pub fn is_snapshot(text: &str) -> bool {
+    jiff::civil::DateTime::strptime("%Y%m%dT%H%M%SZ", text)
+        .is_ok_and(|time| time.strftime("%Y%m%dT%H%M%SZ").to_string() == text)
 }
 
 /// `[user]`.
@@ -351,6 +376,9 @@ pub struct Release {
     pub version: Option<String>,
     /// Address of the archive; `{version}`, `{os}` and `{arch}` are replaced.
     pub url: String,
+    /// Address of the project's list of SHA-256 sums, by which `sha256` is renewed; of no other use.
+    #[serde(default, skip_serializing)]
+    pub checksums: Option<String>,
     /// What the project calls an architecture, where it is not what Go calls it.
     #[serde(default)]
     pub arch: BTreeMap<String, String>,
@@ -482,6 +510,8 @@ impl ImageToml {
             cgo_enabled: env["CGO_ENABLED"].clone(),
             goflags: self.goflags(),
             goexperiment: String::new(),
+            gofips140: "off".to_owned(),
+            go_extlink_enabled: String::new(),
             goroot: self.go.goroot.to_string(),
             gomodcache: self.go.gomodcache.to_string(),
             gocache: self.go.gocache.to_string(),
@@ -528,6 +558,8 @@ mod tests {
         let base = |suite: &str, mirror: &str, package: &str, path: &str| Base {
             suite: suite.to_owned(),
             mirror: Some(mirror.to_owned()),
+            snapshot: None,
+            snapshots: None,
             packages: vec![package.to_owned()],
             exclude: Vec::new(),
             include: vec![path.to_owned()],
@@ -554,6 +586,37 @@ mod tests {
         }
         let text = shipped().replace("suite = \"", "suite = \"--version ");
         assert!(failure::text(&ImageToml::parse(&text).unwrap_err()).contains("suite"));
+    }
+
+    #[test]
+    fn a_snapshot_is_a_time_and_no_mirror() {
+        let with = |lines: &str| {
+            ImageToml::parse(&shipped().replacen(
+                "\npackages =",
+                &format!("\n{lines}\npackages ="),
+                1,
+            ))
+        };
+        let snapshot = "snapshot = \"20260101T000000Z\"";
+        let server = "snapshots = \"https://mirror.example\"";
+        for good in [snapshot, &format!("{snapshot}\n{server}")] {
+            let base = with(good).unwrap().base;
+            assert_eq!(base.snapshot.as_deref(), Some("20260101T000000Z"));
+        }
+        for (bad, said) in [
+            ("snapshot = \"2026-01-01\"", "20260101T000000Z"),
+            ("snapshot = \"20261301T000000Z\"", "20260101T000000Z"),
+            ("snapshot = \"20260101T000000Z/../..\"", "20260101T000000Z"),
+            (server, "no base.snapshot"),
+            (
+                &format!("{snapshot}\nmirror = \"http://x\""),
+                "exclude each other",
+            ),
+        ] {
+            let error = with(bad).unwrap_err();
+            assert_eq!(failure::kind(&error, &[]), failure::Kind::Usage, "{bad}");
+            assert!(failure::text(&error).contains(said), "{error:#}");
+        }
     }
 
     #[test]

@@ -207,6 +207,8 @@ fn identity() -> Identity {
         cgo_enabled: "0".into(),
         goflags: "-trimpath -buildvcs=false -ldflags=-s".into(),
         goexperiment: String::new(),
+        gofips140: "off".into(),
+        go_extlink_enabled: String::new(),
         goroot: "/usr/local/go".into(),
         gomodcache: "/var/cache/go-mod".into(),
         gocache: "/var/cache/go-build".into(),

@@ -163,7 +163,22 @@ pub fn differences(
             detail: Some("gocacheverify=1 makes every look-up miss".into()),
         });
     }
+    settings.extend(of_the_compiler(origins));
     settings
+}
+
+/// Variables that are set, and part of every package's action ID then; no image is made with them.
+fn of_the_compiler(origins: &Origins) -> impl Iterator<Item = Setting> {
+    let names = Identity::OF_THE_COMPILER.into_iter();
+    names.filter_map(|name| {
+        Some(Setting {
+            name,
+            image: String::new(),
+            here: origins.variable(name)?.to_owned(),
+            origin: origins.of(name),
+            detail: Some("it is part of every package's action ID".into()),
+        })
+    })
 }
 
 /// The Go that go.mod asks for is not to be had.
@@ -372,6 +387,10 @@ mod tests {
         let setting = only(|it| it.goarch_level = "GOAMD64=v3".into());
         assert_eq!((setting.name, setting.here.as_str()), ("GOAMD64", "v3"));
         assert_eq!(setting.origin, "set in /h/env, by `go env -w`");
+        let setting = only(|it| it.gofips140 = "latest".into());
+        assert_eq!((setting.name, setting.image.as_str()), ("GOFIPS140", "off"));
+        let setting = only(|it| it.go_extlink_enabled = "1".into());
+        assert_eq!(setting.name, "GO_EXTLINK_ENABLED");
         let setting = only(|it| it.gomodcache = "/elsewhere".into());
         assert_eq!(setting.origin, "not set, so the go command's default");
     }
@@ -387,6 +406,20 @@ mod tests {
         assert_eq!(setting.origin, "the go command on PATH is that one");
         let setting = only(|it| it.goroot = "/other".into());
         assert_eq!(setting.name, "GOROOT");
+    }
+
+    #[test]
+    fn what_the_compiler_reads_of_the_environment_is_named() {
+        let mut origins = origins();
+        assert_eq!(of_the_compiler(&origins).count(), 0);
+        let set = ("GOSSAFUNC".to_owned(), "main".to_owned());
+        origins.environment.push(set);
+        let named: Vec<_> = of_the_compiler(&origins).collect();
+        assert_eq!(
+            (named[0].name, named[0].here.as_str()),
+            ("GOSSAFUNC", "main")
+        );
+        assert_eq!(named[0].origin, "set in the environment");
     }
 
     #[test]

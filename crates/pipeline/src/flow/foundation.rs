@@ -7,6 +7,7 @@ use modules::Module;
 
 use crate::flow::settings::Settings;
 use crate::foundation::base::Base;
+use crate::foundation::base::lock::{LOCK, Lock};
 use crate::foundation::tool_source::OfThisMachine;
 use crate::foundation::tree::Tree;
 use crate::foundation::{base, executables, go, tool_source, tools, verifier};
@@ -84,7 +85,9 @@ pub fn foundation(settings: Settings, progress: &mut Progress) -> Result<Foundat
             "base system".to_owned(),
             Box::new(|step| {
                 let Settings { store, offline, .. } = &settings;
-                let made = base::make(&work, &image, &platform, store, *offline, step)?;
+                let lock = Lock::read(&settings.image.with_file_name(LOCK))?;
+                let lock = lock.as_ref();
+                let made = base::make(&work, &image, lock, &platform, store, *offline, step)?;
                 base = Some(made);
                 Ok(())
             }),

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use sha256::Sha256Hash;
 
 use crate::plugins::plugin::is_name;
+use crate::work::files::write_whole;
 use failure::{corrupt, usage};
 
 /// What stands above the lines.
@@ -209,13 +210,7 @@ impl Lock {
 
     /// Writes it to `file`, which is whole or as it was.
     pub fn write(&self, file: &Utf8Path) -> Result<()> {
-        let folder = file.parent().unwrap_or(Utf8Path::new("."));
-        let mut partial = tempfile::Builder::new();
-        let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-        let mut partial = partial.permissions(permissions).tempfile_in(folder)?;
-        std::io::Write::write_all(&mut partial, self.to_string().as_bytes())?;
-        partial.persist(file)?;
-        Ok(())
+        write_whole(file, &self.to_string())
     }
 }
 

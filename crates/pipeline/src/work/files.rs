@@ -31,6 +31,17 @@ pub fn remove_tree(path: &Utf8Path) -> Result<()> {
     fs_err::remove_dir_all(path).map_err(Into::into)
 }
 
+/// Writes `text` to `file`, which is whole or as it was.
+pub fn write_whole(file: &Utf8Path, text: &str) -> Result<()> {
+    let folder = file.parent().unwrap_or(Utf8Path::new("."));
+    let mut partial = tempfile::Builder::new();
+    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    let mut partial = partial.permissions(permissions).tempfile_in(folder)?;
+    std::io::Write::write_all(&mut partial, text.as_bytes())?;
+    partial.persist(file)?;
+    Ok(())
+}
+
 /// Links `files` of the folder `from` below `to`, where those that are there stay.
 pub fn link_files(from: &Utf8Path, files: &[Utf8PathBuf], to: &Utf8Path) -> Result<()> {
     fs_err::create_dir_all(to)?;

@@ -56,6 +56,8 @@ pub fn report(names: &[&str]) -> Report {
             cgo_enabled: "0".into(),
             goflags: "-trimpath".into(),
             goexperiment: String::new(),
+            gofips140: "off".into(),
+            go_extlink_enabled: String::new(),
             goroot: "/usr/local/go".into(),
             gomodcache: "/var/cache/go-mod".into(),
             gocache: "/var/cache/go-build".into(),

@@ -1,12 +1,19 @@
 //! The base system that `mmdebstrap` makes, as a layer and as the tree in which everything is compiled.
 //!
-//! The package sources are those of the suite, or the mirror that `image.toml` names: never this machine's own, whose
-//! names would end in the image and make it another one on every machine.
+//! The package sources are those of the suite, of a snapshot of it, or the mirror that `image.toml` names: never this
+//! machine's own, whose names would end in the image and make it another one on every machine. Where `base.lock` is
+//! there, its packages are what comes out, or nothing.
 //!
 //! The archive that mmdebstrap writes is kept as it is, owners included, so that the layer is right even where this
 //! process could not have unpacked it so. Files that tell of the build machine are left out, and so are the keys of
 //! Debian's other releases, by which nothing of this one is signed; no program keeps a setuid or setgid bit, for a
 //! container's user gets no more rights than it comes with.
+
+mod installed;
+pub mod lock;
+mod sources;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -15,6 +22,9 @@ use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use xshell::{Shell, cmd};
 
+pub use self::installed::Package;
+use self::installed::{LISTS, Lists};
+use self::lock::Lock;
 use crate::image_toml::ImageToml;
 use crate::names::BASE;
 use crate::pack::store::Store;
@@ -22,7 +32,8 @@ use crate::work::kept_layer;
 use crate::work::kept_tree::{self, Additions};
 use crate::work::{Key, Work};
 use engine::host;
-use engine::progress::Step;
+use engine::progress::{self, Step};
+use failure::failed;
 use oci::layer::LayerBlob;
 use oci::layer::{Compression, Layer, LayerWriter, Meta};
 use oci::platform::Platform;
@@ -62,27 +73,33 @@ impl Base {
     }
 }
 
-/// Makes the base system, unless it is kept, here or in the store.
+/// Makes the base system, unless it is kept, here or in the store; with the packages of `lock`, where there is one.
 pub fn make(
     work: &Work,
     image: &ImageToml,
+    lock: Option<&Lock>,
     platform: &Platform,
     store: &Store,
     offline: bool,
     step: &Step,
 ) -> Result<Base> {
-    let key = Key::of(&(
+    let locked = lock.map(|lock| lock.of(platform)).transpose()?;
+    let key = (
         &image.base,
         image.image.epoch,
         image.layers,
         platform.to_string(),
-    ))?;
+    );
+    let key = match locked {
+        None => Key::of(&key)?,
+        Some(packages) => Key::of(&(key, format!("{packages:?}")))?,
+    };
     let folder = work.keep("base", &key, |folder| {
         let found = store.find(work, BASE, &key, step, |artifact| {
             kept_layer::restore(BASE, &artifact.layers()?, folder)
         })?;
         if found.is_none() {
-            write(image, folder, offline)?;
+            write(image, locked, folder, offline)?;
         }
         Ok(())
     })?;
@@ -99,37 +116,115 @@ pub fn make(
     })
 }
 
-fn write(image: &ImageToml, folder: &Utf8Path, offline: bool) -> Result<()> {
+fn write(
+    image: &ImageToml,
+    locked: Option<&BTreeSet<Package>>,
+    folder: &Utf8Path,
+    offline: bool,
+) -> Result<()> {
     if offline {
         bail!("the base system is not kept yet; run once without --offline");
     }
-    let archive = folder.join("base.tar");
-    debootstrap(image, &archive)?;
-    let layer = write_layer(image, &archive, &folder.join(kept_layer::FILE))?;
-    kept_layer::write(folder, &layer)?;
-    fs_err::remove_file(&archive)?;
-    Ok(())
+    let suite = &image.base.suite;
+    if image.base.snapshot.is_none() {
+        progress::note(format!(
+            "the base system is not reproducible: it is what {suite} has today, for [base] in image.toml has no \
+             snapshot"
+        ));
+    }
+    Bootstrap::of(image).write(locked, folder)
 }
 
-fn debootstrap(image: &ImageToml, archive: &Utf8Path) -> Result<()> {
-    let base = &image.base;
-    let (suite, mirror) = (&base.suite, &base.mirror);
-    let packages = base.packages.join(",");
-    let exclude = base.exclude.iter();
-    let exclude = exclude.map(|path| format!("--dpkgopt=path-exclude={path}"));
-    let include = base.include.iter();
-    let include = include.map(|path| format!("--dpkgopt=path-include={path}"));
-    let sh = Shell::new()?;
-    let _epoch = sh.push_env("SOURCE_DATE_EPOCH", image.image.epoch.to_string());
-    host::run(cmd!(
-        sh,
-        "mmdebstrap --mode=auto --variant=minbase --format=tar --skip=output/dev --include={packages}
-            {exclude...} {include...} -- {suite} {archive} {mirror...}"
-    ))
-    .context("failed to make the base system; this takes the network and some space on disk")
+/// The packages that a base system made now would have.
+pub fn packages(image: &ImageToml) -> Result<Vec<Package>> {
+    let folder = tempfile::tempdir()?;
+    let folder = Utf8Path::from_path(folder.path()).context("TMPDIR is not UTF-8")?;
+    let archive = folder.join("base.tar");
+    Bootstrap::of(image).run(&archive, true)?;
+    installed(&archive)
+}
+
+/// How mmdebstrap is called.
+struct Bootstrap<'a> {
+    image: &'a ImageToml,
+    suite: &'a str,
+    variant: &'static str,
+    mirrors: Vec<String>,
+}
+
+impl<'a> Bootstrap<'a> {
+    fn of(image: &'a ImageToml) -> Self {
+        Self {
+            image,
+            suite: &image.base.suite,
+            variant: "minbase",
+            mirrors: sources::mirrors(&image.base, &sources::trust()),
+        }
+    }
+
+    /// Makes the layer in `folder`, of the packages `locked`, if they are.
+    fn write(&self, locked: Option<&BTreeSet<Package>>, folder: &Utf8Path) -> Result<()> {
+        let archive = folder.join("base.tar");
+        self.run(&archive, locked.is_some())?;
+        if let Some(locked) = locked {
+            lock::check(locked, &installed(&archive)?)?;
+        }
+        let layer = write_layer(self.image, &archive, &folder.join(kept_layer::FILE))?;
+        kept_layer::write(folder, &layer)?;
+        fs_err::remove_file(&archive)?;
+        Ok(())
+    }
+
+    /// Writes the archive; `with_lists` leaves apt's lists of packages in it.
+    fn run(&self, archive: &Utf8Path, with_lists: bool) -> Result<()> {
+        let Self {
+            suite,
+            variant,
+            mirrors,
+            ..
+        } = self;
+        let base = &self.image.base;
+        let packages = base.packages.join(",");
+        let exclude = base.exclude.iter();
+        let exclude = exclude.map(|path| format!("--dpkgopt=path-exclude={path}"));
+        let include = base.include.iter();
+        let include = include.map(|path| format!("--dpkgopt=path-include={path}"));
+        let lists = with_lists.then_some("--skip=cleanup/apt/lists");
+        let sh = Shell::new()?;
+        let _epoch = sh.push_env("SOURCE_DATE_EPOCH", self.image.image.epoch.to_string());
+        let made = host::run(cmd!(
+            sh,
+            "mmdebstrap --mode=auto --variant={variant} --format=tar --skip=output/dev {lists...}
+                --include={packages} {exclude...} {include...} -- {suite} {archive} {mirrors...}"
+        ));
+        let Some(snapshot) = &base.snapshot else {
+            return made.context(
+                "failed to make the base system; this takes the network and some space on disk",
+            );
+        };
+        made.map_err(|error| {
+            failed(
+                format!("failed to make the base system of the snapshot {snapshot}: {error:#}"),
+                "it must be one that the server has; [base] snapshots in image.toml names another server",
+            )
+        })
+    }
+}
+
+/// The packages in the archive of a base system, which has apt's lists.
+fn installed(archive: &Utf8Path) -> Result<Vec<Package>> {
+    let mut lists = Lists::default();
+    each_entry(archive, |entry, path| {
+        if let Some(text) = lists.place(path) {
+            entry.read_to_string(text)?;
+        }
+        Ok(())
+    })?;
+    lists.packages()
 }
 
 fn write_layer(image: &ImageToml, archive: &Utf8Path, blob: &Utf8Path) -> Result<Layer> {
+    let own_list = sources::in_image(&image.base);
     let (mut paths, mut source_lists) = (Vec::new(), String::new());
     each_entry(archive, |entry, path| {
         if SOURCE_LISTS.iter().any(|list| path.starts_with(list)) {
@@ -138,6 +233,9 @@ fn write_layer(image: &ImageToml, archive: &Utf8Path, blob: &Utf8Path) -> Result
         paths.push(path.to_owned());
         Ok(())
     })?;
+    if let Some(list) = &own_list {
+        source_lists.clone_from(list);
+    }
     let foreign_keys = foreign_keys(&paths, &image.base.suite, &source_lists);
     let above = |_: &Utf8Path| Meta {
         mode: 0o755,
@@ -148,10 +246,22 @@ fn write_layer(image: &ImageToml, archive: &Utf8Path, blob: &Utf8Path) -> Result
     let mut writer = LayerWriter::create(blob, Compression::Zstd, image.layers, above)?;
     each_entry(archive, |entry, path| {
         let is_left_out = LEFT_OUT.iter().any(|left_out| path.starts_with(left_out));
+        // Lists of apt's are there for the digests of packages, and as old as the day.
+        let is_list = path.starts_with(LISTS) && entry.header().entry_type().is_file();
+        let is_left_out = is_left_out || (is_list && !path.ends_with("lock"));
         if is_left_out || foreign_keys.contains(path) {
             return Ok(());
         }
-        writer.copy_entry(entry, path)
+        match &own_list {
+            Some(list) if path == SOURCE_LISTS[0] => {
+                let mode = Meta {
+                    mode: 0o644,
+                    ..above(path)
+                };
+                writer.bytes(path, list.as_bytes(), mode)
+            }
+            _ => writer.copy_entry(entry, path),
+        }
     })?;
     writer.finish()
 }
@@ -208,109 +318,4 @@ fn foreign_keys(paths: &[Utf8PathBuf], suite: &str, source_lists: &str) -> BTree
         foreign.extend(others.filter(|path| !is_named(path)).cloned());
     }
     foreign
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const BOOKWORM: [&str; 2] = [
-        "etc/apt/trusted.gpg.d/debian-archive-bookworm-stable.asc",
-        "usr/share/keyrings/debian-archive-bookworm-security-automatic.gpg",
-    ];
-    const OTHERS: [&str; 5] = [
-        "etc/apt/trusted.gpg.d/debian-archive-trixie-stable.asc",
-        "etc/apt/trusted.gpg.d/debian-archive-bullseye-automatic.asc",
-        "usr/share/keyrings/debian-archive-keyring.gpg",
-        "usr/share/keyrings/debian-archive-removed-keys.gpg",
-        "usr/share/keyrings/debian-archive-trixie-automatic.gpg",
-    ];
-
-    fn paths() -> Vec<Utf8PathBuf> {
-        let ours = [
-            "etc/apt/trusted.gpg.d/mine.asc",
-            "usr/share/keyrings/mine.gpg",
-        ];
-        let all = BOOKWORM.iter().chain(&OTHERS).chain(&ours);
-        all.map(|path| Utf8PathBuf::from(*path)).collect()
-    }
-
-    fn left_out(suite: &str, source_lists: &str) -> Vec<String> {
-        let found = foreign_keys(&paths(), suite, source_lists);
-        found.into_iter().map(Utf8PathBuf::into_string).collect()
-    }
-
-    #[test]
-    fn keys_of_other_releases_are_left_out() {
-        let mut expected = OTHERS;
-        expected.sort_unstable();
-        assert_eq!(
-            left_out("bookworm", "deb http://deb.debian.org/debian bookworm main"),
-            expected
-        );
-    }
-
-    #[test]
-    fn a_key_that_a_source_list_names_stays() {
-        let list =
-            "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.pgp] http://x bookworm main";
-        let found = left_out("bookworm", list);
-        assert!(
-            !found.iter().any(|path| path.ends_with("-keyring.gpg")),
-            "{found:?}"
-        );
-        assert_eq!(found.len(), OTHERS.len() - 1);
-    }
-
-    #[test]
-    fn a_release_without_keys_of_its_name_keeps_all() {
-        for suite in ["sid", "stable", "book", "noble"] {
-            assert_eq!(left_out(suite, ""), [""; 0], "{suite}");
-        }
-    }
-
-    #[test]
-    fn the_layer_has_what_the_archive_has_but_rights_and_foreign_keys() {
-        let folder = tempfile::tempdir().unwrap();
-        let folder = Utf8Path::from_path(folder.path()).unwrap();
-        let (archive, blob) = (folder.join("base.tar"), folder.join("layer"));
-        let mut tar = tar::Builder::new(fs_err::File::create(&archive).unwrap());
-        let list = "deb http://deb.debian.org/debian bookworm main\n";
-        let mut entries: Vec<(String, u32, &str)> = paths()
-            .into_iter()
-            .map(|path| (format!("./{path}"), 0o644, "key"))
-            .collect();
-        entries.push(("./etc/apt/sources.list".into(), 0o644, list));
-        entries.push(("./etc/hostname".into(), 0o644, "mine"));
-        entries.push(("./usr/bin/su".into(), 0o4755, "su"));
-        for (path, mode, content) in &entries {
-            let mut header = tar::Header::new_gnu();
-            header.set_mode(*mode);
-            header.set_uid(0);
-            header.set_gid(0);
-            header.set_mtime(1);
-            header.set_size(content.len() as u64);
-            tar.append_data(&mut header, path, content.as_bytes())
-                .unwrap();
-        }
-        tar.finish().unwrap();
-        let mut image = crate::fixtures::image();
-        image.base.suite = "bookworm".into();
-        write_layer(&image, &archive, &blob).unwrap();
-        let mut layer =
-            tar::Archive::new(oci::layer::reader(&blob, Some(Compression::Zstd)).unwrap());
-        let mut found = Vec::new();
-        for entry in layer.entries().unwrap() {
-            let entry = entry.unwrap();
-            assert_eq!(entry.header().mode().unwrap() & 0o6000, 0);
-            found.push(entry.path().unwrap().to_string_lossy().into_owned());
-        }
-        let gone = |path: &String| OTHERS.contains(&path.as_str()) || path == "etc/hostname";
-        let mut expected: Vec<String> = entries
-            .into_iter()
-            .map(|(path, ..)| path[2..].to_owned())
-            .collect();
-        expected.retain(|path| !gone(path));
-        assert_eq!(found, expected);
-    }
 }
