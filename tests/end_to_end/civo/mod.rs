@@ -1,6 +1,7 @@
 //! One provider of the catalog, with its real SDK, through the whole flow.
 
 mod programs;
+mod sbom;
 mod users;
 
 use std::os::unix::fs::MetadataExt as _;
