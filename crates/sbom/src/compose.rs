@@ -293,3 +293,101 @@ fn encoded(part: &str) -> String {
     }
     encoded
 }
+
+#[cfg(test)]
+mod tests {
+    use camino::Utf8PathBuf;
+    use gocache::GoModule;
+    use sha256::Sha256Hash;
+
+    use super::*;
+    use crate::inventory::go_binary::BuildInfo;
+    use crate::{cyclonedx, spdx};
+
+    fn image() -> Image {
+        Image {
+            name: "latest".into(),
+            digest: format!("sha256:{}", Sha256Hash::of(b"image")),
+            architecture: "amd64".into(),
+            created: "2025-01-01T00:00:00Z".into(),
+        }
+    }
+
+    fn module() -> GoModule {
+        GoModule {
+            path: "x.test/One".into(),
+            version: "v1.0.0+incompatible".into(),
+        }
+    }
+
+    /// A base system, caches with one Go module, and a program that was compiled of it.
+    fn layers() -> Vec<PackedLayer> {
+        let layer = |pack: &str, inventory| PackedLayer {
+            pack: pack.into(),
+            plugin: None,
+            inventory,
+        };
+        let base = Inventory {
+            os_release: BTreeMap::from([
+                ("ID".into(), "debian".into()),
+                ("VERSION_ID".into(), "12".into()),
+            ]),
+            debian: vec![DebianPackage {
+                name: "g++".into(),
+                version: "1:2~3".into(),
+                architecture: "amd64".into(),
+                source: ("gcc".into(), "4".into()),
+            }],
+            documented_by: BTreeMap::from([("g++".into(), "gcc-base".into())]),
+            copyrights: BTreeMap::from([(
+                "gcc-base".into(),
+                "Format: x\n\nFiles: *\nLicense: GPL-3+\n\nFiles: a\nLicense: own\n".into(),
+            )]),
+            ..Inventory::default()
+        };
+        let hash: Utf8PathBuf = module().download_file("ziphash");
+        let caches = Inventory {
+            go_modules: [module()].into(),
+            hashes: BTreeMap::from([(hash, "h1:abc=\n".into())]),
+            ..Inventory::default()
+        };
+        let GoModule { path, version } = module();
+        let program = Inventory {
+            executables: vec![Executable {
+                paths: vec!["bin/one".into()],
+                sha256: Sha256Hash::of(b"program"),
+                linked: Linked::Go(BuildInfo {
+                    go: "1.27.4".into(),
+                    main: None,
+                    dependencies: vec![GoDependency {
+                        path,
+                        version: Some(version),
+                        h1: None,
+                    }],
+                }),
+            }],
+            ..Inventory::default()
+        };
+        vec![
+            layer("base", base),
+            layer("civo", caches),
+            layer("civo", program),
+        ]
+    }
+
+    #[test]
+    fn the_document_names_what_the_layers_have_once_and_what_needs_it() {
+        let document = compose(&image(), &layers()).unwrap();
+        insta::assert_json_snapshot!("spdx", spdx::json(&document));
+        insta::assert_json_snapshot!("cyclonedx", cyclonedx::json(&document));
+    }
+
+    #[test]
+    fn a_go_module_without_the_hash_of_its_download_is_refused() {
+        let mut layers = layers();
+        layers[1].inventory.hashes.clear();
+        let error = compose(&image(), &layers).unwrap_err();
+        assert_eq!(failure::kind(&error, &[]), failure::Kind::Corrupt);
+        assert!(error.to_string().contains("x.test/One@v1.0.0"), "{error}");
+    }
+}
