@@ -17,6 +17,9 @@ use crate::inventory::{Executable, Inventory, Linked};
 use crate::licenses;
 use failure::corrupt;
 
+/// What every image is called in its document: a tag, or the place that it was taken from, is not the image's own.
+const NAME: &str = "iac-runner-base";
+
 /// A plugin of Pulumi, of which a layer of an image's history tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plugin {
@@ -40,8 +43,6 @@ pub struct PackedLayer {
 /// What is said of the image itself.
 #[derive(Debug, Clone)]
 pub struct Image {
-    /// Its name, for people.
-    pub name: String,
     /// Digest of its manifest, `sha256:…`.
     pub digest: String,
     /// For which machines it is, `amd64`.
@@ -55,7 +56,7 @@ pub struct Image {
 /// # Errors
 /// An image whose parts contradict each other is refused: a Go module without the hash of its download.
 pub fn compose(image: &Image, layers: &[PackedLayer]) -> Result<Document> {
-    let mut whole = Component::new(Kind::Image, &image.name);
+    let mut whole = Component::new(Kind::Image, NAME);
     whole.version = Some(image.digest.clone());
     whole.sha256 = image
         .digest
@@ -63,14 +64,14 @@ pub fn compose(image: &Image, layers: &[PackedLayer]) -> Result<Document> {
         .and_then(|digest| digest.parse().ok());
     whole.purl = Some(format!(
         "pkg:oci/{}@{}?arch={}",
-        encoded("iac-runner-base"),
+        encoded(NAME),
         image.digest.replace(':', "%3A"),
         image.architecture
     ));
     let id = Id::of("image", &image.digest);
     let mut composer = Composer {
         document: Document {
-            name: image.name.clone(),
+            name: NAME.to_owned(),
             digest: image.digest.clone(),
             created: image.created.clone(),
             image: id.clone(),
@@ -306,7 +307,6 @@ mod tests {
 
     fn image() -> Image {
         Image {
-            name: "latest".into(),
             digest: format!("sha256:{}", Sha256Hash::of(b"image")),
             architecture: "amd64".into(),
             created: "2025-01-01T00:00:00Z".into(),

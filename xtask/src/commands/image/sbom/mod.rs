@@ -103,7 +103,6 @@ fn document(fetched: &Fetched, work: &Work) -> Result<Document> {
     });
     let layers = layers.collect::<Result<Vec<_>>>()?;
     let described = compose::Image {
-        name: name.clone(),
         digest: image.digest.clone(),
         architecture: image.config.architecture().to_string(),
         created: image.config.created().clone().unwrap_or_default(),
