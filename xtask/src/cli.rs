@@ -38,6 +38,8 @@ pub enum Command {
     Simulate(packs::simulate::Args),
     /// Run the verifier of this repository in an image, which may be anywhere; exits as the verifier does
     Verify(image::verify::Args),
+    /// Print what is in an image, as SPDX or CycloneDX, or hold that against the image unpacked
+    Sbom(image::sbom::Args),
     /// List the plugins of Pulumi that programs need, or fetch them to know their digests
     Plugins(packs::plugins::Args),
     /// Merge packs into one tree of caches, for images that are built from a Dockerfile
@@ -84,6 +86,7 @@ impl Command {
         let done = match self {
             Self::BaseImage(args) => image::base_image::run(args),
             Self::Verify(args) => return image::verify::run(args),
+            Self::Sbom(args) => image::sbom::run(args),
             Self::DockerContext(args) => image::docker_context::run(args),
             Self::Dockerfiles(args) => image::dockerfiles::run(args),
             Self::InContainer(args) => image::in_container::run(args),

@@ -3,6 +3,7 @@
 mod bench;
 mod cli;
 mod commands;
+mod fetched;
 mod flags;
 mod source;
 #[cfg(test)]

@@ -1,7 +1,11 @@
 //! One provider of the catalog, with its real SDK, through the whole flow.
 
 mod programs;
+<<<<<<< HEAD
 mod runner;
+=======
+mod sbom;
+>>>>>>> part-sbom
 mod users;
 
 use std::os::unix::fs::MetadataExt as _;

@@ -1,6 +1,7 @@
 //! Foundation.
 
 pub mod base;
+pub mod crates;
 pub mod download;
 pub mod executables;
 pub mod go;

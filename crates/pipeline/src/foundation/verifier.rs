@@ -5,6 +5,7 @@ use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use xshell::{Shell, cmd};
 
+use crate::foundation::crates;
 use crate::work::Work;
 use engine::host;
 
@@ -43,5 +44,6 @@ pub fn make(work: &Work, workspace: &Utf8Path, offline: bool) -> Result<Utf8Path
         folder.join(target).join(PROFILE).join("verifier"),
         &executable,
     )?;
+    crates::add(&sh, "verifier", target, &executable)?;
     Ok(executable)
 }

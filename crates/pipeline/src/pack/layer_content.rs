@@ -6,7 +6,7 @@ use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use oci_spec::image::ImageConfiguration;
 
-use crate::names::COMMON;
+use crate::names::{self, COMMON};
 use failure::usage;
 
 /// What a layer holds.
@@ -70,6 +70,16 @@ impl LayerContent {
         })
     }
 
+    /// The pack that the layer is of; a plugin may be of several, and counts as one by itself.
+    pub fn pack(&self) -> String {
+        match self {
+            Self::Base => names::BASE.to_owned(),
+            Self::Pulumi | Self::Tools => names::TOOLS.to_owned(),
+            Self::Caches(pack) | Self::Objects(pack) | Self::Executables(pack) => pack.clone(),
+            Self::Plugin { name, .. } => format!("{}{name}", names::PLUGINS),
+        }
+    }
+
     /// Where the layer's archive is in the context of `Dockerfile.merged`.
     pub fn archive(&self) -> Utf8PathBuf {
         let of_pack = |pack: &String, part: &str| Utf8Path::new("packs").join(pack).join(part);
@@ -92,8 +102,19 @@ pub const TOOLS_ALONE: [LayerContent; 3] = [
     LayerContent::Tools,
 ];
 
-/// What each layer of an image holds, by its history.
+/// What each layer of an image with Go holds, by its history.
 pub fn of(config: &ImageConfiguration) -> Result<Vec<LayerContent>> {
+    match of_any(config) {
+        Some(parts) if parts.starts_with(&TOOLS_ALONE) => Ok(parts),
+        _ => Err(usage(
+            "its history does not tell what its layers hold",
+            "name an image with Go that `base-image` made",
+        )),
+    }
+}
+
+/// What each layer of an image holds, by its history; none where it does not say.
+pub fn of_any(config: &ImageConfiguration) -> Option<Vec<LayerContent>> {
     let layers = config.rootfs().diff_ids().len();
     let history = config.history().iter().flatten();
     let names: Vec<&str> = history
@@ -102,13 +123,7 @@ pub fn of(config: &ImageConfiguration) -> Result<Vec<LayerContent>> {
         .collect();
     let parts: Option<Vec<LayerContent>> =
         names.iter().map(|name| LayerContent::parse(name)).collect();
-    match parts {
-        Some(parts) if parts.len() == layers && parts.starts_with(&TOOLS_ALONE) => Ok(parts),
-        _ => Err(usage(
-            "its history does not tell what its layers hold",
-            "name an image with Go that `base-image` made",
-        )),
-    }
+    parts.filter(|parts| parts.len() == layers)
 }
 
 /// Whether `pack` is the name of one folder, and one word of a Dockerfile.

@@ -6,7 +6,7 @@
 //! nothing was built, with the environment that the image itself sets. What the verifier says goes straight to the
 //! terminal, and its exit code is that of the command.
 
-use crate::flags::open_layout;
+use crate::fetched::Fetched;
 use crate::source::Source;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -17,16 +17,13 @@ use gocache::image_info::{IMAGE_INFO_PATH, ImageInfo, PACKS_PATH, PackInfo};
 use nix::unistd::{AccessFlags, access};
 
 use crate::source;
-use engine::progress::{Kind, Progress, Step};
+use engine::progress::{Kind, Progress};
 use engine::sandbox::{Sandbox, Stdout, User};
 use engine::{Engine, host};
 use failure::{corrupt, usage};
-use oci::docker::save;
 use oci::image::Image;
-use oci::layout::reader;
 use oci::platform::Platform;
 use oci::reference::ImageReference;
-use oci::registry::Registry;
 use oci::unpack::in_root;
 use pipeline::assemble::image_config;
 use pipeline::foundation::tree::ELSEWHERE;
@@ -35,8 +32,8 @@ use pipeline::measure::Report;
 use pipeline::names::{COMMON, REST, VERIFIER};
 use pipeline::pack::part::Part;
 use pipeline::readable;
+use pipeline::work::Work;
 use pipeline::work::out;
-use pipeline::work::{Scratch, Work};
 
 /// More bytes than the list of an image's users has.
 const MAX_PASSWD_BYTES: u64 = 1 << 20;
@@ -169,47 +166,6 @@ fn reference(flags: &Args) -> Result<ImageReference> {
         }
     }
     Ok(reference)
-}
-
-struct Fetched {
-    name: String,
-    image: Image,
-    /// Holds the blobs, if nothing else does.
-    _archive: Option<Scratch>,
-}
-
-impl Fetched {
-    fn fetch(
-        reference: &ImageReference,
-        work: &Work,
-        platform: &Platform,
-        insecure: bool,
-        step: &Step,
-    ) -> Result<Self> {
-        let (name, image, archive) = match reference {
-            ImageReference::Layout { folder, tag } => {
-                let layout = open_layout(folder)?;
-                let found = layout.find(tag.as_deref(), platform)?;
-                let name = reader::name(found).unwrap_or(folder.as_str()).to_owned();
-                (name, Image::fetch(&layout, found, platform)?, None)
-            }
-            ImageReference::Registry(reference) => {
-                let registry = Registry::open(reference, insecure, work.shared("blobs")?, step)?;
-                let image = Image::fetch(&registry, &registry.find()?, platform)?;
-                (reference.to_string(), image, None)
-            }
-            ImageReference::Docker(name) => {
-                let archive = work.scratch("docker")?;
-                let image = save::fetch(name, archive.path(), platform)?;
-                (name.clone(), image, Some(archive))
-            }
-        };
-        Ok(Self {
-            name,
-            image,
-            _archive: archive,
-        })
-    }
 }
 
 /// The command line of the verifier.

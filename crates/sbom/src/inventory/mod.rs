@@ -1,0 +1,254 @@
+//! What one layer has, in one pass through its tar: nothing is unpacked, and nothing but what is asked for is held.
+//!
+//! Executables are the regular files with a bit for it, outside of the module cache, whose files nobody runs.
+
+pub mod debian;
+pub mod go_binary;
+pub mod rust_binary;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read};
+
+use anyhow::{Context as _, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+use gocache::GoModule;
+use gocache::image_info::EXECUTABLES_PATH;
+use oci::image::ImageLayer;
+use oci::layer;
+use oci::unpack::limits::{Limits, Meter};
+use sha256::Sha256Hash;
+use tar::EntryType;
+
+use self::debian::DebianPackage;
+use self::go_binary::BuildInfo;
+use self::rust_binary::Crate;
+use failure::{corrupt, usage};
+
+/// More than dpkg's database, a licence or a hash takes.
+const MAX_TEXT_BYTES: u64 = 64 << 20;
+/// More than an executable has, which is held in memory.
+const MAX_EXECUTABLE_BYTES: u64 = 1 << 30;
+/// Where dpkg keeps what is installed.
+const DPKG_STATUS: &str = "var/lib/dpkg/status";
+/// Where Debian's licences are, each in the folder of a package.
+const DOCUMENTATION: &str = "usr/share/doc";
+const OS_RELEASE: &str = "usr/lib/os-release";
+
+/// Where the image has its caches and Go, relative to its root; none where it has none.
+#[derive(Debug, Clone, Default)]
+pub struct Places {
+    /// The module cache.
+    pub gomodcache: Option<Utf8PathBuf>,
+    /// Go's distribution.
+    pub goroot: Option<Utf8PathBuf>,
+}
+
+/// What a compiler wrote into an executable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Linked {
+    /// Go.
+    Go(BuildInfo),
+    /// cargo-auditable, or who writes what it does.
+    Rust(Vec<Crate>),
+}
+
+/// An executable that says what it is linked of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Executable {
+    /// Its names in the image, the file's first.
+    pub paths: Vec<Utf8PathBuf>,
+    /// Digest of the file.
+    pub sha256: Sha256Hash,
+    /// What it says.
+    pub linked: Linked,
+}
+
+/// What a layer has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Inventory {
+    /// Lines of `os-release`, by name.
+    pub os_release: BTreeMap<String, String>,
+    /// Packages that are installed.
+    pub debian: Vec<DebianPackage>,
+    /// The text of each package's `copyright`.
+    pub copyrights: BTreeMap<String, String>,
+    /// Packages whose documentation is that of another one.
+    pub documented_by: BTreeMap<String, String>,
+    /// Go's version, without `go`.
+    pub go: Option<String>,
+    /// Go modules that have a folder in the module cache.
+    pub go_modules: BTreeSet<GoModule>,
+    /// What the module cache says of their downloads: the hash of each, by the path of its file in the cache.
+    pub hashes: BTreeMap<Utf8PathBuf, String>,
+    /// Executables.
+    pub executables: Vec<Executable>,
+}
+
+impl Inventory {
+    /// Reads `layer`; more than `limits` in it is an error.
+    pub fn of(layer: &ImageLayer, places: &Places, limits: Limits) -> Result<Self> {
+        let mut tar = Meter::new(layer::reader(&layer.blob, layer.compression)?, limits);
+        let count = tar.count();
+        let mut found = Self::default();
+        let mut read = || -> Result<()> {
+            let mut archive = tar::Archive::new(&mut tar);
+            count.in_headers();
+            for entry in archive.entries()? {
+                let mut entry = entry?;
+                count.entry(entry.size())?;
+                count.in_content();
+                let path = Utf8PathBuf::try_from(entry.path()?.into_owned())?;
+                let path = path.strip_prefix(".").unwrap_or(&path);
+                found
+                    .add(path, &mut entry, places)
+                    .with_context(|| format!("failed to read {path}"))?;
+                io::copy(&mut entry, &mut io::sink())?;
+                count.in_headers();
+            }
+            Ok(())
+        };
+        read()
+            .map_err(|error| count.explain(error))
+            .with_context(|| format!("failed to read {}", layer.blob))?;
+        found
+            .executables
+            .sort_by(|one, other| one.paths.cmp(&other.paths));
+        Ok(found)
+    }
+
+    fn add(
+        &mut self,
+        path: &Utf8Path,
+        entry: &mut tar::Entry<'_, impl Read>,
+        places: &Places,
+    ) -> Result<()> {
+        let kind = entry.header().entry_type();
+        if let Some(cache) = &places.gomodcache
+            && let Ok(below) = path.strip_prefix(cache)
+        {
+            self.go_modules.extend(GoModule::of_extracted(below));
+            if below.starts_with("cache/download") && below.extension() == Some("ziphash") {
+                self.hashes.insert(below.to_owned(), text(entry)?);
+            }
+            return Ok(());
+        }
+        let document = path.strip_prefix(DOCUMENTATION).ok();
+        match kind {
+            EntryType::Regular | EntryType::Continuous => self.add_file(path, entry, places),
+            EntryType::Link => {
+                let target = link(entry)?;
+                let executables = self.executables.iter_mut();
+                for executable in executables.filter(|it| it.paths[0] == target) {
+                    executable.paths.push(path.to_owned());
+                }
+                Ok(())
+            }
+            EntryType::Symlink => {
+                let Some(package) = document.filter(|below| below.iter().count() == 1) else {
+                    return Ok(());
+                };
+                let target = link(entry)?;
+                let other = target.file_name().unwrap_or_default().to_owned();
+                self.documented_by.insert(package.to_string(), other);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn add_file(
+        &mut self,
+        path: &Utf8Path,
+        entry: &mut tar::Entry<'_, impl Read>,
+        places: &Places,
+    ) -> Result<()> {
+        if path == DPKG_STATUS {
+            self.debian = debian::installed(&text(entry)?)?;
+        } else if path == OS_RELEASE {
+            self.os_release = debian::os_release(&text(entry)?);
+        } else if let Ok(below) = path.strip_prefix(DOCUMENTATION)
+            && below.file_name() == Some("copyright")
+            && let Some(package) = below.parent()
+        {
+            self.copyrights.insert(package.to_string(), text(entry)?);
+        } else if let Some(goroot) = &places.goroot
+            && path
+                .strip_prefix(goroot)
+                .is_ok_and(|below| below == "VERSION")
+        {
+            let version = text(entry)?;
+            let version = version
+                .lines()
+                .next()
+                .and_then(|line| line.strip_prefix("go"));
+            let version = version.context("it names no version of Go")?;
+            self.go = Some(version.to_owned());
+        } else if Utf8Path::new("/").join(path).starts_with(EXECUTABLES_PATH) {
+            return Err(usage(
+                "the executables of this image are compressed, and what is in them is not read",
+                "make it with `executables = \"raw\"` in image.toml",
+            ));
+        } else if entry.header().mode()? & 0o111 != 0 {
+            self.add_executable(path, entry)?;
+        }
+        Ok(())
+    }
+
+    fn add_executable(
+        &mut self,
+        path: &Utf8Path,
+        entry: &mut tar::Entry<'_, impl Read>,
+    ) -> Result<()> {
+        let mut content = Vec::new();
+        entry
+            .take(object::elf::ELFMAG.len() as u64)
+            .read_to_end(&mut content)?;
+        if content != object::elf::ELFMAG {
+            return Ok(());
+        }
+        let rest = up_to(entry, MAX_EXECUTABLE_BYTES)?;
+        content.extend(rest);
+        let linked = match BuildInfo::of(&content)? {
+            Some(info) => Some(Linked::Go(info)),
+            None => rust_binary::crates(&content)?.map(Linked::Rust),
+        };
+        if let Some(linked) = linked {
+            self.executables.push(Executable {
+                paths: vec![path.to_owned()],
+                sha256: Sha256Hash::of(&content),
+                linked,
+            });
+        }
+        Ok(())
+    }
+}
+
+fn link(entry: &tar::Entry<'_, impl Read>) -> Result<Utf8PathBuf> {
+    let target = entry.link_name()?.context("it is a link to nothing")?;
+    Ok(Utf8PathBuf::try_from(target.into_owned())?)
+}
+
+/// The whole of a small file. Some licences are in an encoding of their own.
+fn text(entry: &mut impl Read) -> Result<String> {
+    Ok(String::from_utf8_lossy(&up_to(entry, MAX_TEXT_BYTES)?).into_owned())
+}
+
+fn up_to(reader: &mut impl Read, max_bytes: u64) -> Result<Vec<u8>> {
+    let mut content = Vec::new();
+    reader.take(max_bytes + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > max_bytes {
+        return Err(corrupt(
+            format!("it has more than {max_bytes} bytes"),
+            "make the image anew",
+        ));
+    }
+    Ok(content)
+}
+
+/// What an executable has in the section of this name; none where it has none, or is no executable of this kind.
+fn section<'e>(executable: &'e [u8], name: &str) -> Option<&'e [u8]> {
+    use object::{Object as _, ObjectSection as _};
+    let file = object::File::parse(executable).ok()?;
+    let section = file.section_by_name(name)?;
+    section.data().ok()
+}

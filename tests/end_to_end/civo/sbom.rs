@@ -1,0 +1,48 @@
+//! What `cargo xtask sbom` says of the image, against what other programs find in it.
+
+use serde_json::Value;
+use xshell::cmd;
+
+use super::built;
+use crate::support::run::{shell, succeed};
+
+#[test]
+fn the_document_names_all_that_other_programs_find_and_no_more() {
+    let (out, _) = built();
+    let sh = shell();
+    let checked = succeed(cmd!(sh, "cargo xtask sbom --check {out}/oci:latest-civo"));
+    let said = checked
+        .trim()
+        .strip_prefix("nothing missing, nothing invented: ");
+    let counts: Vec<u32> = said
+        .unwrap()
+        .split(", ")
+        .map(|part| part.split(' ').next().unwrap().parse().unwrap())
+        .collect();
+    // Debian packages, Go modules, executables of Go, and the modules in them.
+    for (count, least) in counts.iter().zip([80, 50, 5, 500]) {
+        assert!(*count >= least, "{checked}");
+    }
+    assert_eq!(counts.len(), 4);
+}
+
+#[test]
+fn the_document_is_the_same_each_time_and_names_the_crates_of_the_verifier() {
+    let (out, _) = built();
+    let sh = shell();
+    let print = || succeed(cmd!(sh, "cargo xtask sbom {out}/oci:latest-run-civo"));
+    let document = print();
+    assert_eq!(document, print());
+    let document: Value = serde_json::from_str(&document).unwrap();
+    let packages = document["packages"].as_array().unwrap();
+    let id = |name: &str| {
+        let found = packages.iter().find(|it| it["name"] == name);
+        found.unwrap_or_else(|| panic!("no {name}"))["SPDXID"].clone()
+    };
+    let (verifier, linked) = (id("/usr/local/bin/verifier"), id("serde_json"));
+    let relations = document["relationships"].as_array().unwrap();
+    let needs = |it: &&Value| it["spdxElementId"] == verifier && it["relatedSpdxElement"] == linked;
+    assert!(relations.iter().any(|it| needs(&it)));
+    // Tests alone take it.
+    assert!(packages.iter().all(|it| it["name"] != "insta"));
+}

@@ -1,0 +1,123 @@
+//! `cargo xtask sbom`: what is in an image, as a document for scanners, made of the image's own layers.
+//!
+//! Any image of ours will do, wherever it is: what is in it is what its layers say, and they are read where they lie.
+//! With `--check` the image is unpacked, and other programs say what is in it.
+
+mod check;
+
+use anyhow::Result;
+use camino::{Utf8Path, Utf8PathBuf};
+use clap::ValueEnum;
+use rayon::prelude::*;
+
+use crate::fetched::Fetched;
+use crate::flags::BASE_IMAGE_LAYOUT;
+use engine::progress::{Kind, Progress};
+use failure::usage;
+use oci::image::Image;
+use oci::platform::Platform;
+use oci::reference::ImageReference;
+use oci::unpack::limits::Limits;
+use pipeline::pack::layer_content::{self, LayerContent};
+use pipeline::work::Work;
+use sbom::compose::{self, PackedLayer, Plugin, compose};
+use sbom::document::Document;
+use sbom::inventory::{Inventory, Places};
+
+/// How the document is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// SPDX 2.3, JSON
+    Spdx,
+    /// CycloneDX 1.6, JSON
+    Cyclonedx,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The image: DIR/oci[:TAG] in an OCI layout, HOST/REPOSITORY:TAG in a registry, docker:NAME in the local Docker
+    #[arg(value_name = "IMAGE", default_value = BASE_IMAGE_LAYOUT)]
+    pub image: String,
+    /// How the document is written
+    #[arg(long, value_enum, default_value_t = Format::Spdx)]
+    pub format: Format,
+    /// Unpack the image, and compare its SPDX document with what dpkg-query, `go version -m` and the folders of
+    /// GOMODCACHE say; the exit code is 4 if anything is missing or was invented
+    #[arg(long)]
+    pub check: bool,
+    /// Speak plain HTTP with the registry
+    #[arg(long)]
+    pub insecure: bool,
+}
+
+/// Prints the document, or what the check found.
+pub fn run(flags: &Args) -> Result<()> {
+    let reference = ImageReference::parse(&flags.image, Utf8Path::is_dir)?;
+    let work = Work::open()?;
+    let platform = Platform::host();
+    let mut progress = Progress::default();
+    let fetched = progress.step(format!("fetch {reference}"), Kind::Network, |step| {
+        Fetched::fetch(&reference, &work, &platform, flags.insecure, step)
+    })?;
+    let document = progress.step("read layers", Kind::Local, |_| document(&fetched, &work))?;
+    if flags.check {
+        let root = work.scratch("image")?;
+        progress.step("unpack", Kind::Local, |_| fetched.image.unpack(root.path()))?;
+        let said = progress.step("check", Kind::Local, |_| {
+            check::check(&sbom::spdx::json(&document), root.path(), &fetched.image)
+        })?;
+        println!("{said}");
+        return Ok(());
+    }
+    let json = match flags.format {
+        Format::Spdx => sbom::spdx::json(&document),
+        Format::Cyclonedx => sbom::cyclonedx::json(&document),
+    };
+    println!("{}", serde_json::to_string_pretty(&json)?);
+    Ok(())
+}
+
+/// What is in the image.
+fn document(fetched: &Fetched, work: &Work) -> Result<Document> {
+    let Fetched { name, image, .. } = fetched;
+    let contents = layer_content::of_any(&image.config).ok_or_else(|| {
+        usage(
+            format!("the history of {name} does not tell what its layers hold"),
+            "name an image that `base-image` made",
+        )
+    })?;
+    let places = places(image);
+    let scratch = work.scratch("sbom")?;
+    let compressed_bytes = image.layers.iter().map(|layer| layer.size_bytes).sum();
+    let limits = Limits::of_image(compressed_bytes, scratch.path())?;
+    let layers = image.layers.par_iter().zip(contents);
+    let layers = layers.map(|(layer, content)| {
+        Ok(PackedLayer {
+            pack: content.pack(),
+            inventory: Inventory::of(layer, &places, limits)?,
+            plugin: match content {
+                LayerContent::Plugin { name, version } => Some(Plugin { name, version }),
+                _ => None,
+            },
+        })
+    });
+    let layers = layers.collect::<Result<Vec<_>>>()?;
+    let described = compose::Image {
+        digest: image.digest.clone(),
+        architecture: image.config.architecture().to_string(),
+        created: image.config.created().clone().unwrap_or_default(),
+    };
+    compose(&described, &layers)
+}
+
+/// Where the image's environment says that its caches and Go are.
+fn places(image: &Image) -> Places {
+    let place = |wanted: &str| {
+        let (_, path) = image.env().find(|(name, _)| *name == wanted)?;
+        Some(Utf8PathBuf::from(path.trim_start_matches('/')))
+    };
+    Places {
+        gomodcache: place("GOMODCACHE"),
+        goroot: place("GOROOT"),
+    }
+}
