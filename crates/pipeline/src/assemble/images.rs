@@ -1,4 +1,4 @@
-//! Writes images: the configuration and the manifest of each variant, and of its `-nonroot` twin.
+//! Writes images: the configuration and the manifest of each variant, and of its `-nonroot` twin, and of each volume.
 //!
 //! No layer is read again, and all variants share their blobs.
 
@@ -8,12 +8,14 @@ use anyhow::{Context as _, Result};
 use oci_spec::image::{Descriptor, ImageManifestBuilder, MediaType};
 use serde::Serialize;
 
-use crate::assemble::image_config::config;
+use crate::assemble::image_config::{config, of_volume};
 use crate::assemble::programs::{self, ANNOTATION, ProgramArtifact};
 use crate::assemble::target::Target;
 use crate::assemble::variants::Variant;
+use crate::assemble::volumes::Volume;
 use crate::image_toml::ImageToml;
 use crate::names::NONROOT;
+use crate::pack::PackLayer;
 use oci::layer::Layer;
 use oci::platform::Platform;
 
@@ -44,7 +46,7 @@ impl From<&WrittenImage> for report::Image {
 /// What was written.
 #[derive(Debug, Default, Serialize)]
 pub struct Written {
-    /// The variants and their twins.
+    /// The volumes, the variants and their twins.
     #[serde(rename = "variants")]
     pub images: Vec<WrittenImage>,
     /// The artifacts of programs.
@@ -58,14 +60,29 @@ impl Written {
     }
 }
 
-/// Writes the artifacts of programs, and then the variants, and the `-nonroot` twin of each.
+/// What packs make.
+#[derive(Debug)]
+pub struct Images {
+    /// Images.
+    pub variants: Vec<Variant>,
+    /// Programs beside them.
+    pub programs: Vec<ProgramArtifact>,
+    /// Caches as images of their own.
+    pub volumes: Vec<Volume>,
+}
+
+/// Writes the artifacts of programs, then the volumes, and then the variants, and the `-nonroot` twin of each.
 pub fn write(
     target: &mut dyn Target,
     image: &ImageToml,
     platform: &Platform,
-    variants: &[Variant],
-    artifacts: &[ProgramArtifact],
+    images: &Images,
 ) -> Result<Written> {
+    let Images {
+        variants,
+        programs: artifacts,
+        volumes,
+    } = images;
     let mut programs = Vec::new();
     for artifact in artifacts {
         let layer = &artifact.archive.layer;
@@ -78,13 +95,25 @@ pub fn write(
             uncompressed_bytes: layer.uncompressed_bytes,
         });
     }
+    let sum = |layers: &[PackLayer], bytes: fn(&Layer) -> u64| {
+        layers.iter().map(|it| bytes(&it.layer)).sum()
+    };
+    let described = |name: String, descriptor: &Descriptor, layers: &[PackLayer]| WrittenImage {
+        name,
+        digest: descriptor.digest().to_string(),
+        compressed_bytes: sum(layers, |layer| layer.size_bytes),
+        uncompressed_bytes: sum(layers, |layer| layer.uncompressed_bytes),
+    };
     let mut written = Vec::new();
+    for Volume { name, layers } in volumes {
+        let parts = (descriptors(target, layers)?, &BTreeMap::new());
+        let config = of_volume(image, platform, layers)?;
+        let descriptor = add(target, name, &config, parts, platform)?;
+        written.push(described(name.clone(), &descriptor, layers));
+    }
     for variant in variants {
         let Variant { name, layers, .. } = variant;
-        let descriptors = layers
-            .iter()
-            .map(|layer| target.layer(layer))
-            .collect::<Result<Vec<_>>>()?;
+        let descriptors = descriptors(target, layers)?;
         let own = artifacts.iter().zip(&programs);
         let own =
             own.filter(|(artifact, _)| variant.providers.contains(&artifact.program.provider));
@@ -94,24 +123,22 @@ pub fn write(
                 (name, written.digest.clone())
             })
             .collect();
-        let sum = |bytes: fn(&Layer) -> u64| layers.iter().map(|it| bytes(&it.layer)).sum();
         for nonroot in [false, true] {
             let name = format!("{name}{}", if nonroot { NONROOT } else { "" });
             let config = config(image, platform, variant, nonroot)?;
             let parts = (descriptors.clone(), &annotations);
             let descriptor = add(target, &name, &config, parts, platform)?;
-            written.push(WrittenImage {
-                name,
-                digest: descriptor.digest().to_string(),
-                compressed_bytes: sum(|layer| layer.size_bytes),
-                uncompressed_bytes: sum(|layer| layer.uncompressed_bytes),
-            });
+            written.push(described(name, &descriptor, layers));
         }
     }
     Ok(Written {
         images: written,
         programs,
     })
+}
+
+fn descriptors(target: &mut dyn Target, layers: &[PackLayer]) -> Result<Vec<Descriptor>> {
+    layers.iter().map(|layer| target.layer(layer)).collect()
 }
 
 /// Writes the manifest of an image whose layers are there, with these annotations.
@@ -147,8 +174,6 @@ mod tests {
     use oci_spec::image::{ImageManifest, Platform as OciPlatform};
     use sha256::Sha256Hash;
 
-    use crate::pack::PackLayer;
-
     /// Remembers manifests by their names.
     #[derive(Default)]
     struct Manifests(Vec<(String, ImageManifest)>);
@@ -179,7 +204,12 @@ mod tests {
         let variants = variants::of(&packs(&["civo"]), "latest").unwrap();
         let mut target = Manifests::default();
         let artifacts = programs::of(&packs(&["civo"]), "latest").unwrap();
-        let written = write(&mut target, &image(), &platform(), &variants, &artifacts).unwrap();
+        let images = Images {
+            variants,
+            programs: artifacts,
+            volumes: Vec::new(),
+        };
+        let written = write(&mut target, &image(), &platform(), &images).unwrap();
         let sizes: Vec<_> = written
             .all()
             .map(|image| {

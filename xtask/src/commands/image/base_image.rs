@@ -17,7 +17,9 @@ use oci::layer;
 use oci::layer::LayerBlob;
 use oci::layer::{Compression, Layer};
 use oci::layout::writer::LayoutWriter;
+use pipeline::assemble::images::Images;
 use pipeline::assemble::variants::Variant;
+use pipeline::assemble::volumes::Maker;
 use pipeline::assemble::{image_config, images, programs, variants};
 use pipeline::flow;
 use pipeline::flow::{Foundation, ProviderPack};
@@ -97,25 +99,32 @@ pub fn run(flags: &Args) -> Result<()> {
                 .join("\n")
         );
     }
-    let (variants, programs) = progress.step("assemble", Kind::Local, |_| {
+    let images = progress.step("assemble", Kind::Local, |step| {
         let mut all = vec![foundation.base()?, tools];
         all.extend(packs.to_packs(&foundation.tree.platform));
         all.extend(plugins);
         let made = compressed(&foundation, all, flags.compression)?;
-        Ok((variants::of(&made, LATEST)?, programs::of(&made, LATEST)?))
+        let variants = variants::of(&made, LATEST)?;
+        let Foundation { work, tree, .. } = &foundation;
+        let volumes = Maker::new(work, &tree.image, &tree.platform, false, step);
+        Ok(Images {
+            volumes: volumes.of(&variants, LATEST)?,
+            programs: programs::of(&made, LATEST)?,
+            variants,
+        })
     })?;
     let written = progress.step("write the layout", Kind::Local, |_| {
         let mut layout = LayoutWriter::create(&out.begin()?.join("oci"))?;
         let Tree {
             image, platform, ..
         } = &foundation.tree;
-        let written = images::write(&mut layout, image, platform, &variants, &programs)?;
+        let written = images::write(&mut layout, image, platform, &images)?;
         layout.finish()?;
         Ok(written.images)
     })?;
     let report = measure(
         &foundation,
-        &variants[0],
+        &images.variants[0],
         &packs.providers,
         (&source, flags),
         &mut progress,

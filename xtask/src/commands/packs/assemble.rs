@@ -11,8 +11,9 @@ use failure::usage;
 use oci::layout::writer::LayoutWriter;
 use oci::platform::Platform;
 use oci::reference;
-use pipeline::assemble::images::Written;
+use pipeline::assemble::images::{Images, Written};
 use pipeline::assemble::registry_target::RegistryTarget;
+use pipeline::assemble::volumes::Maker;
 use pipeline::assemble::{images, programs, variants};
 use pipeline::image_toml::ImageToml;
 use pipeline::names::LATEST;
@@ -55,6 +56,14 @@ pub struct Args {
     /// Description of the image
     #[arg(long, value_name = "FILE")]
     pub image: Option<Utf8PathBuf>,
+    /// Level of zstd for the layers of volumes, which are written anew [default: that of the image]
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        env = "IAC_RUNNER_ZSTD_LEVEL",
+        value_parser = clap::value_parser!(i32).range(1..=22)
+    )]
+    pub zstd_level: Option<i32>,
     /// Speak plain HTTP with the registry
     #[arg(long)]
     pub insecure: bool,
@@ -66,7 +75,10 @@ pub struct Args {
 /// Makes the images, and says which.
 pub fn run(flags: &Args) -> Result<()> {
     let image = flags.image.clone();
-    let image = ImageToml::read(&image.unwrap_or_else(pipeline::workspace::image_toml))?;
+    let mut image = ImageToml::read(&image.unwrap_or_else(pipeline::workspace::image_toml))?;
+    if let Some(level) = flags.zstd_level {
+        image.layers.zstd_level = level;
+    }
     let platform = Platform::host();
     let out = flags.out.as_deref().map(Out::layout).transpose()?;
     let push = flags.push.as_deref().map(tagged).transpose()?;
@@ -89,26 +101,35 @@ pub fn run(flags: &Args) -> Result<()> {
             })?;
         }
         check_image(&packs, &image, &platform)?;
+        let volumes = Maker::new(&work, &image, &platform, flags.insecure, step);
+        let images_of = |version: &str| {
+            let variants = variants::of(&packs, version)?;
+            let volumes = volumes.of(&variants, version)?;
+            let programs = programs::of(&packs, version)?;
+            anyhow::Ok(Images {
+                variants,
+                programs,
+                volumes,
+            })
+        };
         let mut written = Written::default();
         if let Some(out) = &out {
             let mut layout = LayoutWriter::create(out.begin()?)?;
-            let variants = variants::of(&packs, LATEST)?;
-            let programs = programs::of(&packs, LATEST)?;
-            written = images::write(&mut layout, &image, &platform, &variants, &programs)?;
+            written = images::write(&mut layout, &image, &platform, &images_of(LATEST)?)?;
             layout.finish()?;
             out.complete()?;
         }
         let mut moved_bytes = sources.received_bytes();
         if let Some((repository, tag)) = &push {
             let mut target = RegistryTarget::open(repository, flags.insecure, &work, step)?;
-            let mut variants = variants::of(&packs, tag)?;
+            let mut images = images_of(tag)?;
             // The tag that people wait for comes last.
-            variants.rotate_left(1);
-            let programs = programs::of(&packs, tag)?;
-            written = images::write(&mut target, &image, &platform, &variants, &programs)?;
+            images.variants.rotate_left(1);
+            written = images::write(&mut target, &image, &platform, &images)?;
             let moved = target.moved();
             moved_bytes += moved.sent_bytes + moved.received_bytes;
         }
+        moved_bytes += volumes.received_bytes();
         Ok(Assembled {
             written,
             moved_bytes,
