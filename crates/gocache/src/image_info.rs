@@ -177,6 +177,30 @@ impl PackInfo {
     }
 }
 
+impl ImageInfo {
+    /// Reads `file`, which may be anybody's.
+    ///
+    /// # Errors
+    /// One that is no description, or no regular file, is corrupt.
+    pub fn read(file: &Utf8Path) -> Result<Self, Error> {
+        read_file(file, MAX_DESCRIPTIONS_BYTES).map(|(info, _)| info)
+    }
+}
+
+/// What `file` says, and how many bytes it has.
+///
+/// # Errors
+/// A file that is no JSON of a `T`, or no regular one, or has more than `max_bytes`, is corrupt.
+fn read_file<T: DeserializeOwned>(file: &Utf8Path, max_bytes: u64) -> Result<(T, u64), Error> {
+    let json = regular_file::read(file, max_bytes).map_err(|error| match error.kind() {
+        ErrorKind::InvalidData => Error::corrupt(file, error.to_string()),
+        _ => error.into(),
+    })?;
+    let value =
+        serde_json::from_slice(&json).map_err(|error| Error::corrupt(file, error.to_string()))?;
+    Ok((value, json.len() as u64))
+}
+
 /// What the files of `folder` say that are `wanted`, each with its file; none where there is no such folder.
 ///
 /// # Errors
@@ -198,13 +222,8 @@ fn read_json<T: DeserializeOwned>(
         if !wanted(&file) {
             continue;
         }
-        let json = regular_file::read(&file, left_bytes).map_err(|error| match error.kind() {
-            ErrorKind::InvalidData => Error::corrupt(&file, error.to_string()),
-            _ => error.into(),
-        })?;
-        left_bytes -= json.len() as u64;
-        let value = serde_json::from_slice(&json)
-            .map_err(|error| Error::corrupt(&file, error.to_string()))?;
+        let (value, size_bytes) = read_file(&file, left_bytes)?;
+        left_bytes -= size_bytes;
         all.push((file, value));
     }
     Ok(all)

@@ -10,13 +10,13 @@ use std::os::unix::fs::MetadataExt as _;
 use std::process::ExitCode;
 
 use camino::Utf8Path;
-use failure::{corrupt, usage};
+use failure::{Kind, corrupt, usage};
 use gocache::Identity;
 use gocache::image_info::volume::{FOLDER, INFO, Volume};
 use gocache::image_info::{ImageInfo, SCHEMA};
 use serde_json::json;
 
-use super::{check_schema, read_json, unfit};
+use super::{check_schema, unfit};
 use crate::process::Environment;
 use crate::{go, output};
 
@@ -87,7 +87,10 @@ fn read(folder: &Utf8Path) -> anyhow::Result<ImageInfo> {
         }
         _ => {}
     }
-    let image: ImageInfo = read_json(&file)?;
+    let image = ImageInfo::read(&file).map_err(|error| match error.kind() {
+        Some(Kind::Corrupt) => corrupt(error.to_string(), "pull the volume's image again"),
+        _ => error.into(),
+    })?;
     check_schema(image.schema, SCHEMA, &file)?;
     Ok(image)
 }

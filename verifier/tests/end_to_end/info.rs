@@ -243,6 +243,11 @@ fn a_volume_that_does_not_hit_here_is_refused_with_what_is_wrong_and_the_cure() 
     refused("damaged", 4, &|folder| {
         folder.write("volume/iac-runner/image.json", "{\"schema\":1")
     });
+    refused("endless", 4, &|folder| {
+        folder.write("volume/iac-runner/other", "");
+        std::os::unix::fs::symlink("/dev/zero", folder.path("volume/iac-runner/image.json"))
+            .unwrap();
+    });
     refused("a variable that is none", 4, &|folder| {
         volume(folder, "volume", |image| {
             image["volume"]["env"]["X; true"] = json!("")
