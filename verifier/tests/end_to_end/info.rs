@@ -208,23 +208,23 @@ export GOMODCACHE='[folder]/volume/go-mod'
 
 #[test]
 fn a_volume_that_does_not_hit_here_is_refused_with_what_is_wrong_and_the_cure() {
-    let mut said = String::new();
+    let mut said = Vec::new();
     let mut refused = |name: &str, code: i32, prepare: &dyn Fn(&Folder)| {
         let folder = Folder::new();
         image(&folder);
         prepare(&folder);
         let assert = volume_info(&folder).assert().code(code).stdout("");
         let stderr = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
-        let go_root = stdout(folder.go("gocache").args(["env", "GOROOT", "GOVERSION"]));
-        let (goroot, version) = go_root.trim().split_once('\n').unwrap();
+        let settings = stdout(folder.go("gocache").args(["env", "GOROOT", "GOVERSION"]));
+        let (goroot, version) = settings.trim().split_once('\n').unwrap();
         let stderr = stderr
             .replace(goroot, "[GOROOT]")
             .replace(version, "[GOVERSION]");
-        said.push_str(&format!("{name}:\n{}\n", folder.redacted(&stderr)));
+        said.push(format!("{name}:\n{}", folder.redacted(&stderr)));
     };
     refused("not there", 2, &|_| {});
     refused("empty", 2, &|folder| {
-        fs_err::create_dir(folder.path("volume")).unwrap()
+        fs_err::create_dir(folder.path("volume")).unwrap();
     });
     refused("foreign", 2, &|folder| folder.write("volume/other", ""));
     refused("an image", 2, &|folder| {
@@ -233,7 +233,7 @@ fn a_volume_that_does_not_hit_here_is_refused_with_what_is_wrong_and_the_cure() 
     refused("elsewhere", 2, &|folder| volume(folder, "place", |_| {}));
     refused("another Go", 2, &|folder| {
         volume(folder, "volume", |image| {
-            image["identity"]["go_version"] = json!("go1.2.3")
+            image["identity"]["go_version"] = json!("go1.2.3");
         });
     });
     refused("without a cache", 2, &|folder| {
@@ -241,7 +241,7 @@ fn a_volume_that_does_not_hit_here_is_refused_with_what_is_wrong_and_the_cure() 
         fs_err::remove_dir(folder.path("volume/go-mod")).unwrap();
     });
     refused("damaged", 4, &|folder| {
-        folder.write("volume/iac-runner/image.json", "{\"schema\":1")
+        folder.write("volume/iac-runner/image.json", "{\"schema\":1");
     });
     refused("endless", 4, &|folder| {
         folder.write("volume/iac-runner/other", "");
@@ -250,13 +250,13 @@ fn a_volume_that_does_not_hit_here_is_refused_with_what_is_wrong_and_the_cure() 
     });
     refused("a variable that is none", 4, &|folder| {
         volume(folder, "volume", |image| {
-            image["volume"]["env"]["X; true"] = json!("")
+            image["volume"]["env"]["X; true"] = json!("");
         });
     });
     refused("a value of two lines", 4, &|folder| {
         volume(folder, "volume", |image| {
-            image["volume"]["env"]["X"] = json!("\n")
+            image["volume"]["env"]["X"] = json!("\n");
         });
     });
-    insta::assert_snapshot!(said);
+    insta::assert_snapshot!(said.join("\n"));
 }

@@ -8,7 +8,7 @@ use camino::Utf8PathBuf;
 
 use crate::source;
 use engine::Engine;
-use engine::progress::{Kind, Progress};
+use engine::progress::{Kind, Progress, Step};
 use engine::sandbox::RootFs;
 use failure::missed;
 use oci::docker;
@@ -103,15 +103,7 @@ pub fn run(flags: &Args) -> Result<()> {
         let mut all = vec![foundation.base()?, tools];
         all.extend(packs.to_packs(&foundation.tree.platform));
         all.extend(plugins);
-        let made = compressed(&foundation, all, flags.compression)?;
-        let variants = variants::of(&made, LATEST)?;
-        let Foundation { work, tree, .. } = &foundation;
-        let volumes = Maker::new(work, &tree.image, &tree.platform, false, step);
-        Ok(Images {
-            volumes: volumes.of(&variants, LATEST)?,
-            programs: programs::of(&made, LATEST)?,
-            variants,
-        })
+        images_of(&foundation, all, flags.compression, step)
     })?;
     let written = progress.step("write the layout", Kind::Local, |_| {
         let mut layout = LayoutWriter::create(&out.begin()?.join("oci"))?;
@@ -169,6 +161,24 @@ pub fn run(flags: &Args) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// What these packs make, with layers under the wanted compression.
+fn images_of(
+    foundation: &Foundation,
+    packs: Vec<Pack>,
+    compression: Compression,
+    step: &Step,
+) -> Result<Images> {
+    let made = compressed(foundation, packs, compression)?;
+    let variants = variants::of(&made, LATEST)?;
+    let Foundation { work, tree, .. } = foundation;
+    let volumes = Maker::new(work, &tree.image, &tree.platform, false, step);
+    Ok(Images {
+        volumes: volumes.of(&variants, LATEST)?,
+        programs: programs::of(&made, LATEST)?,
+        variants,
+    })
 }
 
 /// Runs the verifier in the image, where the engine has it.

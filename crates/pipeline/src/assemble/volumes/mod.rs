@@ -182,10 +182,9 @@ fn taken(image: &ImageToml, title: &str) -> Option<(bool, CompressionSettings)> 
     let already = compressed_already(image);
     match LayerContent::parse(title)? {
         LayerContent::Pulumi => Some((true, image.layers)),
-        LayerContent::Caches(_) => Some((false, image.layers)),
         LayerContent::Objects(_) => Some((false, already)),
         LayerContent::Executables(_) if image.has_packed_executables() => Some((false, already)),
-        LayerContent::Executables(_) => Some((false, image.layers)),
+        LayerContent::Caches(_) | LayerContent::Executables(_) => Some((false, image.layers)),
         LayerContent::Base | LayerContent::Tools | LayerContent::Plugin { .. } => None,
     }
 }
