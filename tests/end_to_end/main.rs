@@ -21,6 +21,7 @@
 //! | `verify.rs` | images where images live, verified there |
 //! | `vulnerabilities/` | tools with vulnerabilities, and without |
 //! | `workflow.rs` | the release workflow |
+//! | `volume/` | a provider's caches mounted into an image that is not ours |
 //! | `support/` | what they share |
 //!
 //! Tests assert hit rates, counts, digests and exit codes, never seconds.
@@ -45,5 +46,6 @@ mod sources;
 mod support;
 mod tools;
 mod verify;
+mod volume;
 mod vulnerabilities;
 mod workflow;

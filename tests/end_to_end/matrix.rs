@@ -6,6 +6,7 @@ use serde_json::Value;
 use xshell::{Cmd, Shell, cmd};
 
 use crate::sources::{place, program, small};
+use crate::support::description;
 use crate::support::image::Layout;
 use crate::support::registry::Registry;
 use crate::support::run::{fail, folder, shell, succeed, succeed_with_both, write};
@@ -41,12 +42,17 @@ impl Jobs {
         )
     }
 
-    /// Digests of the images that `base-image` makes, by name.
+    /// The description of the image, with volumes.
+    fn image(&self) -> Utf8PathBuf {
+        description::with_volumes(&self.root)
+    }
+
+    /// Digests of the images that `base-image` makes, volumes among them, by name.
     fn expected(&self) -> Vec<(String, String)> {
-        let (source, out) = (&self.source, self.root.join("expected"));
+        let (source, out, image) = (&self.source, self.root.join("expected"), self.image());
         succeed(cmd!(
             self.sh,
-            "cargo xtask base-image --source {source} --out {out}"
+            "cargo xtask base-image --source {source} --out {out} --image {image}"
         ));
         let layout = Layout::below(&out);
         let named = |name: &String| (name.clone(), layout.image(name).digest);
@@ -109,9 +115,10 @@ fn packs_travel_as_archives_to_the_same_image() {
         ];
         succeed(jobs.warm(&[provider], &flags));
     }
+    let image = jobs.image();
     let assembled = succeed(cmd!(
         sh,
-        "cargo xtask assemble --from {packs} --out {out} --json"
+        "cargo xtask assemble --from {packs} --out {out} --image {image} --json"
     ));
     assert_eq!(digests(&assembled, "latest"), expected);
 
@@ -195,13 +202,28 @@ fn through_a_registry_only_manifests_move() {
     let candidate = format!("{image}:candidate-7");
     let assemble = || cmd!(sh, "cargo xtask assemble --from {packs} --push {candidate}");
     let assembled = succeed(assemble().args(["--run", "7", "--json"]));
-    assert_eq!(digests(&assembled, "candidate-7"), expected);
+    let is_volume = |(name, _): &&(String, String)| name.ends_with("-volume");
+    let others: Vec<_> = expected
+        .iter()
+        .filter(|it| !is_volume(it))
+        .cloned()
+        .collect();
+    assert_eq!(digests(&assembled, "candidate-7"), others);
     let assembled: Value = serde_json::from_str(&assembled).unwrap();
     assert!(
         assembled["moved_bytes"].as_u64().unwrap() < 1_000_000,
         "{assembled}"
     );
+    // On a machine that has nothing, what volumes are made of comes from the registry, and goes back anew.
+    let (description, candidate) = (jobs.image(), format!("{image}:candidate-8"));
+    let volumes = cmd!(
+        sh,
+        "cargo xtask assemble --from {packs} --run 7 --push {candidate} --image {description} --json"
+    );
+    let assembled = succeed(volumes.env("XDG_CACHE_HOME", jobs.root.join("third")));
+    assert_eq!(digests(&assembled, "candidate-8"), expected);
 
+    let candidate = format!("{image}:candidate-7");
     let release = |version: &str| {
         succeed(cmd!(
             sh,

@@ -1,7 +1,10 @@
 //! `verifier info`: what the image says of itself, and whether the go command here fits its caches.
 //!
 //! A setting that differs is no error, for it may be meant (a GOCACHE of one's own); but it explains why builds
-//! compile what the image holds, so each is named.
+//! compile what the image holds, so each is named. For a volume of caches, which nobody mounts to do without, it is one
+//! ([`volume`]).
+
+mod volume;
 
 use failure::usage;
 use std::fmt::Write as _;
@@ -31,6 +34,10 @@ pub struct Args {
     /// Look into an image that is unpacked here
     #[arg(long, value_name = "DIR", default_value = "/")]
     root: Utf8PathBuf,
+    /// Fail unless DIR is a volume of caches, mounted where they were made, and the go command here fits it; print the
+    /// environment to set, for a shell, or as the JSON that a pod's `env` takes
+    #[arg(long, value_name = "DIR", conflicts_with = "root")]
+    volume: Option<Utf8PathBuf>,
 }
 
 /// What is shown; as JSON, what scripts read.
@@ -65,6 +72,9 @@ struct Plugin {
 const MOST_PLUGINS: usize = 1000;
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if let Some(folder) = &args.volume {
+        return volume::run(folder, args.json);
+    }
     let (image, packs) = read(&args.root)?;
     let here = match go::Settings::in_folder(Utf8Path::new(".")) {
         Ok(settings) => Some(settings),
@@ -253,16 +263,12 @@ fn render(info: &Info) -> String {
         }
     }
     if info.here.is_some() {
-        let differences = info.differences.iter();
-        let differences =
-            differences.map(|it| format!("{} is {:?}, not {:?}", it.field, it.theirs, it.ours));
-        let differences: Vec<String> = differences.collect();
-        let verdict = match &differences[..] {
-            [_, ..] => format!("does not fit the caches: {}", differences.join("; ")),
-            [] => "has the settings that the caches were made with".to_owned(),
+        let verdict = match &info.differences[..] {
+            [] => "the go command here has the settings that the caches were made with".to_owned(),
+            differences => unfit(differences),
         };
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "the go command here {verdict}");
+        let _ = writeln!(text, "{verdict}");
     }
     if let Some(folder) = &info.noexec_tmpdir {
         let _ = writeln!(
@@ -272,6 +278,18 @@ fn render(info: &Info) -> String {
         );
     }
     text
+}
+
+/// Settings here by which builds compile what the caches have; `ours` of each is that of the caches.
+fn unfit(differences: &[Difference]) -> String {
+    let differences = differences.iter();
+    let differences =
+        differences.map(|it| format!("{} is {:?}, not {:?}", it.field, it.theirs, it.ours));
+    let differences: Vec<String> = differences.collect();
+    format!(
+        "the go command here does not fit the caches: {}",
+        differences.join("; ")
+    )
 }
 
 /// A table whose columns from `first_number` on hold numbers.

@@ -32,7 +32,7 @@ use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use anyhow::{Context as _, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use failure::{corrupt, failed};
-use gocache::image_info::{OBJECTS_PATH, TOOLEXEC_PATH};
+use gocache::image_info::{OBJECTS_PATH, TOOLEXEC, TOOLEXEC_PATH};
 use gocache::objects::{self, Archive, Incomplete, Objects};
 use rustix::process::{Signal, getpid, kill_process};
 use sha256::{Sha256Hash, hash_file};
@@ -73,7 +73,9 @@ pub fn arguments() -> Option<Vec<OsString>> {
     let mut arguments = std::env::args_os();
     let own = arguments.next()?;
     let name = Path::new(TOOLEXEC_PATH).file_name();
-    (Path::new(&own).file_name() == name).then(|| arguments.collect())
+    // A script that starts it by its path cannot call it by another name.
+    let is_it = Path::new(&own).file_name() == name || arguments.next()? == TOOLEXEC;
+    is_it.then(|| arguments.collect())
 }
 
 /// Starts the tool `arguments[0]`, as the go command does.

@@ -4,6 +4,7 @@
 //! what a newer builder wrote; `schema` changes only when a field changes its meaning.
 
 pub mod programs;
+pub mod volume;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
@@ -14,6 +15,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha256::Sha256Hash;
 
+use self::volume::Volume;
 use crate::{Error, GoModule, Identity};
 
 /// The image's own description, an [`ImageInfo`].
@@ -52,6 +54,9 @@ pub const REST: &str = "rest";
 
 /// The program that the go command starts tools with, where archives are export-only: the verifier under another name.
 pub const TOOLEXEC_PATH: &str = "/usr/local/lib/iac-runner/toolexec";
+
+/// What the verifier is told first where it is not called by that name, before the tool that it starts.
+pub const TOOLEXEC: &str = "toolexec";
 
 /// The folder of the packs' [object code](crate::objects).
 pub const OBJECTS_PATH: &str = "/var/cache/go-objects";
@@ -97,6 +102,9 @@ pub struct ImageInfo {
     /// Where the modules of its source are, unless the source itself says so or they are at the usual place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Layout>,
+    /// Of a volume of caches alone: where it is mounted, and the environment there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<Volume>,
 }
 
 /// `packs/<name>.json`.
@@ -169,6 +177,30 @@ impl PackInfo {
     }
 }
 
+impl ImageInfo {
+    /// Reads `file`, which may be anybody's.
+    ///
+    /// # Errors
+    /// One that is no description, or no regular file, is corrupt.
+    pub fn read(file: &Utf8Path) -> Result<Self, Error> {
+        read_file(file, MAX_DESCRIPTIONS_BYTES).map(|(info, _)| info)
+    }
+}
+
+/// What `file` says, and how many bytes it has.
+///
+/// # Errors
+/// A file that is no JSON of a `T`, or no regular one, or has more than `max_bytes`, is corrupt.
+fn read_file<T: DeserializeOwned>(file: &Utf8Path, max_bytes: u64) -> Result<(T, u64), Error> {
+    let json = regular_file::read(file, max_bytes).map_err(|error| match error.kind() {
+        ErrorKind::InvalidData => Error::corrupt(file, error.to_string()),
+        _ => error.into(),
+    })?;
+    let value =
+        serde_json::from_slice(&json).map_err(|error| Error::corrupt(file, error.to_string()))?;
+    Ok((value, json.len() as u64))
+}
+
 /// What the files of `folder` say that are `wanted`, each with its file; none where there is no such folder.
 ///
 /// # Errors
@@ -190,13 +222,8 @@ fn read_json<T: DeserializeOwned>(
         if !wanted(&file) {
             continue;
         }
-        let json = regular_file::read(&file, left_bytes).map_err(|error| match error.kind() {
-            ErrorKind::InvalidData => Error::corrupt(&file, error.to_string()),
-            _ => error.into(),
-        })?;
-        left_bytes -= json.len() as u64;
-        let value = serde_json::from_slice(&json)
-            .map_err(|error| Error::corrupt(&file, error.to_string()))?;
+        let (value, size_bytes) = read_file(&file, left_bytes)?;
+        left_bytes -= size_bytes;
         all.push((file, value));
     }
     Ok(all)
@@ -289,6 +316,7 @@ mod tests {
                 modules: vec!["stacks/{provider}".into()],
                 ..Layout::default()
             }),
+            volume: None,
         };
         let value = serde_json::to_value(&info).unwrap();
         assert_eq!(value["identity"]["goarch_level"], "GOAMD64=v1");

@@ -3,6 +3,8 @@
 //! The rest of the program takes these values from here; none of them is repeated in code. What follows from them
 //! (the environment of the image, the identity of its caches) is derived here, by pure functions.
 
+mod volume;
+
 use oci::layer::CompressionSettings;
 use oci::platform::Platform;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +17,7 @@ use gocache::image_info::TOOLEXEC_PATH;
 use modules::Layout;
 use serde::{Deserialize, Serialize};
 
+pub use self::volume::Volume;
 use failure::usage;
 
 /// The content of `image.toml`.
@@ -43,6 +46,9 @@ pub struct ImageToml {
     /// Which plugins of Pulumi the image has.
     #[serde(default, skip_serializing_if = "Plugins::is_default")]
     pub plugins: Plugins,
+    /// Whose caches are volumes, too. No step before the images depends on it, so no key does.
+    #[serde(default, skip_serializing)]
+    pub volume: Volume,
     /// Environment beside what `go` and `user` yield.
     pub env: BTreeMap<String, String>,
     /// Folders beside the caches that `runner` may write to.
@@ -257,7 +263,7 @@ pub enum Unloaded {
 #[serde(deny_unknown_fields)]
 pub struct Plugins {
     /// Whose plugins are in the image.
-    pub bake: Bake,
+    pub bake: Providers,
 }
 
 impl Plugins {
@@ -266,18 +272,18 @@ impl Plugins {
     }
 }
 
-/// Providers whose plugins are in the image.
+/// All providers, none or some.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(untagged, expecting = "expected true, false or a list of providers")]
-pub enum Bake {
+pub enum Providers {
     /// All, or none.
     All(bool),
     /// These.
     Of(BTreeSet<String>),
 }
 
-impl Bake {
-    /// Whether those of `provider` are.
+impl Providers {
+    /// Whether `provider` is one of them.
     pub fn has(&self, provider: &str) -> bool {
         match self {
             Self::All(all) => *all,
@@ -286,7 +292,7 @@ impl Bake {
     }
 }
 
-impl Default for Bake {
+impl Default for Providers {
     fn default() -> Self {
         Self::All(false)
     }
@@ -432,6 +438,9 @@ impl ImageToml {
                 "set it in [go]",
             ));
         }
+        if parsed.volume.is_wanted() {
+            parsed.volume_place()?;
+        }
         parsed.base.check()?;
         for (name, tool) in &parsed.tools {
             tool.check(name)?;
@@ -457,6 +466,11 @@ impl ImageToml {
 
     /// `GOFLAGS` of every build in the image.
     pub fn goflags(&self) -> String {
+        self.goflags_with(TOOLEXEC_PATH)
+    }
+
+    /// The same with another program of `-toolexec`.
+    pub(crate) fn goflags_with(&self, toolexec: &str) -> String {
         let mut flags = self.go.flags.clone();
         if !self.go.dwarf {
             flags.push("-gcflags=all=-dwarf=false".to_owned());
@@ -465,7 +479,14 @@ impl ImageToml {
             flags.push("-ldflags=-s".to_owned());
         }
         if self.is_lean() {
-            flags.push(format!("-toolexec={TOOLEXEC_PATH}"));
+            let flag = format!("-toolexec={toolexec}");
+            // The go command splits at spaces, unless a whole flag is quoted.
+            let has_space = flag.contains(' ');
+            flags.push(if has_space {
+                format!("\"{flag}\"")
+            } else {
+                flag
+            });
         }
         flags.join(" ")
     }

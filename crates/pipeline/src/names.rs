@@ -19,13 +19,15 @@ pub const PLUGINS: &str = "plugins-";
 pub use oci::reference::LATEST;
 /// Ends the name of a variant that runs as the image's user.
 pub const NONROOT: &str = "-nonroot";
+/// Ends the name of the image of a provider's caches alone, whose root is mounted.
+pub const VOLUME: &str = "-volume";
 /// The tool that runs programs, as `image.toml` names it.
 pub const PULUMI: &str = "pulumi";
 /// The verifier's place in the image.
 pub const VERIFIER: &str = "/usr/local/bin/verifier";
 
-/// Whether a provider of this name would collide with `latest-tools`, `latest-run`, a `-nonroot` twin or a program, or
-/// with a pack that is no provider's.
+/// Whether a provider of this name would collide with `latest-tools`, `latest-run`, a `-nonroot` twin, a volume or
+/// a program, or with a pack that is no provider's.
 pub fn is_reserved(provider: &str) -> bool {
     let is_of = |kind: &str| {
         let rest = provider.strip_prefix(kind);
@@ -35,7 +37,7 @@ pub fn is_reserved(provider: &str) -> bool {
         || is_of(RUN)
         || is_of(PROGRAM)
         || provider == NONROOT.trim_start_matches('-')
-        || provider.ends_with(NONROOT)
+        || [NONROOT, VOLUME].iter().any(|end| provider.ends_with(end))
         || provider.starts_with(PLUGINS)
 }
 
@@ -103,12 +105,13 @@ mod tests {
             "plugins-aws",
             "run",
             "run-x",
+            "aws-volume",
             "program-x",
         ] {
             assert!(is_reserved(reserved), "{reserved}");
         }
         for free in [
-            "aws", "plugins", "nonroots", "my-tools", "latest", "tools2", "runner", "",
+            "aws", "plugins", "volume", "nonroots", "my-tools", "latest", "tools2", "runner", "",
         ] {
             assert!(!is_reserved(free), "{free}");
         }

@@ -1,11 +1,8 @@
 //! One provider of the catalog, with its real SDK, through the whole flow.
 
 mod programs;
-<<<<<<< HEAD
 mod runner;
-=======
 mod sbom;
->>>>>>> part-sbom
 mod users;
 
 use std::os::unix::fs::MetadataExt as _;
@@ -16,6 +13,7 @@ use serde_json::Value;
 use xshell::{Shell, cmd};
 
 use crate::support::container::{Container, unpack};
+use crate::support::description;
 use crate::support::image::Layout;
 use crate::support::kept::{FOUNDATION, Kept, Results, SOURCE};
 use crate::support::run::{folder, shell, succeed, workspace};
@@ -38,19 +36,21 @@ fn base_image(sh: &Shell, out: &Utf8Path, flags: &[&str]) -> Value {
     serde_json::from_str(&succeed(build)).unwrap()
 }
 
-/// The same image with layers that every tool reads.
-fn gzip() -> &'static Utf8PathBuf {
+/// The same image with layers that every tool reads, and with its volume.
+pub fn gzip() -> &'static Utf8PathBuf {
     static GZIP: OnceLock<Utf8PathBuf> = OnceLock::new();
     GZIP.get_or_init(|| {
         built();
         let gzip = workspace().join("target/end-to-end/civo-gzip");
-        base_image(&shell(), &gzip, &["--compression", "gzip"]);
+        let image = description::with_volumes(&workspace().join("target/end-to-end/civo-volumes"));
+        let flags = ["--compression", "gzip", "--image", image.as_str()];
+        base_image(&shell(), &gzip, &flags);
         gzip
     })
 }
 
 /// The image `civo` unpacked by a tool that is not ours.
-fn unpacked() -> &'static Utf8PathBuf {
+pub fn unpacked() -> &'static Utf8PathBuf {
     static UNPACKED: OnceLock<Utf8PathBuf> = OnceLock::new();
     UNPACKED.get_or_init(|| {
         let (out, _) = built();

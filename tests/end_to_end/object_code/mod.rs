@@ -11,6 +11,7 @@ use xshell::cmd;
 
 use crate::sources::{place, program};
 use crate::support::container::{Container, unpack};
+use crate::support::description;
 use crate::support::image::Layout;
 use crate::support::run::{fail, shell, succeed, workspace, write};
 
@@ -50,7 +51,7 @@ fn toy() -> &'static Toy {
         write(&source, &format!("{}/main.go", place("toy", "two")), &program("example.com/toy/pkg/shared"));
         gocache::objects::write_script(&source.join("toolexec")).unwrap();
         let sh = shell();
-        let image = with_packed_executables(&folder);
+        let image = description::changed(&folder, "executables = \"raw\"", "executables = \"packed\"");
         let build = cmd!(
             sh,
             "cargo xtask base-image --image {image} --source {source} --out {out} --compression gzip --preview none"
@@ -59,21 +60,6 @@ fn toy() -> &'static Toy {
         let root = unpack(&out, "latest", &folder.join("unpacked"));
         Toy { source, out, root }
     })
-}
-
-/// The description of the image, with executables that are compressed, in `folder`.
-fn with_packed_executables(folder: &Utf8Path) -> Utf8PathBuf {
-    let place = workspace().join("base-images/iac-runner");
-    let text = fs_err::read_to_string(place.join("image.toml")).unwrap();
-    let packed = text.replace("executables = \"raw\"", "executables = \"packed\"");
-    assert_ne!(packed, text);
-    write(folder, "image.toml", &packed);
-    // Not by another path: it is part of what tools are made from.
-    let tools = folder.join("tools");
-    if !tools.is_symlink() {
-        fs_err::os::unix::fs::symlink(place.join("tools"), tools).unwrap();
-    }
-    folder.join("image.toml")
 }
 
 /// A version that knows the image's Go.

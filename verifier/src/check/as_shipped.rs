@@ -184,6 +184,7 @@ mod tests {
             owner_uid: None,
             cache_entry_time,
             source: None,
+            volume: None,
         };
         Shipped {
             image,

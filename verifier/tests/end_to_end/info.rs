@@ -198,3 +198,106 @@ fn a_damaged_description_is_corrupt() {
     let stderr = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
     insta::assert_snapshot!(stderr);
 }
+
+/// A volume in `volume`, whose caches were made in `place`, with the settings in force but for what `change` does.
+fn volume(folder: &Folder, place: &str, change: impl FnOnce(&mut Value)) {
+    let mut image = image(folder);
+    for cache in ["go-mod", "go-build"] {
+        fs_err::create_dir_all(folder.path("volume").join(cache)).unwrap();
+    }
+    let place = folder.path(place);
+    let [gocache, gomodcache] = ["go-build", "go-mod"].map(|cache| place.join(cache).to_string());
+    let flags = "-trimpath \"-toolexec=/bin/sh it's\"";
+    image["identity"]["gocache"] = json!(gocache);
+    image["identity"]["gomodcache"] = json!(gomodcache);
+    image["identity"]["goflags"] = json!(flags);
+    let env = json!({"GOCACHE": gocache, "GOMODCACHE": gomodcache, "GOFLAGS": flags});
+    image["volume"] = json!({"place": place, "env": env});
+    change(&mut image);
+    folder.write("volume/iac-runner/image.json", &image.to_string());
+}
+
+fn volume_info(folder: &Folder) -> Command {
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("verifier"));
+    folder.set_environment(&mut command, "gocache");
+    command
+        .current_dir(folder.path(""))
+        .args(["info", "--volume", "volume"]);
+    command
+}
+
+#[test]
+fn the_environment_of_a_volume_is_what_a_shell_and_a_pod_take() {
+    let folder = Folder::new();
+    volume(&folder, "volume", |_| {});
+    let json: Value = serde_json::from_str(&stdout(volume_info(&folder).arg("--json"))).unwrap();
+    let lines = stdout(&mut volume_info(&folder));
+    for variable in json.as_array().unwrap() {
+        let (name, value) = (&variable["name"], &variable["value"]);
+        let name = name.as_str().unwrap();
+        let script = format!("eval \"$1\"; printf %s \"${name}\"");
+        let mut shell = Command::new("/bin/sh");
+        let shell = shell.args(["-euc", &script, "sh", &lines]).env_clear();
+        assert_eq!(json!(stdout(shell)), *value, "{name}");
+    }
+    let expected = r#"export GOCACHE='[folder]/volume/go-build'
+export GOFLAGS='-trimpath "-toolexec=/bin/sh it'\''s"'
+export GOMODCACHE='[folder]/volume/go-mod'
+"#;
+    assert_eq!(folder.redacted(&lines), expected);
+}
+
+#[test]
+fn a_volume_that_does_not_hit_here_is_refused_with_what_is_wrong_and_the_cure() {
+    let mut said = Vec::new();
+    let mut refused = |name: &str, code: i32, prepare: &dyn Fn(&Folder)| {
+        let folder = Folder::new();
+        image(&folder);
+        prepare(&folder);
+        let assert = volume_info(&folder).assert().code(code).stdout("");
+        let stderr = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+        let settings = stdout(folder.go("gocache").args(["env", "GOROOT", "GOVERSION"]));
+        let (goroot, version) = settings.trim().split_once('\n').unwrap();
+        let stderr = stderr
+            .replace(goroot, "[GOROOT]")
+            .replace(version, "[GOVERSION]");
+        said.push(format!("{name}:\n{}", folder.redacted(&stderr)));
+    };
+    refused("not there", 2, &|_| {});
+    refused("empty", 2, &|folder| {
+        fs_err::create_dir(folder.path("volume")).unwrap();
+    });
+    refused("foreign", 2, &|folder| folder.write("volume/other", ""));
+    refused("an image", 2, &|folder| {
+        volume(folder, "volume", |image| drop(image["volume"].take()));
+    });
+    refused("elsewhere", 2, &|folder| volume(folder, "place", |_| {}));
+    refused("another Go", 2, &|folder| {
+        volume(folder, "volume", |image| {
+            image["identity"]["go_version"] = json!("go1.2.3");
+        });
+    });
+    refused("without a cache", 2, &|folder| {
+        volume(folder, "volume", |_| {});
+        fs_err::remove_dir(folder.path("volume/go-mod")).unwrap();
+    });
+    refused("damaged", 4, &|folder| {
+        folder.write("volume/iac-runner/image.json", "{\"schema\":1");
+    });
+    refused("endless", 4, &|folder| {
+        folder.write("volume/iac-runner/other", "");
+        std::os::unix::fs::symlink("/dev/zero", folder.path("volume/iac-runner/image.json"))
+            .unwrap();
+    });
+    refused("a variable that is none", 4, &|folder| {
+        volume(folder, "volume", |image| {
+            image["volume"]["env"]["X; true"] = json!("");
+        });
+    });
+    refused("a value of two lines", 4, &|folder| {
+        volume(folder, "volume", |image| {
+            image["volume"]["env"]["X"] = json!("\n");
+        });
+    });
+    insta::assert_snapshot!(said.join("\n"));
+}

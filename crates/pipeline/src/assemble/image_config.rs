@@ -14,12 +14,18 @@ use oci_spec::image::{
 use crate::assemble::variants::Variant;
 use crate::image_toml::ImageToml;
 use crate::names::VERIFIER;
+use crate::pack::PackLayer;
 use oci::platform::Platform;
 
 /// The variable without which Pulumi fetches plugins that it does not find.
 const NO_FETCHING: &str = "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION";
+/// The label that says what an image is for.
+const DESCRIPTION: &str = "org.opencontainers.image.description";
 /// What an image without Go is for.
 const WITHOUT_GO: &str = "Pulumi programs that are built already, with Pulumi and without Go";
+
+/// Variables, or labels, by name.
+type Variables = BTreeMap<String, String>;
 
 /// The environment of the image, or of its `-nonroot` twin.
 pub fn env(image: &ImageToml, platform: &Platform, nonroot: bool) -> BTreeMap<String, String> {
@@ -109,7 +115,6 @@ pub fn config(
     variant: &Variant,
     nonroot: bool,
 ) -> Result<serde_json::Value> {
-    let layers = &variant.layers;
     let mut env = if variant.has_go {
         env(image, platform, nonroot)
     } else {
@@ -127,24 +132,42 @@ pub fn config(
             .user(image.user.uid.to_string())
             .working_dir(image.user.home.to_string());
     }
-    let created = created(image)?;
     let mut labels = labels(image)?;
     if !variant.has_go {
-        let description = "org.opencontainers.image.description".to_owned();
-        labels.insert(description, WITHOUT_GO.to_owned());
+        labels.insert(DESCRIPTION.to_owned(), WITHOUT_GO.to_owned());
     }
+    let labels = labels.into_iter().chain(tool_labels(variant)).collect();
+    of_layers(image, platform, &variant.layers, (config, env, labels))
+}
+
+/// The configuration of a volume, whose environment is for whoever mounts it.
+pub fn of_volume(
+    image: &ImageToml,
+    platform: &Platform,
+    layers: &[PackLayer],
+) -> Result<serde_json::Value> {
+    let mut labels = labels(image)?;
+    let description = format!("Go caches, to be mounted at {}", image.volume_place()?);
+    labels.insert(DESCRIPTION.to_owned(), description);
+    let env = image.volume_env(platform)?;
+    let config = ConfigBuilder::default();
+    of_layers(image, platform, layers, (config, env, labels))
+}
+
+fn of_layers(
+    image: &ImageToml,
+    platform: &Platform,
+    layers: &[PackLayer],
+    (config, env, labels): (ConfigBuilder, Variables, Variables),
+) -> Result<serde_json::Value> {
+    let created = created(image)?;
+    let env = env.into_iter();
     let config = config
         .env(
-            env.into_iter()
-                .map(|(name, value)| format!("{name}={value}"))
+            env.map(|(name, value)| format!("{name}={value}"))
                 .collect::<Vec<_>>(),
         )
-        .labels(
-            labels
-                .into_iter()
-                .chain(tool_labels(variant))
-                .collect::<HashMap<_, _>>(),
-        )
+        .labels(labels.into_iter().collect::<HashMap<_, _>>())
         .build()
         .context("failed to describe the image's configuration")?;
     let diff_ids: Vec<String> = layers

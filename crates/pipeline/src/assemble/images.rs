@@ -1,4 +1,4 @@
-//! Writes images: the configuration and the manifest of each variant, and of its `-nonroot` twin.
+//! Writes images: the configuration and the manifest of each variant, and of its `-nonroot` twin, and of each volume.
 //!
 //! No layer is read again, and all variants share their blobs.
 
@@ -8,15 +8,16 @@ use anyhow::{Context as _, Result};
 use oci_spec::image::{Descriptor, ImageManifest, ImageManifestBuilder, MediaType};
 use serde::Serialize;
 
-use crate::assemble::image_config::config;
+use crate::assemble::image_config::{config, of_volume};
 use crate::assemble::programs::{self, ANNOTATION, ProgramArtifact};
-use crate::assemble::statements;
+use crate::assemble::statements::{self, MadeAs};
 use crate::assemble::target::Target;
 use crate::assemble::variants::{self, Variant};
+use crate::assemble::volumes::{Maker, Volume};
 use crate::image_toml::ImageToml;
-use crate::names::NONROOT;
+use crate::names::{NONROOT, VOLUME};
 use crate::origin::Origin;
-use crate::pack::Pack;
+use crate::pack::{Pack, PackLayer};
 use oci::blob;
 use oci::layer::Layer;
 use oci::platform::Platform;
@@ -48,7 +49,7 @@ impl From<&WrittenImage> for report::Image {
 /// What was written.
 #[derive(Debug, Default, Serialize)]
 pub struct Written {
-    /// The variants and their twins.
+    /// The volumes, the variants and their twins.
     #[serde(rename = "variants")]
     pub images: Vec<WrittenImage>,
     /// The artifacts of programs.
@@ -70,25 +71,34 @@ pub struct Images<'a> {
     /// The images, without their twins; the whole one first.
     pub variants: Vec<Variant>,
     /// The artifacts of programs.
-    pub programs: Vec<ProgramArtifact>,
+    programs: Vec<ProgramArtifact>,
+    /// Caches as images of their own.
+    volumes: Vec<Volume>,
 }
 
 impl<'a> Images<'a> {
-    /// All that `packs` make, the whole image under the name `version`.
+    /// All that `packs` make, the whole image under the name `version`, with what `volumes` makes of them.
     ///
     /// # Errors
-    /// Those of [`variants::of`] and [`programs::of`].
-    pub fn of(packs: &'a [Pack], version: &str, origin: &'a Origin) -> Result<Self> {
+    /// Those of [`variants::of`], [`programs::of`] and [`Maker::of`].
+    pub fn of(
+        packs: &'a [Pack],
+        version: &str,
+        origin: &'a Origin,
+        volumes: &Maker<'_>,
+    ) -> Result<Self> {
+        let variants = variants::of(packs, version)?;
         Ok(Self {
             packs,
             origin,
-            variants: variants::of(packs, version)?,
+            volumes: volumes.of(&variants, version)?,
             programs: programs::of(packs, version)?,
+            variants,
         })
     }
 
-    /// Writes the artifacts of programs, and then the variants, and the `-nonroot` twin of each, with what is said of
-    /// where they came from.
+    /// Writes the artifacts of programs, then the volumes, and then the variants, and the `-nonroot` twin of each; with
+    /// what is said of where they came from.
     pub fn write(
         &self,
         target: &mut dyn Target,
@@ -97,25 +107,44 @@ impl<'a> Images<'a> {
     ) -> Result<Written> {
         let mut programs = Vec::new();
         for artifact in &self.programs {
-            let layer = &artifact.archive.layer;
-            programs.push(WrittenImage {
-                name: artifact.name.clone(),
-                digest: programs::write(target, platform, artifact)?
-                    .digest()
-                    .to_string(),
-                compressed_bytes: layer.size_bytes,
-                uncompressed_bytes: layer.uncompressed_bytes,
-            });
+            let descriptor = programs::write(target, platform, artifact)?;
+            let layers = std::slice::from_ref(&artifact.archive);
+            programs.push(written(artifact.name.clone(), &descriptor, layers));
         }
-        let mut written = Vec::new();
+        let mut images = Vec::new();
         // The whole image of one provider is that provider's: it is told once where it came from.
         let mut told = BTreeSet::new();
+        let mut add =
+            |target: &mut dyn Target, (name, layers): (String, &[PackLayer]), manifest, made| {
+                let descriptor = blob::manifest_descriptor(&manifest)?;
+                if told.insert(descriptor.digest().to_string()) {
+                    let (variant, kind) = made;
+                    let provenance =
+                        statements::provenance(self.origin, self.packs, variant, kind, platform);
+                    let subject = (name.as_str(), &descriptor);
+                    statements::attach(target, subject, statements::PROVENANCE, &provenance)?;
+                }
+                target.manifest(&name, &manifest, platform.to_oci()?)?;
+                images.push(written(name, &descriptor, layers));
+                anyhow::Ok(())
+            };
+        for Volume { name, layers } in &self.volumes {
+            let parts = (descriptors(target, layers)?, &BTreeMap::new());
+            let manifest = manifest(target, &of_volume(image, platform, layers)?, parts)?;
+            let mut variants = self.variants.iter();
+            let of =
+                variants.find(|variant| Some(variant.name.as_str()) == name.strip_suffix(VOLUME));
+            let of = of.context("a volume has the layers of a variant")?;
+            add(
+                target,
+                (name.clone(), layers),
+                manifest,
+                (of, MadeAs::Volume),
+            )?;
+        }
         for variant in &self.variants {
             let Variant { name, layers, .. } = variant;
-            let descriptors = layers
-                .iter()
-                .map(|layer| target.layer(layer))
-                .collect::<Result<Vec<_>>>()?;
+            let descriptors = descriptors(target, layers)?;
             let own = self.programs.iter().zip(&programs);
             let own =
                 own.filter(|(artifact, _)| variant.providers.contains(&artifact.program.provider));
@@ -125,32 +154,29 @@ impl<'a> Images<'a> {
                     (name, written.digest.clone())
                 })
                 .collect();
-            let sum = |bytes: fn(&Layer) -> u64| layers.iter().map(|it| bytes(&it.layer)).sum();
-            for nonroot in [false, true] {
-                let name = format!("{name}{}", if nonroot { NONROOT } else { "" });
-                let config = config(image, platform, variant, nonroot)?;
+            for (suffix, kind) in [("", MadeAs::Image), (NONROOT, MadeAs::Nonroot)] {
+                let config = config(image, platform, variant, kind == MadeAs::Nonroot)?;
                 let manifest = manifest(target, &config, (descriptors.clone(), &annotations))?;
-                let described = blob::manifest_descriptor(&manifest)?;
-                if told.insert(described.digest().to_string()) {
-                    let provenance =
-                        statements::provenance(self.origin, self.packs, variant, nonroot, platform);
-                    let subject = (name.as_str(), &described);
-                    statements::attach(target, subject, statements::PROVENANCE, &provenance)?;
-                }
-                target.manifest(&name, &manifest, platform.to_oci()?)?;
-                written.push(WrittenImage {
-                    name,
-                    digest: described.digest().to_string(),
-                    compressed_bytes: sum(|layer| layer.size_bytes),
-                    uncompressed_bytes: sum(|layer| layer.uncompressed_bytes),
-                });
+                let name = format!("{name}{suffix}");
+                add(target, (name, layers), manifest, (variant, kind))?;
             }
         }
-        Ok(Written {
-            images: written,
-            programs,
-        })
+        Ok(Written { images, programs })
     }
+}
+
+fn written(name: String, descriptor: &Descriptor, layers: &[PackLayer]) -> WrittenImage {
+    let sum = |bytes: fn(&Layer) -> u64| layers.iter().map(|it| bytes(&it.layer)).sum();
+    WrittenImage {
+        name,
+        digest: descriptor.digest().to_string(),
+        compressed_bytes: sum(|layer| layer.size_bytes),
+        uncompressed_bytes: sum(|layer| layer.uncompressed_bytes),
+    }
+}
+
+fn descriptors(target: &mut dyn Target, layers: &[PackLayer]) -> Result<Vec<Descriptor>> {
+    layers.iter().map(|layer| target.layer(layer)).collect()
 }
 
 /// Writes the manifest of an image whose layers are there, with these annotations.
@@ -235,10 +261,21 @@ mod tests {
         }
     }
 
+    /// What packs make without volumes, which are of real layers.
+    fn images_of<'a>(packs: &'a [Pack], origin: &'a Origin) -> Images<'a> {
+        Images {
+            packs,
+            origin,
+            variants: variants::of(packs, "latest").unwrap(),
+            programs: programs::of(packs, "latest").unwrap(),
+            volumes: Vec::new(),
+        }
+    }
+
     #[test]
     fn every_variant_has_a_twin_of_the_same_layers_and_another_configuration() {
         let (packs, origin) = (packs(&["civo"]), origin());
-        let images = Images::of(&packs, "latest", &origin).unwrap();
+        let images = images_of(&packs, &origin);
         let mut target = Manifests::default();
         let written = images.write(&mut target, &image(), &platform()).unwrap();
         let sizes: Vec<_> = written
@@ -276,7 +313,7 @@ mod tests {
     #[test]
     fn every_image_has_its_provenance_with_the_packs_that_it_is_made_of() {
         let (packs, origin) = (packs(&["aws", "civo"]), origin());
-        let images = Images::of(&packs, "latest", &origin).unwrap();
+        let images = images_of(&packs, &origin);
         let mut target = Manifests::default();
         images.write(&mut target, &image(), &platform()).unwrap();
         let images = target

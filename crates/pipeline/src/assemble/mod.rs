@@ -1,10 +1,11 @@
 //! Images: the configurations and manifests that make images of layers that exist already.
 //!
-//! Assembling writes those few small files and says which layers belong together; no layer is read again. All variants
-//! share their blobs. Nothing depends on the order in which packs were made, or on today.
+//! Assembling writes those few small files and says which layers belong together; all variants share their blobs.
+//! Nothing depends on the order in which packs were made, or on today.
 //!
 //! - [`variants`]: which images some packs make.
 //! - [`image_config`]: environment, labels, user and history of an image.
+//! - [`volumes`]: a provider's caches as an image whose root is mounted; here alone layers are read, and written anew.
 //! - [`programs`]: artifacts of programs that need no Go, beside the images.
 //! - [`statements`]: what is said of an image beside it.
 //! - [`images`]: writes images to a [`target`], a layout or a repository ([`registry_target`]).
@@ -18,3 +19,4 @@ pub mod registry_target;
 pub mod statements;
 pub mod target;
 pub mod variants;
+pub mod volumes;

@@ -41,6 +41,18 @@ struct Statement<'a, P: Serialize> {
     predicate: &'a P,
 }
 
+/// What a variant was made as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MadeAs {
+    /// An image.
+    Image,
+    /// The twin of an image that runs as the image's user.
+    Nonroot,
+    /// Its caches as a volume, whose layers are those of its packs under other paths.
+    Volume,
+}
+
 #[derive(Serialize)]
 struct Subject<'a> {
     name: &'a str,
@@ -78,7 +90,7 @@ pub fn provenance(
     origin: &Origin,
     packs: &[Pack],
     variant: &Variant,
-    nonroot: bool,
+    kind: MadeAs,
     platform: &Platform,
 ) -> Value {
     let layers: Vec<String> = variant
@@ -112,7 +124,7 @@ pub fn provenance(
                 "platform": platform.to_string(),
                 "providers": variant.providers,
                 "withGo": variant.has_go,
-                "nonroot": nonroot,
+                "kind": kind,
             },
             "internalParameters": {},
             "resolvedDependencies": dependencies,

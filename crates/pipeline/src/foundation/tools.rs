@@ -229,6 +229,7 @@ fn info(image: &ImageToml, platform: &Platform) -> ImageInfo {
         owner_uid: Some(image.user.uid),
         cache_entry_time: Some(image.image.cache_entry_time),
         source: image.source.clone(),
+        volume: None,
     }
 }
 

@@ -256,7 +256,8 @@ fn executables_place(image: &ImageToml) -> &Utf8Path {
     }
 }
 
-fn compressed_already(image: &ImageToml) -> CompressionSettings {
+/// How layers are compressed whose content is.
+pub fn compressed_already(image: &ImageToml) -> CompressionSettings {
     CompressionSettings {
         zstd_level: COMPRESSED_ALREADY,
         ..image.layers

@@ -21,6 +21,7 @@ use pipeline::assemble::image_config;
 use pipeline::assemble::images::{Images, WrittenImage};
 use pipeline::assemble::statements;
 use pipeline::assemble::variants::Variant;
+use pipeline::assemble::volumes::Maker;
 use pipeline::flow;
 use pipeline::flow::{Foundation, ProviderPack};
 use pipeline::foundation::tree::Tree;
@@ -107,7 +108,11 @@ pub fn run(flags: &Args) -> Result<()> {
         all.extend(plugins);
         compressed(&foundation, all, flags.compression)
     })?;
-    let images = Images::of(&packs_of_image, LATEST, &origin)?;
+    let images = progress.step("images", Kind::Local, |step| {
+        let Foundation { work, tree, .. } = &foundation;
+        let volumes = Maker::new(work, &tree.image, &tree.platform, false, step);
+        Images::of(&packs_of_image, LATEST, &origin, &volumes)
+    })?;
     let (mut layout, written) = write_layout(&out, &images, &foundation.tree, &mut progress)?;
     let report = measure(
         &foundation,

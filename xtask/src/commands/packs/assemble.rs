@@ -13,6 +13,7 @@ use oci::platform::Platform;
 use oci::reference;
 use pipeline::assemble::images::{Images, Written};
 use pipeline::assemble::registry_target::RegistryTarget;
+use pipeline::assemble::volumes::Maker;
 use pipeline::image_toml::ImageToml;
 use pipeline::names::LATEST;
 use pipeline::origin::Origin;
@@ -55,6 +56,14 @@ pub struct Args {
     /// Description of the image
     #[arg(long, value_name = "FILE")]
     pub image: Option<Utf8PathBuf>,
+    /// Level of zstd for the layers of volumes, which are written anew [default: that of the image]
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        env = "IAC_RUNNER_ZSTD_LEVEL",
+        value_parser = clap::value_parser!(i32).range(1..=22)
+    )]
+    pub zstd_level: Option<i32>,
     /// Speak plain HTTP with the registry
     #[arg(long)]
     pub insecure: bool,
@@ -67,7 +76,10 @@ pub struct Args {
 pub fn run(flags: &Args) -> Result<()> {
     let file = flags.image.clone();
     let file = file.unwrap_or_else(pipeline::workspace::image_toml);
-    let image = ImageToml::read(&file)?;
+    let mut image = ImageToml::read(&file)?;
+    if let Some(level) = flags.zstd_level {
+        image.layers.zstd_level = level;
+    }
     let origin = Origin::find(&file, None)?;
     let platform = Platform::host();
     let out = flags.out.as_deref().map(Out::layout).transpose()?;
@@ -91,10 +103,11 @@ pub fn run(flags: &Args) -> Result<()> {
             })?;
         }
         check_image(&packs, &image, &platform)?;
+        let volumes = Maker::new(&work, &image, &platform, flags.insecure, step);
         let mut written = Written::default();
         if let Some(out) = &out {
             let mut layout = LayoutWriter::create(out.begin()?)?;
-            let images = Images::of(&packs, LATEST, &origin)?;
+            let images = Images::of(&packs, LATEST, &origin, &volumes)?;
             written = images.write(&mut layout, &image, &platform)?;
             layout.finish()?;
             out.complete()?;
@@ -102,13 +115,14 @@ pub fn run(flags: &Args) -> Result<()> {
         let mut moved_bytes = sources.received_bytes();
         if let Some((repository, tag)) = &push {
             let mut target = RegistryTarget::open(repository, flags.insecure, &work, step)?;
-            let mut images = Images::of(&packs, tag, &origin)?;
+            let mut images = Images::of(&packs, tag, &origin, &volumes)?;
             // The tag that people wait for comes last.
             images.variants.rotate_left(1);
             written = images.write(&mut target, &image, &platform)?;
             let moved = target.moved();
             moved_bytes += moved.sent_bytes + moved.received_bytes;
         }
+        moved_bytes += volumes.received_bytes();
         Ok(Assembled {
             written,
             moved_bytes,
