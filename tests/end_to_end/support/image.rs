@@ -1,6 +1,6 @@
 //! An image in an OCI layout, read without any code of the project.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
@@ -59,6 +59,19 @@ impl Layout {
         let all = self.manifests().into_iter();
         let programs = all.filter(|it| it["artifactType"] == PROGRAM);
         programs.map(|it| name(&it)).collect()
+    }
+
+    /// What the index says of all that has a name.
+    pub fn named(&self) -> Vec<Value> {
+        let all = self.manifests().into_iter();
+        all.filter(is_named).collect()
+    }
+
+    /// The digests of what is said of images.
+    pub fn referrers(&self) -> BTreeSet<String> {
+        let all = self.manifests().into_iter().filter(|it| !is_named(it));
+        all.map(|it| it["digest"].as_str().unwrap().to_owned())
+            .collect()
     }
 
     /// What is said of the image with this digest, by the type of what it says.
