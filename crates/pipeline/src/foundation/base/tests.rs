@@ -1,5 +1,7 @@
 //! Keys, rights and lists of a base system, and one made of packages that nobody else has.
 
+use std::io::Write as _;
+
 use super::*;
 
 const BOOKWORM: [&str; 2] = [
@@ -162,7 +164,14 @@ fn suite(debian: &Utf8Path, suite: &str, packages: &str) {
 fn a_snapshot_stays_the_same_while_its_server_changes_and_a_lock_refuses_another() {
     let folder = tempfile::tempdir().unwrap();
     let folder = Utf8Path::from_path(folder.path()).unwrap();
-    host::require_programs(&host::PROGRAMS).unwrap();
+    match host::require_programs(&host::PROGRAMS) {
+        // `cargo xtask test` installs them; the tests of a crate alone may run without.
+        Err(error) if std::env::var_os("CI").is_none() => {
+            writeln!(std::io::stderr(), "SKIPPED: {error:#}").unwrap();
+            return;
+        }
+        there => there.unwrap(),
+    }
     let archive = folder.join("archive");
     let (first, later) = ("20260101T000000Z", "20260202T000000Z");
     snapshot(&archive, first, "1.0");
