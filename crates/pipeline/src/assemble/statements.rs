@@ -177,3 +177,32 @@ pub fn attach_report(
         "give the report that was made of this image",
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use camino::Utf8Path;
+    use oci::layout::reader::Layout;
+    use oci::layout::writer::LayoutWriter;
+    use oci_spec::image::MediaType;
+
+    use super::*;
+
+    #[test]
+    fn a_report_is_said_of_the_image_that_it_names_and_of_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(folder.path()).unwrap();
+        let mut layout = LayoutWriter::create(folder).unwrap();
+        let [image, other] = [b"one".as_slice(), b"two"]
+            .map(|it| layout.bytes(MediaType::ImageManifest, it).unwrap());
+        let report = json!({"image": {"digest": image.digest().to_string()}});
+        attach_report(&mut layout, ("one", &image), &report).unwrap();
+        let error = attach_report(&mut layout, ("two", &other), &report).unwrap_err();
+        assert_eq!(failure::kind(&error, &[]), failure::Kind::Usage);
+        let said = failure::text(&error);
+        let digests = [&image, &other].map(|it| it.digest().to_string());
+        assert!(digests.iter().all(|digest| said.contains(digest)), "{said}");
+        assert!(attach_report(&mut layout, ("one", &image), &json!({})).is_err());
+        layout.finish().unwrap();
+        assert_eq!(Layout::open(folder).unwrap().manifests().len(), 1);
+    }
+}
