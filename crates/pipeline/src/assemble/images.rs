@@ -15,7 +15,7 @@ use crate::assemble::target::Target;
 use crate::assemble::variants::{self, Variant};
 use crate::assemble::volumes::{Maker, Volume};
 use crate::image_toml::ImageToml;
-use crate::names::{NONROOT, VOLUME};
+use crate::names::NONROOT;
 use crate::origin::Origin;
 use crate::pack::{Pack, PackLayer};
 use oci::blob;
@@ -128,19 +128,11 @@ impl<'a> Images<'a> {
                 images.push(written(name, &descriptor, layers));
                 anyhow::Ok(())
             };
-        for Volume { name, layers } in &self.volumes {
+        for Volume { name, of, layers } in &self.volumes {
             let parts = (descriptors(target, layers)?, &BTreeMap::new());
             let manifest = manifest(target, &of_volume(image, platform, layers)?, parts)?;
-            let mut variants = self.variants.iter();
-            let of =
-                variants.find(|variant| Some(variant.name.as_str()) == name.strip_suffix(VOLUME));
-            let of = of.context("a volume has the layers of a variant")?;
-            add(
-                target,
-                (name.clone(), layers),
-                manifest,
-                (of, MadeAs::Volume),
-            )?;
+            let made = (of, MadeAs::Volume);
+            add(target, (name.clone(), layers), manifest, made)?;
         }
         for variant in &self.variants {
             let Variant { name, layers, .. } = variant;
@@ -216,11 +208,8 @@ fn manifest(
 mod tests {
     use super::*;
     use crate::fixtures::{image, origin, packs, platform};
-    use anyhow::Result;
     use oci_spec::image::Platform as OciPlatform;
     use sha256::Sha256Hash;
-
-    use crate::pack::PackLayer;
 
     /// Remembers manifests by their names, and what refers to others, in the order in which they come.
     #[derive(Default)]

@@ -39,6 +39,8 @@ const FORMAT: u32 = 1;
 pub struct Volume {
     /// Its tag.
     pub name: String,
+    /// The image whose caches it has.
+    pub of: Variant,
     /// Its layers, the lowest first.
     pub layers: Vec<PackLayer>,
 }
@@ -87,6 +89,7 @@ impl<'a> Maker<'a> {
                 let layers: Result<Vec<Option<PackLayer>>> = layers.collect();
                 Ok(Volume {
                     name: format!("{}{VOLUME}", variant.name),
+                    of: variant.clone(),
                     layers: layers?.into_iter().flatten().collect(),
                 })
             })
