@@ -107,6 +107,7 @@ fn program(provider: &str, component: &str) -> PackedProgram {
             sha256: digest,
             size_bytes: 1,
             project_sha256: digest,
+            project: None,
             link_action: digest,
         },
     }
@@ -132,6 +133,7 @@ pub fn manifest(name: &str) -> Manifest {
         caches: layer(&format!("{name} caches")),
         objects: Some(layer(&format!("{name} object code"))),
         executables: Some(layer(&format!("{name} executables"))),
+        program_folders: Some(layer(&format!("{name} programs"))),
         programs: vec![program(name, "one")],
         links_not_cached: Vec::new(),
         broken: Vec::new(),
@@ -202,6 +204,7 @@ pub fn packs(providers: &[&str]) -> Vec<Pack> {
     };
     let mut common = kept("common");
     common.manifest.executables = None;
+    common.manifest.program_folders = None;
     common.manifest.programs.clear();
     let mut packs = vec![
         Pack::base(key("base"), &platform, blob("base")),

@@ -129,6 +129,13 @@ impl<'a> Artifact<'a> {
         self.fetched(0, self.description.layers.len())
     }
 
+    /// The same without that of programs, of which no cache is made.
+    pub fn layers_of_caches(&self) -> Result<Vec<LayerBlob>> {
+        let packs = self.description.pack.iter();
+        let programs = packs.filter_map(|pack| pack.program_folders.as_ref());
+        self.fetched(0, self.description.layers.len() - programs.count())
+    }
+
     /// The artifacts of its programs, on this machine.
     pub fn programs(&self) -> Result<Vec<LayerBlob>> {
         self.fetched(self.description.layers.len(), usize::MAX)
@@ -225,7 +232,7 @@ fn decompress(file: &Utf8Path, max_bytes: u64) -> Result<Vec<u8>> {
 mod tests {
     use super::*;
     use crate::fixtures;
-    use crate::pack::kept::{CACHES, EXECUTABLES, KeptPack, OBJECTS};
+    use crate::pack::kept::{CACHES, EXECUTABLES, KeptPack, OBJECTS, PROGRAMS};
     use camino::Utf8PathBuf;
     use oci::layout::reader::Layout;
     use serde_json::Value;
@@ -253,6 +260,7 @@ mod tests {
             let mut manifest = fixtures::manifest("civo");
             (manifest.caches, manifest.executables) = (blob(CACHES), Some(blob(EXECUTABLES)));
             manifest.objects = Some(blob(OBJECTS));
+            manifest.program_folders = Some(blob(PROGRAMS));
             let artifact = folder.join(manifest.programs[0].file());
             fs_err::create_dir(artifact.parent().unwrap()).unwrap();
             fs_err::write(artifact, "civo/one").unwrap();
@@ -319,7 +327,11 @@ mod tests {
             .iter()
             .map(|layer| fs_err::read_to_string(&layer.blob).unwrap())
             .collect();
-        assert_eq!(blobs, [CACHES, OBJECTS, EXECUTABLES]);
+        assert_eq!(blobs, [CACHES, OBJECTS, EXECUTABLES, PROGRAMS]);
+        let caches = artifact.layers_of_caches().unwrap();
+        let caches = caches.iter().map(|kept| kept.layer.digest);
+        let expected = [CACHES, OBJECTS, EXECUTABLES].map(|file| Sha256Hash::of(file.as_bytes()));
+        assert_eq!(caches.collect::<Vec<_>>(), expected);
         let artifacts = artifact.programs().unwrap();
         assert_eq!(
             fs_err::read_to_string(&artifacts[0].blob).unwrap(),
@@ -329,7 +341,7 @@ mod tests {
         let left = artifact.pack(Some(&repository)).unwrap();
         assert_eq!(
             left.blobs,
-            vec![BlobSource::Registry(repository.clone()); 3]
+            vec![BlobSource::Registry(repository.clone()); 4]
         );
         assert_eq!(left.artifacts, [BlobSource::Registry(repository)]);
         assert!(left.on_this_machine().is_err());

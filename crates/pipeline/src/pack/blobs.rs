@@ -138,6 +138,10 @@ impl Pack {
                 .executables
                 .as_ref()
                 .map(|_| LayerContent::Executables(name.clone())),
+            manifest
+                .program_folders
+                .as_ref()
+                .map(|_| LayerContent::Programs(name.clone())),
         ];
         description.pack = Some(kept.manifest.clone());
         let artifacts = kept.artifacts().into_iter();

@@ -22,8 +22,10 @@ pub enum LayerContent {
     Caches(String),
     /// Object code of a pack's archives.
     Objects(String),
-    /// Executables of a pack, as entries of the build cache and as programs.
+    /// Executables of a pack: as entries of the build cache and as programs, or compressed.
     Executables(String),
+    /// Programs of a pack, where its executables are compressed; in images without Go alone.
+    Programs(String),
     /// A plugin of Pulumi, which several packs may have.
     Plugin {
         /// Its name.
@@ -41,6 +43,7 @@ const CACHES: &str = ": caches";
 const OBJECTS: &str = ": object code";
 const SHARED_OBJECTS: &str = "object code that all providers share";
 const EXECUTABLES: &str = ": executables";
+const PROGRAMS: &str = ": programs";
 const PLUGIN: &str = "plugin ";
 
 impl LayerContent {
@@ -57,6 +60,7 @@ impl LayerContent {
                 let caches = of(CACHES).map(|pack| Self::Caches(pack.to_owned()));
                 let objects = || of(OBJECTS).map(|pack| Self::Objects(pack.to_owned()));
                 let executables = || of(EXECUTABLES).map(|pack| Self::Executables(pack.to_owned()));
+                let programs = || of(PROGRAMS).map(|pack| Self::Programs(pack.to_owned()));
                 let plugin = || {
                     let (name, version) = name.strip_prefix(PLUGIN)?.split_once(' ')?;
                     let is_a_plugin = is_a_name(name) && is_a_name(&version.replace('+', "-"));
@@ -65,7 +69,8 @@ impl LayerContent {
                         version: version.to_owned(),
                     })
                 };
-                return caches.or_else(objects).or_else(executables).or_else(plugin);
+                let of_pack = caches.or_else(objects).or_else(executables);
+                return of_pack.or_else(programs).or_else(plugin);
             }
         })
     }
@@ -75,7 +80,10 @@ impl LayerContent {
         match self {
             Self::Base => names::BASE.to_owned(),
             Self::Pulumi | Self::Tools => names::TOOLS.to_owned(),
-            Self::Caches(pack) | Self::Objects(pack) | Self::Executables(pack) => pack.clone(),
+            Self::Caches(pack)
+            | Self::Objects(pack)
+            | Self::Executables(pack)
+            | Self::Programs(pack) => pack.clone(),
             Self::Plugin { name, .. } => format!("{}{name}", names::PLUGINS),
         }
     }
@@ -90,6 +98,7 @@ impl LayerContent {
             Self::Caches(pack) => of_pack(pack, "caches.tar"),
             Self::Objects(pack) => of_pack(pack, "objects.tar"),
             Self::Executables(pack) => of_pack(pack, "executables.tar"),
+            Self::Programs(pack) => of_pack(pack, "programs.tar"),
             Self::Plugin { name, version } => format!("plugins/{name}-{version}.tar").into(),
         }
     }
@@ -143,6 +152,7 @@ impl Display for LayerContent {
             Self::Objects(pack) if pack == COMMON => f.write_str(SHARED_OBJECTS),
             Self::Objects(pack) => write!(f, "{pack}{OBJECTS}"),
             Self::Executables(pack) => write!(f, "{pack}{EXECUTABLES}"),
+            Self::Programs(pack) => write!(f, "{pack}{PROGRAMS}"),
             Self::Plugin { name, version } => write!(f, "{PLUGIN}{name} {version}"),
         }
     }
@@ -166,6 +176,10 @@ mod tests {
             (
                 LayerContent::Executables("aws".into()),
                 "packs/aws/executables.tar",
+            ),
+            (
+                LayerContent::Programs("aws".into()),
+                "packs/aws/programs.tar",
             ),
             (
                 LayerContent::Plugin {

@@ -188,7 +188,10 @@ fn taken(image: &ImageToml, title: &str) -> Option<(bool, CompressionSettings)> 
         LayerContent::Objects(_) => Some((false, already)),
         LayerContent::Executables(_) if image.has_packed_executables() => Some((false, already)),
         LayerContent::Caches(_) | LayerContent::Executables(_) => Some((false, image.layers)),
-        LayerContent::Base | LayerContent::Tools | LayerContent::Plugin { .. } => None,
+        LayerContent::Base
+        | LayerContent::Tools
+        | LayerContent::Programs(_)
+        | LayerContent::Plugin { .. } => None,
     }
 }
 
