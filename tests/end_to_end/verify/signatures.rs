@@ -6,10 +6,10 @@ use camino::Utf8PathBuf;
 use daemon::registry::Access;
 use xshell::{Shell, cmd};
 
+use super::{Built, apart};
 use crate::support::cosign::{self, SIGNATURE};
 use crate::support::image::Layout;
 use crate::support::registry::Registry;
-use super::{Built, apart};
 use crate::support::run::{ended, fail, folder, succeed, succeed_with_both};
 
 const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
