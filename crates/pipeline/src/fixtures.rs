@@ -130,6 +130,8 @@ pub fn manifest(name: &str) -> Manifest {
         go_modules: Vec::new(),
         unchecked: Vec::new(),
         files: Vec::new(),
+        files_sha256: Some(Sha256Hash::of(format!("files of {name}").as_bytes())),
+        left_out_sha256: None,
         caches: layer(&format!("{name} caches")),
         objects: Some(layer(&format!("{name} object code"))),
         executables: Some(layer(&format!("{name} executables"))),

@@ -320,6 +320,17 @@ mod tests {
             assert_eq!(statement["subject"][0]["name"], name.as_str());
             let digest = statement["subject"][0]["digest"]["sha256"].as_str();
             assert_eq!(digest, Some(image.digest().digest()));
+            let files = &statement["predicate"]["runDetails"]["byproducts"][0]["digest"]["sha256"];
+            let has_caches = !name.contains("-tools") && !name.contains("-run");
+            assert_eq!(files.is_string(), has_caches, "{name}");
+            if name == "latest-civo" {
+                let lists = ["civo", "common"].map(|pack| {
+                    let digest = Sha256Hash::of(format!("files of {pack}").as_bytes());
+                    format!("{digest}  {pack}.sha256\n")
+                });
+                let digest = Sha256Hash::of(lists.concat().as_bytes()).to_string();
+                assert_eq!(files.as_str(), Some(digest.as_str()));
+            }
             if name == "latest-run-civo" {
                 insta::assert_json_snapshot!("provenance", statement);
             }

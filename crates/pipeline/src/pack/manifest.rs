@@ -84,6 +84,12 @@ pub struct Manifest {
     pub unchecked: Vec<String>,
     /// Its files, sorted.
     pub files: Vec<PackedFile>,
+    /// Digest of its list of files in the image; packs made before it was noted lack it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files_sha256: Option<Sha256Hash>,
+    /// Digest of the list there of what its Go modules have and the image has not, if there is any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out_sha256: Option<Sha256Hash>,
     /// Module cache and build cache without executables.
     pub caches: Layer,
     /// Object code of its archives; absent where they are whole.

@@ -99,8 +99,8 @@ pub fn write(
         for entry in &content.go_build_files {
             add_proven(image, &mut layer, cache, entry, from.go_build, &mut files)?;
         }
-        describe(image, &mut layer, &content, &files)?;
-        Ok((layer.finish()?, files))
+        let lists = describe(image, &mut layer, &content, &files)?;
+        Ok((layer.finish()?, files, lists))
     };
     let executables = || -> Result<_> {
         let settings = if image.has_packed_executables() {
@@ -153,7 +153,8 @@ pub fn write(
     let artifacts = || programs::write_artifacts(image, &content.programs, from.go_build, folder);
     let (caches, (executables, artifacts)) =
         rayon::join(caches, || rayon::join(executables, artifacts));
-    let ((caches, mut files), ((executables, more), program_folders)) = (caches?, executables?);
+    let ((caches, mut files, lists), ((executables, more), program_folders)) =
+        (caches?, executables?);
     let programs = artifacts?;
     let (object_layer, object_files) = objects(image, &content, from.objects, folder)?;
     files.extend(more);
@@ -168,6 +169,8 @@ pub fn write(
         go_modules: content.go_modules,
         unchecked: content.unchecked,
         files,
+        files_sha256: lists[0],
+        left_out_sha256: lists[1],
         caches,
         objects: object_layer,
         executables,
@@ -184,13 +187,13 @@ pub fn write(
 }
 
 /// Adds what the image says of the pack, and the lists of its files: `caches`, which are in this layer, those of
-/// the other layers, whose digests are known beforehand, and what is left out.
+/// the other layers, whose digests are known beforehand, and what is left out. The digests of both lists.
 fn describe(
     image: &ImageToml,
     layer: &mut Writer<'_>,
     content: &Content,
     caches: &[PackedFile],
-) -> Result<()> {
+) -> Result<[Option<Sha256Hash>; 2]> {
     let others = [
         (executables_place(image), &content.executable_files),
         (Utf8Path::new(OBJECTS_PATH), &content.object_files),
@@ -211,6 +214,7 @@ fn describe(
         info.left_out_sha256 = Some(Sha256Hash::of(left_out.as_bytes()));
         files.push((LEFT_OUT_SUFFIX, left_out.into_bytes()));
     }
+    let lists = [info.files_sha256, info.left_out_sha256];
     let info =
         serde_json::to_vec_pretty(&info).context("failed to serialize a pack's description")?;
     files.push((".json", info));
@@ -223,7 +227,7 @@ fn describe(
         let path = relative(Utf8Path::new(PACKS_PATH)).join(format!("{}{suffix}", content.name));
         layer.bytes(&path, &bytes, Owners(image).file(&path, false))?;
     }
-    Ok(())
+    Ok(lists)
 }
 
 impl Content {

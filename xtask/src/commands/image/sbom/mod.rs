@@ -57,7 +57,7 @@ pub fn run(flags: &Args) -> Result<()> {
     let platform = Platform::host();
     let mut progress = Progress::default();
     let fetched = progress.step(format!("fetch {reference}"), Kind::Network, |step| {
-        Fetched::fetch(&reference, &work, &platform, flags.insecure, step)
+        Fetched::fetch(&reference, &work, &platform, (flags.insecure, None), step)
     })?;
     let document = progress.step("read layers", Kind::Local, |_| document(&fetched, &work))?;
     if flags.check {
