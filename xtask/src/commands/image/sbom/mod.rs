@@ -5,6 +5,9 @@
 
 mod check;
 
+use std::io::Write as _;
+use std::sync::Arc;
+
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::ValueEnum;
@@ -61,19 +64,20 @@ pub fn run(flags: &Args) -> Result<()> {
     })?;
     let document = progress.step("read layers", Kind::Local, |_| document(&fetched, &work))?;
     if flags.check {
-        let root = work.scratch("image")?;
+        let (root, scratch) = (work.scratch("image")?, work.scratch("executables")?);
         progress.step("unpack", Kind::Local, |_| fetched.image.unpack(root.path()))?;
         let said = progress.step("check", Kind::Local, |_| {
-            check::check(&sbom::spdx::json(&document), root.path(), &fetched.image)
+            let folders = (root.path(), scratch.path());
+            check::check(&sbom::spdx::json(&document), folders, &fetched.image)
         })?;
         println!("{said}");
         return Ok(());
     }
-    let json = match flags.format {
-        Format::Spdx => sbom::spdx::json(&document),
-        Format::Cyclonedx => sbom::cyclonedx::json(&document),
+    let bytes = match flags.format {
+        Format::Spdx => sbom::spdx::bytes(&document),
+        Format::Cyclonedx => sbom::cyclonedx::bytes(&document),
     };
-    println!("{}", serde_json::to_string_pretty(&json)?);
+    std::io::stdout().write_all(&bytes)?;
     Ok(())
 }
 
@@ -92,9 +96,10 @@ fn document(fetched: &Fetched, work: &Work) -> Result<Document> {
     let limits = Limits::of_image(compressed_bytes, scratch.path())?;
     let layers = image.layers.par_iter().zip(contents);
     let layers = layers.map(|(layer, content)| {
+        let inventory = Inventory::of(layer, &places, limits, scratch.path())?;
         Ok(PackedLayer {
             pack: content.pack(),
-            inventory: Inventory::of(layer, &places, limits)?,
+            inventory: Arc::new(inventory),
             plugin: match content {
                 LayerContent::Plugin { name, version } => Some(Plugin { name, version }),
                 _ => None,
