@@ -129,7 +129,14 @@ impl Composer<'_> {
             let of = |name: &str| os.get(name).cloned();
             let mut system = Component::new(Kind::OperatingSystem, of("ID").unwrap_or_default());
             system.version = of("VERSION_ID");
-            contain(self, system);
+            let key = format!(
+                "{}-{}",
+                system.name,
+                system.version.as_deref().unwrap_or_default()
+            );
+            // Trivy knows a system by this beginning of its name in the document, and by nothing else.
+            let system = self.add(Id::of("OperatingSystem", &key), system);
+            self.relate(&pack, Relation::Contains, &system);
         }
         for package in &inventory.debian {
             let component = self.debian(package, inventory);
