@@ -1,9 +1,12 @@
 //! What tests have in common: the description of a small image, and packs of it without content.
 
+use std::sync::Arc;
+
 use gocache::Identity;
 use gocache::image_info::programs::Program;
 use oci::layer::{Compression, Layer, LayerBlob};
 use oci::platform::Platform;
+use sbom::inventory::Inventory;
 use sha256::Sha256Hash;
 
 use crate::image_toml::ImageToml;
@@ -157,6 +160,17 @@ pub fn kept(name: &str) -> KeptPack {
     }
 }
 
+/// What as many layers have: each a Go of its number.
+pub fn inventories(layers: usize) -> Vec<Arc<Inventory>> {
+    let inventory = |number: usize| Inventory {
+        go: Some(number.to_string()),
+        ..Inventory::default()
+    };
+    (0..layers)
+        .map(|number| Arc::new(inventory(number)))
+        .collect()
+}
+
 /// The pack of these plugins of a provider, each called `NAME VERSION`.
 pub fn plugins(provider: &str, plugins: &[&str]) -> Pack {
     let locked = plugins.iter().map(|plugin| {
@@ -223,5 +237,8 @@ pub fn packs(providers: &[&str]) -> Vec<Pack> {
         let part = Part::whole(name);
         Pack::provider(part, key(name), key("common"), &platform, &kept(name))
     }));
+    for pack in &mut packs {
+        pack.inventories = inventories(pack.blobs.len());
+    }
     packs
 }

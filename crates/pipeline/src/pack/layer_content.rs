@@ -45,6 +45,8 @@ const SHARED_OBJECTS: &str = "object code that all providers share";
 const EXECUTABLES: &str = ": executables";
 const PROGRAMS: &str = ": programs";
 const PLUGIN: &str = "plugin ";
+/// Begins the name of a layer of a volume; what it was made of follows.
+const VOLUME: &str = "volume: ";
 
 impl LayerContent {
     /// Reads what [`Display`] writes; `None` for layers that are not ours.
@@ -73,6 +75,16 @@ impl LayerContent {
                 return of_pack.or_else(programs).or_else(plugin);
             }
         })
+    }
+
+    /// Reads the name of a layer of an image, or of a volume, which holds what is kept of that layer of an image.
+    pub fn of_either(name: &str) -> Option<Self> {
+        Self::parse(name.strip_prefix(VOLUME).unwrap_or(name))
+    }
+
+    /// The name of what is kept in a volume of the layer with the name `name`.
+    pub fn in_volume(name: &str) -> String {
+        format!("{VOLUME}{name}")
     }
 
     /// The pack that the layer is of; a plugin may be of several, and counts as one by itself.
@@ -113,7 +125,7 @@ pub const TOOLS_ALONE: [LayerContent; 3] = [
 
 /// What each layer of an image with Go holds, by its history.
 pub fn of(config: &ImageConfiguration) -> Result<Vec<LayerContent>> {
-    match of_any(config) {
+    match by_history(config, LayerContent::parse) {
         Some(parts) if parts.starts_with(&TOOLS_ALONE) => Ok(parts),
         _ => Err(usage(
             "its history does not tell what its layers hold",
@@ -122,16 +134,22 @@ pub fn of(config: &ImageConfiguration) -> Result<Vec<LayerContent>> {
     }
 }
 
-/// What each layer of an image holds, by its history; none where it does not say.
+/// What each layer of an image or of a volume holds, by its history; none where it does not say.
 pub fn of_any(config: &ImageConfiguration) -> Option<Vec<LayerContent>> {
+    by_history(config, LayerContent::of_either)
+}
+
+fn by_history(
+    config: &ImageConfiguration,
+    parse: fn(&str) -> Option<LayerContent>,
+) -> Option<Vec<LayerContent>> {
     let layers = config.rootfs().diff_ids().len();
     let history = config.history().iter().flatten();
     let names: Vec<&str> = history
         .filter(|entry| entry.empty_layer() != Some(true))
         .filter_map(|entry| entry.created_by().as_deref())
         .collect();
-    let parts: Option<Vec<LayerContent>> =
-        names.iter().map(|name| LayerContent::parse(name)).collect();
+    let parts: Option<Vec<LayerContent>> = names.iter().map(|name| parse(name)).collect();
     parts.filter(|parts| parts.len() == layers)
 }
 
