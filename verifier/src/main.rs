@@ -18,7 +18,6 @@ mod report_command;
 mod run;
 mod sandbox;
 mod toolexec;
-mod unpacked_program;
 mod which;
 
 use std::process::ExitCode;

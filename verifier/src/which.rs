@@ -1,5 +1,7 @@
 //! `verifier which`: where a program is that is built already, and what it was built from.
 
+pub mod unpacked;
+
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
@@ -10,7 +12,7 @@ use gocache::Sha256Hash;
 use gocache::image_info::programs::{PROGRAM_LISTS_PATH, Program};
 use serde::Serialize;
 
-use crate::{info, output, unpacked_program};
+use crate::{info, output};
 
 /// Names in an error; more would hide it.
 const LISTED: usize = 10;
@@ -58,7 +60,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let mut shown = Vec::new();
     for program in found {
         let place = match &args.to {
-            Some(to) => Some(unpacked_program::put(program, &args.root, to)?),
+            Some(to) => Some(unpacked::put(program, &args.root, to)?),
             None => (!program.is_packed()).then(|| program.place()),
         };
         shown.push(Found::of(program, place));

@@ -16,8 +16,9 @@ use super::preview::Runs;
 use super::pristine::{Added, COLD, Pristine, Surroundings};
 use super::probe::Probe;
 use super::{cold_disk, edited, index, preview};
+use crate::go;
 use crate::process::{Environment, rounded};
-use crate::{go, unpacked_program};
+use crate::which::unpacked;
 
 /// What all modules have in common.
 #[derive(Debug)]
@@ -137,7 +138,7 @@ impl Bench<'_> {
         let run = self.of_pulumi(|surroundings, environment| {
             let executable = if program.is_packed() {
                 let to = surroundings.path(PROGRAMS);
-                unpacked_program::put(program, Utf8Path::new("/"), &to)?.join(&program.binary)
+                unpacked::put(program, Utf8Path::new("/"), &to)?.join(&program.binary)
             } else {
                 program.executable()
             };

@@ -319,7 +319,7 @@ mod tests {
             let part = crate::pack::part::Part::whole("civo");
             let (key, common) = (fixtures::key("civo"), fixtures::key("common"));
             let mut pack = Pack::provider(part, key, common, &platform, &kept);
-            pack.inventories = fixtures::inventories(3);
+            pack.inventories = fixtures::inventories(4);
             Self {
                 pack,
                 folder,

@@ -14,7 +14,7 @@ use gocache::image_info::EXECUTABLES_PATH;
 use gocache::image_info::programs::{PROJECT_FILE, Program};
 use sha256::{HashingWriter, Sha256Hash};
 
-use super::info::in_root;
+use crate::info::in_root;
 
 /// Larger than any project file of the image.
 const MAX_PROJECT_BYTES: u64 = 1 << 20;
