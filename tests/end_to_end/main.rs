@@ -18,7 +18,7 @@
 //! | `reproducible.rs` | the packs that all images share, made twice |
 //! | `sources.rs` | small sources of every shape, whose modules import only the standard library |
 //! | `tools/` | where tools come from, and what works with those of each source |
-//! | `verify.rs` | images where images live, verified there |
+//! | `verify/` | images where images live, verified there, and what is taken of signed ones |
 //! | `vulnerabilities/` | tools with vulnerabilities, and without |
 //! | `workflow.rs` | the release workflow |
 //! | `volume/` | a provider's caches mounted into an image that is not ours |

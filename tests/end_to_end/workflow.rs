@@ -1,8 +1,8 @@
 //! The workflows of the base image, job by job and step by step, as their YAML has them: for a tag against a real
 //! registry, and for a pull request with artifacts. Either calls the jobs that they have in common.
 //!
-//! What a hosted runner adds is stood in for: `sudo`, the artifact actions, and the values of expressions. Logging in
-//! is left out, as is every provider but one. An expression that the test does not know fails it.
+//! What a hosted runner adds is stood in for: `sudo`, the artifact actions, the values of expressions, and cosign, which
+//! would sign for an identity that nobody has here. Logging in is left out, as is every provider but one. An expression that the test does not know fails it.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
@@ -12,6 +12,7 @@ use daemon::registry::Access;
 use serde_json::Value;
 use xshell::cmd;
 
+use crate::support::cosign;
 use crate::support::image::Layout;
 use crate::support::registry::Registry;
 use crate::support::run::{folder, shell, succeed, workspace};
@@ -19,6 +20,7 @@ use crate::support::run::{folder, shell, succeed, workspace};
 const PROVIDER: &str = "civo";
 const VERSION: &str = "v1.2.3";
 const REPORT: &str = "report.json";
+const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
 const BASELINE: &str = "base-images/iac-runner/baseline.json";
 
 /// A run of a workflow.
@@ -70,6 +72,7 @@ impl Run {
         );
         run.program("cargo", &cargo);
         run.program("sudo", "#!/bin/sh\nshift\nexec \"$@\"\n");
+        run.program("cosign", cosign::STAND_IN);
         run
     }
 
@@ -202,7 +205,10 @@ impl Run {
             return String::new();
         }
         for step in job["steps"].as_array().unwrap() {
-            if self.applies(step, &folder) && step["name"] != "Log in" {
+            let is_stood_in = ["Log in", "Install cosign"]
+                .iter()
+                .any(|it| step["name"] == **it);
+            if self.applies(step, &folder) && !is_stood_in {
                 match step["uses"].as_str() {
                     Some(action) => self.action(action, &step["with"], &folder),
                     None => self.step(job, step, &folder),
@@ -325,6 +331,9 @@ fn a_tag_publishes_an_image() {
     ] {
         assert!(tags.iter().any(|it| it == tag), "{tag}: {listed}");
     }
+    // What is said of them is signed, and lies beside them.
+    let signed = cosign::signed(&sh, &format!("{image}:latest-{PROVIDER}"));
+    assert_eq!(signed, [cosign::SIGNATURE, PROVENANCE]);
     // Whoever moves the candidate's tag changes nothing of what is published.
     let other = format!("docker://{image}:latest-tools");
     let candidate = format!("docker://{image}:candidate-7");

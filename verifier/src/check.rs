@@ -29,6 +29,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use gocache::GoModule;
 use gocache::image_info::OBJECTS_PATH;
 use serde::Serialize;
+use sha256::Sha256Hash;
 
 use self::cache::Cache;
 use self::finding::{Finding, Severity};
@@ -70,6 +71,9 @@ struct Report {
     caches: [Utf8PathBuf; 2],
     /// Packs of the image, sorted; none outside an image.
     packs: Vec<String>,
+    /// Digest of the packs' lists of files, which the provenance of the image names as its byproduct `files`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lists_sha256: Option<Sha256Hash>,
     /// Files in both caches.
     files: u64,
     size_bytes: u64,
@@ -110,17 +114,20 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut findings = if has_go {
         check(&build, build_findings, &modules, module_findings, now_s)
     } else {
-        // Of the caches there are only the entries whose second names are programs.
+        // Of the caches there are at most the entries whose second names are programs.
         build_cache::check(&build)
     };
     let objects = shipped.as_ref().filter(|shipped| shipped.has_objects());
     let objects = objects.map(|shipped| Cache::list(&root, OBJECTS_PATH.into(), Some(shipped)));
+    let mut are_sound = true;
     if let Some((objects, of_listing)) = &objects {
+        let of_objects = object_code::check(objects, &build);
+        are_sound = of_listing.is_empty() && of_objects.is_empty();
         findings.extend(of_listing.iter().cloned());
-        findings.extend(object_code::check(objects, &build));
+        findings.extend(of_objects);
         findings.extend(as_shipped::check(objects));
     }
-    findings.extend(programs::check(&root, &build.folder));
+    findings.extend(programs::check(&root, &build.folder, are_sound));
     findings.append(&mut remarks.findings);
     if let Some(source) = &args.source {
         let go_mods = go_mods(source, shipped.as_ref(), &mut remarks.not_checked)?;
@@ -251,6 +258,7 @@ impl Report {
                 .into_iter()
                 .flat_map(|shipped| shipped.packs.iter().map(|pack| pack.name.clone()))
                 .collect(),
+            lists_sha256: shipped.and_then(Shipped::lists),
             files: files().count() as u64,
             size_bytes: files().map(|file| file.size_bytes).sum(),
             corrupt,
@@ -289,6 +297,12 @@ impl Report {
         if hidden > 0 {
             let _ = writeln!(text, "and {hidden} more");
         }
+        if let Some(digest) = &self.lists_sha256 {
+            let _ = writeln!(
+                text,
+                "checked against the lists of files {digest}; the image's provenance names those that were shipped"
+            );
+        }
         for reason in &self.not_checked {
             let _ = writeln!(text, "not checked: {reason}");
         }
@@ -321,6 +335,7 @@ mod tests {
             schema: SCHEMA,
             caches: ["/c/go-build".into(), "/c/mod".into()],
             packs: vec!["civo".into()],
+            lists_sha256: Some(Sha256Hash::of(b"lists")),
             files: 12_345,
             size_bytes: 1_234_567_890,
             corrupt: 1,
@@ -334,6 +349,7 @@ mod tests {
         (report.corrupt, report.not_as_shipped) = (0, 0);
         report.findings.clear();
         report.not_checked.clear();
+        report.lists_sha256 = None;
         insta::assert_snapshot!("nothing_found", report.text());
         assert_eq!(report.exit_code(), 0);
     }

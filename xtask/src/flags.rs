@@ -9,6 +9,8 @@ use oci::layout::reader::Layout;
 use pipeline::flow::Settings;
 use pipeline::image_toml::ToolSource;
 use pipeline::pack::matrix::Times;
+use pipeline::signatures::cosign::Signer;
+use pipeline::signatures::trust::Trust;
 
 use crate::source::Source;
 
@@ -43,6 +45,48 @@ pub fn open_layout(folder: &Utf8Path) -> Result<Layout> {
         format!("{folder} is no OCI layout, it has no index.json"),
         "`cargo xtask base-image` makes one below its --out",
     ))
+}
+
+/// Whose signatures are demanded.
+#[derive(Debug, Args)]
+pub struct Trusted {
+    /// Take nothing that is not signed with this key, and nothing beside which an unsigned statement lies: the public
+    /// half, as `cosign generate-key-pair` writes it
+    #[arg(long, value_name = "FILE")]
+    pub trusted_key: Option<Utf8PathBuf>,
+    /// The same for signatures without a key, by whom this policy names (TOML: issuer, and subject or subject_regexp)
+    #[arg(long, value_name = "FILE", conflicts_with = "trusted_key")]
+    pub trusted_identity: Option<Utf8PathBuf>,
+}
+
+impl Trusted {
+    /// Whose they are, if any are.
+    pub fn trust(&self) -> Result<Option<Trust>> {
+        match (&self.trusted_key, &self.trusted_identity) {
+            (Some(file), _) => Trust::key(file).map(Some),
+            (_, Some(file)) => Trust::identity(file).map(Some),
+            (None, None) => Ok(None),
+        }
+    }
+}
+
+/// How what is pushed is signed, by cosign, before it has a tag.
+#[derive(Debug, Args)]
+pub struct Signing {
+    /// Sign with this key, a file or what else cosign takes for one; COSIGN_PASSWORD is its password
+    #[arg(long, value_name = "KEY")]
+    pub sign_key: Option<String>,
+    /// Sign without a key, for the identity that the service this runs on vouches for, in the public log
+    #[arg(long, conflicts_with = "sign_key")]
+    pub sign: bool,
+}
+
+impl Signing {
+    /// With what, if it is.
+    pub fn signer(&self) -> Option<Signer> {
+        let identity = self.sign.then_some(Signer::Identity);
+        self.sign_key.clone().map(Signer::Key).or(identity)
+    }
 }
 
 /// How packs are made.

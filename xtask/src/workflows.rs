@@ -80,6 +80,21 @@ fn every_command_that_a_workflow_runs_exists() {
     }
 }
 
+#[test]
+fn releases_are_signed_by_the_version_of_cosign_whose_flags_are_known() {
+    let release = workflow("iac-runner-base-image.yml");
+    let steps = release["jobs"]["publish"]["steps"].as_array().unwrap();
+    let runs: Vec<_> = steps
+        .iter()
+        .filter_map(|step| step["run"].as_str())
+        .collect();
+    let install = runs
+        .iter()
+        .position(|run| run.contains(pipeline::signatures::cosign::INSTALL));
+    let sign = runs.iter().position(|run| run.contains(" --sign "));
+    assert!(install.is_some() && install < sign, "{runs:?}");
+}
+
 /// The workflow in `file`.
 fn workflow(file: &str) -> Value {
     let mut workflows = workflows().into_iter();

@@ -158,6 +158,30 @@ pub fn without_packages(packs: &[PackInfo]) -> BTreeSet<&GoModule> {
     stubs.filter(|stub| !completed.contains(stub)).collect()
 }
 
+/// One digest of the lists of files of an image, by which a person or a script compares: what `sha256sum` prints of the
+/// lists, sorted by their names, hashed. `lists` are names of files in [`PACKS_PATH`] with their digests.
+pub fn lists_digest(lists: impl IntoIterator<Item = (String, Sha256Hash)>) -> Sha256Hash {
+    let lists: BTreeMap<String, Sha256Hash> = lists.into_iter().collect();
+    let lines = lists
+        .iter()
+        .map(|(name, digest)| format!("{digest}  {name}\n"));
+    Sha256Hash::of(lines.collect::<String>().as_bytes())
+}
+
+/// The lists of files that the pack `name` has, if it has any, with their digests.
+pub fn lists_of(
+    name: &str,
+    files_sha256: Option<Sha256Hash>,
+    left_out_sha256: Option<Sha256Hash>,
+) -> impl Iterator<Item = (String, Sha256Hash)> {
+    let lists = [
+        (FILES_SUFFIX, files_sha256),
+        (LEFT_OUT_SUFFIX, left_out_sha256),
+    ];
+    let lists = lists.into_iter();
+    lists.filter_map(move |(suffix, digest)| Some((format!("{name}{suffix}"), digest?)))
+}
+
 impl PackInfo {
     /// Reads the descriptions in `folder`, which is an image's [`PACKS_PATH`], sorted by name; an image with the tools
     /// alone has no such folder, and no packs.
@@ -268,6 +292,15 @@ mod tests {
             error.kind() == Some(failure::Kind::Corrupt) && error.to_string().contains("aws.json"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn the_digest_of_lists_is_that_of_what_sha256sum_says_of_them() {
+        let [files, left_out] = [b"files", b"lefty"].map(|it| Sha256Hash::of(it));
+        let lists =
+            lists_of("civo", Some(files), Some(left_out)).chain(lists_of("aws", None, None));
+        let text = format!("{left_out}  civo.left-out\n{files}  civo.sha256\n");
+        assert_eq!(lists_digest(lists), Sha256Hash::of(text.as_bytes()));
     }
 
     #[test]

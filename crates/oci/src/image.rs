@@ -43,8 +43,13 @@ pub struct ImageLayer {
 }
 
 impl Image {
-    /// The image for `platform` that `descriptor` leads to, of a manifest or of an index.
-    pub fn fetch(blobs: &dyn Blobs, descriptor: &Descriptor, platform: &Platform) -> Result<Self> {
+    /// The manifest of the image for `platform` that `descriptor` leads to, of a manifest or of an index; and the file
+    /// that holds it.
+    pub fn find(
+        blobs: &dyn Blobs,
+        descriptor: &Descriptor,
+        platform: &Platform,
+    ) -> Result<(Descriptor, Utf8PathBuf)> {
         let mut descriptor = descriptor.clone();
         let mut file = blobs.fetch(&descriptor)?;
         for _ in 0..MAX_NESTED {
@@ -58,6 +63,12 @@ impl Image {
             check_document(&descriptor, "manifest of an image")?;
             file = blobs.fetch(&descriptor)?;
         }
+        Ok((descriptor, file))
+    }
+
+    /// The image for `platform` that `descriptor` leads to, of a manifest or of an index.
+    pub fn fetch(blobs: &dyn Blobs, descriptor: &Descriptor, platform: &Platform) -> Result<Self> {
+        let (descriptor, file) = Self::find(blobs, descriptor, platform)?;
         let manifest: ImageManifest = read(&file, "manifest of an image")?;
         let config = read_document(blobs, manifest.config(), "configuration of an image")?;
         let layers = manifest

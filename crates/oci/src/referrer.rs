@@ -5,13 +5,37 @@
 //! them with it.
 
 use anyhow::{Context as _, Result};
+use failure::corrupt;
 use oci_spec::image::{Descriptor, ImageManifest, ImageManifestBuilder, MediaType};
 use sha256::Sha256Hash;
 
-use crate::blob::descriptor;
+use crate::blob::{Blobs, descriptor};
 
 /// The content of the blob that stands for a config where there is none.
 pub const EMPTY: &[u8] = b"{}";
+
+/// More than anybody says of one image.
+pub(crate) const MAX_REFERRERS: usize = 1000;
+
+/// Where it is known what is said of images.
+pub trait Referrers: Blobs {
+    /// The manifests of all that is said to be said of `subject`, whoever says so.
+    fn referrers(&self, subject: &Descriptor) -> Result<Vec<Descriptor>>;
+}
+
+/// A list of what is said of `subject`, unless it has too many entries to look at.
+pub(crate) fn bounded(all: Vec<Descriptor>, subject: &Descriptor) -> Result<Vec<Descriptor>> {
+    if all.len() <= MAX_REFERRERS {
+        return Ok(all);
+    }
+    Err(corrupt(
+        format!(
+            "more than {MAX_REFERRERS} artifacts refer to {}",
+            subject.digest()
+        ),
+        "delete those that nobody needs",
+    ))
+}
 
 /// The descriptor of [`EMPTY`].
 pub fn empty() -> Result<Descriptor> {

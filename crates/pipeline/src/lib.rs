@@ -15,6 +15,7 @@
 //! - [`pack`]: packs, their travel as OCI artifacts, and whether some fit together.
 //! - [`plugins`]: which plugins programs need, the lock of their digests, and their layers.
 //! - [`assemble`]: from packs to images.
+//! - [`signatures`]: signing images and what is said of them, and believing it.
 //! - [`merge`]: from packs to one tree of caches.
 //! - [`flow`]: the steps from a source to packs, in their order.
 //! - [`measure`], [`summary`]: what an image is worth, and the account of a run.
@@ -35,6 +36,7 @@ pub mod plugins;
 pub mod preflight;
 pub mod readable;
 pub mod resolve;
+pub mod signatures;
 pub mod summary;
 pub mod warm;
 pub mod work;

@@ -372,12 +372,21 @@ fn opentofu_works_offline_with_its_plugin_cache() {
 #[test]
 fn everything_in_the_caches_is_as_shipped_and_other_tools_agree() {
     let script = r#"
-        verifier check --source /elsewhere | tail -1
+        verifier check --source /elsewhere > /tmp/check
+        tail -1 /tmp/check
         cd /usr/local/share/iac-runner/packs
         cat *.sha256 > /tmp/all
         sha256sum --quiet --strict --check /tmp/all && echo "listed $(wc -l < /tmp/all)"
         find /var/cache/go-* -type f | wc -l
+        grep -o 'lists of files [0-9a-f]*' /tmp/check
+        ls *.sha256 *.left-out | LC_ALL=C sort | xargs sha256sum | sha256sum
     "#;
+    let layout = Layout::below(gzip());
+    let said = layout.statements(&layout.image("latest-civo").digest);
+    let provenance = &said["https://slsa.dev/provenance/v1"]["predicate"];
+    let files = &provenance["runDetails"]["byproducts"][0];
+    assert_eq!(files["name"], "files");
+    let files = files["digest"]["sha256"].as_str().unwrap();
     for (user, group) in [(0, 0), (65532, 65532)] {
         let printed = in_container(user, group, script);
         let lines: Vec<&str> = printed.lines().collect();
@@ -386,5 +395,7 @@ fn everything_in_the_caches_is_as_shipped_and_other_tools_agree() {
             "{printed}"
         );
         assert_eq!(lines[1], format!("listed {}", lines[2]), "{printed}");
+        assert_eq!(lines[3], format!("lists of files {files}"), "{printed}");
+        assert_eq!(lines[4], format!("{files}  -"), "{printed}");
     }
 }

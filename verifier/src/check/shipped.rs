@@ -9,7 +9,8 @@ use std::io::{BufReader, ErrorKind};
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::Checksums;
 use gocache::image_info::{
-    FILES_SUFFIX, IMAGE_INFO_PATH, ImageInfo, LEFT_OUT_SUFFIX, OBJECTS_PATH, PACKS_PATH, PackInfo,
+    self, FILES_SUFFIX, IMAGE_INFO_PATH, ImageInfo, LEFT_OUT_SUFFIX, OBJECTS_PATH, PACKS_PATH,
+    PackInfo, lists_digest,
 };
 use sha256::{HashingReader, Sha256Hash};
 
@@ -69,6 +70,16 @@ impl Shipped {
             }
         }
         Ok(Some((shipped, remarks)))
+    }
+
+    /// The digest of the lists of files, which the image's provenance names as well; none where there is none.
+    pub fn lists(&self) -> Option<Sha256Hash> {
+        let lists = |pack: &PackInfo| {
+            image_info::lists_of(&pack.name, pack.files_sha256, pack.left_out_sha256)
+                .collect::<Vec<_>>()
+        };
+        let lists: Vec<_> = self.packs.iter().flat_map(lists).collect();
+        (!lists.is_empty()).then(|| lists_digest(lists))
     }
 
     /// Whether packs have object code beside their archives; where there is none, executables are in the build cache.

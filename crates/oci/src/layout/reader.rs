@@ -5,12 +5,13 @@
 
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
-use oci_spec::image::{Descriptor, ImageIndex};
+use oci_spec::image::{Descriptor, ImageIndex, ImageManifest};
 
-use crate::blob::{Blobs, read, sha256};
+use crate::blob::{Blobs, read, read_document, sha256};
 use crate::platform::Platform;
 use crate::platform::pick;
 use crate::reference::LATEST;
+use crate::referrer::{self, Referrers};
 use failure::{corrupt, usage};
 use sha256::check_file;
 
@@ -90,6 +91,20 @@ impl Blobs for Layout {
         regular_file::open(&file).map_err(|error| damaged(error.to_string()))?;
         check_file(&file, blob.size(), &digest).map_err(damaged)?;
         Ok(file)
+    }
+}
+
+impl Referrers for Layout {
+    fn referrers(&self, subject: &Descriptor) -> Result<Vec<Descriptor>> {
+        let mut all = Vec::new();
+        for manifest in self.manifests().iter().filter(|it| name(it).is_none()) {
+            let read: ImageManifest = read_document(self, manifest, "manifest")?;
+            let of = read.subject().as_ref();
+            if of.is_some_and(|of| of.digest() == subject.digest()) {
+                all.push(manifest.clone());
+            }
+        }
+        referrer::bounded(all, subject)
     }
 }
 

@@ -31,7 +31,7 @@ const SUBJECT_HEADER: &str = "oci-subject";
 /// As many tags are asked for at once.
 const TAGS_AT_ONCE: &str = "1000";
 /// As many pages of tags are asked for; registries that give fewer at once give a hundred.
-const MAX_PAGES: usize = 1000;
+pub(super) const MAX_PAGES: usize = 1000;
 /// As many tags a repository may have.
 const MAX_TAGS: usize = 100_000;
 
@@ -132,7 +132,7 @@ impl Registry<'_> {
     }
 
     /// What the index with this tag lists; nothing where there is none.
-    fn listed(&self, tag: &str) -> Result<Vec<Descriptor>> {
+    pub(super) fn listed(&self, tag: &str) -> Result<Vec<Descriptor>> {
         let Some((_, content)) = self.manifest(tag)? else {
             return Ok(Vec::new());
         };
@@ -283,7 +283,7 @@ impl Registry<'_> {
 }
 
 /// The address of the next page in a `Link` header.
-fn next_page(header: &str) -> Option<&str> {
+pub(super) fn next_page(header: &str) -> Option<&str> {
     let links = header.split(',').map(str::trim);
     let mut links = links.filter_map(|link| link.strip_prefix('<')?.split_once('>'));
     let next = links.find(|(_, parameters)| {

@@ -11,6 +11,7 @@ mod manifests;
 mod pace;
 mod pull;
 mod push;
+mod referrers;
 mod repository;
 mod request;
 mod retry;

@@ -11,7 +11,7 @@ use crate::work::Work;
 use engine::progress::Step;
 use failure::usage;
 use oci::blob::{Blobs, read, read_document};
-use oci::blob::{descriptor, layer_descriptor, manifest_json};
+use oci::blob::{descriptor, layer_descriptor, manifest_descriptor, manifest_json};
 use oci::layout::reader::Layout;
 use oci::registry::{Registry, TransferredBytes};
 
@@ -22,6 +22,8 @@ pub struct RegistryTarget<'a> {
     insecure: bool,
     work: &'a Work,
     step: &'a Step,
+    /// Artifacts that say something of images, in the order in which they were pushed.
+    said: Vec<Descriptor>,
 }
 
 impl<'a> RegistryTarget<'a> {
@@ -38,12 +40,18 @@ impl<'a> RegistryTarget<'a> {
             insecure,
             work,
             step,
+            said: Vec::new(),
         })
     }
 
     /// The repository, for reading.
     pub fn registry(&self) -> &Registry<'a> {
         &self.registry
+    }
+
+    /// What this value pushed so far that says something of images: the artifacts' manifests.
+    pub fn said(&self) -> &[Descriptor] {
+        &self.said
     }
 
     /// What went over the wire so far.
@@ -59,7 +67,7 @@ impl<'a> RegistryTarget<'a> {
     }
 
     /// Pushes what a manifest of `layout` without a name says of its subject.
-    pub fn push_referrer(&self, layout: &Layout, descriptor: &Descriptor) -> Result<()> {
+    pub fn push_referrer(&mut self, layout: &Layout, descriptor: &Descriptor) -> Result<()> {
         let manifest: ImageManifest = read_document(layout, descriptor, "manifest")?;
         let subject = manifest.subject().clone().ok_or_else(|| {
             usage(
@@ -71,7 +79,7 @@ impl<'a> RegistryTarget<'a> {
             )
         })?;
         self.push_blobs(layout, &manifest, "what is said of images")?;
-        self.registry.push_referrer(&manifest, &subject)
+        self.referrer(&manifest, &subject)
     }
 
     fn push_blobs(&self, layout: &Layout, manifest: &ImageManifest, what: &str) -> Result<()> {
@@ -136,6 +144,8 @@ impl Target for RegistryTarget<'_> {
     }
 
     fn referrer(&mut self, manifest: &ImageManifest, subject: &Descriptor) -> Result<()> {
-        self.registry.push_referrer(manifest, subject)
+        self.registry.push_referrer(manifest, subject)?;
+        self.said.push(manifest_descriptor(manifest)?);
+        Ok(())
     }
 }

@@ -10,17 +10,19 @@ use anyhow::{Context as _, Result};
 use oci_spec::image::Descriptor;
 use serde::Serialize;
 use serde_json::{Value, json};
+use sha256::Sha256Hash;
 
 use crate::assemble::target::Target;
 use crate::assemble::variants::Variant;
 use crate::origin::{Commit, Origin};
 use crate::pack::Pack;
 use failure::usage;
+use gocache::image_info::{lists_digest, lists_of};
 use oci::platform::Platform;
 use oci::referrer;
 
 /// Media type of a statement, and type of its artifact.
-pub const STATEMENT_TYPE: &str = "application/vnd.in-toto+json";
+pub use dsse::STATEMENT_TYPE;
 /// What a statement says, as annotation of its manifest and of its blob.
 pub const PREDICATE_TYPE: &str = "in-toto.io/predicate-type";
 /// Where an image came from; <https://slsa.dev/spec/v1.0/provenance>.
@@ -112,11 +114,13 @@ pub fn provenance(
             })
         })
     };
+    let files = files(packs, &layers)
+        .map(|digest| json!([{"name": "files", "digest": {"sha256": digest.to_string()}}]));
     let mut packs: Vec<Value> = packs.iter().filter_map(of_pack).collect();
     packs.sort_by_key(|pack| pack["name"].to_string());
     let sources = origin.commits.iter().map(source);
     let dependencies: Vec<Value> = sources.chain(packs).collect();
-    json!({
+    let mut provenance = json!({
         "buildDefinition": {
             "buildType": BUILD_TYPE,
             "externalParameters": {
@@ -136,7 +140,28 @@ pub fn provenance(
             },
             "metadata": origin.run.as_ref().map_or_else(|| json!({}), |run| json!({"invocationId": run})),
         },
-    })
+    });
+    if let Some(files) = files {
+        provenance["runDetails"]["byproducts"] = files;
+    }
+    provenance
+}
+
+/// The digest of the lists of files by which the verifier checks the caches of an image with these layers, as it prints
+/// it; none where there are no caches, or a pack does not tell.
+fn files(packs: &[Pack], layers: &[String]) -> Option<Sha256Hash> {
+    let caches = packs
+        .iter()
+        .filter_map(|pack| pack.description.pack.as_ref());
+    let caches = caches.filter(|pack| layers.contains(&format!("sha256:{}", pack.caches.digest)));
+    let caches: Vec<_> = caches.collect();
+    if caches.is_empty() || caches.iter().any(|pack| pack.files_sha256.is_none()) {
+        return None;
+    }
+    let lists = caches.into_iter();
+    Some(lists_digest(lists.flat_map(|pack| {
+        lists_of(&pack.name, pack.files_sha256, pack.left_out_sha256)
+    })))
 }
 
 /// A commit, which says what a source is only where nothing was changed since.

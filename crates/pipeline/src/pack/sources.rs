@@ -3,15 +3,18 @@
 use anyhow::Result;
 use camino::Utf8Path;
 use oci_spec::distribution::Reference as RegistryReference;
+use oci_spec::image::Descriptor;
 
 use crate::pack::archive;
 use crate::pack::artifact::Artifact;
 use crate::pack::kept::KeptPack;
+use crate::signatures::trust::Trust;
 use crate::work::{Scratch, Work};
 use engine::progress::Step;
 use failure::usage;
 use oci::layout::reader::Layout;
 use oci::reference::names_a_host;
+use oci::referrer::Referrers;
 use oci::registry::{Registry, TransferredBytes};
 
 /// Reads packs from anywhere, for one command.
@@ -20,6 +23,8 @@ pub struct PackSources<'a> {
     work: &'a Work,
     /// Whether plain HTTP is spoken with registries.
     insecure: bool,
+    /// Whose signatures packs must have, if any.
+    trust: Option<&'a Trust>,
     /// Tells how far it is.
     step: &'a Step,
     unpacked: Vec<Scratch>,
@@ -33,11 +38,17 @@ impl<'a> PackSources<'a> {
         Self {
             work,
             insecure,
+            trust: None,
             step,
             unpacked: Vec::new(),
             received_bytes: 0,
             has_rest: false,
         }
+    }
+
+    /// The same, taking no pack without a signature that `trust` demands.
+    pub fn trusting(self, trust: Option<&'a Trust>) -> Self {
+        Self { trust, ..self }
     }
 
     /// Bytes that came from registries so far.
@@ -71,6 +82,7 @@ impl<'a> PackSources<'a> {
             ));
         }
         for descriptor in layout.manifests() {
+            self.check(&layout, name, descriptor)?;
             take(&Artifact::read(&layout, descriptor, name)?, None)?;
         }
         Ok(())
@@ -93,7 +105,9 @@ impl<'a> PackSources<'a> {
                 let mut manifest = artifact.pack_manifest()?;
                 // Nothing reads programs of a pack that is taken apart.
                 manifest.programs.clear();
-                KeptPack::restore(scratch.path(), &manifest, &artifact.layers()?, &[])?;
+                manifest.program_folders = None;
+                let layers = artifact.layers_of_caches()?;
+                KeptPack::restore(scratch.path(), &manifest, &layers, &[])?;
                 packs.push(KeptPack {
                     folder: scratch.path().to_owned(),
                     manifest,
@@ -105,6 +119,13 @@ impl<'a> PackSources<'a> {
         self.unpacked.extend(folders);
         self.has_rest |= has_rest;
         Ok(packs)
+    }
+
+    fn check(&self, place: &dyn Referrers, name: &str, pack: &Descriptor) -> Result<()> {
+        match self.trust {
+            Some(trust) => trust.check(place, name, pack),
+            None => Ok(()),
+        }
     }
 
     fn pulled(
@@ -121,6 +142,7 @@ impl<'a> PackSources<'a> {
         let blobs = self.work.shared("blobs")?;
         let registry = Registry::open(&reference, self.insecure, blobs, self.step)?;
         let descriptor = registry.find()?;
+        self.check(&registry, name, &descriptor)?;
         take(
             &Artifact::read(&registry, &descriptor, name)?,
             Some(&reference),

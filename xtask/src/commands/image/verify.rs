@@ -7,6 +7,7 @@
 //! terminal, and its exit code is that of the command.
 
 use crate::fetched::Fetched;
+use crate::flags::Trusted;
 use crate::source::Source;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -65,6 +66,8 @@ pub struct Args {
     /// Write the report as JSON, with what the image is; `-` is standard output
     #[arg(long, value_name = "FILE")]
     pub json: Option<Utf8PathBuf>,
+    #[command(flatten)]
+    pub trusted: Trusted,
     /// Speak plain HTTP with the registry
     #[arg(long)]
     pub insecure: bool,
@@ -83,13 +86,15 @@ pub fn run(flags: &Args) -> Result<ExitCode> {
         readable::check(&source, User::of(id), Engine::Native)?;
     }
     let reference = reference(flags)?;
+    let trust = flags.trusted.trust()?;
     host::require_programs(&[host::SANDBOX])?;
     let work = Work::open()?;
     let mut progress = Progress::default();
 
     let platform = Platform::host();
     let fetched = progress.step(format!("fetch {reference}"), Kind::Network, |step| {
-        let fetched = Fetched::fetch(&reference, &work, &platform, flags.insecure, step)?;
+        let how = (flags.insecure, trust.as_ref());
+        let fetched = Fetched::fetch(&reference, &work, &platform, how, step)?;
         fetched.image.check_platform(&platform)?;
         Ok(fetched)
     })?;

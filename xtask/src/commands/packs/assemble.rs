@@ -3,9 +3,11 @@
 use anyhow::Result;
 use camino::Utf8PathBuf;
 use oci_spec::distribution::Reference;
+use oci_spec::image::Descriptor;
 use serde::Serialize;
 
 use crate::commands::packs::pinned;
+use crate::flags::Trusted;
 use engine::progress::{Kind, Progress, human_bytes};
 use failure::usage;
 use oci::layout::writer::LayoutWriter;
@@ -18,6 +20,7 @@ use pipeline::image_toml::ImageToml;
 use pipeline::names::LATEST;
 use pipeline::origin::Origin;
 use pipeline::pack::Pack;
+use pipeline::pack::inventory::Reader;
 use pipeline::pack::sources::PackSources;
 use pipeline::pack::store::Store;
 use pipeline::summary;
@@ -31,6 +34,9 @@ struct Assembled {
     written: Written,
     /// Content that went to registries and came from them.
     moved_bytes: u64,
+    /// Artifacts in the registry that say something of the images.
+    #[serde(skip)]
+    said: Vec<Descriptor>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -50,7 +56,8 @@ pub struct Args {
     /// Make the images in a registry: the whole image under this tag, the others under TAG-<provider> and so on
     #[arg(long, value_name = "HOST/REPO:TAG")]
     pub push: Option<String>,
-    /// Write what was made in the registry to FILE, for `push`: HOST/REPO:TAG@DIGEST a line, the whole image first
+    /// Write what was made in the registry to FILE, for `push`: HOST/REPO:TAG@DIGEST a line, the whole image first, and
+    /// HOST/REPO@DIGEST for what is said of the images
     #[arg(long, value_name = "FILE", requires = "push")]
     pub pinned: Option<Utf8PathBuf>,
     /// Description of the image
@@ -64,6 +71,8 @@ pub struct Args {
         value_parser = clap::value_parser!(i32).range(1..=22)
     )]
     pub zstd_level: Option<i32>,
+    #[command(flatten)]
+    pub trusted: Trusted,
     /// Speak plain HTTP with the registry
     #[arg(long)]
     pub insecure: bool,
@@ -84,10 +93,11 @@ pub fn run(flags: &Args) -> Result<()> {
     let platform = Platform::host();
     let out = flags.out.as_deref().map(Out::layout).transpose()?;
     let push = flags.push.as_deref().map(tagged).transpose()?;
+    let trust = flags.trusted.trust()?;
     let work = Work::open()?;
     let mut progress = Progress::default();
     let assembled = progress.step("assemble", Kind::Local, |step| {
-        let mut sources = PackSources::new(&work, flags.insecure, step);
+        let mut sources = PackSources::new(&work, flags.insecure, step).trusting(trust.as_ref());
         let mut packs = Vec::new();
         let store = Store::parse(flags.from.as_deref(), flags.insecure)?;
         let of_run = match &store {
@@ -103,6 +113,7 @@ pub fn run(flags: &Args) -> Result<()> {
             })?;
         }
         check_image(&packs, &image, &platform)?;
+        Reader::new(&work, &image).complete(&mut packs)?;
         let volumes = Maker::new(&work, &image, &platform, flags.insecure, step);
         let mut written = Written::default();
         if let Some(out) = &out {
@@ -113,6 +124,7 @@ pub fn run(flags: &Args) -> Result<()> {
             out.complete()?;
         }
         let mut moved_bytes = sources.received_bytes();
+        let mut said = Vec::new();
         if let Some((repository, tag)) = &push {
             let mut target = RegistryTarget::open(repository, flags.insecure, &work, step)?;
             let mut images = Images::of(&packs, tag, &origin, &volumes)?;
@@ -121,15 +133,18 @@ pub fn run(flags: &Args) -> Result<()> {
             written = images.write(&mut target, &image, &platform)?;
             let moved = target.moved();
             moved_bytes += moved.sent_bytes + moved.received_bytes;
+            said = target.said().to_vec();
         }
         moved_bytes += volumes.received_bytes();
         Ok(Assembled {
             written,
             moved_bytes,
+            said,
         })
     })?;
     if let (Some(file), Some((repository, tag))) = (&flags.pinned, &push) {
-        fs_err::write(file, pinned::text(repository, tag, assembled.written.all()))?;
+        let (images, said) = (assembled.written.all(), &assembled.said);
+        fs_err::write(file, pinned::text(repository, tag, images, said))?;
     }
     if flags.json {
         println!("{}", serde_json::to_string_pretty(&assembled)?);

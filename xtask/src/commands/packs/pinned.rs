@@ -6,9 +6,19 @@ use std::fmt::Write as _;
 use anyhow::Result;
 use camino::Utf8Path;
 use oci_spec::distribution::Reference;
+use oci_spec::image::Descriptor;
 
 use failure::usage;
 use pipeline::assemble::images::WrittenImage;
+
+/// What a file names.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct List {
+    /// Images.
+    pub images: Vec<Pinned>,
+    /// Digests of artifacts that say something of them.
+    pub said: Vec<String>,
+}
 
 /// An image of a repository.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,55 +29,64 @@ pub struct Pinned {
     pub digest: String,
 }
 
-/// The images, HOST/REPO:TAG@DIGEST a line, the one with the tag `whole` first.
+/// The images, HOST/REPO:TAG@DIGEST a line, the one with the tag `whole` first, and then what is said of them, which has
+/// no tag.
 pub fn text<'i>(
     repository: &Reference,
     whole: &str,
     images: impl Iterator<Item = &'i WrittenImage>,
+    said: &[Descriptor],
 ) -> String {
     let mut images: Vec<_> = images.collect();
     images.sort_by_key(|image| image.name != whole);
     let mut text = String::new();
+    let (host, path) = (repository.registry(), repository.repository());
     for WrittenImage { name, digest, .. } in images {
-        let (host, path) = (repository.registry(), repository.repository());
         writeln!(text, "{host}/{path}:{name}@{digest}").expect("a string takes all");
+    }
+    for said in said {
+        writeln!(text, "{host}/{path}@{}", said.digest()).expect("a string takes all");
     }
     text
 }
 
-/// The images of `file`, all of which must be of `repository`; between them may be any space.
-pub fn read(file: &Utf8Path, repository: &Reference) -> Result<Vec<Pinned>> {
+/// What `file` names, all of which must be in `repository`; between them may be any space.
+pub fn read(file: &Utf8Path, repository: &Reference) -> Result<List> {
     parse(&fs_err::read_to_string(file)?, repository)
 }
 
-fn parse(text: &str, repository: &Reference) -> Result<Vec<Pinned>> {
-    let pinned = |word: &str| {
-        let reference: Reference = word.parse().ok()?;
-        let is_there = reference.registry() == repository.registry()
-            && reference.repository() == repository.repository();
-        let (tag, digest) = (reference.tag()?, reference.digest()?);
-        is_there.then(|| Pinned {
-            tag: tag.to_owned(),
-            digest: digest.to_owned(),
-        })
-    };
-    let words = text.split_whitespace();
-    words
-        .map(|word| {
-            pinned(word).ok_or_else(|| {
+fn parse(text: &str, repository: &Reference) -> Result<List> {
+    let mut list = List::default();
+    for word in text.split_whitespace() {
+        let reference = word.parse::<Reference>().ok().filter(|reference| {
+            reference.registry() == repository.registry()
+                && reference.repository() == repository.repository()
+        });
+        let tag = reference.as_ref().and_then(|it| it.tag());
+        match (reference.as_ref().and_then(|it| it.digest()), tag) {
+            (Some(digest), Some(tag)) => list.images.push(Pinned {
+                tag: tag.to_owned(),
+                digest: digest.to_owned(),
+            }),
+            (Some(digest), None) => list.said.push(digest.to_owned()),
+            (None, _) => {
                 let (host, path) = (repository.registry(), repository.repository());
-                usage(
-                    format!("{word:?} is no image of {host}/{path} with tag and digest"),
+                return Err(usage(
+                    format!("{word:?} is nothing of {host}/{path} with a digest"),
                     "give the list that `assemble --pinned` wrote",
-                )
-            })
-        })
-        .collect()
+                ));
+            }
+        }
+    }
+    Ok(list)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use oci::blob;
+    use oci_spec::image::MediaType;
+    use sha256::Sha256Hash;
 
     fn image(name: &str, fill: char) -> WrittenImage {
         WrittenImage {
@@ -86,11 +105,19 @@ mod tests {
             image("v1", 'b'),
             image("v1-nonroot", 'c'),
         ];
-        let text = text(&repository, "v1", images.iter());
+        let said = blob::descriptor(MediaType::ImageManifest, Sha256Hash::of(b"said"), 1).unwrap();
+        let text = text(
+            &repository,
+            "v1",
+            images.iter(),
+            std::slice::from_ref(&said),
+        );
         let first = format!("localhost:5000/iac/runner:v1@{}", images[1].digest);
         assert_eq!(text.lines().next(), Some(first.as_str()));
         let on_one_line = text.replace('\n', " ");
         let read = parse(&on_one_line, &repository).unwrap();
+        assert_eq!(read.said, [said.digest().to_string()]);
+        let read = read.images;
         let tags: Vec<_> = read.iter().map(|image| image.tag.as_str()).collect();
         assert_eq!(tags, ["v1", "v1-aws", "v1-nonroot"]);
         assert_eq!(read[0].digest, images[1].digest);
@@ -103,7 +130,7 @@ mod tests {
         for word in [
             format!("localhost:5000/iac/other:v1@{digest}"),
             format!("example.com/iac/runner:v1@{digest}"),
-            format!("localhost:5000/iac/runner@{digest}"),
+            format!("localhost:5000/iac/other@{digest}"),
             "localhost:5000/iac/runner:v1".to_owned(),
             "null".to_owned(),
         ] {

@@ -1,24 +1,27 @@
 //! `cargo xtask push`: a layout to a registry, or a release of what a registry has.
 //!
-//! Pushing again what is there sends nothing and changes nothing. The whole image gets its tag after all others, and
-//! `latest` comes last of all.
+//! Pushing again what is there sends nothing and changes nothing. What is signed is signed before it has a tag: the
+//! images, and what is said of them. The whole image gets its tag after all others, and `latest` comes last of all.
 
-use crate::flags::open_layout;
+use crate::flags::{Signing, open_layout};
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use semver::Version;
 
 use crate::commands::packs::assemble::tagged;
-use crate::commands::packs::pinned::{self, Pinned};
-use engine::progress::{Kind, Progress, human_bytes};
-use failure::{corrupt, usage};
+use crate::commands::packs::pinned::{self, List, Pinned};
+use engine::progress::{self, Kind, Progress, human_bytes};
+use failure::usage;
 use oci::blob::MAX_DOCUMENT_BYTES;
-use oci::layout::reader;
+use oci::layout::reader::{self, Layout};
 use oci::reference::names_a_host;
+use oci::referrer::Referrers as _;
+use oci_spec::image::Descriptor;
 use pipeline::assemble::registry_target::RegistryTarget;
 use pipeline::assemble::statements;
 use pipeline::measure::Report;
 use pipeline::names::LATEST;
+use pipeline::signatures::sign;
 use pipeline::work::Work;
 
 #[derive(Debug, clap::Args)]
@@ -38,6 +41,8 @@ pub struct Args {
     /// Say of the image that FILE is about, a report of `verify --json`, what was measured in it
     #[arg(long, value_name = "FILE")]
     pub report: Option<Utf8PathBuf>,
+    #[command(flatten)]
+    pub signing: Signing,
     /// Speak plain HTTP with the registry
     #[arg(long)]
     pub insecure: bool,
@@ -56,7 +61,7 @@ pub fn run(flags: &Args) -> Result<()> {
             let layout = (!from_registry).then_some(flags.from.as_str());
             attach(&mut target, report, layout.map(Utf8Path::new))?;
         }
-        let mut pushed = if from_registry {
+        let untagged = if from_registry {
             let (place, from) = tagged(&flags.from)?;
             if place != repository {
                 return Err(usage(
@@ -65,8 +70,8 @@ pub fn run(flags: &Args) -> Result<()> {
                 ));
             }
             match &flags.pinned {
-                None => release(&target, &from, &tag)?,
-                Some(file) => release_pinned(&target, &pinned::read(file, &place)?, &from, &tag)?,
+                None => released(&target, &from, &tag)?,
+                Some(file) => pinned(&target, pinned::read(file, &place)?, &from, &tag)?,
             }
         } else if flags.pinned.is_some() {
             return Err(usage(
@@ -77,11 +82,22 @@ pub fn run(flags: &Args) -> Result<()> {
                 "a layout has its digests in itself",
             ));
         } else {
-            push_layout(&target, flags.from.as_str().into(), &tag)?
+            of_layout(&mut target, flags.from.as_str().into(), &tag)?
         };
+        if let Some(signer) = flags.signing.signer() {
+            let said: Vec<_> = target
+                .said()
+                .iter()
+                .chain(&untagged.said)
+                .cloned()
+                .collect();
+            let signed = sign::sign(&signer, &mut target, &untagged.images, &said, &work)?;
+            progress::note(format_args!("{signed} signatures made"));
+        }
+        let mut pushed = untagged.tag(&target)?;
         if flags.latest {
             match highest(&target.registry().tags()?, &tag) {
-                Highest::This => pushed.extend(retag(&target, &pushed, &tag, LATEST)?),
+                Highest::This => pushed.extend(latest(&target, &pushed, &tag)?),
                 Highest::Other(other) => {
                     eprintln!("latest stays where it is: {other} is higher than {tag}");
                 }
@@ -149,13 +165,45 @@ fn attach(
 /// Tags with the digests that they have now.
 type Pushed = Vec<(String, String)>;
 
-/// Pushes every image of a layout of ours; `latest` becomes `tag`.
-fn push_layout(target: &RegistryTarget<'_>, folder: &Utf8Path, tag: &str) -> Result<Pushed> {
+/// Images before they have their tags.
+struct Untagged {
+    /// The images, each with the tag that it is to have, the whole image last.
+    images: Vec<(String, Descriptor)>,
+    /// What is said of them in the repository, beside what this command put there itself: the artifacts.
+    said: Vec<Descriptor>,
+    /// Where they are; none for the repository itself.
+    layout: Option<Layout>,
+}
+
+impl Untagged {
+    fn new(mut images: Vec<(String, Descriptor)>, whole: &str) -> Self {
+        images.sort_by_key(|(name, _)| name == whole);
+        Self {
+            images,
+            said: Vec::new(),
+            layout: None,
+        }
+    }
+
+    /// Gives each its tag.
+    fn tag(&self, target: &RegistryTarget<'_>) -> Result<Pushed> {
+        let tag = |(name, image): &(String, Descriptor)| {
+            let digest = match &self.layout {
+                Some(layout) => target.push(layout, image, name)?,
+                None => retag(target, image.digest().as_ref(), name)?,
+            };
+            Ok((name.clone(), digest))
+        };
+        self.images.iter().map(tag).collect()
+    }
+}
+
+/// Every image of a layout of ours; `latest` becomes `tag`. What is said of them is pushed: who finds an image finds it.
+fn of_layout(target: &mut RegistryTarget<'_>, folder: &Utf8Path, tag: &str) -> Result<Untagged> {
     let layout = open_layout(folder)?;
     let mut images = Vec::new();
     for descriptor in layout.manifests() {
         let Some(name) = reader::name(descriptor) else {
-            // Before any tag: who finds an image finds what is said of it.
             target.push_referrer(&layout, descriptor)?;
             continue;
         };
@@ -167,20 +215,16 @@ fn push_layout(target: &RegistryTarget<'_>, folder: &Utf8Path, tag: &str) -> Res
                 "push it with another tool",
             )
         })?;
-        images.push((format!("{tag}{variant}"), descriptor));
+        images.push((format!("{tag}{variant}"), descriptor.clone()));
     }
-    images.sort_by_key(|(name, _)| name == tag);
-    images
-        .into_iter()
-        .map(|(name, descriptor)| {
-            let digest = target.push(&layout, descriptor, &name)?;
-            Ok((name, digest))
-        })
-        .collect()
+    Ok(Untagged {
+        layout: Some(layout),
+        ..Untagged::new(images, tag)
+    })
 }
 
-/// Gives the images that are tagged `from`, `from-<provider>` and so on the tags of `to`.
-fn release(target: &RegistryTarget<'_>, from: &str, to: &str) -> Result<Pushed> {
+/// The images that are tagged `from`, `from-<provider>` and so on, for the tags of `to`; with all that is said of them.
+fn released(target: &RegistryTarget<'_>, from: &str, to: &str) -> Result<Untagged> {
     let tags = target.registry().tags()?;
     if !tags.iter().any(|tag| tag == from) {
         return Err(usage(
@@ -188,74 +232,80 @@ fn release(target: &RegistryTarget<'_>, from: &str, to: &str) -> Result<Pushed> 
             "push an image under it first",
         ));
     }
-    let found: Pushed = tags
-        .into_iter()
-        .filter(|tag| variant(tag, from).is_some())
-        .map(|tag| (tag, String::new()))
-        .collect();
-    retag(target, &found, from, to)
+    let (mut images, mut said) = (Vec::new(), Vec::new());
+    for tag in &tags {
+        let Some(variant) = variant(tag, from) else {
+            continue;
+        };
+        let (image, _) = target.registry().manifest(tag)?.ok_or_else(|| {
+            usage(
+                format!("the tag {tag} was removed meanwhile"),
+                "push the images again",
+            )
+        })?;
+        said.extend(target.registry().referrers(&image)?);
+        images.push((format!("{to}{variant}"), image));
+    }
+    Ok(Untagged {
+        said,
+        ..Untagged::new(images, to)
+    })
 }
 
-/// Gives the images of the list, which were tagged `from…`, the tags of `to`: by their digests, the whole image last.
-fn release_pinned(
-    target: &RegistryTarget<'_>,
-    images: &[Pinned],
-    from: &str,
-    to: &str,
-) -> Result<Pushed> {
-    let mut new = Vec::new();
-    for Pinned { tag, digest } in images {
-        let variant = variant(tag, from).ok_or_else(|| {
+/// The images of the list, which were tagged `from…`, for the tags of `to`, and what the list names that is said of them.
+fn pinned(target: &RegistryTarget<'_>, list: List, from: &str, to: &str) -> Result<Untagged> {
+    let find = |digest: &str, name: &str| {
+        let found = target.registry().manifest(digest)?.ok_or_else(|| {
+            usage(
+                format!("the repository has no {digest} for {name}"),
+                "push the images again",
+            )
+        })?;
+        anyhow::Ok(found.0)
+    };
+    let mut images = Vec::new();
+    for Pinned { tag, digest } in list.images {
+        let variant = variant(&tag, from).ok_or_else(|| {
             usage(
                 format!("the list of --pinned names the tag {tag}, which is none of {from}"),
                 "give the list that was written for this tag",
             )
         })?;
-        new.push((format!("{to}{variant}"), digest));
+        let name = format!("{to}{variant}");
+        let image = find(&digest, &name)?;
+        images.push((name, image));
     }
-    if !new.iter().any(|(name, _)| name == to) {
+    if !images.iter().any(|(name, _)| name == to) {
         return Err(usage(
             format!("the list of --pinned does not name {from}"),
             "give the list that was written for this tag",
         ));
     }
-    new.sort_by_key(|(name, _)| name == to);
-    let mut pushed = Vec::new();
-    for (name, digest) in new {
-        let found = target.retag(digest, &name)?.ok_or_else(|| {
-            usage(
-                format!("the repository has no image {digest} for {name}"),
-                "push the images again",
-            )
-        })?;
-        if found != *digest {
-            return Err(corrupt(
-                format!("{name} became {found} instead of {digest}"),
-                "push the images again",
-            ));
-        }
-        pushed.push((name, found));
-    }
-    Ok(pushed)
+    let said = list.said.iter().map(|digest| find(digest, "what is said"));
+    Ok(Untagged {
+        said: said.collect::<Result<_>>()?,
+        ..Untagged::new(images, to)
+    })
 }
 
-/// Gives what is tagged `from…` the tag `to…`, the whole image last.
-fn retag(target: &RegistryTarget<'_>, images: &Pushed, from: &str, to: &str) -> Result<Pushed> {
-    let mut images: Vec<_> = images.iter().collect();
-    images.sort_by_key(|(name, _)| name == from);
-    let mut tagged = Vec::new();
-    for (name, digest) in images {
-        let new = format!("{to}{}", variant(name, from).unwrap_or_default());
-        let known = Some(digest).filter(|digest| !digest.is_empty());
-        let digest = target.retag(known.unwrap_or(name), &new)?.ok_or_else(|| {
-            usage(
-                format!("the tag {name} was removed meanwhile"),
-                "push the images again",
-            )
-        })?;
-        tagged.push((new, digest));
-    }
-    Ok(tagged)
+/// Gives what was pushed under `tag…` the tag `latest…`, the whole image last.
+fn latest(target: &RegistryTarget<'_>, pushed: &Pushed, tag: &str) -> Result<Pushed> {
+    let names = pushed.iter().map(|(name, digest)| {
+        let new = format!("{LATEST}{}", variant(name, tag).unwrap_or_default());
+        let digest = retag(target, digest, &new)?;
+        Ok((new, digest))
+    });
+    names.collect()
+}
+
+/// Gives the image with this digest the tag `name`, too.
+fn retag(target: &RegistryTarget<'_>, digest: &str, name: &str) -> Result<String> {
+    target.retag(digest, name)?.ok_or_else(|| {
+        usage(
+            format!("the repository has no image {digest} for {name}"),
+            "push the images again",
+        )
+    })
 }
 
 /// What follows the tag of the whole image in the name of a variant; `None` for another image.

@@ -1,6 +1,6 @@
 //! `cargo xtask warm`: one job of the matrix, from a source to packs.
 
-use crate::flags::Build;
+use crate::flags::{Build, Signing};
 use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
@@ -17,10 +17,13 @@ use pipeline::names::{BASE, COMMON, REST, TOOLS};
 use pipeline::pack::Pack;
 use pipeline::pack::archive;
 use pipeline::pack::artifact;
+use pipeline::pack::inventory::Reader;
 use pipeline::pack::matrix::Times;
 use pipeline::pack::part::{Part, Shard};
 use pipeline::pack::store::{Store, run_tag};
 use pipeline::preflight::{self, Plan};
+use pipeline::signatures::cosign::Signer;
+use pipeline::signatures::sign;
 use pipeline::work::out::Out;
 use pipeline::work::{self, Work};
 
@@ -74,6 +77,8 @@ pub struct Args {
     /// Name the pushed packs by this run, too, so that `assemble --run` finds them
     #[arg(long, value_name = "NAME", requires = "push")]
     pub run: Option<String>,
+    #[command(flatten)]
+    pub signing: Signing,
     /// Speak plain HTTP with the registry
     #[arg(long)]
     pub insecure: bool,
@@ -89,6 +94,13 @@ pub fn run(flags: &Args) -> Result<()> {
     let mut settings = flags.build.settings(source.clone())?;
     settings.store = Store::parse(flags.from.as_deref(), flags.insecure)?;
     let push = Store::parse(flags.push.as_deref(), flags.insecure)?;
+    let signer = flags.signing.signer();
+    if signer.is_some() && !matches!(push, Store::Repository { .. }) {
+        return Err(usage(
+            "signatures are kept in a registry, and the packs go to none",
+            "name its repository with --push HOST/REPO",
+        ));
+    }
     let wanted = Wanted::parse(&flags.providers, flags.part)?;
     let found = source::discover(&source, flags.build.image.as_deref())?;
     let modules = found.modules.as_slice();
@@ -145,12 +157,16 @@ pub fn run(flags: &Args) -> Result<()> {
         }
     }
     packs.extend(plugins);
+    progress.step("list what is in the layers", Kind::Local, |_| {
+        Reader::new(&foundation.work, &foundation.tree.image).complete(&mut packs)
+    })?;
     if let Some(out) = out.as_ref().filter(|_| !packs.is_empty()) {
         progress.step("write", Kind::Local, |_| out.write(&packs))?;
     }
     let mut moved_bytes = foundation.store().received_bytes();
     moved_bytes += progress.step("push", Kind::Network, |step| {
-        put(&foundation.work, &push, flags.run.as_deref(), &packs, step)
+        let names = (flags.run.as_deref(), signer.as_ref());
+        put(&foundation.work, &push, names, &packs, step)
     })?;
     let warmed = Warmed {
         packs: packs.iter().map(WarmedPack::from).collect(),
@@ -244,8 +260,15 @@ impl Destination {
     }
 }
 
-/// Puts packs where other jobs find them; bytes that went to a registry and came from it.
-fn put(work: &Work, store: &Store, run: Option<&str>, packs: &[Pack], step: &Step) -> Result<u64> {
+/// Puts packs where other jobs find them, signed in a repository if they are to be; bytes that went to a registry and
+/// came from it.
+fn put(
+    work: &Work,
+    store: &Store,
+    (run, signer): (Option<&str>, Option<&Signer>),
+    packs: &[Pack],
+    step: &Step,
+) -> Result<u64> {
     match store {
         Store::Nowhere => Ok(0),
         Store::Folder(folder) => {
@@ -263,7 +286,12 @@ fn put(work: &Work, store: &Store, run: Option<&str>, packs: &[Pack], step: &Ste
             let scratch = work.scratch("push")?;
             write_layout(scratch.path(), packs)?;
             let layout = Layout::open(scratch.path())?;
-            let target = RegistryTarget::open(repository, *insecure, work, step)?;
+            let mut target = RegistryTarget::open(repository, *insecure, work, step)?;
+            if let Some(signer) = signer {
+                let tags = packs.iter().map(|pack| pack.description.tag());
+                let named: Vec<_> = tags.zip(layout.manifests().iter().cloned()).collect();
+                sign::sign(signer, &mut target, &named, &[], work)?;
+            }
             for (pack, descriptor) in packs.iter().zip(layout.manifests()) {
                 target.push(&layout, descriptor, &pack.description.tag())?;
                 if let Some(run) = run {

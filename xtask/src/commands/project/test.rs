@@ -12,8 +12,9 @@ use engine::process_group::{PATIENCE_WITH_OURS, ProcessGroup};
 use pipeline::workspace::workspace;
 
 /// Programs that only the end-to-end tests use, with the Debian package of each.
-pub const PROGRAMS: [(&str, &str); 3] = [
+pub const PROGRAMS: [(&str, &str); 4] = [
     ("docker-registry", "docker-registry"),
+    ("openssl", "openssl"),
     ("skopeo", "skopeo"),
     ("umoci", "umoci"),
 ];

@@ -5,6 +5,7 @@ use oci_spec::image::{Descriptor, ImageIndex, ImageManifest};
 use super::proxy::{Proxy, answer};
 use super::server::Server;
 use super::{describe, with};
+use crate::referrer::{MAX_REFERRERS, Referrers as _};
 use crate::registry::Registry;
 
 /// What is said of `subject`, with its blob in the registry.
@@ -33,6 +34,9 @@ fn what_is_said_of_an_image_is_listed_under_a_tag_where_a_registry_keeps_no_list
         let (_, listed) = registry.manifest(&tag).unwrap().unwrap();
         let listed: ImageIndex = serde_json::from_slice(&listed).unwrap();
         assert_eq!(listed.manifests().len(), 2);
+        assert_eq!(registry.referrers(&subject).unwrap(), *listed.manifests());
+        let other = describe(b"an image of which nothing is said");
+        assert_eq!(registry.referrers(&other).unwrap(), []);
         for referrer in listed.manifests() {
             assert_eq!(referrer.artifact_type(), &Some("application/toy".into()));
             let (_, manifest) = registry
@@ -66,4 +70,56 @@ fn a_registry_that_keeps_a_list_of_what_is_said_of_images_gets_no_tag() {
     });
     assert_eq!(proxy.count("PUT", "/manifests/"), 1);
     assert_eq!(proxy.count("PUT", "/manifests/sha256-"), 0);
+}
+
+/// A list of as many referrers as there are digits in `digits`, with what comes after it.
+fn page(digits: &str) -> String {
+    let manifests: Vec<_> = digits
+        .chars()
+        .map(|digit| describe(&[digit as u8]))
+        .collect();
+    serde_json::json!({"schemaVersion": 2, "manifests": manifests}).to_string()
+}
+
+#[test]
+fn a_list_is_read_to_its_end() {
+    let proxy = Proxy::alone(|request, _| {
+        if request.head.contains("last=2") {
+            return answer("200 OK", &[], page("3").as_bytes());
+        }
+        let path = request.head.split(' ').nth(1).unwrap();
+        let next = format!("<{path}?last=2>; rel=\"next\"");
+        answer("200 OK", &[("Link", &next)], page("12").as_bytes())
+    });
+    let subject = describe(b"an image");
+    with(&proxy.host, None, |registry, _| {
+        let found = registry.referrers(&subject).unwrap();
+        let expected: Vec<_> = [b"1", b"2", b"3"].map(|it| describe(it)).into();
+        assert_eq!(found, expected);
+    });
+    assert_eq!(proxy.count("GET", "/referrers/sha256:"), 2);
+}
+
+#[test]
+fn a_list_without_an_end_is_refused() {
+    let proxy = Proxy::alone(|request, _| {
+        let path = request.head.split(' ').nth(1).unwrap();
+        let next = format!("<{path}>; rel=\"next\"");
+        answer(
+            "200 OK",
+            &[("Link", &next)],
+            page(&"1".repeat(600)).as_bytes(),
+        )
+    });
+    let subject = describe(b"an image");
+    with(&proxy.host, None, |registry, _| {
+        let error = registry.referrers(&subject).unwrap_err();
+        assert_eq!(failure::kind(&error, &[]), failure::Kind::Corrupt);
+        let said = failure::text(&error);
+        assert!(
+            said.contains(&format!("more than {MAX_REFERRERS}")),
+            "{said}"
+        );
+    });
+    assert_eq!(proxy.count("GET", "/referrers/sha256:"), 2);
 }

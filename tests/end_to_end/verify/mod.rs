@@ -1,5 +1,7 @@
 //! `cargo xtask verify`: the same image from a layout, a registry and Docker, whole and damaged.
 
+mod signatures;
+
 use std::sync::OnceLock;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -17,8 +19,8 @@ use crate::support::shown::{shown_json, shown_tables};
 
 /// The image of a small source, built once for all tests of this file.
 pub struct Built {
-    source: Utf8PathBuf,
-    out: Utf8PathBuf,
+    pub source: Utf8PathBuf,
+    pub out: Utf8PathBuf,
     /// What the command printed.
     printed: String,
 }
@@ -41,7 +43,7 @@ impl Built {
         })
     }
 
-    fn oci(&self) -> Utf8PathBuf {
+    pub fn oci(&self) -> Utf8PathBuf {
         self.out.join("oci")
     }
 
@@ -54,7 +56,7 @@ impl Built {
     }
 
     /// `cargo xtask verify` of `image`.
-    fn verify<'s>(&self, sh: &'s Shell, image: &str, flags: &[&str]) -> Cmd<'s> {
+    pub fn verify<'s>(&self, sh: &'s Shell, image: &str, flags: &[&str]) -> Cmd<'s> {
         let source = &self.source;
         cmd!(
             sh,

@@ -1,0 +1,139 @@
+//! What lies beside an image: statements as they are, and bundles of signed ones, whoever put them there.
+
+use std::io::ErrorKind;
+
+use anyhow::Result;
+use camino::Utf8PathBuf;
+use dsse::{BUNDLE_TYPE, Bundle, STATEMENT_TYPE};
+use failure::corrupt;
+use oci::blob::{Blobs, read_document};
+use oci::referrer::Referrers;
+use oci_spec::image::{Descriptor, ImageManifest};
+
+/// More bytes than all that is said of one image has; it is held in memory.
+const MAX_BYTES: u64 = 256 << 20;
+
+/// What lies beside an image.
+#[derive(Debug, Default)]
+pub struct Said {
+    /// Statements without a signature.
+    pub statements: Vec<Plain>,
+    /// Bundles, of which not even the form was checked.
+    pub bundles: Vec<Signed>,
+}
+
+/// A statement without a signature.
+#[derive(Debug)]
+pub struct Plain {
+    /// Digest of its artifact, `sha256:…`.
+    pub digest: String,
+    /// Of what it is said.
+    pub subject: Descriptor,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// What should be a bundle.
+#[derive(Debug)]
+pub struct Signed {
+    /// Digest of its artifact, `sha256:…`.
+    pub digest: String,
+    /// The bundle.
+    pub bundle: Result<Bundle, dsse::Error>,
+    /// The file that it is in.
+    pub file: Utf8PathBuf,
+}
+
+/// An artifact that says something.
+enum Artifact {
+    Plain(Plain),
+    Signed(Signed),
+}
+
+impl Said {
+    /// What is said of `subject` in `place`.
+    ///
+    /// # Errors
+    /// A blob that does not have its digest is an error, and so is what the place lists as said of this image and was
+    /// said of another.
+    pub fn of(place: &dyn Referrers, subject: &Descriptor) -> Result<Self> {
+        let mut said = Self::default();
+        let mut left_bytes = MAX_BYTES;
+        for referrer in place.referrers(subject)? {
+            let manifest: ImageManifest = read_document(place, &referrer, "manifest")?;
+            let of = manifest.subject().as_ref().map(Descriptor::digest);
+            if of != Some(subject.digest()) {
+                return Err(corrupt(
+                    format!(
+                        "{} is listed as said of {}, and was said of {}",
+                        referrer.digest(),
+                        subject.digest(),
+                        of.map_or("nothing".to_owned(), ToString::to_string)
+                    ),
+                    "delete it there",
+                ));
+            }
+            match artifact(place, &referrer, &manifest, &mut left_bytes)? {
+                Some(Artifact::Plain(plain)) => said.statements.push(plain),
+                Some(Artifact::Signed(signed)) => said.bundles.push(signed),
+                None => {}
+            }
+        }
+        Ok(said)
+    }
+}
+
+/// The statement without a signature that the artifact `referrer` is; none where it is something else.
+pub fn plain(place: &dyn Blobs, referrer: &Descriptor) -> Result<Option<Plain>> {
+    let manifest: ImageManifest = read_document(place, referrer, "manifest")?;
+    let mut left_bytes = MAX_BYTES;
+    let read = artifact(place, referrer, &manifest, &mut left_bytes)?;
+    Ok(match read {
+        Some(Artifact::Plain(plain)) => Some(plain),
+        _ => None,
+    })
+}
+
+/// Reads what is of a type that is known here; others may say of an image what they like.
+fn artifact(
+    place: &dyn Blobs,
+    referrer: &Descriptor,
+    manifest: &ImageManifest,
+    left_bytes: &mut u64,
+) -> Result<Option<Artifact>> {
+    let ([content], Some(subject)) = (manifest.layers().as_slice(), manifest.subject()) else {
+        return Ok(None);
+    };
+    let digest = referrer.digest().to_string();
+    let media_type = content.media_type().to_string();
+    if media_type != STATEMENT_TYPE && media_type != BUNDLE_TYPE {
+        return Ok(None);
+    }
+    *left_bytes = left_bytes.checked_sub(content.size()).ok_or_else(|| {
+        corrupt(
+            format!(
+                "more than {MAX_BYTES} bytes are said of {}, with {digest}",
+                subject.digest()
+            ),
+            "delete there what nobody needs",
+        )
+    })?;
+    let file = place.fetch(content)?;
+    let bytes = regular_file::read(&file, content.size()).map_err(|error| match error.kind() {
+        ErrorKind::InvalidData => corrupt(error.to_string(), "fetch it again"),
+        _ => error.into(),
+    })?;
+    Ok(Some(if media_type == STATEMENT_TYPE {
+        Artifact::Plain(Plain {
+            digest,
+            subject: subject.clone(),
+            bytes,
+        })
+    } else {
+        Artifact::Signed(Signed {
+            digest,
+            bundle: Bundle::parse(&bytes),
+            file,
+        })
+    }))
+}
