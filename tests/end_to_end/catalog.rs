@@ -28,10 +28,11 @@ fn a_new_component_and_the_others_pass_their_tests_in_the_image_offline() {
         discovered.contains(r#""component": "volume""#),
         "{discovered}"
     );
-    // Beside the catalog's own tests: the README of the new one has the table of its settings, and its cases hold.
+    // Beside the catalog's own tests: the README of the new one has the table of its settings, and its cases hold. What
+    // `go test` would vet once more is a part of what `go vet` did.
     let script = "
-        cd /elsewhere/pkg && go vet ./... && go test ./... > /tmp/pkg
-        cd /elsewhere/apis/provider/civo && go vet ./... && go test ./... > /tmp/civo
+        cd /elsewhere/pkg && go vet ./... && go test -vet=off ./... > /tmp/pkg
+        cd /elsewhere/apis/provider/civo && go vet ./... && go test -vet=off ./... > /tmp/civo
         cat /tmp/pkg /tmp/civo
     ";
     let printed = in_container_with(&catalog, 0, 0, script);

@@ -15,6 +15,7 @@
 mod caches;
 #[cfg(test)]
 mod fuzz;
+mod place;
 mod protocol;
 
 use std::fs::File;

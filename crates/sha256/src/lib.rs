@@ -8,15 +8,16 @@
 #![warn(missing_docs)]
 
 use std::fmt;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::str::FromStr;
 
 use camino::Utf8Path;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest as _, Sha256};
 
-/// Files are read in pieces of this size, so memory does not grow with them.
-const BUFFER_BYTES: usize = 128 * 1024;
+/// Files are read in pieces of this size, so memory does not grow with them; most files are smaller, and it is cleared for
+/// each.
+const BUFFER_BYTES: usize = 32 * 1024;
 
 /// A SHA-256 digest: an action ID, an output ID, or the digest of any file.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -159,9 +160,16 @@ impl<W: Write> Write for HashingWriter<W> {
 
 /// Reads to the end; returns hash and size in bytes.
 pub fn hash_reader(reader: impl Read) -> io::Result<(Sha256Hash, u64)> {
-    let mut reader = BufReader::with_capacity(BUFFER_BYTES, HashingReader::new(reader));
-    io::copy(&mut reader, &mut io::sink())?;
-    Ok(reader.into_inner().finish())
+    let mut reader = HashingReader::new(reader);
+    let mut buffer = [0; BUFFER_BYTES];
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => return Ok(reader.finish()),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Hash and size in bytes of a file.

@@ -212,6 +212,29 @@ fn build(sh: &Shell, root: &Utf8Path, out: &Utf8Path) -> Utf8PathBuf {
     sources
 }
 
+/// The images of packs that two jobs make, of which the provider's makes that of the plugin, too.
+fn from_packs(sh: &Shell, root: &Utf8Path, source: &Utf8Path) -> Layout {
+    let image = root.join("with/image.toml");
+    let warm = |names: &[&str], out: &str| {
+        let providers = names.iter().map(|name| format!("--provider={name}"));
+        let warm = cmd!(
+            sh,
+            "cargo xtask warm --source {source} --image {image} --out {root}/{out}"
+        );
+        succeed(warm.args(providers));
+        let names = Layout::at(&root.join(out)).names();
+        names.len()
+    };
+    assert_eq!(warm(&["base", "tools", "common"], "shared"), 3);
+    assert_eq!(warm(&["toyfile"], "own"), 2);
+    let assembled = root.join("assembled");
+    succeed(cmd!(
+        sh,
+        "cargo xtask assemble {root}/shared {root}/own --image {image} --out {assembled}"
+    ));
+    Layout::at(&assembled)
+}
+
 /// Makes the resource and destroys it, by hand.
 const BY_HAND: &str = r#"
     mkdir /tmp/state /tmp/project && cd /tmp/project
@@ -253,6 +276,10 @@ fn a_plugin_of_the_lock_makes_resources_without_a_network() {
         ["latest-toyfile-nonroot", "latest-tools"].map(fetches),
         [false, true]
     );
+    let apart = from_packs(&sh, &root, &source);
+    for name in ["latest", "latest-toyfile-nonroot"] {
+        assert_eq!(apart.image(name).config, layout.image(name).config);
+    }
     let report: Value =
         serde_json::from_slice(&fs_err::read(out.join("report.json")).unwrap()).unwrap();
     let preview = &report["modules"][0]["phases"]["preview"];

@@ -3,9 +3,13 @@
 //! A command line is written as it is typed, by `cmd!(sh, "…")`; each test has a shell of its own, for a shell is one
 //! thread's. What a command says is in the message when it does not end as it should.
 
+use std::process::Command;
+use std::sync::OnceLock;
+
 use assert_cmd::assert::Assert;
 use camino::{Utf8Path, Utf8PathBuf};
-use xshell::{Cmd, Shell};
+use serde_json::Value;
+use xshell::{Cmd, Shell, cmd};
 
 /// The folder of the workspace.
 pub fn workspace() -> Utf8PathBuf {
@@ -23,11 +27,43 @@ pub fn shell() -> Shell {
 }
 
 /// `cmd`, not knowing what cargo says to a test, like one of a user's shell: some crates would be compiled anew for it.
-pub fn as_user(cmd: Cmd<'_>) -> std::process::Command {
+/// `cargo xtask` is the program itself: for each of some hundred commands cargo would look again for what has changed.
+pub fn as_user(cmd: Cmd<'_>) -> Command {
     let said = std::env::vars().map(|(name, _)| name);
-    said.filter(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
+    let cmd: Command = said
+        .filter(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
         .fold(cmd, Cmd::env_remove)
-        .into()
+        .into();
+    let mut arguments = cmd.get_args();
+    if cmd.get_program() != "cargo" || arguments.next().is_none_or(|it| it != "xtask") {
+        return cmd;
+    }
+    let mut program = Command::new(xtask());
+    program.args(arguments);
+    program.current_dir(cmd.get_current_dir().unwrap());
+    for (name, value) in cmd.get_envs() {
+        match value {
+            Some(value) => program.env(name, value),
+            None => program.env_remove(name),
+        };
+    }
+    program
+}
+
+/// The program that `cargo xtask` runs, made of what is here now.
+fn xtask() -> &'static Utf8Path {
+    static XTASK: OnceLock<Utf8PathBuf> = OnceLock::new();
+    XTASK.get_or_init(|| {
+        let sh = shell();
+        let said = succeed(cmd!(
+            sh,
+            "cargo build --quiet --package xtask --message-format json-render-diagnostics"
+        ));
+        let artifacts = said.lines().map(|line| serde_json::from_str(line).unwrap());
+        let mut programs =
+            artifacts.filter_map(|it: Value| Some(it["executable"].as_str()?.into()));
+        programs.next().unwrap()
+    })
 }
 
 /// Runs `cmd` to its end, however that is.

@@ -22,10 +22,10 @@
 //! in use. The shipped cache is never touched unless it is `$GOCACHE`.
 
 use std::fs::FileTimes;
-use std::io::{self, Read, Write as _};
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt as _;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
 
 use anyhow::bail;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -34,10 +34,8 @@ use gocache::image_info::EXECUTABLES_PATH;
 use gocache::{ActionEntry, Error, Store};
 use sha256::Sha256Hash;
 
-use crate::private_folder::{self, at_path};
-
-/// More than a full disk has left.
-const PROBE_BYTES: usize = 64 << 10;
+use crate::cacheprog::place::{Place, now_unix_ns};
+use crate::private_folder;
 
 const RENEWED_AFTER: Duration = Duration::from_secs(3_600);
 
@@ -84,30 +82,6 @@ pub struct LayeredCaches {
     executables: Executables,
     /// `$GOCACHE/../..` up to the root.
     root_by_way_of_gocache: Option<Utf8PathBuf>,
-}
-
-/// A cache that may turn out to be writable.
-#[derive(Debug)]
-struct Place {
-    store: Store,
-    /// The folder that must be ours alone; none for `$GOCACHE`, which is as safe as the user made it.
-    private: Option<(Utf8PathBuf, u32)>,
-    /// Whether there is something to ask.
-    exists: AtomicBool,
-    /// Whether it goes with this process.
-    is_temporary: bool,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        // One that had no room for anything was made, too.
-        if let (true, Some((folder, uid))) = (self.is_temporary, &self.private)
-            && private_folder::check(folder, *uid).is_ok()
-        {
-            // What stays is in a place where things do not.
-            let _ = fs_err::remove_dir_all(folder);
-        }
-    }
 }
 
 impl LayeredCaches {
@@ -281,76 +255,6 @@ impl LayeredCaches {
     }
 }
 
-impl Place {
-    /// `$GOCACHE`, which is as safe as its owner made it.
-    fn gocache(root: &Utf8Path) -> Self {
-        Self {
-            store: Store::at(root),
-            private: None,
-            exists: AtomicBool::new(true),
-            is_temporary: false,
-        }
-    }
-
-    fn private(folder: Utf8PathBuf, uid: u32) -> Self {
-        let store = Store::at(&folder.join("go-build"));
-        let exists = AtomicBool::new(private_folder::check(&folder, uid).is_ok());
-        Self {
-            store,
-            private: Some((folder, uid)),
-            exists,
-            is_temporary: false,
-        }
-    }
-
-    /// A folder below `parent` that no other process has or will have.
-    fn temporary(parent: &Utf8Path, uid: u32) -> Self {
-        let name = format!(
-            "iac-runner-{uid}-{}-{:x}",
-            std::process::id(),
-            now_unix_ns()
-        );
-        let mut place = Self::private(parent.join(name), uid);
-        place.is_temporary = true;
-        place
-    }
-
-    /// Makes the folder that must be ours alone, or makes sure that it is.
-    fn prepare(&self) -> io::Result<()> {
-        let Some((folder, uid)) = self
-            .private
-            .as_ref()
-            .filter(|_| !self.exists.load(Ordering::Relaxed))
-        else {
-            return Ok(());
-        };
-        private_folder::make(folder, *uid)
-    }
-
-    /// Writes a file to where the place is or would be made, and removes it.
-    fn has_room(&self) -> io::Result<()> {
-        if let Some((folder, uid)) = &self.private
-            && folder.symlink_metadata().is_ok()
-        {
-            private_folder::check(folder, *uid)?;
-        }
-        let mut above = self.store.root().ancestors();
-        let there = above.find(|folder| folder.symlink_metadata().is_ok());
-        let mut file = tempfile::NamedTempFile::new_in(there.unwrap_or(self.store.root()))?;
-        file.write_all(&vec![0; PROBE_BYTES])
-    }
-
-    /// Makes a file where an output would be kept.
-    fn probe(&self, output: &Sha256Hash) -> io::Result<()> {
-        let path = self.store.output_path(output);
-        let folder = path.parent().unwrap_or(self.store.root());
-        fs_err::create_dir_all(folder)?;
-        tempfile::NamedTempFile::new_in(folder)
-            .map(drop)
-            .map_err(|error| at_path(&error, folder))
-    }
-}
-
 /// Renews the time of a file last used more than an hour ago; where that fails, trimming may take it, no more.
 fn renew(path: &Utf8Path) {
     let last_used = fs_err::metadata(path).and_then(|metadata| metadata.modified());
@@ -375,13 +279,6 @@ fn way_to_root(folder: &Utf8Path) -> Option<Utf8PathBuf> {
 
 fn is_same_folder(a: &Utf8Path, b: &Utf8Path) -> bool {
     matches!((fs_err::metadata(a), fs_err::metadata(b)), (Ok(a), Ok(b)) if (a.dev(), a.ino()) == (b.dev(), b.ino()))
-}
-
-fn now_unix_ns() -> i64 {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! Where the archive of a plugin is, as Pulumi finds it (`GetSource` in sdk/go/common/workspace/plugins.go).
 
+use anyhow::Result;
 use oci::http::check_download;
 use oci::platform::Platform;
 
 use crate::plugins::plugin::Plugin;
+use failure::usage;
 
 /// The server of plugins that name none. Pulumi asks GitHub first, which has the same archives.
 const SERVER: &str = "https://get.pulumi.com/releases/plugins";
@@ -12,7 +14,7 @@ const SERVER: &str = "https://get.pulumi.com/releases/plugins";
 ///
 /// # Errors
 /// The reason why it has none.
-pub fn of(plugin: &Plugin, platform: &Platform) -> Result<String, String> {
+fn of(plugin: &Plugin, platform: &Platform) -> Result<String, String> {
     let version = escaped(&plugin.version.to_string());
     let (os, arch) = (&platform.os, &platform.arch);
     let file = format!(
@@ -51,6 +53,14 @@ pub fn of(plugin: &Plugin, platform: &Platform) -> Result<String, String> {
         Ok(()) => Ok(url),
         Err(reason) => Err(format!("{url:?} cannot be fetched: {reason}")),
     }
+}
+
+/// The same address, for the lock.
+pub fn of_locked(plugin: &Plugin, platform: &Platform) -> Result<String> {
+    of(plugin, platform).map_err(|reason| {
+        let hint = "take an SDK whose plugins are on a server, or leave the provider out of `bake` in image.toml";
+        usage(reason, hint)
+    })
 }
 
 fn github(owner: &str, repository: &str, version: &str) -> String {

@@ -1,4 +1,4 @@
-//! Fetches the archives that a lock does not know, and what it does not know of them.
+//! Fetches the archives that a lock does not know, and what it does not know of them; or takes that from a table.
 //!
 //! What a server sends the first time is believed, as with go.sum, and reviewed with the lock; from then on the digest
 //! counts. One plugin that cannot be had does not keep the others out of the lock.
@@ -12,9 +12,9 @@ use sha256::hash_file;
 
 use crate::plugins::lock::{Lock, Locked, MAX_ARCHIVE_BYTES};
 use crate::plugins::plugin::Plugin;
+use crate::plugins::published::Published;
 use crate::plugins::{address, archive};
 use crate::work::Work;
-use failure::usage;
 
 /// The architectures for which images are made.
 const ARCHITECTURES: [&str; 2] = ["amd64", "arm64"];
@@ -27,6 +27,24 @@ pub fn into_lock(
     plugins: &BTreeSet<Plugin>,
     told: &dyn Fn(&str),
 ) -> Vec<Error> {
+    add_each(lock, plugins, |plugin, platform| {
+        fetch(work, plugin, platform, told)
+    })
+}
+
+/// Adds to `lock` what `table` says of each of `plugins` for each platform, and fetches nothing; what went wrong with
+/// which.
+pub fn from_table(table: &Published, lock: &mut Lock, plugins: &BTreeSet<Plugin>) -> Vec<Error> {
+    add_each(lock, plugins, |plugin, platform| {
+        table.find(plugin, platform)
+    })
+}
+
+fn add_each(
+    lock: &mut Lock,
+    plugins: &BTreeSet<Plugin>,
+    find: impl Fn(&Plugin, &Platform) -> Result<Locked>,
+) -> Vec<Error> {
     let mut failures = Vec::new();
     for plugin in plugins {
         for arch in ARCHITECTURES {
@@ -34,7 +52,7 @@ pub fn into_lock(
                 os: "linux".to_owned(),
                 arch: arch.to_owned(),
             };
-            let added = fetch(work, plugin, &platform, told).and_then(|locked| lock.add(locked));
+            let added = find(plugin, &platform).and_then(|locked| lock.add(locked));
             let (name, version) = (&plugin.name, &plugin.version);
             let added =
                 added.with_context(|| format!("the plugin {name} {version} for {platform}"));
@@ -46,10 +64,7 @@ pub fn into_lock(
 
 /// The archive of the plugin, which was fetched, looked at and let go.
 fn fetch(work: &Work, plugin: &Plugin, platform: &Platform, told: &dyn Fn(&str)) -> Result<Locked> {
-    let url = address::of(plugin, platform).map_err(|reason| {
-        let hint = "take an SDK whose plugins are on a server, or leave the provider out of `bake` in image.toml";
-        usage(reason, hint)
-    })?;
+    let url = address::of_locked(plugin, platform)?;
     told(&url);
     let scratch = work.scratch("plugin")?;
     let file = scratch.path().join("archive");

@@ -168,11 +168,11 @@ impl Lock {
         self.0.get(&place)
     }
 
-    /// Adds an archive that was fetched, or what was not known of it yet.
+    /// Adds an archive, or its size where that was not known yet.
     ///
     /// # Errors
     /// Another digest is there, whatever is true.
-    pub fn add(&mut self, fetched: Locked) -> Result<()> {
+    pub fn add(&mut self, mut fetched: Locked) -> Result<()> {
         let place = fetched.place();
         if let Some(known) = self.0.get(&place) {
             if known.sha256 != fetched.sha256 {
@@ -190,9 +190,8 @@ impl Lock {
                     "a released version does not change: find out which of the two is wrong before you change anything",
                 ));
             }
-            if known
-                .size_bytes
-                .is_some_and(|size| Some(size) != fetched.size_bytes)
+            if let (Some(before), Some(now)) = (known.size_bytes, fetched.size_bytes)
+                && before != now
             {
                 return Err(corrupt(
                     format!(
@@ -203,6 +202,7 @@ impl Lock {
                     "correct the size in the lock",
                 ));
             }
+            fetched.size_bytes = fetched.size_bytes.or(known.size_bytes);
         }
         self.0.insert(place, fetched);
         Ok(())

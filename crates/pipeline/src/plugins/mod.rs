@@ -7,7 +7,7 @@
 //! - [`plugin`], [`needs`]: which plugins programs need, as Pulumi itself finds out.
 //! - [`address`], [`lock`]: where their archives are, and which digests these have.
 //! - [`archive`], [`layer`]: from an archive to a layer of the image.
-//! - [`fetch`]: what `cargo xtask plugins --lock` does.
+//! - [`fetch`], [`published`]: what `cargo xtask plugins --lock` does, by fetching archives or by a table of digests.
 
 pub mod address;
 pub mod archive;
@@ -16,6 +16,7 @@ pub mod layer;
 pub mod lock;
 pub mod needs;
 pub mod plugin;
+pub mod published;
 
 /// The lock's name, beside `image.toml`.
 pub const LOCK: &str = "plugins.lock";

@@ -123,10 +123,7 @@ pub fn run(flags: &Args) -> Result<()> {
         (&source, flags),
         &mut progress,
     )?;
-    let measured = written.iter().find(|variant| variant.name == MEASURED);
-    let measured = measured.context("the layout holds the image that was measured")?;
-    let report = report.of_image(measured.into())?;
-    say_measured(&mut layout, &report)?;
+    let report = say_measured(&mut layout, &written, report)?;
     layout.finish()?;
 
     let summary = Summary::new(&packs, written, &report.data, progress.stages());
@@ -181,11 +178,18 @@ fn write_layout(
     })
 }
 
-/// Says of the image that was measured what was.
-fn say_measured(layout: &mut LayoutWriter, report: &measure::Report) -> Result<()> {
-    let image = layout.find(MEASURED).cloned();
-    let image = image.context("the layout holds the image that was measured")?;
-    statements::attach_report(layout, (MEASURED, &image), &report.json)
+/// Enters into the report which image was measured, and says that of the image.
+fn say_measured(
+    layout: &mut LayoutWriter,
+    written: &[WrittenImage],
+    report: measure::Report,
+) -> Result<measure::Report> {
+    let measured = written.iter().find(|variant| variant.name == MEASURED);
+    let measured = measured.zip(layout.find(MEASURED).cloned());
+    let (measured, image) = measured.context("the layout holds the image that was measured")?;
+    let report = report.of_image(measured.into())?;
+    statements::attach_report(layout, (MEASURED, &image), &report.json)?;
+    Ok(report)
 }
 
 /// Runs the verifier in the image, where the engine has it.

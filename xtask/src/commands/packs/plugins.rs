@@ -12,10 +12,11 @@ use engine::progress::{Kind, Progress};
 use failure::{corrupt, failed, usage};
 use oci::platform::Platform;
 use pipeline::flow::{self, Settings};
-use pipeline::plugins::fetch::into_lock;
+use pipeline::plugins::fetch::{from_table, into_lock};
 use pipeline::plugins::lock::Lock;
 use pipeline::plugins::needs::Program;
 use pipeline::plugins::plugin::Plugin;
+use pipeline::plugins::published::Published;
 
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
@@ -32,6 +33,10 @@ pub struct Args {
     /// there is compared, and never replaced
     #[arg(long, conflicts_with = "offline")]
     pub lock: bool,
+    /// Take digests of published archives from this table instead of fetching them: lines of name, version, platform,
+    /// SHA-256 and, if known, size, with tabs between them
+    #[arg(long, value_name = "FILE", requires = "lock")]
+    pub from: Option<Utf8PathBuf>,
     /// Use what was fetched before, and no network
     #[arg(long)]
     pub offline: bool,
@@ -54,6 +59,7 @@ struct Listed {
 /// Prints what programs need, and renews the lock where that is asked for.
 pub fn run(flags: &Args) -> Result<()> {
     let source = flags.source.folder()?;
+    let table = flags.from.as_deref().map(Published::read).transpose()?;
     let mut settings = Settings::new(source.clone());
     if let Some(image) = &flags.image {
         settings.image.clone_from(image);
@@ -81,7 +87,10 @@ pub fn run(flags: &Args) -> Result<()> {
         progress.step("fetch plugins", Kind::Network, |step| {
             let before = lock.clone();
             let told = |url: &str| step.detail(url);
-            failures = into_lock(&foundation.work, &mut lock, &needed, &told);
+            failures = match &table {
+                Some(table) => from_table(table, &mut lock, &needed),
+                None => into_lock(&foundation.work, &mut lock, &needed, &told),
+            };
             if lock == before {
                 Ok(())
             } else {
@@ -102,11 +111,17 @@ pub fn run(flags: &Args) -> Result<()> {
     } else {
         println!("{}", listed.text(&platform));
     }
-    refuse(&failures)
+    let again = match flags.from {
+        Some(_) => {
+            "add these to the table, or fetch them without --from where their servers can be reached"
+        }
+        None => "run the same command again for these",
+    };
+    refuse(&failures, again)
 }
 
-/// Tells all that went wrong at once; what is worst decides on the exit code.
-fn refuse(failures: &[anyhow::Error]) -> Result<()> {
+/// Tells all that went wrong at once; what is worst decides on the exit code. `again` is what to do about all others.
+fn refuse(failures: &[anyhow::Error], again: &str) -> Result<()> {
     let kinds: Vec<failure::Kind> = failures
         .iter()
         .map(|error| failure::kind(error, &[]))
@@ -123,10 +138,7 @@ fn refuse(failures: &[anyhow::Error]) -> Result<()> {
     } else if kinds.iter().all(|kind| *kind == failure::Kind::Usage) {
         Err(usage(said, "take SDKs whose plugins are on a server"))
     } else {
-        Err(failed(
-            said,
-            "all others are in the lock; run the same command again for these",
-        ))
+        Err(failed(said, format!("all others are in the lock; {again}")))
     }
 }
 
@@ -217,10 +229,10 @@ mod tests {
             (vec![usage(), other()], failure::Kind::Failed),
             (vec![usage()], failure::Kind::Usage),
         ] {
-            let error = refuse(&failures).unwrap_err();
+            let error = refuse(&failures, "again").unwrap_err();
             assert_eq!(failure::kind(&error, &[]), expected);
             assert_eq!(error.to_string().lines().count(), failures.len());
         }
-        refuse(&[]).unwrap();
+        refuse(&[], "again").unwrap();
     }
 }

@@ -119,6 +119,8 @@ fn finish(parts: impl IntoIterator<Item = Result<Output>>) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -134,5 +136,25 @@ mod tests {
             let name = file.file_stem().unwrap().to_str().unwrap();
             assert!(OTHERS.contains(&name), "{}", file.display());
         }
+    }
+
+    #[test]
+    fn what_this_program_is_made_of_is_not_compiled_anew_for_the_tests() {
+        let sh = Shell::new().unwrap();
+        sh.change_dir(workspace());
+        let cargo = host::cargo();
+        let packages = |of: &[&str]| -> BTreeSet<String> {
+            let tree = cmd!(sh, "{cargo} tree --locked --prefix none --no-dedupe");
+            let tree = tree.args(["--format", "{p} {f}"]).args(of).read().unwrap();
+            tree.lines().map(str::to_owned).collect()
+        };
+        let ours = packages(&["--package", "xtask", "--edges", "normal,build"]);
+        let tests = packages(&["--workspace", "--edges", "normal,build,dev"]);
+        assert!(ours.len() > 100, "{ours:?}");
+        let anew: Vec<&String> = ours.difference(&tests).collect();
+        assert!(
+            anew.is_empty(),
+            "the tests have these with other features: {anew:#?}"
+        );
     }
 }
