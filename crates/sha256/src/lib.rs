@@ -15,9 +15,9 @@ use camino::Utf8Path;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest as _, Sha256};
 
-/// Files are read in pieces of this size, so memory does not grow with them; most files are smaller, and it is cleared for
-/// each.
-const BUFFER_BYTES: usize = 32 * 1024;
+/// Files are read in pieces of this size, so memory does not grow with them; most files are smaller, and it is cleared
+/// for each.
+const BUFFER_BYTES: usize = 16 * 1024;
 
 /// A SHA-256 digest: an action ID, an output ID, or the digest of any file.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
