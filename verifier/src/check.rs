@@ -114,17 +114,20 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut findings = if has_go {
         check(&build, build_findings, &modules, module_findings, now_s)
     } else {
-        // Of the caches there are only the entries whose second names are programs.
+        // Of the caches there are at most the entries whose second names are programs.
         build_cache::check(&build)
     };
     let objects = shipped.as_ref().filter(|shipped| shipped.has_objects());
     let objects = objects.map(|shipped| Cache::list(&root, OBJECTS_PATH.into(), Some(shipped)));
+    let mut are_sound = true;
     if let Some((objects, of_listing)) = &objects {
+        let of_objects = object_code::check(objects, &build);
+        are_sound = of_listing.is_empty() && of_objects.is_empty();
         findings.extend(of_listing.iter().cloned());
-        findings.extend(object_code::check(objects, &build));
+        findings.extend(of_objects);
         findings.extend(as_shipped::check(objects));
     }
-    findings.extend(programs::check(&root, &build.folder));
+    findings.extend(programs::check(&root, &build.folder, are_sound));
     findings.append(&mut remarks.findings);
     if let Some(source) = &args.source {
         let go_mods = go_mods(source, shipped.as_ref(), &mut remarks.not_checked)?;

@@ -18,6 +18,7 @@ mod report_command;
 mod run;
 mod sandbox;
 mod toolexec;
+mod unpacked_program;
 mod which;
 
 use std::process::ExitCode;

@@ -10,7 +10,7 @@ use gocache::Sha256Hash;
 use gocache::image_info::programs::{PROGRAM_LISTS_PATH, Program};
 use serde::Serialize;
 
-use crate::{info, output};
+use crate::{info, output, unpacked_program};
 
 /// Names in an error; more would hide it.
 const LISTED: usize = 10;
@@ -21,6 +21,9 @@ pub struct Args {
     /// The program, as PROVIDER/COMPONENT or by the path of its module in the source [default: all]
     #[arg(value_name = "PROGRAM")]
     program: Option<String>,
+    /// Put each into DIR/PROVIDER/COMPONENT, with its Pulumi.yaml, for `pulumi -C`
+    #[arg(long, value_name = "DIR")]
+    to: Option<Utf8PathBuf>,
     /// Print JSON: a list
     #[arg(long)]
     json: bool,
@@ -36,10 +39,10 @@ struct Found<'a> {
     component: &'a str,
     /// The module's folder in the source.
     module: &'a Utf8Path,
-    /// The executable.
-    path: Utf8PathBuf,
+    /// The executable; none where it is compressed, and was put nowhere.
+    path: Option<Utf8PathBuf>,
     /// Its folder, for `pulumi -C`.
-    project: Utf8PathBuf,
+    project: Option<Utf8PathBuf>,
     sha256: Sha256Hash,
     size_bytes: u64,
     /// The ID of its link action, which is a digest of everything that it was built from.
@@ -52,7 +55,15 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         Some(wanted) => named(&programs, wanted)?,
         None => programs.iter().collect(),
     };
-    let found: Vec<Found<'_>> = found.into_iter().map(Found::of).collect();
+    let mut shown = Vec::new();
+    for program in found {
+        let place = match &args.to {
+            Some(to) => Some(unpacked_program::put(program, &args.root, to)?),
+            None => (!program.is_packed()).then(|| program.place()),
+        };
+        shown.push(Found::of(program, place));
+    }
+    let found = shown;
     if args.json {
         output::json_to_stdout(&found)?;
     } else {
@@ -67,7 +78,7 @@ pub fn all_in(root: &Utf8Path) -> Result<Vec<Program>> {
     if programs.is_empty() {
         return Err(usage(
             "this image has no programs that are built already",
-            "take latest-run, or an image of a provider; executables = \"packed\" in image.toml leaves them out",
+            "take latest-run, or an image of a provider",
         ));
     }
     Ok(programs)
@@ -102,13 +113,14 @@ fn near(programs: &[Program], wanted: &str) -> String {
 }
 
 impl<'a> Found<'a> {
-    fn of(program: &'a Program) -> Self {
+    /// `program`, whose folder is `place`, if it has one.
+    fn of(program: &'a Program, place: Option<Utf8PathBuf>) -> Self {
         Self {
             provider: &program.provider,
             component: &program.component,
             module: &program.path,
-            path: program.executable(),
-            project: program.place(),
+            path: place.as_ref().map(|place| place.join(&program.binary)),
+            project: place,
             sha256: program.sha256,
             size_bytes: program.size_bytes,
             link_action: program.link_action,
@@ -120,11 +132,19 @@ fn text(found: &[Found<'_>]) -> String {
     let mut text = String::new();
     for program in found {
         let megabytes = program.size_bytes as f64 / 1e6;
+        let (provider, component) = (program.provider, program.component);
+        let place = match &program.path {
+            Some(path) => path.to_string(),
+            None => format!(
+                "{provider}/{component}: compressed; `verifier which {} --to DIR` unpacks it",
+                program.module
+            ),
+        };
         // Writing to a string cannot fail.
         let _ = write!(
             text,
-            "{}\n  sha256      {}\n  size        {megabytes:.1} MB\n  built from  {} (ID of its link action), {}\n",
-            program.path, program.sha256, program.link_action, program.module
+            "{place}\n  sha256      {}\n  size        {megabytes:.1} MB\n  built from  {} (ID of its link action), {}\n",
+            program.sha256, program.link_action, program.module
         );
     }
     text
@@ -145,6 +165,7 @@ mod tests {
             sha256: digest,
             size_bytes: 31_000_000,
             project_sha256: digest,
+            project: None,
             link_action: digest,
         }
     }
@@ -156,7 +177,11 @@ mod tests {
             let found = named(&programs, wanted).unwrap();
             assert_eq!(found, [&programs[1]]);
         }
-        let found: Vec<_> = programs.iter().map(Found::of).collect();
+        let mut found: Vec<_> = programs
+            .iter()
+            .map(|program| Found::of(program, Some(program.place())))
+            .collect();
+        found.push(Found::of(&programs[0], None));
         insta::assert_snapshot!(text(&found));
         insta::assert_json_snapshot!(found);
     }

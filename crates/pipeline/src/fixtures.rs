@@ -1,9 +1,12 @@
 //! What tests have in common: the description of a small image, and packs of it without content.
 
+use std::sync::Arc;
+
 use gocache::Identity;
 use gocache::image_info::programs::Program;
 use oci::layer::{Compression, Layer, LayerBlob};
 use oci::platform::Platform;
+use sbom::inventory::Inventory;
 use sha256::Sha256Hash;
 
 use crate::image_toml::ImageToml;
@@ -107,6 +110,7 @@ fn program(provider: &str, component: &str) -> PackedProgram {
             sha256: digest,
             size_bytes: 1,
             project_sha256: digest,
+            project: None,
             link_action: digest,
         },
     }
@@ -134,6 +138,7 @@ pub fn manifest(name: &str) -> Manifest {
         caches: layer(&format!("{name} caches")),
         objects: Some(layer(&format!("{name} object code"))),
         executables: Some(layer(&format!("{name} executables"))),
+        program_folders: Some(layer(&format!("{name} programs"))),
         programs: vec![program(name, "one")],
         links_not_cached: Vec::new(),
         broken: Vec::new(),
@@ -153,6 +158,17 @@ pub fn kept(name: &str) -> KeptPack {
         folder: format!("/kept/{name}").into(),
         manifest: manifest(name),
     }
+}
+
+/// What as many layers have: each a Go of its number.
+pub fn inventories(layers: usize) -> Vec<Arc<Inventory>> {
+    let inventory = |number: usize| Inventory {
+        go: Some(number.to_string()),
+        ..Inventory::default()
+    };
+    (0..layers)
+        .map(|number| Arc::new(inventory(number)))
+        .collect()
 }
 
 /// The pack of these plugins of a provider, each called `NAME VERSION`.
@@ -204,6 +220,7 @@ pub fn packs(providers: &[&str]) -> Vec<Pack> {
     };
     let mut common = kept("common");
     common.manifest.executables = None;
+    common.manifest.program_folders = None;
     common.manifest.programs.clear();
     let mut packs = vec![
         Pack::base(key("base"), &platform, blob("base")),
@@ -220,5 +237,8 @@ pub fn packs(providers: &[&str]) -> Vec<Pack> {
         let part = Part::whole(name);
         Pack::provider(part, key(name), key("common"), &platform, &kept(name))
     }));
+    for pack in &mut packs {
+        pack.inventories = inventories(pack.blobs.len());
+    }
     packs
 }

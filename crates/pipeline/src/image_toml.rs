@@ -203,9 +203,9 @@ pub struct Caches {
 #[serde(rename_all = "lowercase")]
 pub enum Executables {
     /// Compressed beside the build cache, where archives are export-only; the program of `-toolexec` unpacks them.
+    #[default]
     Packed,
     /// As entries of the build cache.
-    #[default]
     Raw,
 }
 

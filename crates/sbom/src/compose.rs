@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use anyhow::Result;
 
@@ -14,7 +15,6 @@ use crate::inventory::debian::DebianPackage;
 use crate::inventory::go_binary::GoDependency;
 use crate::inventory::rust_binary::Crate;
 use crate::inventory::{Executable, Inventory, Linked};
-use crate::licenses;
 use failure::corrupt;
 
 /// What every image is called in its document: a tag, or the place that it was taken from, is not the image's own.
@@ -37,7 +37,7 @@ pub struct PackedLayer {
     /// The plugin that it is, if it is one.
     pub plugin: Option<Plugin>,
     /// What it has.
-    pub inventory: Inventory,
+    pub inventory: Arc<Inventory>,
 }
 
 /// What is said of the image itself.
@@ -129,7 +129,14 @@ impl Composer<'_> {
             let of = |name: &str| os.get(name).cloned();
             let mut system = Component::new(Kind::OperatingSystem, of("ID").unwrap_or_default());
             system.version = of("VERSION_ID");
-            contain(self, system);
+            let key = format!(
+                "{}-{}",
+                system.name,
+                system.version.as_deref().unwrap_or_default()
+            );
+            // Trivy knows a system by this beginning of its name in the document, and by nothing else.
+            let system = self.add(Id::of("OperatingSystem", &key), system);
+            self.relate(&pack, Relation::Contains, &system);
         }
         for package in &inventory.debian {
             let component = self.debian(package, inventory);
@@ -206,9 +213,11 @@ impl Composer<'_> {
         ));
         component.built_from = Some(format!("{} {}", source.0, source.1));
         let documented = inventory.documented_by.get(name).unwrap_or(name);
-        let copyright = inventory.copyrights.get(documented);
-        component.licenses =
-            copyright.and_then(|it| licenses::of(it, &mut self.document.other_licenses));
+        if let Some(licenses) = inventory.licenses.get(documented) {
+            component.licenses = Some(licenses.expression.clone());
+            let others = licenses.others.clone();
+            self.document.other_licenses.extend(others);
+        }
         component
     }
 
@@ -303,7 +312,7 @@ mod tests {
 
     use super::*;
     use crate::inventory::go_binary::BuildInfo;
-    use crate::{cyclonedx, spdx};
+    use crate::{cyclonedx, licenses, spdx};
 
     fn image() -> Image {
         Image {
@@ -325,7 +334,7 @@ mod tests {
         let layer = |pack: &str, inventory| PackedLayer {
             pack: pack.into(),
             plugin: None,
-            inventory,
+            inventory: Arc::new(inventory),
         };
         let base = Inventory {
             os_release: BTreeMap::from([
@@ -339,9 +348,10 @@ mod tests {
                 source: ("gcc".into(), "4".into()),
             }],
             documented_by: BTreeMap::from([("g++".into(), "gcc-base".into())]),
-            copyrights: BTreeMap::from([(
+            licenses: BTreeMap::from([(
                 "gcc-base".into(),
-                "Format: x\n\nFiles: *\nLicense: GPL-3+\n\nFiles: a\nLicense: own\n".into(),
+                licenses::of("Format: x\n\nFiles: *\nLicense: GPL-3+\n\nFiles: a\nLicense: own\n")
+                    .unwrap(),
             )]),
             ..Inventory::default()
         };
@@ -385,7 +395,10 @@ mod tests {
     #[test]
     fn a_go_module_without_the_hash_of_its_download_is_refused() {
         let mut layers = layers();
-        layers[1].inventory.hashes.clear();
+        Arc::get_mut(&mut layers[1].inventory)
+            .unwrap()
+            .hashes
+            .clear();
         let error = compose(&image(), &layers).unwrap_err();
         assert_eq!(failure::kind(&error, &[]), failure::Kind::Corrupt);
         assert!(error.to_string().contains("x.test/One@v1.0.0"), "{error}");

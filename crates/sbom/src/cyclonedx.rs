@@ -9,6 +9,11 @@ use sha256::Sha256Hash;
 
 use crate::document::{Component, Document, Id, Kind};
 
+/// The bytes of the document, as they are printed.
+pub fn bytes(document: &Document) -> Vec<u8> {
+    format!("{}\n", json(document)).into_bytes()
+}
+
 /// The document.
 pub fn json(document: &Document) -> Value {
     let mut graph: BTreeMap<&Id, Vec<&str>> = document

@@ -6,6 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use crate::inventory::debian::fields;
 
 /// Names that differ; the families of the GNU licences have a rule of their own.
@@ -22,9 +24,18 @@ const SAME: [(&str, &str); 8] = [
 /// Licences of which Debian writes `-2+` or `-2` for what SPDX calls `-2.0-or-later` or `-2.0-only`.
 const FAMILIES: [&str; 4] = ["GPL", "LGPL", "AGPL", "GFDL"];
 
-/// All licences that `copyright` names, as one expression; none where it is not in the machine-readable form. Names
-/// that SPDX does not have are added to `others`, with Debian's.
-pub fn of(copyright: &str, others: &mut BTreeMap<String, String>) -> Option<String> {
+/// What a `copyright` file names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Licenses {
+    /// As one expression of SPDX.
+    pub expression: String,
+    /// Licences in it that SPDX has no name for, by the name that they have there (`LicenseRef-…`), with Debian's.
+    pub others: BTreeMap<String, String>,
+}
+
+/// All licences that `copyright` names; none where it is not in the machine-readable form.
+pub fn of(copyright: &str) -> Option<Licenses> {
+    let mut others = BTreeMap::new();
     let mut paragraphs = copyright
         .split("\n\n")
         .map(|text| fields(text.trim_start_matches('\n')));
@@ -34,7 +45,7 @@ pub fn of(copyright: &str, others: &mut BTreeMap<String, String>) -> Option<Stri
     let mut all = BTreeSet::new();
     for paragraph in paragraphs {
         if let Some(names) = paragraph.get("License").filter(|names| !names.is_empty()) {
-            let expression = expression(names, others);
+            let expression = expression(names, &mut others);
             if expression.contains(" OR ") {
                 all.insert(expression);
             } else {
@@ -51,7 +62,10 @@ pub fn of(copyright: &str, others: &mut BTreeMap<String, String>) -> Option<Stri
         }
     });
     let all: Vec<String> = all.collect();
-    (!all.is_empty()).then(|| all.join(" AND "))
+    (!all.is_empty()).then(|| Licenses {
+        expression: all.join(" AND "),
+        others,
+    })
 }
 
 /// `GPL-2+ or Artistic, and Expat` as SPDX has it; as one licence of its own where that would not be an expression.
@@ -162,11 +176,8 @@ mod tests {
         let copyright = "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\nLicense: Expat\n\n\
                          Files: *\nCopyright: somebody\nLicense: GPL-2+ or Expat\n text: of it\n\n\
                          Files: a\nLicense: ISC\n\nLicense: ISC\n text\n";
-        let found = of(copyright, &mut BTreeMap::new());
-        assert_eq!(found.as_deref(), Some("(GPL-2.0-or-later OR MIT) AND ISC"));
-        assert_eq!(
-            of("This is GPL.\n\nLicense: Expat\n", &mut BTreeMap::new()),
-            None
-        );
+        let found = of(copyright).unwrap();
+        assert_eq!(found.expression, "(GPL-2.0-or-later OR MIT) AND ISC");
+        assert_eq!(of("This is GPL.\n\nLicense: Expat\n"), None);
     }
 }

@@ -10,6 +10,11 @@ use crate::document::{Component, Document, Id, Kind, Relation};
 /// What stands where nothing is claimed.
 const NOTHING_SAID: &str = "NOASSERTION";
 
+/// The bytes of the document: those that are printed, and that an image has beside it.
+pub fn bytes(document: &Document) -> Vec<u8> {
+    format!("{}\n", json(document)).into_bytes()
+}
+
 /// The document.
 pub fn json(document: &Document) -> Value {
     let digest = document.digest.replace(':', "-");

@@ -138,7 +138,8 @@ fn where_no_program_may_run_from_tmp_it_is_said_before_one_is_compiled_to_there(
         TMPDIR=/var/tmp
         export TMPDIR && preview '-C own' /tmp/two && registered /tmp/two
         unset TMPDIR
-        mkdir links && ln -s /opt/iac-runner/programs/civo/kubernetescluster/* links && init links
+        program=$(verifier which civo/kubernetescluster --to /var/tmp/programs | head -1)
+        mkdir links && ln -s $(dirname $program)/* links && init links
         preview '-C links' /tmp/three && registered /tmp/three
         grep -c $hint /tmp/said || true
         go -C $main build -o /tmp/out . && echo built

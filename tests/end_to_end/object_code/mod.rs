@@ -11,7 +11,6 @@ use xshell::cmd;
 
 use crate::sources::{place, program};
 use crate::support::container::{Container, unpack};
-use crate::support::description;
 use crate::support::image::Layout;
 use crate::support::run::{fail, shell, succeed, workspace, write};
 
@@ -51,10 +50,9 @@ fn toy() -> &'static Toy {
         write(&source, &format!("{}/main.go", place("toy", "two")), &program("example.com/toy/pkg/shared"));
         gocache::objects::write_script(&source.join("toolexec")).unwrap();
         let sh = shell();
-        let image = description::changed(&folder, "executables = \"raw\"", "executables = \"packed\"");
         let build = cmd!(
             sh,
-            "cargo xtask base-image --image {image} --source {source} --out {out} --compression gzip --preview none"
+            "cargo xtask base-image --source {source} --out {out} --compression gzip --preview none"
         );
         succeed(build);
         let root = unpack(&out, "latest", &folder.join("unpacked"));

@@ -5,6 +5,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -60,14 +61,24 @@ fn source(root: &Utf8Path, server: &str) {
     write(root, &format!("{program}/main.go"), &main);
 }
 
-/// The description of the image, with plugins or without, and all that it names, in a folder of its own.
+/// The description of the image, with plugins or without, and all that it names, in a folder of its own. Executables are
+/// entries of the build cache, as they are in no other image here.
 fn description(root: &Utf8Path, bake: bool) -> Utf8PathBuf {
     let ours = workspace().join("base-images/iac-runner");
     let sh = shell();
+    fs_err::create_dir_all(root).unwrap();
     succeed(cmd!(sh, "cp -r {ours}/tools {root}"));
-    let text = fs_err::read_to_string(ours.join("image.toml")).unwrap();
-    assert!(text.contains("bake = false"));
-    let text = text.replace("bake = false", &format!("bake = {bake}"));
+    let mut text = fs_err::read_to_string(ours.join("image.toml")).unwrap();
+    for (from, to) in [
+        ("bake = false", format!("bake = {bake}")),
+        (
+            "executables = \"packed\"",
+            "executables = \"raw\"".to_owned(),
+        ),
+    ] {
+        assert!(text.contains(from));
+        text = text.replace(from, &to);
+    }
     write(root, "image.toml", &text);
     root.join("image.toml")
 }
@@ -147,7 +158,6 @@ fn build(sh: &Shell, root: &Utf8Path, out: &Utf8Path) -> Utf8PathBuf {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let server = format!("http://{}", listener.local_addr().unwrap());
     let sources = root.join("source");
-    fs_err::create_dir_all(root.join("with")).unwrap();
     fs_err::create_dir_all(&sources).unwrap();
     source(&sources, &server);
     let image = description(&root.join("with"), true);
@@ -169,7 +179,12 @@ fn build(sh: &Shell, root: &Utf8Path, out: &Utf8Path) -> Utf8PathBuf {
         assert!(said.contains(sign), "{said}");
     }
     // Without plugins, which have no part in the caches.
-    succeed(cmd!(sh, "cargo xtask warm {flags...} --out {root}/pack"));
+    let without = description(&root.join("without"), false);
+    let warm = cmd!(
+        sh,
+        "cargo xtask warm {flags...} --image {without} --out {root}/pack"
+    );
+    succeed(warm);
     let archive = Arc::new(tar_gz(&executable(&root.join("pack"))));
     serve(listener, archive);
 
@@ -246,6 +261,7 @@ fn a_plugin_of_the_lock_makes_resources_without_a_network() {
 
     let place = workspace().join("target/end-to-end/plugins-unpacked");
     let unpacked = unpack(&out, "latest-toyfile", &place);
+    check_executables_that_are_entries(&layout, &unpacked);
     let container = |name: &str, user: (u32, u32), script: &str| {
         let image = layout.image(name);
         let container = Container {
@@ -280,4 +296,24 @@ fn a_plugin_of_the_lock_makes_resources_without_a_network() {
         ];
         assert_eq!(said, expected, "{user:?}");
     }
+}
+
+/// A program is the file that the build cache has, and images without Go are made of blobs that the others have.
+fn check_executables_that_are_entries(layout: &Layout, unpacked: &Utf8Path) {
+    let program = "opt/iac-runner/programs/toyfile/server/server";
+    let file = unpacked.join(program);
+    let (sha256, _) = gocache::hash_file(&file).unwrap();
+    let sha256 = sha256.to_string();
+    let entry = format!("var/cache/go-build/{}/{sha256}-d", &sha256[..2]);
+    let inode = |file: &Utf8Path| fs_err::metadata(file).unwrap().ino();
+    assert_eq!(inode(&file), inode(&unpacked.join(entry)));
+    let layers = |name: &str| {
+        let layers = layout.image(name).manifest["layers"].clone();
+        layers.as_array().unwrap().clone()
+    };
+    let all = layers("latest-toyfile");
+    let run = layers("latest-run-toyfile");
+    // The base system, Pulumi, the programs, the plugin.
+    assert_eq!(run.len(), 4);
+    assert!(run.iter().all(|layer| all.contains(layer)));
 }

@@ -1,11 +1,14 @@
 //! Programs that are built already: each executable and each project file against the list of the pack.
 //!
-//! An executable is an entry of GOCACHE under a second name, and is not read again where it is the same file.
+//! An executable is an entry of GOCACHE under a second name, and is not read again where it is the same file. One that is
+//! compressed is read with the others of its kind ([`super::object_code`]); here it is looked whether it is among them.
 
 use std::os::unix::fs::MetadataExt as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::Store;
+use gocache::executables::Executables;
+use gocache::image_info::EXECUTABLES_PATH;
 use gocache::image_info::programs::{PROGRAM_LISTS_PATH, PROJECT_FILE, Program};
 use rayon::prelude::*;
 use sha256::{Sha256Hash, hash_reader};
@@ -14,13 +17,20 @@ use super::finding::{Finding, Problem};
 use super::tree;
 use crate::info;
 
-/// What is wrong with the programs of the image in `root`, whose build cache is in `go_build` there.
-pub fn check(root: &Utf8Path, go_build: &Utf8Path) -> Vec<Finding> {
+/// What is wrong with the programs of the image in `root`, whose build cache is in `go_build` there. What is compressed
+/// has been found sound, or its own findings explain what is missing.
+pub fn check(root: &Utf8Path, go_build: &Utf8Path, are_sound: bool) -> Vec<Finding> {
     let lists = info::in_root(root, PROGRAM_LISTS_PATH);
     let programs = match Program::read_all(&lists) {
         Ok(programs) => programs,
         Err(error) => return vec![Problem::corrupt(error.to_string()).at(lists)],
     };
+    let packed = Executables::open(&info::in_root(root, EXECUTABLES_PATH));
+    let packed = packed.ok().filter(|_| are_sound);
+    let (listed, programs): (Vec<_>, Vec<_>) = programs.into_iter().partition(Program::is_packed);
+    let listed = listed.iter();
+    let problems = listed.filter_map(|program| of_packed(program, packed.as_ref()).err());
+    let mut findings: Vec<Finding> = problems.map(|it| it.at(lists.clone())).collect();
     let store = Store::at(go_build);
     let checked = programs.par_iter().flat_map(|program| {
         let place = info::in_root(root, program.place().as_str());
@@ -35,7 +45,29 @@ pub fn check(root: &Utf8Path, go_build: &Utf8Path) -> Vec<Finding> {
             Some(problem.at(file))
         })
     });
-    checked.collect()
+    findings.extend(checked.collect::<Vec<_>>());
+    findings
+}
+
+/// Whether the executable of `program` is among `packed`, if these are known, and its project file what it should be.
+fn of_packed(program: &Program, packed: Option<&Executables>) -> Result<(), Problem> {
+    let project = program.project.as_deref().unwrap_or_default();
+    let output = |packed: &Executables| {
+        let found = packed.of_action(&program.link_action)?;
+        Some(found.executable().output)
+    };
+    let name = program.name();
+    if packed.is_some_and(|packed| output(packed) != Some(program.sha256)) {
+        return Err(Problem::corrupt(format!(
+            "lists {name}, whose executable is not there"
+        )));
+    }
+    if Sha256Hash::of(project.as_bytes()) != program.project_sha256 {
+        return Err(Problem::corrupt(format!(
+            "lists {name} with another Pulumi.yaml than it had"
+        )));
+    }
+    Ok(())
 }
 
 fn of_file(file: &Utf8Path, sha256: Sha256Hash, entry: Option<Utf8PathBuf>) -> Result<(), Problem> {
@@ -63,6 +95,7 @@ fn of_file(file: &Utf8Path, sha256: Sha256Hash, entry: Option<Utf8PathBuf>) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gocache::executables::{Linked, pack};
     use gocache::image_info::programs::{PROGRAMS_SCHEMA, ProgramList};
 
     fn image(root: &Utf8Path) -> Program {
@@ -75,6 +108,7 @@ mod tests {
             sha256: Sha256Hash::of(b"executable"),
             size_bytes: 10,
             project_sha256: Sha256Hash::of(b"name: one"),
+            project: None,
             link_action: Sha256Hash::of(b"action"),
         };
         let put = |path: &str, content: &[u8]| {
@@ -98,13 +132,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = Utf8Path::from_path(folder.path()).unwrap();
         let cache = root.join("cache");
-        assert!(check(root, &cache).is_empty());
+        assert!(check(root, &cache, true).is_empty());
         let program = image(root);
-        assert!(check(root, &cache).is_empty());
+        assert!(check(root, &cache, true).is_empty());
         let place = info::in_root(root, program.place().as_str());
         fs_err::write(place.join("one"), "executablf").unwrap();
         fs_err::remove_file(place.join(PROJECT_FILE)).unwrap();
-        let found = check(root, &cache);
+        let found = check(root, &cache, true);
         let paths: Vec<_> = found.iter().map(|finding| finding.path.clone()).collect();
         assert_eq!(paths, [place.join("one"), place.join(PROJECT_FILE)]);
         fs_err::write(
@@ -112,7 +146,7 @@ mod tests {
             "{",
         )
         .unwrap();
-        assert_eq!(check(root, &cache).len(), 1);
+        assert_eq!(check(root, &cache, true).len(), 1);
     }
 
     #[test]
@@ -124,9 +158,51 @@ mod tests {
         let entry = Store::create(&cache).unwrap().output_path(&program.sha256);
         fs_err::write(&executable, "executablf").unwrap();
         fs_err::hard_link(&executable, &entry).unwrap();
-        assert!(check(root, &cache).is_empty());
+        assert!(check(root, &cache, true).is_empty());
         fs_err::remove_file(&entry).unwrap();
         fs_err::copy(&executable, &entry).unwrap();
-        assert_eq!(check(root, &cache).len(), 1);
+        assert_eq!(check(root, &cache, true).len(), 1);
+    }
+
+    #[test]
+    fn a_list_is_of_what_is_compressed_and_says_the_text_of_its_project_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(folder.path()).unwrap();
+        let packed = Program {
+            project: Some("name: one".into()),
+            ..image(root)
+        };
+        let store = Store::create(&root.join("other-cache")).unwrap();
+        let content = &b"executable"[..];
+        let entry = store.put_reader(&packed.link_action, None, 10, content, 5);
+        let linked = Linked {
+            program: "apis/one".into(),
+            entry: entry.unwrap(),
+        };
+        let executables = info::in_root(root, EXECUTABLES_PATH);
+        fs_err::create_dir_all(&executables).unwrap();
+        let index = pack(&store, &[linked], 3, &executables.join("p.zst")).unwrap();
+        fs_err::write(executables.join("p.json"), index.to_json()).unwrap();
+        let problems = |program: Program, are_sound: bool| {
+            let list = ProgramList {
+                schema: PROGRAMS_SCHEMA,
+                programs: vec![program],
+            };
+            let file = info::in_root(root, PROGRAM_LISTS_PATH).join("toy.json");
+            fs_err::write(file, serde_json::to_vec(&list).unwrap()).unwrap();
+            check(root, &root.join("cache"), are_sound).len()
+        };
+        assert_eq!(problems(packed.clone(), true), 0);
+        let missing = Program {
+            link_action: Sha256Hash::of(b"other"),
+            ..packed.clone()
+        };
+        assert_eq!(problems(missing.clone(), true), 1);
+        assert_eq!(problems(missing, false), 0, "its own findings tell");
+        let edited = Program {
+            project: Some("name: two".into()),
+            ..packed
+        };
+        assert_eq!(problems(edited, false), 1);
     }
 }

@@ -16,8 +16,8 @@ use super::preview::Runs;
 use super::pristine::{Added, COLD, Pristine, Surroundings};
 use super::probe::Probe;
 use super::{cold_disk, edited, index, preview};
-use crate::go;
 use crate::process::{Environment, rounded};
+use crate::{go, unpacked_program};
 
 /// What all modules have in common.
 #[derive(Debug)]
@@ -134,8 +134,13 @@ impl Bench<'_> {
             skip(skipped, PhaseName::Prebuilt, reason);
             return Ok(());
         };
-        let executable = program.executable();
         let run = self.of_pulumi(|surroundings, environment| {
+            let executable = if program.is_packed() {
+                let to = surroundings.path(PROGRAMS);
+                unpacked_program::put(program, Utf8Path::new("/"), &to)?.join(&program.binary)
+            } else {
+                program.executable()
+            };
             preview::run(&Runs::Executable(&executable), surroundings, environment)
         })?;
         measured.add(PhaseName::Prebuilt, run);
@@ -270,6 +275,9 @@ fn cold(surroundings: &Surroundings) -> Environment {
 }
 
 const PROGRAM: &str = "program";
+
+/// The folder that programs are unpacked to.
+const PROGRAMS: &str = "programs";
 
 fn skip(skipped: &mut Vec<SkippedPhase>, phase: PhaseName, reason: String) {
     if skipped.iter().all(|known| known.phase != phase) {

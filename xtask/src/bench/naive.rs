@@ -256,6 +256,7 @@ impl Bench {
                 title: "caches".to_owned(),
                 layer: naive_layer(tree, &caches.merged(), &blob)?,
                 blob: BlobSource::File(blob),
+                inventory: None,
             });
             let image = Variant {
                 name: LATEST.to_owned(),

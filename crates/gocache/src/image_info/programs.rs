@@ -1,5 +1,6 @@
 //! Programs that are built already: a folder for each, with the executable and a Pulumi.yaml that names it, and for
-//! each pack a list of its programs. The executables are the ones that are entries of GOCACHE, under a second name.
+//! each pack a list of its programs. In an image with caches the executables are entries of GOCACHE, under a second
+//! name, or they are compressed, and there are no folders: `verifier which --to` makes them.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
@@ -51,6 +52,9 @@ pub struct Program {
     pub size_bytes: u64,
     /// SHA-256 of its Pulumi.yaml.
     pub project_sha256: Sha256Hash,
+    /// The text of that, if the executable is [compressed](crate::executables).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
     /// ID of its link action: a digest of everything that the executable was built from.
     pub link_action: Sha256Hash,
 }
@@ -69,6 +73,11 @@ impl Program {
     /// Its executable in the image.
     pub fn executable(&self) -> Utf8PathBuf {
         self.place().join(&self.binary)
+    }
+
+    /// Whether its executable is compressed, and it has no folder.
+    pub fn is_packed(&self) -> bool {
+        self.project.is_some()
     }
 
     /// Whether its paths stay where programs are; a list may be anybody's.
@@ -116,6 +125,7 @@ mod tests {
             sha256: digest,
             size_bytes: 1,
             project_sha256: digest,
+            project: None,
             link_action: digest,
         }
     }

@@ -95,7 +95,8 @@ fn tool_labels(variant: &Variant) -> impl Iterator<Item = (String, String)> {
     tools.map(|(name, described)| (format!("iac-runner.tools.{name}"), described.clone()))
 }
 
-fn created(image: &ImageToml) -> Result<String> {
+/// When an image says that it was made.
+pub fn created(image: &ImageToml) -> Result<String> {
     Ok(
         jiff::Timestamp::from_second(i64::try_from(image.image.epoch)?)
             .context("image.epoch is no time")?

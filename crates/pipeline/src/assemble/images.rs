@@ -8,8 +8,9 @@ use anyhow::{Context as _, Result};
 use oci_spec::image::{Descriptor, ImageManifest, ImageManifestBuilder, MediaType};
 use serde::Serialize;
 
-use crate::assemble::image_config::{config, of_volume};
+use crate::assemble::image_config::{config, created, of_volume};
 use crate::assemble::programs::{self, ANNOTATION, ProgramArtifact};
+use crate::assemble::sbom;
 use crate::assemble::statements::{self, MadeAs};
 use crate::assemble::target::Target;
 use crate::assemble::variants::{self, Variant};
@@ -98,7 +99,7 @@ impl<'a> Images<'a> {
     }
 
     /// Writes the artifacts of programs, then the volumes, and then the variants, and the `-nonroot` twin of each; with
-    /// what is said of where they came from.
+    /// what is said of where they came from and of what is in them.
     pub fn write(
         &self,
         target: &mut dyn Target,
@@ -112,7 +113,8 @@ impl<'a> Images<'a> {
             programs.push(written(artifact.name.clone(), &descriptor, layers));
         }
         let mut images = Vec::new();
-        // The whole image of one provider is that provider's: it is told once where it came from.
+        let created = created(image)?;
+        // The whole image of one provider is that provider's: it is told once where it came from, and what is in it.
         let mut told = BTreeSet::new();
         let mut add =
             |target: &mut dyn Target, (name, layers): (String, &[PackLayer]), manifest, made| {
@@ -123,6 +125,7 @@ impl<'a> Images<'a> {
                         statements::provenance(self.origin, self.packs, variant, kind, platform);
                     let subject = (name.as_str(), &descriptor);
                     statements::attach(target, subject, statements::PROVENANCE, &provenance)?;
+                    sbom::attach(target, &descriptor, layers, (platform, &created))?;
                 }
                 target.manifest(&name, &manifest, platform.to_oci()?)?;
                 images.push(written(name, &descriptor, layers));
@@ -219,6 +222,16 @@ mod tests {
         blobs: BTreeMap<String, Vec<u8>>,
     }
 
+    impl Manifests {
+        /// Artifacts of this type that refer to others.
+        fn of_type(&self, artifact_type: &str) -> Vec<&ImageManifest> {
+            let artifact_type = Some(MediaType::from(artifact_type));
+            let all = self.referrers.iter();
+            all.filter(|it| *it.artifact_type() == artifact_type)
+                .collect()
+        }
+    }
+
     impl Target for Manifests {
         fn layer(&mut self, layer: &PackLayer) -> Result<Descriptor> {
             oci::blob::layer_descriptor(&layer.layer)
@@ -310,8 +323,9 @@ mod tests {
             .iter()
             .filter(|(_, manifest)| manifest.artifact_type().is_none());
         let images: Vec<_> = images.collect();
-        assert_eq!(target.referrers.len(), images.len());
-        for ((name, image), referrer) in images.into_iter().zip(&target.referrers) {
+        let referrers = target.of_type(statements::STATEMENT_TYPE);
+        assert_eq!(referrers.len(), images.len());
+        for ((name, image), referrer) in images.into_iter().zip(referrers) {
             let image = blob::manifest_descriptor(image).unwrap();
             let subject = referrer.subject().as_ref().unwrap();
             assert_eq!(subject, &image, "{name}");
@@ -335,5 +349,49 @@ mod tests {
                 insta::assert_json_snapshot!("provenance", statement);
             }
         }
+    }
+
+    #[test]
+    fn every_image_has_the_document_of_its_own_layers() {
+        let (packs, origin) = (packs(&["aws", "civo"]), origin());
+        let images = images_of(&packs, &origin);
+        let mut target = Manifests::default();
+        images.write(&mut target, &image(), &platform()).unwrap();
+        let named = target.named.iter();
+        let mut said = BTreeMap::new();
+        for (name, image) in named.filter(|(_, manifest)| manifest.artifact_type().is_none()) {
+            let image = blob::manifest_descriptor(image).unwrap();
+            let documents = target.of_type(sbom::ARTIFACT_TYPE);
+            let mut documents = documents
+                .into_iter()
+                .filter(|it| it.subject().as_ref() == Some(&image));
+            let document = documents.next().unwrap();
+            assert!(documents.next().is_none(), "{name}");
+            let [content] = &document.layers()[..] else {
+                panic!("{name} has not one document");
+            };
+            assert_eq!(*content.media_type(), MediaType::from(sbom::ARTIFACT_TYPE));
+            let document = &target.blobs[content.digest().as_ref()];
+            let document: serde_json::Value = serde_json::from_slice(document).unwrap();
+            let namespace = document["documentNamespace"].as_str().unwrap();
+            assert!(namespace.ends_with(image.digest().digest()), "{name}");
+            let packages = document["packages"].as_array().unwrap().iter();
+            let packs = packages.filter(|it| it["primaryPackagePurpose"] == "ARCHIVE");
+            let packs: Vec<String> = packs
+                .map(|it| it["name"].as_str().unwrap().to_owned())
+                .collect();
+            said.insert(name, packs);
+        }
+        insta::assert_json_snapshot!("documents", said);
+    }
+
+    #[test]
+    fn an_image_of_a_layer_that_nobody_has_read_is_refused() {
+        let (mut packs, origin) = (packs(&["civo"]), origin());
+        packs[2].inventories.clear();
+        let images = images_of(&packs, &origin);
+        let written = images.write(&mut Manifests::default(), &image(), &platform());
+        let said = format!("{:#}", written.unwrap_err());
+        assert!(said.contains("caches that all providers share"), "{said}");
     }
 }

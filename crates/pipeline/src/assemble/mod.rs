@@ -7,7 +7,7 @@
 //! - [`image_config`]: environment, labels, user and history of an image.
 //! - [`volumes`]: a provider's caches as an image whose root is mounted; here alone layers are read, and written anew.
 //! - [`programs`]: artifacts of programs that need no Go, beside the images.
-//! - [`statements`]: what is said of an image beside it.
+//! - [`statements`]: what is said of an image beside it; [`mod@sbom`]: what is in it.
 //! - [`images`]: writes images to a [`target`], a layout or a repository ([`registry_target`]).
 //! - [`dockerfile`]: the same image as text, for those who build with Docker.
 
@@ -16,6 +16,7 @@ pub mod image_config;
 pub mod images;
 pub mod programs;
 pub mod registry_target;
+pub mod sbom;
 pub mod statements;
 pub mod target;
 pub mod variants;

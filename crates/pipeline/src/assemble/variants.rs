@@ -1,6 +1,5 @@
 //! Which images packs make: all of them in one, each provider's alone, and the tools without caches; and programs
-//! without Go, all of them or a provider's, where executables are not compressed. The pack `rest`, which there need not
-//! be, is in the whole one alone.
+//! without Go, all of them or a provider's. The pack `rest`, which there need not be, is in the whole one alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -64,10 +63,19 @@ pub fn of(packs: &[Pack], version: &str) -> Result<Vec<Variant>> {
     for (part, pack) in parts {
         let provider = part.provider.as_str();
         let layers = providers.entry(provider).or_default();
-        layers.extend(pack.layers());
+        let is_programs = |content: &LayerContent| matches!(content, LayerContent::Programs(_));
+        let is_executables =
+            |content: &LayerContent| matches!(content, LayerContent::Executables(_));
+        layers.extend(pack.layers().filter(|layer| !holds(layer, is_programs)));
         if pack.programs().next().is_some() {
             let layers = programs.entry(provider).or_default();
-            layers.extend(pack.layers().filter(is_of_programs));
+            let own = pack.layers().filter(|layer| holds(layer, is_programs));
+            let mut own = own.peekable();
+            if own.peek().is_some() {
+                layers.extend(own);
+            } else {
+                layers.extend(pack.layers().filter(|layer| holds(layer, is_executables)));
+            }
         }
     }
     let plugins = |of: &[&str]| {
@@ -91,7 +99,7 @@ pub fn of(packs: &[Pack], version: &str) -> Result<Vec<Variant>> {
     let without_go = |suffix: &str, layers: Vec<PackLayer>, of: &[&str]| {
         let below = tools
             .iter()
-            .filter(|layer| !is(layer, &LayerContent::Tools));
+            .filter(|layer| !holds(layer, |content| *content == LayerContent::Tools));
         let layers = below.cloned().chain(layers).chain(plugins(of));
         let mut variant = variant(suffix, layers.collect(), of);
         variant.tools.retain(|name, _| name == PULUMI);
@@ -145,14 +153,9 @@ fn once_each(layers: impl Iterator<Item = PackLayer>) -> Vec<PackLayer> {
     layers
 }
 
-fn is(layer: &PackLayer, content: &LayerContent) -> bool {
-    LayerContent::parse(&layer.title).as_ref() == Some(content)
-}
-
-/// Whether a provider's programs take this layer of it.
-fn is_of_programs(layer: &PackLayer) -> bool {
-    let content = LayerContent::parse(&layer.title);
-    matches!(content, Some(LayerContent::Executables(_)))
+/// Whether what `layer` holds is of one kind.
+fn holds(layer: &PackLayer, is: impl Fn(&LayerContent) -> bool) -> bool {
+    LayerContent::parse(&layer.title).is_some_and(|content| is(&content))
 }
 
 #[cfg(test)]
@@ -192,6 +195,7 @@ mod tests {
         let key = crate::fixtures::key;
         let mut rest = crate::fixtures::kept("rest");
         (rest.manifest.executables, rest.manifest.objects) = (None, None);
+        rest.manifest.program_folders = None;
         let platform = crate::fixtures::platform();
         packs.insert(0, Pack::rest(key("rest"), key("common"), &platform, &rest));
         let titles = titles(&packs);
@@ -279,10 +283,31 @@ mod tests {
     }
 
     #[test]
-    fn programs_that_are_compressed_make_no_image_without_go() {
+    fn images_without_go_take_programs_from_the_layer_that_has_them() {
         let mut packs = packs(&["aws", "civo"]);
-        let compressed = packs[4].description.pack.as_mut().unwrap();
-        compressed.programs.clear();
+        // Those of civo are entries of the build cache.
+        let civo = &mut packs[4];
+        civo.description.pack.as_mut().unwrap().program_folders = None;
+        civo.description.layers.pop();
+        civo.blobs.pop();
+        let titles = titles(&packs);
+        let of = |name: &str| -> Vec<&str> {
+            let (_, titles) = titles.iter().find(|(it, _)| it == name).unwrap();
+            let titles = titles.iter().map(String::as_str);
+            let sought = |title: &&str| title.contains("exec") || title.contains("programs");
+            titles.filter(sought).collect()
+        };
+        assert_eq!(of("v1"), ["aws: executables", "civo: executables"]);
+        assert_eq!(of("v1-aws"), ["aws: executables"]);
+        assert_eq!(of("v1-run"), ["aws: programs", "civo: executables"]);
+        assert_eq!(of("v1-run-aws"), ["aws: programs"]);
+        assert_eq!(of("v1-run-civo"), of("v1-civo"));
+    }
+
+    #[test]
+    fn packs_without_programs_make_no_image_without_go() {
+        let mut packs = packs(&["aws", "civo"]);
+        packs[4].description.pack.as_mut().unwrap().programs.clear();
         packs[4].artifacts.clear();
         let titles = titles(&packs);
         let names: Vec<&str> = titles.iter().map(|(name, _)| name.as_str()).collect();

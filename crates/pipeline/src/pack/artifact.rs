@@ -1,11 +1,12 @@
 //! Packs as OCI artifacts: what one machine made, in a form that every registry and every OCI layout can hold.
 //!
 //! The blobs of a pack are the layers of the image themselves, so an image is made of packs by writing a manifest. The
-//! artifact's config is the pack's [`Description`]; the list of files, which only warming on top of the pack and
-//! merging need, is a blob of its own. What is read here may come from anyone: whatever does not hold together is
+//! artifact's config is the pack's [`Description`]; what is in its layers, which documents of images tell, is a blob
+//! of its own, and so is the list of files, which only warming on top of the pack and merging need. What is read here may come from anyone: whatever does not hold together is
 //! refused.
 
 use std::io::Read as _;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use camino::Utf8Path;
@@ -15,11 +16,13 @@ use oci_spec::image::{Descriptor, ImageManifest, ImageManifestBuilder, MediaType
 
 use crate::pack::blobs::{BlobSource, Pack};
 use crate::pack::description::{Description, SCHEMA};
+use crate::pack::inventory::encoding::{self, decode};
 use crate::pack::manifest::{Manifest, PackedFile};
 use failure::{corrupt, usage};
-use oci::blob::{Blobs, read, read_document};
+use oci::blob::{Blobs, check_document, read, read_document};
 use oci::layer::{Layer, LayerBlob};
 use oci::layout::writer::LayoutWriter;
+use sbom::inventory::Inventory;
 
 /// What the artifact is.
 const ARTIFACT_TYPE: &str = "application/vnd.iac-runner.pack.v1";
@@ -27,6 +30,8 @@ const ARTIFACT_TYPE: &str = "application/vnd.iac-runner.pack.v1";
 const CONFIG_TYPE: &str = "application/vnd.iac-runner.pack.config.v1+json";
 /// Media type of the list of a pack's files, JSON in zstd.
 const FILES_TYPE: &str = "application/vnd.iac-runner.pack.files.v1+json+zstd";
+/// Media type of what the layers have, JSON in zstd.
+const INVENTORY_TYPE: &str = "application/vnd.iac-runner.pack.inventory.v1+json+zstd";
 /// More bytes than the list of a pack of a million files has, which is held in memory.
 const MAX_FILES_BYTES: u64 = 512 << 20;
 /// Fast, and the list is mostly digests.
@@ -40,6 +45,10 @@ pub fn write(pack: &Pack, layout: &mut LayoutWriter) -> Result<Descriptor> {
     }
     for (_, artifact) in pack.programs() {
         descriptors.push(layout.link(&artifact.layer, artifact.file()?)?);
+    }
+    if !pack.inventories.is_empty() {
+        let inventories = encoding::encode(&pack.inventories)?;
+        descriptors.push(layout.bytes(INVENTORY_TYPE.into(), &inventories)?);
     }
     let mut description = pack.description.clone();
     if let Some(pack) = &mut description.pack {
@@ -95,8 +104,10 @@ impl<'a> Artifact<'a> {
         }
         let layers = manifest.layers();
         let described: Vec<&Layer> = blobs_of(&description).collect();
-        let are_described = described.len() + usize::from(description.pack.is_some())
-            == layers.len()
+        // A pack of an earlier version says nothing of what is in its layers.
+        let has_inventory = layers.iter().any(is_inventory);
+        let others = usize::from(has_inventory) + usize::from(description.pack.is_some());
+        let are_described = described.len() + others == layers.len()
             && described.iter().zip(layers).all(|(described, layer)| {
                 layer.as_digest_sha256() == Some(described.digest.to_string().as_str())
                     && layer.size() == described.size_bytes
@@ -127,6 +138,13 @@ impl<'a> Artifact<'a> {
     /// The layers' blobs on this machine, the lowest first.
     pub fn layers(&self) -> Result<Vec<LayerBlob>> {
         self.fetched(0, self.description.layers.len())
+    }
+
+    /// The same without that of programs, of which no cache is made.
+    pub fn layers_of_caches(&self) -> Result<Vec<LayerBlob>> {
+        let packs = self.description.pack.iter();
+        let programs = packs.filter_map(|pack| pack.program_folders.as_ref());
+        self.fetched(0, self.description.layers.len() - programs.count())
     }
 
     /// The artifacts of its programs, on this machine.
@@ -160,6 +178,33 @@ impl<'a> Artifact<'a> {
             description,
             artifacts: blobs.split_off(layers),
             blobs,
+            inventories: self.inventories()?,
+        })
+    }
+
+    /// What its layers have; nothing if it does not say.
+    fn inventories(&self) -> Result<Vec<Arc<Inventory>>> {
+        let mut layers = self.manifest.layers().iter();
+        let Some(descriptor) = layers.find(|layer| is_inventory(layer)) else {
+            return Ok(Vec::new());
+        };
+        check_document(descriptor, "list of what is in layers")?;
+        let file = self.blobs.fetch(descriptor)?;
+        let decoded = decode(&fs_err::read(&file)?, encoding::MAX_BYTES).and_then(|inventories| {
+            let (found, wanted) = (inventories.len(), self.description.layers.len());
+            if found == wanted {
+                Ok(inventories)
+            } else {
+                Err(format!(
+                    "it is of {found} layers, and the pack has {wanted}"
+                ))
+            }
+        });
+        decoded.map_err(|reason| {
+            corrupt(
+                format!("{file} does not say what is in the layers of a pack: {reason}"),
+                "make the pack anew",
+            )
         })
     }
 
@@ -196,7 +241,11 @@ impl<'a> Artifact<'a> {
     }
 }
 
-/// What the blobs of a pack are but the list of its files: its layers, and the artifacts of its programs.
+fn is_inventory(blob: &Descriptor) -> bool {
+    blob.media_type() == &MediaType::from(INVENTORY_TYPE)
+}
+
+/// What the blobs of a pack are but those that describe it: its layers, and the artifacts of its programs.
 fn blobs_of(description: &Description) -> impl Iterator<Item = &Layer> {
     let layers = description.layers.iter().map(|named| &named.layer);
     let programs = description.pack.iter().flat_map(|pack| &pack.programs);
@@ -225,7 +274,7 @@ fn decompress(file: &Utf8Path, max_bytes: u64) -> Result<Vec<u8>> {
 mod tests {
     use super::*;
     use crate::fixtures;
-    use crate::pack::kept::{CACHES, EXECUTABLES, KeptPack, OBJECTS};
+    use crate::pack::kept::{CACHES, EXECUTABLES, KeptPack, OBJECTS, PROGRAMS};
     use camino::Utf8PathBuf;
     use oci::layout::reader::Layout;
     use serde_json::Value;
@@ -253,6 +302,7 @@ mod tests {
             let mut manifest = fixtures::manifest("civo");
             (manifest.caches, manifest.executables) = (blob(CACHES), Some(blob(EXECUTABLES)));
             manifest.objects = Some(blob(OBJECTS));
+            manifest.program_folders = Some(blob(PROGRAMS));
             let artifact = folder.join(manifest.programs[0].file());
             fs_err::create_dir(artifact.parent().unwrap()).unwrap();
             fs_err::write(artifact, "civo/one").unwrap();
@@ -268,8 +318,10 @@ mod tests {
             let platform = fixtures::platform();
             let part = crate::pack::part::Part::whole("civo");
             let (key, common) = (fixtures::key("civo"), fixtures::key("common"));
+            let mut pack = Pack::provider(part, key, common, &platform, &kept);
+            pack.inventories = fixtures::inventories(3);
             Self {
-                pack: Pack::provider(part, key, common, &platform, &kept),
+                pack,
                 folder,
                 _folder: temporary,
             }
@@ -319,7 +371,11 @@ mod tests {
             .iter()
             .map(|layer| fs_err::read_to_string(&layer.blob).unwrap())
             .collect();
-        assert_eq!(blobs, [CACHES, OBJECTS, EXECUTABLES]);
+        assert_eq!(blobs, [CACHES, OBJECTS, EXECUTABLES, PROGRAMS]);
+        let caches = artifact.layers_of_caches().unwrap();
+        let caches = caches.iter().map(|kept| kept.layer.digest);
+        let expected = [CACHES, OBJECTS, EXECUTABLES].map(|file| Sha256Hash::of(file.as_bytes()));
+        assert_eq!(caches.collect::<Vec<_>>(), expected);
         let artifacts = artifact.programs().unwrap();
         assert_eq!(
             fs_err::read_to_string(&artifacts[0].blob).unwrap(),
@@ -329,10 +385,12 @@ mod tests {
         let left = artifact.pack(Some(&repository)).unwrap();
         assert_eq!(
             left.blobs,
-            vec![BlobSource::Registry(repository.clone()); 3]
+            vec![BlobSource::Registry(repository.clone()); 4]
         );
         assert_eq!(left.artifacts, [BlobSource::Registry(repository)]);
         assert!(left.on_this_machine().is_err());
+        // Who leaves the layers where they are knows all the same what is in them.
+        assert_eq!(left.inventories, fixture.pack.inventories);
     }
 
     #[test]
@@ -348,6 +406,22 @@ mod tests {
         let (said, kind) = Fixture::new().refusal(|config, _| config["schema"] = 1.into());
         assert!(said.contains("the format 1 of packs"), "{said}");
         assert_eq!(kind, failure::Kind::Usage);
+    }
+
+    #[test]
+    fn a_pack_that_does_not_say_what_is_in_each_of_its_layers_is_read_or_refused() {
+        let mut fixture = Fixture::new();
+        for (layers, is_refused) in [(0, false), (2, true)] {
+            fixture.pack.inventories = fixtures::inventories(layers);
+            let (layout, descriptor) = fixture.changed(|_, _| {});
+            let artifact = Artifact::read(&layout, &descriptor, "the layout").unwrap();
+            let read = artifact.pack(None).map(|pack| pack.inventories.len());
+            assert_eq!(read.as_ref().ok(), (!is_refused).then_some(&0));
+            if let Err(error) = read {
+                assert!(error.to_string().contains("2 layers"), "{error}");
+                assert_eq!(failure::kind(&error, &[]), failure::Kind::Corrupt);
+            }
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A pack with its blobs: what an image is made of, by whoever has it, this machine or a registry.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -15,6 +16,7 @@ use crate::pack::programs::PackedProgram;
 use crate::work::Key;
 use oci::layer::{Layer, LayerBlob};
 use oci::platform::Platform;
+use sbom::inventory::Inventory;
 
 /// Where a blob is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +36,9 @@ pub struct Pack {
     pub blobs: Vec<BlobSource>,
     /// The blob of the artifact of each of its programs, in their order.
     pub artifacts: Vec<BlobSource>,
+    /// What each of its layers has, in their order; nothing where they were not read
+    /// ([`Reader::complete`](crate::pack::inventory::Reader::complete)).
+    pub inventories: Vec<Arc<Inventory>>,
 }
 
 /// A layer of an image: its digests and sizes, what the history says of it, and where its blob is.
@@ -45,6 +50,8 @@ pub struct PackLayer {
     pub layer: Layer,
     /// The blob.
     pub blob: BlobSource,
+    /// What it has, where that was read.
+    pub inventory: Option<Arc<Inventory>>,
 }
 
 impl Pack {
@@ -138,6 +145,10 @@ impl Pack {
                 .executables
                 .as_ref()
                 .map(|_| LayerContent::Executables(name.clone())),
+            manifest
+                .program_folders
+                .as_ref()
+                .map(|_| LayerContent::Programs(name.clone())),
         ];
         description.pack = Some(kept.manifest.clone());
         let artifacts = kept.artifacts().into_iter();
@@ -164,16 +175,18 @@ impl Pack {
             description,
             blobs,
             artifacts: Vec::new(),
+            inventories: Vec::new(),
         }
     }
 
     /// Its layers, the lowest first.
     pub fn layers(&self) -> impl Iterator<Item = PackLayer> {
         let layers = self.description.layers.iter().zip(&self.blobs);
-        layers.map(|(named, blob)| PackLayer {
+        layers.enumerate().map(|(number, (named, blob))| PackLayer {
             title: named.title.clone(),
             layer: named.layer.clone(),
             blob: blob.clone(),
+            inventory: self.inventories.get(number).cloned(),
         })
     }
 
@@ -186,6 +199,7 @@ impl Pack {
                 title: program.program.name(),
                 layer: program.artifact.clone(),
                 blob: blob.clone(),
+                inventory: None,
             };
             (program, artifact)
         })

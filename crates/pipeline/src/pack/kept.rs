@@ -17,6 +17,8 @@ pub const CACHES: &str = "caches.tar.zst";
 pub const OBJECTS: &str = "objects.tar.zst";
 /// The blob of the layer with executables.
 pub const EXECUTABLES: &str = "executables.tar.zst";
+/// The blob of the layer with programs, where executables are compressed.
+pub const PROGRAMS: &str = "programs.tar.zst";
 
 /// A pack, and the folder that holds it.
 #[derive(Debug, Clone)]
@@ -66,7 +68,7 @@ impl KeptPack {
         manifest.write(folder)
     }
 
-    /// Its layers, in the order in which an image has them.
+    /// All its layers, in the order in which packs have them.
     pub fn layers(&self) -> Vec<LayerBlob> {
         let parts = self.manifest.parts();
         parts
@@ -99,12 +101,13 @@ impl KeptPack {
 }
 
 impl Manifest {
-    /// Its layers, in the order in which an image has them, with the names of their blobs.
+    /// Its layers, in the order in which packs have them, with the names of their blobs.
     fn parts(&self) -> impl Iterator<Item = (&'static str, &Layer)> {
         [
             (CACHES, Some(&self.caches)),
             (OBJECTS, self.objects.as_ref()),
             (EXECUTABLES, self.executables.as_ref()),
+            (PROGRAMS, self.program_folders.as_ref()),
         ]
         .into_iter()
         .filter_map(|(file, layer)| Some((file, layer?)))

@@ -22,8 +22,10 @@ pub enum LayerContent {
     Caches(String),
     /// Object code of a pack's archives.
     Objects(String),
-    /// Executables of a pack, as entries of the build cache and as programs.
+    /// Executables of a pack: as entries of the build cache and as programs, or compressed.
     Executables(String),
+    /// Programs of a pack, where its executables are compressed; in images without Go alone.
+    Programs(String),
     /// A plugin of Pulumi, which several packs may have.
     Plugin {
         /// Its name.
@@ -41,7 +43,10 @@ const CACHES: &str = ": caches";
 const OBJECTS: &str = ": object code";
 const SHARED_OBJECTS: &str = "object code that all providers share";
 const EXECUTABLES: &str = ": executables";
+const PROGRAMS: &str = ": programs";
 const PLUGIN: &str = "plugin ";
+/// Begins the name of a layer of a volume; what it was made of follows.
+const VOLUME: &str = "volume: ";
 
 impl LayerContent {
     /// Reads what [`Display`] writes; `None` for layers that are not ours.
@@ -57,6 +62,7 @@ impl LayerContent {
                 let caches = of(CACHES).map(|pack| Self::Caches(pack.to_owned()));
                 let objects = || of(OBJECTS).map(|pack| Self::Objects(pack.to_owned()));
                 let executables = || of(EXECUTABLES).map(|pack| Self::Executables(pack.to_owned()));
+                let programs = || of(PROGRAMS).map(|pack| Self::Programs(pack.to_owned()));
                 let plugin = || {
                     let (name, version) = name.strip_prefix(PLUGIN)?.split_once(' ')?;
                     let is_a_plugin = is_a_name(name) && is_a_name(&version.replace('+', "-"));
@@ -65,9 +71,20 @@ impl LayerContent {
                         version: version.to_owned(),
                     })
                 };
-                return caches.or_else(objects).or_else(executables).or_else(plugin);
+                let of_pack = caches.or_else(objects).or_else(executables);
+                return of_pack.or_else(programs).or_else(plugin);
             }
         })
+    }
+
+    /// Reads the name of a layer of an image, or of a volume, which holds what is kept of that layer of an image.
+    pub fn of_either(name: &str) -> Option<Self> {
+        Self::parse(name.strip_prefix(VOLUME).unwrap_or(name))
+    }
+
+    /// The name of what is kept in a volume of the layer with the name `name`.
+    pub fn in_volume(name: &str) -> String {
+        format!("{VOLUME}{name}")
     }
 
     /// The pack that the layer is of; a plugin may be of several, and counts as one by itself.
@@ -75,7 +92,10 @@ impl LayerContent {
         match self {
             Self::Base => names::BASE.to_owned(),
             Self::Pulumi | Self::Tools => names::TOOLS.to_owned(),
-            Self::Caches(pack) | Self::Objects(pack) | Self::Executables(pack) => pack.clone(),
+            Self::Caches(pack)
+            | Self::Objects(pack)
+            | Self::Executables(pack)
+            | Self::Programs(pack) => pack.clone(),
             Self::Plugin { name, .. } => format!("{}{name}", names::PLUGINS),
         }
     }
@@ -90,6 +110,7 @@ impl LayerContent {
             Self::Caches(pack) => of_pack(pack, "caches.tar"),
             Self::Objects(pack) => of_pack(pack, "objects.tar"),
             Self::Executables(pack) => of_pack(pack, "executables.tar"),
+            Self::Programs(pack) => of_pack(pack, "programs.tar"),
             Self::Plugin { name, version } => format!("plugins/{name}-{version}.tar").into(),
         }
     }
@@ -104,7 +125,7 @@ pub const TOOLS_ALONE: [LayerContent; 3] = [
 
 /// What each layer of an image with Go holds, by its history.
 pub fn of(config: &ImageConfiguration) -> Result<Vec<LayerContent>> {
-    match of_any(config) {
+    match by_history(config, LayerContent::parse) {
         Some(parts) if parts.starts_with(&TOOLS_ALONE) => Ok(parts),
         _ => Err(usage(
             "its history does not tell what its layers hold",
@@ -113,16 +134,22 @@ pub fn of(config: &ImageConfiguration) -> Result<Vec<LayerContent>> {
     }
 }
 
-/// What each layer of an image holds, by its history; none where it does not say.
+/// What each layer of an image or of a volume holds, by its history; none where it does not say.
 pub fn of_any(config: &ImageConfiguration) -> Option<Vec<LayerContent>> {
+    by_history(config, LayerContent::of_either)
+}
+
+fn by_history(
+    config: &ImageConfiguration,
+    parse: fn(&str) -> Option<LayerContent>,
+) -> Option<Vec<LayerContent>> {
     let layers = config.rootfs().diff_ids().len();
     let history = config.history().iter().flatten();
     let names: Vec<&str> = history
         .filter(|entry| entry.empty_layer() != Some(true))
         .filter_map(|entry| entry.created_by().as_deref())
         .collect();
-    let parts: Option<Vec<LayerContent>> =
-        names.iter().map(|name| LayerContent::parse(name)).collect();
+    let parts: Option<Vec<LayerContent>> = names.iter().map(|name| parse(name)).collect();
     parts.filter(|parts| parts.len() == layers)
 }
 
@@ -143,6 +170,7 @@ impl Display for LayerContent {
             Self::Objects(pack) if pack == COMMON => f.write_str(SHARED_OBJECTS),
             Self::Objects(pack) => write!(f, "{pack}{OBJECTS}"),
             Self::Executables(pack) => write!(f, "{pack}{EXECUTABLES}"),
+            Self::Programs(pack) => write!(f, "{pack}{PROGRAMS}"),
             Self::Plugin { name, version } => write!(f, "{PLUGIN}{name} {version}"),
         }
     }
@@ -166,6 +194,10 @@ mod tests {
             (
                 LayerContent::Executables("aws".into()),
                 "packs/aws/executables.tar",
+            ),
+            (
+                LayerContent::Programs("aws".into()),
+                "packs/aws/programs.tar",
             ),
             (
                 LayerContent::Plugin {

@@ -11,7 +11,7 @@ use crate::pack::programs::PackedProgram;
 use crate::resolve::requirements::Required;
 
 /// Raised when what is in a pack changes although its inputs do not, so that packs kept from before are not used again.
-pub const FORMAT: u32 = 6;
+pub const FORMAT: u32 = 7;
 
 /// The manifest's name in the folder of a kept pack.
 pub const FILE_NAME: &str = "pack.json";
@@ -95,9 +95,13 @@ pub struct Manifest {
     /// Object code of its archives; absent where they are whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub objects: Option<Layer>,
-    /// Executables; absent where there are none.
+    /// Executables, for whoever has caches; absent where there are none.
     pub executables: Option<Layer>,
-    /// Its programs, each an artifact of its own beside the layers; none where executables are compressed.
+    /// Programs with their executables as they are, for whoever has no Go; absent where the layer of executables has
+    /// them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program_folders: Option<Layer>,
+    /// Its programs, each an artifact of its own beside the layers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub programs: Vec<PackedProgram>,
     /// Modules whose link ran in the check although it should have hit.

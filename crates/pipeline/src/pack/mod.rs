@@ -7,6 +7,7 @@
 //! - [`manifest`], [`mod@write`], [`go_modules`], [`kept`]: packs of caches, from files to a folder of kept work.
 //! - [`description`], [`layer_content`], [`blobs`], [`artifact`], [`fit`]: packs as OCI artifacts, and whether some
 //!   make an image together.
+//! - [`inventory`]: what is in their layers, for the documents of images.
 //! - [`archive`], [`store`], [`sources`]: where packs are put and found: folders, tar archives, registries.
 //! - [`programs`]: executables as programs that need no Go, in the layer of executables and as artifacts.
 //! - [`part`], [`matrix`]: what each job of a matrix makes.
@@ -17,6 +18,7 @@ pub mod blobs;
 pub mod description;
 pub mod fit;
 pub mod go_modules;
+pub mod inventory;
 pub mod kept;
 pub mod layer_content;
 pub mod manifest;

@@ -105,7 +105,9 @@ impl<'a> PackSources<'a> {
                 let mut manifest = artifact.pack_manifest()?;
                 // Nothing reads programs of a pack that is taken apart.
                 manifest.programs.clear();
-                KeptPack::restore(scratch.path(), &manifest, &artifact.layers()?, &[])?;
+                manifest.program_folders = None;
+                let layers = artifact.layers_of_caches()?;
+                KeptPack::restore(scratch.path(), &manifest, &layers, &[])?;
                 packs.push(KeptPack {
                     folder: scratch.path().to_owned(),
                     manifest,

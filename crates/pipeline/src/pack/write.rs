@@ -18,9 +18,9 @@ use crate::image_toml::ImageToml;
 use crate::owners::{Owners, relative};
 use crate::pack::go_modules;
 use crate::pack::go_modules::module_info::{self, is_module_info};
-use crate::pack::kept::{CACHES, EXECUTABLES, OBJECTS};
+use crate::pack::kept::{CACHES, EXECUTABLES, OBJECTS, PROGRAMS};
 use crate::pack::manifest::{Manifest, PackedFile, Timings, WarmModule};
-use crate::pack::programs::{self, NewProgram};
+use crate::pack::programs::{self, NewProgram, Shipped};
 use crate::resolve::requirements::Required;
 use oci::layer::{Compression, CompressionSettings, Layer, LayerWriter};
 
@@ -52,7 +52,7 @@ pub struct Content {
     pub object_files: Vec<PackedFile>,
     /// Entries of executables, relative to the build cache, or files of packed ones, relative to their folder; sorted.
     pub executable_files: Vec<PackedFile>,
-    /// Programs whose executables are among these entries; none where they are packed.
+    /// Programs, whose executables are entries of the build cache.
     pub programs: Vec<NewProgram>,
     /// Modules whose link ran in the check.
     pub links_not_cached: Vec<Utf8PathBuf>,
@@ -127,14 +127,34 @@ pub fn write(
                 &mut written,
             )?;
         }
-        programs::add(image, &mut layer, &content.name, &content.programs)?;
+        let programs = &content.programs;
+        if image.has_packed_executables() {
+            programs::add_list(image, &mut layer, &content.name, programs, Shipped::Packed)?;
+        } else {
+            programs::add_linked(image, &mut layer, &content.name, programs)?;
+        }
         Ok((Some(layer.finish()?), written))
     };
-    let artifacts =
-        || programs::write_artifacts(image, &content.programs, from.executables, folder);
+    let program_folders = || -> Result<_> {
+        if content.programs.is_empty() || !image.has_packed_executables() {
+            return Ok(None);
+        }
+        let mut layer = writer(image, image.layers, &folder.join(PROGRAMS))?;
+        programs::add_whole(
+            image,
+            &mut layer,
+            &content.name,
+            &content.programs,
+            from.go_build,
+        )?;
+        Ok(Some(layer.finish()?))
+    };
+    let executables = || -> Result<_> { Ok((executables()?, program_folders()?)) };
+    let artifacts = || programs::write_artifacts(image, &content.programs, from.go_build, folder);
     let (caches, (executables, artifacts)) =
         rayon::join(caches, || rayon::join(executables, artifacts));
-    let ((caches, mut files, lists), (executables, more)) = (caches?, executables?);
+    let ((caches, mut files, lists), ((executables, more), program_folders)) =
+        (caches?, executables?);
     let programs = artifacts?;
     let (object_layer, object_files) = objects(image, &content, from.objects, folder)?;
     files.extend(more);
@@ -154,6 +174,7 @@ pub fn write(
         caches,
         objects: object_layer,
         executables,
+        program_folders,
         programs,
         links_not_cached: content.links_not_cached,
         broken: content.broken,

@@ -231,22 +231,19 @@ impl Warmer<'_> {
             .into_iter()
             .filter(|file| plan.below.lacks(&go.gocache, &file.path));
         let mut sorted = SortedEntries::of(delta, &modules, &used, &shipped.go_build)?;
+        let store = Store::at(&shipped.go_build);
         let mut executables = &shipped.go_build;
-        let mut programs = Vec::new();
         if self.tree.image.has_packed_executables() {
             let started = Instant::now();
-            let store = Store::at(&shipped.go_build);
             sorted.executables = self.pack_executables(plan.name, &modules, &store, caches)?;
             executables = &caches.executables;
             timings.pack_ms += millis(started);
-        } else {
-            let links = modules.iter();
-            let links: Vec<_> = links
-                .map(|(module, warm)| (*module, warm.link_action))
-                .collect();
-            let store = Store::at(&shipped.go_build);
-            programs = programs::of(self.source, &links, &plan.programs, &store)?;
         }
+        let links = modules.iter();
+        let links: Vec<_> = links
+            .map(|(module, warm)| (*module, warm.link_action))
+            .collect();
+        let programs = programs::of(self.source, &links, &plan.programs, &store)?;
         let new = NewGoModules::of(
             &self.tree.image,
             plan.requirements,

@@ -4,9 +4,10 @@
 //! of text; an executable of it is refused, for what is in it would be missing from the list.
 
 use anyhow::{Context as _, Result, bail};
+use serde::{Deserialize, Serialize};
 
 /// A module of which an executable was compiled.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct GoDependency {
     /// Module path.
     pub path: String,
@@ -17,7 +18,7 @@ pub struct GoDependency {
 }
 
 /// What an executable says of itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuildInfo {
     /// Go's version, without `go`.
     pub go: String,
@@ -132,14 +133,15 @@ fn text(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    const MODULES: &str = "path\tx.test/tool/cmd\nmod\tx.test/tool\tv1.2.3\th1:a=\ndep\tx.test/one\tv1.0.0\th1:b=\n\
+    pub const MODULES: &str = "path\tx.test/tool/cmd\nmod\tx.test/tool\tv1.2.3\th1:a=\ndep\tx.test/one\tv1.0.0\th1:b=\n\
                            dep\tx.test/two\tv2.0.0\n=>\tx.test/fork\tv2.0.1\th1:c=\n\
                            dep\tx.test/three\tv3.0.0\n=>\t./three\t(devel)\t\nbuild\tCGO_ENABLED=0\n";
 
-    fn written(version: &str, modules: &str) -> Vec<u8> {
+    /// The section of an executable that says this.
+    pub fn written(version: &str, modules: &str) -> Vec<u8> {
         let mut section = MAGIC.to_vec();
         section.extend([8, HAS_TEXT]);
         section.resize(HEADER_BYTES, 0);

@@ -1,10 +1,14 @@
-//! What one layer has, in one pass through its tar: nothing is unpacked, and nothing but what is asked for is held.
+//! What one layer has, in one pass through its tar: nothing but what is asked for is held, and of files only those with
+//! packed executables are copied, for as long as it takes to read them.
 //!
 //! Executables are the regular files with a bit for it, outside of the module cache, whose files nobody runs.
 
 pub mod debian;
 pub mod go_binary;
+mod packed;
 pub mod rust_binary;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
@@ -12,17 +16,22 @@ use std::io::{self, Read};
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::GoModule;
-use gocache::image_info::EXECUTABLES_PATH;
 use oci::image::ImageLayer;
 use oci::layer;
 use oci::unpack::limits::{Limits, Meter};
+use serde::{Deserialize, Serialize};
 use sha256::Sha256Hash;
 use tar::EntryType;
 
 use self::debian::DebianPackage;
 use self::go_binary::BuildInfo;
+use self::packed::Packed;
 use self::rust_binary::Crate;
-use failure::{corrupt, usage};
+use crate::licenses::{self, Licenses};
+use failure::corrupt;
+
+/// Raised when another inventory is made of the same layer, or it is written another way.
+pub const FORMAT: u32 = 1;
 
 /// More than dpkg's database, a licence or a hash takes.
 const MAX_TEXT_BYTES: u64 = 64 << 20;
@@ -35,7 +44,7 @@ const DOCUMENTATION: &str = "usr/share/doc";
 const OS_RELEASE: &str = "usr/lib/os-release";
 
 /// Where the image has its caches and Go, relative to its root; none where it has none.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Places {
     /// The module cache.
     pub gomodcache: Option<Utf8PathBuf>,
@@ -44,7 +53,8 @@ pub struct Places {
 }
 
 /// What a compiler wrote into an executable.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Linked {
     /// Go.
     Go(BuildInfo),
@@ -53,9 +63,9 @@ pub enum Linked {
 }
 
 /// An executable that says what it is linked of.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Executable {
-    /// Its names in the image, the file's first.
+    /// Its names in the image, the file's first; of a packed one that of the archive, `:`, and its folder in the source.
     pub paths: Vec<Utf8PathBuf>,
     /// Digest of the file.
     pub sha256: Sha256Hash,
@@ -64,14 +74,15 @@ pub struct Executable {
 }
 
 /// What a layer has.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Inventory {
     /// Lines of `os-release`, by name.
     pub os_release: BTreeMap<String, String>,
     /// Packages that are installed.
     pub debian: Vec<DebianPackage>,
-    /// The text of each package's `copyright`.
-    pub copyrights: BTreeMap<String, String>,
+    /// What each package's `copyright` names, where it is in the machine-readable form.
+    pub licenses: BTreeMap<String, Licenses>,
     /// Packages whose documentation is that of another one.
     pub documented_by: BTreeMap<String, String>,
     /// Go's version, without `go`.
@@ -85,11 +96,17 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// Reads `layer`; more than `limits` in it is an error.
-    pub fn of(layer: &ImageLayer, places: &Places, limits: Limits) -> Result<Self> {
+    /// Reads `layer`; more than `limits` in it is an error. Packed executables are copied to the disk of `scratch`.
+    pub fn of(
+        layer: &ImageLayer,
+        places: &Places,
+        limits: Limits,
+        scratch: &Utf8Path,
+    ) -> Result<Self> {
         let mut tar = Meter::new(layer::reader(&layer.blob, layer.compression)?, limits);
         let count = tar.count();
         let mut found = Self::default();
+        let mut packed: Option<Packed> = None;
         let mut read = || -> Result<()> {
             let mut archive = tar::Archive::new(&mut tar);
             count.in_headers();
@@ -99,11 +116,23 @@ impl Inventory {
                 count.in_content();
                 let path = Utf8PathBuf::try_from(entry.path()?.into_owned())?;
                 let path = path.strip_prefix(".").unwrap_or(&path);
-                found
-                    .add(path, &mut entry, places)
-                    .with_context(|| format!("failed to read {path}"))?;
+                let is_file = entry.header().entry_type().is_file();
+                if let Some(name) = Packed::name(path).filter(|_| is_file) {
+                    let packed = match &mut packed {
+                        Some(packed) => packed,
+                        none => none.insert(Packed::new(scratch)?),
+                    };
+                    packed.add(name, &mut entry)?;
+                } else {
+                    found
+                        .add(path, &mut entry, places)
+                        .with_context(|| format!("failed to read {path}"))?;
+                }
                 io::copy(&mut entry, &mut io::sink())?;
                 count.in_headers();
+            }
+            if let Some(packed) = &packed {
+                found.executables.extend(packed.executables(&count)?);
             }
             Ok(())
         };
@@ -170,7 +199,9 @@ impl Inventory {
             && below.file_name() == Some("copyright")
             && let Some(package) = below.parent()
         {
-            self.copyrights.insert(package.to_string(), text(entry)?);
+            let named = licenses::of(&text(entry)?);
+            let named = named.map(|licenses| (package.to_string(), licenses));
+            self.licenses.extend(named);
         } else if let Some(goroot) = &places.goroot
             && path
                 .strip_prefix(goroot)
@@ -183,11 +214,6 @@ impl Inventory {
                 .and_then(|line| line.strip_prefix("go"));
             let version = version.context("it names no version of Go")?;
             self.go = Some(version.to_owned());
-        } else if Utf8Path::new("/").join(path).starts_with(EXECUTABLES_PATH) {
-            return Err(usage(
-                "the executables of this image are compressed, and what is in them is not read",
-                "make it with `executables = \"raw\"` in image.toml",
-            ));
         } else if entry.header().mode()? & 0o111 != 0 {
             self.add_executable(path, entry)?;
         }
@@ -208,11 +234,7 @@ impl Inventory {
         }
         let rest = up_to(entry, MAX_EXECUTABLE_BYTES)?;
         content.extend(rest);
-        let linked = match BuildInfo::of(&content)? {
-            Some(info) => Some(Linked::Go(info)),
-            None => rust_binary::crates(&content)?.map(Linked::Rust),
-        };
-        if let Some(linked) = linked {
+        if let Some(linked) = linked(&content)? {
             self.executables.push(Executable {
                 paths: vec![path.to_owned()],
                 sha256: Sha256Hash::of(&content),
@@ -221,6 +243,14 @@ impl Inventory {
         }
         Ok(())
     }
+}
+
+/// What `executable` says of itself; nothing where it is of neither language, or does not say.
+fn linked(executable: &[u8]) -> Result<Option<Linked>> {
+    Ok(match BuildInfo::of(executable)? {
+        Some(info) => Some(Linked::Go(info)),
+        None => rust_binary::crates(executable)?.map(Linked::Rust),
+    })
 }
 
 fn link(entry: &tar::Entry<'_, impl Read>) -> Result<Utf8PathBuf> {

@@ -35,7 +35,8 @@ pub(super) fn part_of(holds: &LayerContent) -> String {
         LayerContent::Pulumi | LayerContent::Tools => TOOLS.to_owned(),
         LayerContent::Caches(pack)
         | LayerContent::Objects(pack)
-        | LayerContent::Executables(pack) => pack.clone(),
+        | LayerContent::Executables(pack)
+        | LayerContent::Programs(pack) => pack.clone(),
         LayerContent::Plugin { .. } => holds.to_string(),
     }
 }

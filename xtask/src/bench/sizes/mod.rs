@@ -225,7 +225,8 @@ impl Parts {
             | LayerContent::Plugin { .. } => true,
             LayerContent::Caches(pack)
             | LayerContent::Objects(pack)
-            | LayerContent::Executables(pack) => is_wanted(pack),
+            | LayerContent::Executables(pack)
+            | LayerContent::Programs(pack) => is_wanted(pack),
         });
         let composed = wanted.map(|(holds, tar)| Composed {
             part: part_of(holds),

@@ -28,6 +28,7 @@ use pipeline::foundation::tree::Tree;
 use pipeline::measure::{self, Previewed};
 use pipeline::names::{LATEST, NONROOT};
 use pipeline::origin::Origin;
+use pipeline::pack::inventory::Reader;
 use pipeline::pack::{BlobSource, Pack, PackLayer};
 use pipeline::preflight::{self, Plan};
 use pipeline::summary::Summary;
@@ -106,6 +107,7 @@ pub fn run(flags: &Args) -> Result<()> {
         let mut all = vec![foundation.base()?, tools];
         all.extend(packs.to_packs(&foundation.tree.platform));
         all.extend(plugins);
+        Reader::new(&foundation.work, &foundation.tree.image).complete(&mut all)?;
         compressed(&foundation, all, flags.compression)
     })?;
     let images = progress.step("images", Kind::Local, |step| {

@@ -20,6 +20,7 @@ use pipeline::image_toml::ImageToml;
 use pipeline::names::LATEST;
 use pipeline::origin::Origin;
 use pipeline::pack::Pack;
+use pipeline::pack::inventory::Reader;
 use pipeline::pack::sources::PackSources;
 use pipeline::pack::store::Store;
 use pipeline::summary;
@@ -112,6 +113,7 @@ pub fn run(flags: &Args) -> Result<()> {
             })?;
         }
         check_image(&packs, &image, &platform)?;
+        Reader::new(&work, &image).complete(&mut packs)?;
         let volumes = Maker::new(&work, &image, &platform, flags.insecure, step);
         let mut written = Written::default();
         if let Some(out) = &out {

@@ -17,6 +17,7 @@ use pipeline::names::{BASE, COMMON, REST, TOOLS};
 use pipeline::pack::Pack;
 use pipeline::pack::archive;
 use pipeline::pack::artifact;
+use pipeline::pack::inventory::Reader;
 use pipeline::pack::matrix::Times;
 use pipeline::pack::part::{Part, Shard};
 use pipeline::pack::store::{Store, run_tag};
@@ -156,6 +157,9 @@ pub fn run(flags: &Args) -> Result<()> {
         }
     }
     packs.extend(plugins);
+    progress.step("list what is in the layers", Kind::Local, |_| {
+        Reader::new(&foundation.work, &foundation.tree.image).complete(&mut packs)
+    })?;
     if let Some(out) = out.as_ref().filter(|_| !packs.is_empty()) {
         progress.step("write", Kind::Local, |_| out.write(&packs))?;
     }

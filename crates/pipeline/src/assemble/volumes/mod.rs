@@ -18,6 +18,8 @@ use self::content::Content;
 use crate::assemble::variants::Variant;
 use crate::image_toml::ImageToml;
 use crate::names::VOLUME;
+use crate::owners::relative;
+use crate::pack::inventory::Reader;
 use crate::pack::layer_content::LayerContent;
 use crate::pack::write::compressed_already;
 use crate::pack::{BlobSource, PackLayer};
@@ -111,17 +113,20 @@ impl<'a> Maker<'a> {
         let made_of = (from.diff_id, from.compression, settings, place);
         let key = Key::of(&(KIND, FORMAT, made_of, &content))?;
         let folder = self.work.keep(KIND, &key, |folder| {
-            self.step.detail(format!("volume: {}", layer.title));
+            self.step.detail(LayerContent::in_volume(&layer.title));
             let blob = self.blob(layer)?;
             let to = folder.join(kept_layer::FILE);
             let written = content.write(self.image, (&blob, from), &to, settings)?;
             kept_layer::write(folder, &written)
         })?;
         let kept = kept_layer::read(&folder)?;
+        let gomodcache = relative(&self.image.go.gomodcache).strip_prefix(relative(place))?;
+        let inventory = Reader::with_module_cache(self.work, gomodcache).of(&kept)?;
         Ok(Some(PackLayer {
-            title: format!("volume: {}", layer.title),
+            title: LayerContent::in_volume(&layer.title),
             layer: kept.layer,
             blob: BlobSource::File(kept.blob),
+            inventory: Some(inventory),
         }))
     }
 
@@ -188,7 +193,10 @@ fn taken(image: &ImageToml, title: &str) -> Option<(bool, CompressionSettings)> 
         LayerContent::Objects(_) => Some((false, already)),
         LayerContent::Executables(_) if image.has_packed_executables() => Some((false, already)),
         LayerContent::Caches(_) | LayerContent::Executables(_) => Some((false, image.layers)),
-        LayerContent::Base | LayerContent::Tools | LayerContent::Plugin { .. } => None,
+        LayerContent::Base
+        | LayerContent::Tools
+        | LayerContent::Programs(_)
+        | LayerContent::Plugin { .. } => None,
     }
 }
 

@@ -1,8 +1,9 @@
 //! Programs of a pack that are built already: where they are in the image, and what each is as an artifact of its own.
 //!
-//! In the layer of executables a program is a second name of the entry that the build cache has of it, so variants with
-//! caches and variants without have it in one blob, and a node once on its disk. The artifact is an archive of gzip:
-//! what pulls artifacts, such as `oras`, unpacks no other.
+//! Where executables are entries of the build cache, a program is a second name of one, in the same layer: variants with
+//! caches and variants without have it in one blob, and a node once on its disk. Where they are compressed, those
+//! without have a layer of their own, and those with caches the list alone, by which a program is unpacked. The artifact
+//! is an archive of gzip: what pulls artifacts, such as `oras`, unpacks no other.
 
 mod names;
 
@@ -59,6 +60,14 @@ pub struct NewProgram {
     project: String,
     /// The entry of the build cache that its executable is, relative to the cache.
     entry: Utf8PathBuf,
+}
+
+impl NewProgram {
+    /// Where a file of its folder is in the image, relative to the root.
+    fn in_image(&self, file: &str) -> Utf8PathBuf {
+        let folders = relative(Utf8Path::new(PROGRAMS_PATH));
+        folders.join(&self.program.folder).join(file)
+    }
 }
 
 /// The folder of each program of a provider, by that of its module. It is chosen among all modules of the provider, so
@@ -132,6 +141,7 @@ pub fn of(
                 sha256: entry.output,
                 size_bytes: entry.size_bytes,
                 project_sha256: Sha256Hash::of(project.as_bytes()),
+                project: None,
                 link_action,
             },
             project,
@@ -141,37 +151,81 @@ pub fn of(
     Ok(programs)
 }
 
+/// How a layer has programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shipped {
+    /// Each in a folder of its own.
+    InFolders,
+    /// Compressed, with what would be beside them in the list.
+    Packed,
+}
+
 /// Adds the folders of `programs`, which are the pack `pack`'s, to the layer that has their entries of the build cache
 /// already, and the list of them.
-pub fn add<F: Fn(&Utf8Path) -> Meta>(
+pub fn add_linked<F: Fn(&Utf8Path) -> Meta>(
     image: &ImageToml,
     layer: &mut LayerWriter<F>,
     pack: &str,
     programs: &[NewProgram],
 ) -> Result<()> {
+    for new in programs {
+        let entry = relative(&image.go.gocache).join(&new.entry);
+        let meta = Owners(image).file(&entry, true);
+        layer.hard_link(&new.in_image(&new.program.binary), &entry, meta)?;
+        add_project(image, layer, new)?;
+    }
+    add_list(image, layer, pack, programs, Shipped::InFolders)
+}
+
+/// The same with executables of their own, which are in the build cache `go_build` here.
+pub fn add_whole<F: Fn(&Utf8Path) -> Meta>(
+    image: &ImageToml,
+    layer: &mut LayerWriter<F>,
+    pack: &str,
+    programs: &[NewProgram],
+    go_build: &Utf8Path,
+) -> Result<()> {
+    for new in programs {
+        let (target, source) = (new.in_image(&new.program.binary), go_build.join(&new.entry));
+        let (sha256, _) = layer.file(&target, &source, Owners(image).file(&target, true))?;
+        check_unchanged(&source, sha256, new.program.sha256)?;
+        add_project(image, layer, new)?;
+    }
+    add_list(image, layer, pack, programs, Shipped::InFolders)
+}
+
+fn add_project<F: Fn(&Utf8Path) -> Meta>(
+    image: &ImageToml,
+    layer: &mut LayerWriter<F>,
+    new: &NewProgram,
+) -> Result<()> {
+    let project = new.in_image(PROJECT_FILE);
+    let meta = Owners(image).file(&project, false);
+    layer.bytes(&project, new.project.as_bytes(), meta)
+}
+
+/// Adds the list of `programs`, which are the pack `pack`'s, if there are any.
+pub fn add_list<F: Fn(&Utf8Path) -> Meta>(
+    image: &ImageToml,
+    layer: &mut LayerWriter<F>,
+    pack: &str,
+    programs: &[NewProgram],
+    shipped: Shipped,
+) -> Result<()> {
     if programs.is_empty() {
         return Ok(());
     }
-    let owners = Owners(image);
-    for new in programs {
-        let folder = relative(Utf8Path::new(PROGRAMS_PATH)).join(&new.program.folder);
-        let entry = relative(&image.go.gocache).join(&new.entry);
-        let meta = owners.file(&entry, true);
-        layer.hard_link(&folder.join(&new.program.binary), &entry, meta)?;
-        let project = folder.join(PROJECT_FILE);
-        layer.bytes(
-            &project,
-            new.project.as_bytes(),
-            owners.file(&project, false),
-        )?;
-    }
+    let listed = programs.iter().map(|new| Program {
+        project: (shipped == Shipped::Packed).then(|| new.project.clone()),
+        ..new.program.clone()
+    });
     let list = ProgramList {
         schema: PROGRAMS_SCHEMA,
-        programs: programs.iter().map(|new| new.program.clone()).collect(),
+        programs: listed.collect(),
     };
     let json = serde_json::to_vec_pretty(&list).context("failed to list a pack's programs")?;
     let path = relative(Utf8Path::new(PROGRAM_LISTS_PATH)).join(format!("{pack}.json"));
-    layer.bytes(&path, &json, owners.file(&path, false))
+    layer.bytes(&path, &json, Owners(image).file(&path, false))
 }
 
 /// Fails unless `file`, which was packed with the digest `packed`, still is what it was proven to be.

@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::fixtures::{image, platform};
+use crate::image_toml::Executables;
 use crate::pack::go_modules::DamagedModules;
 use crate::pack::kept::KeptPack;
+use gocache::image_info::programs::{PROGRAM_LISTS_PATH, Program};
 
 const MOD: &str = "cache/download/x/@v/v1.0.0.mod";
 const OUTPUT: &str = "entry";
@@ -47,10 +49,24 @@ fn content(image: &ImageToml, folder: &Utf8Path) -> Content {
     }
 }
 
-/// The pack `name` of `content`, whose files are below `folder`.
+/// The pack `name` of `content`, whose files are below `folder`; its executables are packed.
 fn written(folder: &Utf8Path, name: &str, content: Content) -> Result<KeptPack> {
+    written_as(&image(), folder, name, content)
+}
+
+fn written_as(
+    image: &ImageToml,
+    folder: &Utf8Path,
+    name: &str,
+    content: Content,
+) -> Result<KeptPack> {
     let [go_mod, go_build, objects, executables] =
         ["go-mod", "go-build", "objects", "executables"].map(|name| folder.join(name));
+    let executables = if image.has_packed_executables() {
+        executables
+    } else {
+        go_build.clone()
+    };
     let from = Folders {
         go_mod: &go_mod,
         go_build: &go_build,
@@ -59,7 +75,7 @@ fn written(folder: &Utf8Path, name: &str, content: Content) -> Result<KeptPack> 
     };
     let pack = folder.join(name);
     fs_err::create_dir(&pack)?;
-    write(&image(), content, &from, &pack)?;
+    write(image, content, &from, &pack)?;
     KeptPack::read(&pack)
 }
 
@@ -96,10 +112,10 @@ fn a_pack_lists_its_files_and_is_the_same_each_time() {
     }
 }
 
-/// The pack of one program, whose executable is an entry of the build cache.
+/// The pack of one program, and the digest of its executable.
 fn program(image: &ImageToml, folder: &Utf8Path) -> (Content, Sha256Hash) {
     let mut content = content(image, folder);
-    let store = gocache::Store::create(&folder.join("executables")).unwrap();
+    let store = gocache::Store::create(&folder.join("go-build")).unwrap();
     let action = Sha256Hash::of(b"link");
     let entry = store.put_reader(&action, None, 3, &b"ELF"[..], 1).unwrap();
     let files = [store.action_path(&action), store.output_path(&entry.output)];
@@ -108,7 +124,9 @@ fn program(image: &ImageToml, folder: &Utf8Path) -> (Content, Sha256Hash) {
         size_bytes: fs_err::metadata(file).unwrap().len(),
         sha256: sha256::hash_file(file).unwrap().0,
     };
-    content.executable_files = files.iter().map(packed).collect();
+    if !image.has_packed_executables() {
+        content.executable_files = files.iter().map(packed).collect();
+    }
     let source = folder.join("source");
     fs_err::create_dir_all(source.join("m")).unwrap();
     fs_err::write(source.join("m/Pulumi.yaml"), "name: mine\n").unwrap();
@@ -135,38 +153,85 @@ fn a_program_is_its_entry_in_the_cache_and_an_artifact_of_the_same_content() {
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
     let temporary = tempfile::tempdir().unwrap();
     let folder = Utf8Path::from_path(temporary.path()).unwrap();
-    let (content, output) = program(&image(), folder);
-    let pack = written(folder, "pack", content).unwrap();
+    let mut image = image();
+    image.caches.executables = Executables::Raw;
+    let (content, output) = program(&image, folder);
+    let pack = written_as(&image, folder, "pack", content).unwrap();
     let root = folder.join("root");
-    fs_err::create_dir(&root).unwrap();
     let executables = &pack.layers()[2..];
-    oci::unpack::unpack_layers(executables, &root).unwrap();
+    let program = &listed(executables, &root);
     let below = |path: &Utf8Path| root.join(relative(path));
-    let lists = below(gocache::image_info::programs::PROGRAM_LISTS_PATH.into());
-    let [program] = &gocache::image_info::programs::Program::read_all(&lists).unwrap()[..] else {
-        panic!("there is one program");
-    };
     assert_eq!((program.sha256, program.size_bytes), (output, 3));
     let file = fs_err::metadata(below(&program.executable())).unwrap();
-    let entry = gocache::Store::at(&below(&image().go.gocache)).output_path(&output);
+    let entry = gocache::Store::at(&below(&image.go.gocache)).output_path(&output);
     let entry = fs_err::metadata(entry).unwrap();
     assert_eq!((file.dev(), file.ino()), (entry.dev(), entry.ino()));
     assert_eq!(entry.permissions().mode() & 0o7777, 0o755);
     let time = u64::try_from(entry.mtime()).unwrap();
-    assert_eq!(time, image().image.cache_entry_time);
+    assert_eq!(time, image.image.cache_entry_time);
 
-    let artifacts = pack.artifacts();
-    let there = folder.join("artifact");
-    fs_err::create_dir(&there).unwrap();
-    oci::unpack::unpack_layers(&artifacts, &there).unwrap();
+    let project = fs_err::read_to_string(below(&program.place()).join("Pulumi.yaml")).unwrap();
+    check_artifact(&pack, program, &project, &folder.join("artifact"));
+    assert_eq!(pack.paths().len(), 5, "a program is no other file");
+}
+
+/// The one program that the lists in `layers` have, which are unpacked to `root`.
+fn listed(layers: &[oci::layer::LayerBlob], root: &Utf8Path) -> Program {
+    fs_err::create_dir(root).unwrap();
+    oci::unpack::unpack_layers(layers, root).unwrap();
+    let lists = root.join(relative(Utf8Path::new(PROGRAM_LISTS_PATH)));
+    let mut programs = Program::read_all(&lists).unwrap();
+    assert_eq!(programs.len(), 1);
+    programs.remove(0)
+}
+
+/// Unpacks the artifact of `program`, whose Pulumi.yaml is `project`, to `there`.
+fn check_artifact(pack: &KeptPack, program: &Program, project: &str, there: &Utf8Path) {
+    fs_err::create_dir(there).unwrap();
+    oci::unpack::unpack_layers(&pack.artifacts(), there).unwrap();
     let read = |path: &str| fs_err::read_to_string(there.join(path)).unwrap();
     assert_eq!(read("one/one"), "ELF");
-    let project = fs_err::read_to_string(below(&program.place()).join("Pulumi.yaml")).unwrap();
     assert_eq!(read("one/Pulumi.yaml"), project);
     assert!(project.starts_with("name: mine\n"), "{project}");
     assert_eq!(Sha256Hash::of(project.as_bytes()), program.project_sha256);
-    assert_eq!(pack.manifest.programs[0].program, *program);
-    assert_eq!(pack.paths().len(), 5, "a program is no other file");
+    let packed = &pack.manifest.programs[0].program;
+    let project = program.project.clone();
+    assert_eq!(
+        Program {
+            project,
+            ..packed.clone()
+        },
+        *program
+    );
+}
+
+#[test]
+fn where_executables_are_packed_programs_are_a_layer_of_their_own() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = Utf8Path::from_path(temporary.path()).unwrap();
+    let (content, output) = program(&image(), folder);
+    let pack = written(folder, "pack", content).unwrap();
+    let layers = pack.layers();
+    assert_eq!(layers.len(), 4);
+    let (without_go, with_caches) = (folder.join("run"), folder.join("caches"));
+    let program = listed(&layers[3..], &without_go);
+    let file = without_go.join(relative(&program.executable()));
+    assert_eq!(sha256::hash_file(&file).unwrap().0, output);
+    let mode = fs_err::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o755);
+    let project = file.with_file_name("Pulumi.yaml");
+    let project = fs_err::read_to_string(project).unwrap();
+    check_artifact(&pack, &program, &project, &folder.join("artifact"));
+
+    let packed = listed(&layers[..3], &with_caches);
+    assert!(!with_caches.join(relative(&packed.place())).exists());
+    let project = Some(project);
+    assert_eq!(packed, Program { project, ..program });
+    let listed = pack.paths();
+    let executable = relative(Utf8Path::new(EXECUTABLES_PATH)).join(EXECUTABLE);
+    assert!(listed.contains(executable.as_path()), "{listed:?}");
+    assert_eq!(listed.len(), 4, "a program is no other file");
 }
 
 #[test]
@@ -174,17 +239,17 @@ fn a_program_that_changed_while_it_was_packed_is_refused() {
     let temporary = tempfile::tempdir().unwrap();
     let folder = Utf8Path::from_path(temporary.path()).unwrap();
     let (content, output) = program(&image(), folder);
-    let file = gocache::Store::at(&folder.join("executables")).output_path(&output);
+    let file = gocache::Store::at(&folder.join("go-build")).output_path(&output);
     fs_err::write(&file, "elf").unwrap();
     let (new, to) = (&content.programs, folder.join("artifacts"));
     fs_err::create_dir(&to).unwrap();
-    let cache = folder.join("executables");
+    let cache = folder.join("go-build");
     let error = programs::write_artifacts(&image(), new, &cache, &to).unwrap_err();
-    assert_eq!(
-        failure::kind(&error, &[]),
-        failure::Kind::Corrupt,
-        "{error}"
-    );
+    let is_corrupt = |error: &anyhow::Error| {
+        assert_eq!(failure::kind(error, &[]), failure::Kind::Corrupt, "{error}");
+    };
+    is_corrupt(&error);
+    is_corrupt(&written(folder, "pack", content).unwrap_err());
 }
 
 #[test]

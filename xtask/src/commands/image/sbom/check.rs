@@ -1,12 +1,15 @@
 //! An SPDX document against the image unpacked: what other programs find must be in it, and nothing else.
 //!
 //! None of the code that made the document is used: dpkg-query of the image tells of packages, `go version -m` of this
-//! machine of executables, and the names of folders of Go modules.
+//! machine of executables, and the names of folders of Go modules. Packed executables are unpacked to where the document
+//! has them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 
 use anyhow::{Context as _, Result};
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 use walkdir::WalkDir;
 use xshell::{Shell, cmd};
@@ -15,6 +18,8 @@ use engine::host;
 use engine::sandbox::Sandbox;
 use failure::corrupt;
 use gocache::GoModule;
+use gocache::executables::Executables;
+use gocache::image_info::{EXECUTABLES_PATH, is_inside};
 use oci::image::Image;
 
 /// Differences in an error; more would hide the first.
@@ -29,13 +34,20 @@ struct Compared {
     found: Names,
 }
 
-/// Compares the document of `image` with `root`, where it is unpacked; how much was compared.
+/// Compares the document of `image` with `root`, where it is unpacked; its packed executables are unpacked to the empty
+/// folder `scratch`. How much was compared.
 ///
 /// # Errors
 /// What is missing in the document, and what the image has not, is named.
-pub fn check(document: &Value, root: &Utf8Path, image: &Image) -> Result<String> {
+pub fn check(
+    document: &Value,
+    (root, scratch): (&Utf8Path, &Utf8Path),
+    image: &Image,
+) -> Result<String> {
     let documented = Documented::of(document);
-    let linked = go_version(root)?;
+    unpack_executables(root, scratch)?;
+    let mut linked = go_version(root)?;
+    linked.extend(go_version(scratch)?);
     let places = super::places(image);
     let compared = [
         Compared {
@@ -208,6 +220,39 @@ fn folders(cache: &Utf8Path) -> Result<Names> {
         }
     }
     Ok(found)
+}
+
+/// Writes each packed executable of the image, which may be anybody's, below `to`, under the name that it has in the
+/// document.
+fn unpack_executables(root: &Utf8Path, to: &Utf8Path) -> Result<()> {
+    let place = &EXECUTABLES_PATH[1..];
+    let folder = root.join(place);
+    let odd = |path: &Utf8Path| {
+        corrupt(
+            format!("{path} is no place of executables"),
+            "make the image anew",
+        )
+    };
+    if folder.exists()
+        && !folder
+            .canonicalize_utf8()?
+            .starts_with(root.canonicalize_utf8()?)
+    {
+        return Err(odd(&folder));
+    }
+    for packed in Executables::open(&folder)?.all() {
+        let data = packed.data().strip_prefix(&folder)?;
+        let path = Utf8PathBuf::from(format!("{data}:{}", packed.executable().program));
+        if !is_inside(&path) {
+            return Err(odd(&path));
+        }
+        let path = to.join(place).join(path);
+        fs_err::create_dir_all(path.parent().context("it is in a folder")?)?;
+        let mut file = fs_err::File::create_new(&path)?;
+        packed.unpack(&mut file)?;
+        fs_err::set_permissions(&path, Permissions::from_mode(0o755))?;
+    }
+    Ok(())
 }
 
 /// What `go version -m` says of everything below `root`: executables by their paths in the image, each with a module.

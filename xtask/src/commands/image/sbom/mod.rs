@@ -1,9 +1,13 @@
 //! `cargo xtask sbom`: what is in an image, as a document for scanners, made of the image's own layers.
 //!
 //! Any image of ours will do, wherever it is: what is in it is what its layers say, and they are read where they lie.
-//! With `--check` the image is unpacked, and other programs say what is in it.
+//! With `--check` the image is unpacked, other programs say what is in it, and the document beside it has to be this one.
 
+mod attached;
 mod check;
+
+use std::io::Write as _;
+use std::sync::Arc;
 
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -18,9 +22,10 @@ use oci::image::Image;
 use oci::platform::Platform;
 use oci::reference::ImageReference;
 use oci::unpack::limits::Limits;
-use pipeline::pack::layer_content::{self, LayerContent};
+use pipeline::assemble::sbom::of_layer;
+use pipeline::pack::layer_content;
 use pipeline::work::Work;
-use sbom::compose::{self, PackedLayer, Plugin, compose};
+use sbom::compose::{self, compose};
 use sbom::document::Document;
 use sbom::inventory::{Inventory, Places};
 
@@ -42,7 +47,8 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = Format::Spdx)]
     pub format: Format,
     /// Unpack the image, and compare its SPDX document with what dpkg-query, `go version -m` and the folders of
-    /// GOMODCACHE say; the exit code is 4 if anything is missing or was invented
+    /// GOMODCACHE say, and with the document that the image has beside it; the exit code is 4 if anything is missing or
+    /// was invented, or if that is another one
     #[arg(long)]
     pub check: bool,
     /// Speak plain HTTP with the registry
@@ -61,19 +67,24 @@ pub fn run(flags: &Args) -> Result<()> {
     })?;
     let document = progress.step("read layers", Kind::Local, |_| document(&fetched, &work))?;
     if flags.check {
-        let root = work.scratch("image")?;
+        let beside = progress.step("compare", Kind::Network, |step| {
+            let (bytes, digest) = (sbom::spdx::bytes(&document), &fetched.image.digest);
+            attached::check(&bytes, digest, &reference, (&work, flags.insecure), step)
+        })?;
+        let (root, scratch) = (work.scratch("image")?, work.scratch("executables")?);
         progress.step("unpack", Kind::Local, |_| fetched.image.unpack(root.path()))?;
         let said = progress.step("check", Kind::Local, |_| {
-            check::check(&sbom::spdx::json(&document), root.path(), &fetched.image)
+            let folders = (root.path(), scratch.path());
+            check::check(&sbom::spdx::json(&document), folders, &fetched.image)
         })?;
-        println!("{said}");
+        println!("{said}; {beside}");
         return Ok(());
     }
-    let json = match flags.format {
-        Format::Spdx => sbom::spdx::json(&document),
-        Format::Cyclonedx => sbom::cyclonedx::json(&document),
+    let bytes = match flags.format {
+        Format::Spdx => sbom::spdx::bytes(&document),
+        Format::Cyclonedx => sbom::cyclonedx::bytes(&document),
     };
-    println!("{}", serde_json::to_string_pretty(&json)?);
+    std::io::stdout().write_all(&bytes)?;
     Ok(())
 }
 
@@ -92,14 +103,8 @@ fn document(fetched: &Fetched, work: &Work) -> Result<Document> {
     let limits = Limits::of_image(compressed_bytes, scratch.path())?;
     let layers = image.layers.par_iter().zip(contents);
     let layers = layers.map(|(layer, content)| {
-        Ok(PackedLayer {
-            pack: content.pack(),
-            inventory: Inventory::of(layer, &places, limits)?,
-            plugin: match content {
-                LayerContent::Plugin { name, version } => Some(Plugin { name, version }),
-                _ => None,
-            },
-        })
+        let inventory = Inventory::of(layer, &places, limits, scratch.path())?;
+        Ok(of_layer(content, Arc::new(inventory)))
     });
     let layers = layers.collect::<Result<Vec<_>>>()?;
     let described = compose::Image {

@@ -1,0 +1,133 @@
+//! Layers with executables in them, as files and packed.
+
+use camino::Utf8Path;
+use gocache::Store;
+use gocache::executables::{self, Linked as InCache};
+use gocache::image_info::EXECUTABLES_PATH;
+use oci::layer::{Compression, CompressionSettings, LayerWriter, Meta};
+
+use super::go_binary::tests::{MODULES, written};
+use super::*;
+
+const META: Meta = Meta {
+    mode: 0o755,
+    uid: 0,
+    gid: 0,
+    mtime: 0,
+};
+
+/// An executable of which nothing is known but what is in its section `name`.
+fn elf(name: &str, content: &[u8]) -> Vec<u8> {
+    const HEADER: usize = 64;
+    let names = format!("\0{name}\0");
+    let place = HEADER + content.len();
+    let mut elf = b"\x7fELF\x02\x01\x01".to_vec();
+    elf.resize(16, 0);
+    elf.extend([2, 0, 62, 0, 1, 0, 0, 0]);
+    elf.extend([0; 16]);
+    elf.extend((place + names.len()).to_le_bytes());
+    elf.extend([0, 0, 0, 0, 64, 0, 0, 0, 0, 0, 64, 0, 3, 0, 2, 0]);
+    elf.extend(content);
+    elf.extend(names.as_bytes());
+    elf.extend([0; 64]);
+    // Of bytes that mean nothing but themselves, and of names.
+    for (name, kind, offset, size) in [
+        (1_u32, 1_u32, HEADER, content.len()),
+        (0, 3, place, names.len()),
+    ] {
+        elf.extend([name.to_le_bytes(), kind.to_le_bytes()].concat());
+        elf.extend([0; 16]);
+        elf.extend([offset.to_le_bytes(), size.to_le_bytes()].concat());
+        elf.extend([0; 24]);
+    }
+    elf
+}
+
+struct Fixture(tempfile::TempDir);
+
+impl Fixture {
+    fn folder(&self) -> &Utf8Path {
+        Utf8Path::from_path(self.0.path()).unwrap()
+    }
+
+    /// The inventory of a layer of these files, with their modes, and of a second name of the first one.
+    fn inventory(&self, files: &[(&str, &[u8], u32)]) -> Result<Inventory> {
+        let blob = self.folder().join("layer");
+        let settings = CompressionSettings {
+            zstd_level: 1,
+            zstd_window_log: 20,
+            zstd_table_log: 18,
+            gzip_level: 1,
+        };
+        let mut layer =
+            LayerWriter::create(&blob, Compression::Zstd, settings, |_: &Utf8Path| META)?;
+        for (path, content, mode) in files {
+            let meta = Meta {
+                mode: *mode,
+                ..META
+            };
+            layer.bytes(Utf8Path::new(path), content, meta)?;
+        }
+        layer.hard_link("opt/second".into(), files[0].0.into(), META)?;
+        let layer = ImageLayer {
+            compression: Some(Compression::Zstd),
+            size_bytes: layer.finish()?.size_bytes,
+            blob,
+        };
+        let limits = Limits::of_image(layer.size_bytes, self.folder())?;
+        Inventory::of(&layer, &Places::default(), limits, self.folder())
+    }
+}
+
+#[test]
+fn executables_are_found_as_files_and_packed_and_what_is_damaged_is_refused() {
+    let fixture = Fixture(tempfile::tempdir().unwrap());
+    let [one, two] = ["go1.27.4", "go1.27.5"].map(|go| elf(".go.buildinfo", &written(go, MODULES)));
+    let store = Store::create(&fixture.folder().join("cache")).unwrap();
+    let (action, size) = (Sha256Hash::of(b"link"), two.len() as u64);
+    let packed = InCache {
+        program: "apis/two/pulumi".into(),
+        entry: store.put_reader(&action, None, size, &two[..], 0).unwrap(),
+    };
+    let data = fixture.folder().join("data");
+    let index = executables::pack(&store, &[packed], 1, &data)
+        .unwrap()
+        .to_json();
+    let mut data = fs_err::read(data).unwrap();
+    let place = |name: &str| format!("{}/{name}", &EXECUTABLES_PATH[1..]);
+    let found = |data: &[u8]| {
+        let (json, zst) = (place("civo.json"), place("civo.zst"));
+        fixture.inventory(&[
+            ("usr/bin/one", &one, 0o755),
+            ("usr/share/no-program", &one, 0o644),
+            ("usr/bin/script", b"#!/bin/sh\n", 0o755),
+            (&json, &index, 0o644),
+            (&zst, data, 0o644),
+        ])
+    };
+    let executables = found(&data).unwrap().executables;
+    let told = |executable: &Executable| match &executable.linked {
+        Linked::Go(info) => (info.go.clone(), info.modules().count()),
+        Linked::Rust(_) => panic!("it is of Go"),
+    };
+    let [file, packed] = &executables[..] else {
+        panic!("{executables:?}");
+    };
+    assert_eq!(file.paths, ["usr/bin/one", "opt/second"]);
+    assert_eq!(
+        (file.sha256, told(file)),
+        (Sha256Hash::of(&one), ("1.27.4".into(), 4))
+    );
+    assert_eq!(packed.paths, [place("civo.zst:apis/two/pulumi").as_str()]);
+    assert_eq!(
+        (packed.sha256, told(packed)),
+        (Sha256Hash::of(&two), ("1.27.5".into(), 4))
+    );
+    *data.last_mut().unwrap() ^= 1;
+    let error = found(&data).unwrap_err();
+    assert_eq!(
+        failure::kind(&error, &[]),
+        failure::Kind::Corrupt,
+        "{error:#}"
+    );
+}
