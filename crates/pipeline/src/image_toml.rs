@@ -3,7 +3,7 @@
 //! The rest of the program takes these values from here; none of them is repeated in code. What follows from them
 //! (the environment of the image, the identity of its caches) is derived here, by pure functions.
 
-mod volume;
+pub mod volume;
 
 use oci::layer::CompressionSettings;
 use oci::platform::Platform;

@@ -3,7 +3,8 @@
 use serde_json::Value;
 use xshell::cmd;
 
-use super::built;
+use super::{built, gzip};
+use crate::support::image::Layout;
 use crate::support::run::{shell, succeed};
 
 #[test]
@@ -24,15 +25,18 @@ fn the_document_names_all_that_other_programs_find_and_no_more() {
         assert!(*count >= least, "{checked}");
     }
     assert_eq!(counts.len(), 4);
+    let beside = "; the document beside it is the same\n";
+    assert!(checked.ends_with(beside), "{checked}");
 }
 
 #[test]
-fn the_document_is_the_same_each_time_and_names_the_crates_of_the_verifier() {
+fn the_document_is_the_one_beside_the_image_and_names_the_crates_of_the_verifier() {
     let (out, _) = built();
     let sh = shell();
-    let print = || succeed(cmd!(sh, "cargo xtask sbom {out}/oci:latest-run-civo"));
-    let document = print();
-    assert_eq!(document, print());
+    let document = succeed(cmd!(sh, "cargo xtask sbom {out}/oci:latest-run-civo"));
+    let layout = Layout::below(out);
+    let beside = layout.document(&layout.image("latest-run-civo").digest);
+    assert!(document.as_bytes() == beside, "they differ");
     let document: Value = serde_json::from_str(&document).unwrap();
     let packages = document["packages"].as_array().unwrap();
     let id = |name: &str| {
@@ -45,4 +49,13 @@ fn the_document_is_the_same_each_time_and_names_the_crates_of_the_verifier() {
     assert!(relations.iter().any(|it| needs(&it)));
     // Tests alone take it.
     assert!(packages.iter().all(|it| it["name"] != "insta"));
+}
+
+#[test]
+fn the_document_of_a_volume_has_its_go_modules() {
+    let place = format!("{}/oci:latest-civo-volume", gzip());
+    let sh = shell();
+    let checked = succeed(cmd!(sh, "cargo xtask sbom --check {place}"));
+    assert!(checked.contains(": 0 Debian packages, "), "{checked}");
+    assert!(!checked.contains(" 0 Go modules"), "{checked}");
 }

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
+/// What the document of an image is.
+const DOCUMENT: &str = "application/spdx+json";
 /// What the artifact of a program is.
 const PROGRAM: &str = "application/vnd.iac-runner.program.v1";
 
@@ -80,6 +82,7 @@ impl Layout {
         let referrers = all.filter(|it| !is_named(it));
         let manifests = referrers.map(|it| self.blob(it["digest"].as_str().unwrap()));
         let of_it = manifests.filter(|it| it["subject"]["digest"] == digest);
+        let of_it = of_it.filter(|it| it["artifactType"] != DOCUMENT);
         let statements = of_it.map(|manifest| {
             let statement = self.blob(manifest["layers"][0]["digest"].as_str().unwrap());
             let subject = &statement["subject"][0]["digest"]["sha256"];
@@ -90,6 +93,19 @@ impl Layout {
             )
         });
         statements.collect()
+    }
+
+    /// The document of what is in the image with this digest, its one blob.
+    pub fn document(&self, digest: &str) -> Vec<u8> {
+        let all = self.manifests().into_iter();
+        let documents = all.filter(|it| it["artifactType"] == DOCUMENT);
+        let manifests = documents.map(|it| self.blob(it["digest"].as_str().unwrap()));
+        let mut of_it = manifests.filter(|it| it["subject"]["digest"] == digest);
+        let document = of_it.next().unwrap();
+        assert_eq!(of_it.next(), None);
+        let blob = document["layers"][0]["digest"].as_str().unwrap();
+        let blob = blob.strip_prefix("sha256:").unwrap();
+        fs_err::read(self.root.join("blobs/sha256").join(blob)).unwrap()
     }
 
     /// The image with this name.

@@ -26,16 +26,20 @@ impl Volume {
     }
 }
 
+/// Where a volume of these caches is mounted: the folder that has all of them, if there is one.
+pub fn place<'p>(gomodcache: &'p Utf8Path, gocache: &Utf8Path) -> Option<&'p Utf8Path> {
+    let others = [gocache, Utf8Path::new(OBJECTS_PATH)];
+    let above = gomodcache.ancestors().skip(1);
+    // The root is no place to mount anything at.
+    let mut above = above.filter(|folder| folder.parent().is_some());
+    above.find(|folder| others.iter().all(|cache| cache.starts_with(folder)))
+}
+
 impl ImageToml {
-    /// Where a volume of caches is mounted: the folder that has all of them.
+    /// Where a volume of caches is mounted.
     pub fn volume_place(&self) -> Result<&Utf8Path> {
         let (gomodcache, gocache) = (&self.go.gomodcache, &self.go.gocache);
-        let others = [gocache.as_path(), Utf8Path::new(OBJECTS_PATH)];
-        let above = gomodcache.ancestors().skip(1);
-        // The root is no place to mount anything at.
-        let mut above = above.filter(|folder| folder.parent().is_some());
-        let place = above.find(|folder| others.iter().all(|cache| cache.starts_with(folder)));
-        place.ok_or_else(|| {
+        place(gomodcache, gocache).ok_or_else(|| {
             usage(
                 format!(
                     "no folder has all of {gomodcache}, {gocache} and {OBJECTS_PATH}, where a volume would be mounted"

@@ -139,6 +139,13 @@ pub fn of_any(config: &ImageConfiguration) -> Option<Vec<LayerContent>> {
     by_history(config, LayerContent::of_either)
 }
 
+/// Whether an image with this history is a volume.
+pub fn is_volume(config: &ImageConfiguration) -> bool {
+    let mut history = config.history().iter().flatten();
+    let mut names = history.by_ref().filter_map(|it| it.created_by().as_deref());
+    names.all(|name| name.starts_with(VOLUME))
+}
+
 fn by_history(
     config: &ImageConfiguration,
     parse: fn(&str) -> Option<LayerContent>,

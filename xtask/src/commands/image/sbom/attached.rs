@@ -78,3 +78,67 @@ fn compare(document: &[u8], image: &Descriptor, place: &dyn Referrers) -> Result
         )),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use camino::Utf8Path;
+    use oci::layout::reader::Layout;
+    use oci::layout::writer::LayoutWriter;
+    use oci::referrer;
+
+    use super::*;
+
+    /// What is said of a document `ours` of an image that has these beside it, each with whether it is said to be of
+    /// that image; the last byte of the first one is another by then if it `is_damaged`.
+    fn compared(documents: &[(&str, bool)], is_damaged: bool) -> Result<String> {
+        let folder = tempfile::tempdir()?;
+        let folder = Utf8Path::from_path(folder.path()).expect("a name");
+        let mut layout = LayoutWriter::create(folder)?;
+        let [image, other] = [b"image".as_slice(), b"other"]
+            .map(|it| layout.bytes(MediaType::ImageManifest, it).expect("a blob"));
+        for (document, is_ours) in documents {
+            let content = layout.bytes(ARTIFACT_TYPE.into(), document.as_bytes())?;
+            let subject = if *is_ours { &image } else { &other };
+            layout.referrer(&referrer::manifest(subject, ARTIFACT_TYPE, content)?)?;
+        }
+        layout.finish()?;
+        if is_damaged {
+            let blob = Sha256Hash::of(documents[0].0.as_bytes());
+            fs_err::write(folder.join("blobs/sha256").join(blob.to_string()), "ourz")?;
+        }
+        compare(b"ours", &image, &Layout::open(folder)?)
+    }
+
+    #[test]
+    fn the_document_beside_an_image_is_the_one_of_its_layers_or_refused() {
+        for (documents, expected) in [
+            (&[][..], Some("no document is beside it")),
+            (&[("ours", false)], Some("no document is beside it")),
+            (
+                &[("ours", true)],
+                Some("the document beside it is the same"),
+            ),
+            (
+                &[("ours", true), ("x", true)],
+                Some("the same, and there are others: sha256:"),
+            ),
+            (&[("that of another", true)], None),
+        ] {
+            let said = compared(documents, false);
+            match (said, expected) {
+                (Ok(said), Some(expected)) => assert!(said.contains(expected), "{said}"),
+                (Err(error), None) => {
+                    assert_eq!(failure::kind(&error, &[]), failure::Kind::Corrupt);
+                }
+                (said, _) => panic!("{documents:?}: {said:?}"),
+            }
+        }
+        let error = compared(&[("ours", true)], true).unwrap_err();
+        assert_eq!(failure::kind(&error, &[]), failure::Kind::Corrupt);
+        let said = failure::text(&error);
+        assert!(
+            said.contains(&Sha256Hash::of(b"ours").to_string()),
+            "{said}"
+        );
+    }
+}

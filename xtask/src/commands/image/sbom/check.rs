@@ -184,8 +184,11 @@ impl<'d> Documented<'d> {
     }
 }
 
-/// `NAME VERSION` of every package that the image's own dpkg calls installed.
+/// `NAME VERSION` of every package that the image's own dpkg calls installed; a volume has neither dpkg nor packages.
 fn dpkg(root: &Utf8Path) -> Result<Names> {
+    if !root.join("var/lib/dpkg").exists() {
+        return Ok(Names::new());
+    }
     let format = "${db:Status-Status} ${Package} ${Version}\n";
     let done =
         Sandbox::new(root).run(&["/usr/bin/dpkg-query", "--show", "--showformat", format])?;

@@ -10,7 +10,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 use anyhow::Result;
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use clap::ValueEnum;
 use rayon::prelude::*;
 
@@ -23,6 +23,7 @@ use oci::platform::Platform;
 use oci::reference::ImageReference;
 use oci::unpack::limits::Limits;
 use pipeline::assemble::sbom::of_layer;
+use pipeline::image_toml::volume;
 use pipeline::pack::layer_content;
 use pipeline::work::Work;
 use sbom::compose::{self, compose};
@@ -115,14 +116,23 @@ fn document(fetched: &Fetched, work: &Work) -> Result<Document> {
     compose(&described, &layers)
 }
 
-/// Where the image's environment says that its caches and Go are.
+/// Where the image's environment says that its caches and Go are; of a volume, whose root is mounted elsewhere, there.
 fn places(image: &Image) -> Places {
-    let place = |wanted: &str| {
+    let path = |wanted: &str| {
         let (_, path) = image.env().find(|(name, _)| *name == wanted)?;
-        Some(Utf8PathBuf::from(path.trim_start_matches('/')))
+        Some(Utf8Path::new(path))
     };
+    let gomodcache = path("GOMODCACHE");
+    let mut root = Utf8Path::new("/");
+    if layer_content::is_volume(&image.config)
+        && let (Some(gomodcache), Some(gocache)) = (gomodcache, path("GOCACHE"))
+        && let Some(place) = volume::place(gomodcache, gocache)
+    {
+        root = place;
+    }
+    let below = |path: &Utf8Path| path.strip_prefix(root).ok().map(Utf8Path::to_owned);
     Places {
-        gomodcache: place("GOMODCACHE"),
-        goroot: place("GOROOT"),
+        gomodcache: gomodcache.and_then(below),
+        goroot: path("GOROOT").and_then(below),
     }
 }
