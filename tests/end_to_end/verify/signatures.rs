@@ -8,15 +8,14 @@ use serde_json::Value;
 use xshell::{Shell, cmd};
 
 use super::Built;
-use crate::support::cosign::{self, SIGNATURE};
+use crate::support::cosign::{self, PROVENANCE, SIGNATURE, SPDX};
 use crate::support::image::Layout;
 use crate::support::registry::Registry;
 use crate::support::run::{ended, fail, folder, shell, succeed, succeed_with_both};
 
-const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
 const REPORT: &str = "urn:iac-runner:verifier-report:1";
 /// What every image has a signature of.
-const ALWAYS: [&str; 2] = [SIGNATURE, PROVENANCE];
+const ALWAYS: [&str; 3] = [SIGNATURE, PROVENANCE, SPDX];
 
 /// A registry, and keys.
 struct Signing {
@@ -191,11 +190,13 @@ fn cosign_accepts_the_signature_of_every_image_and_of_each_statement() {
         }
     }
     assert!([PROVENANCE, REPORT].iter().all(|it| attested.contains(*it)));
-    let flags = ["--type", "slsaprovenance1", "--key", public.as_str()];
-    succeed(cmd!(
-        sh,
-        "cosign verify-attestation {flags...} {offline...} {image}"
-    ));
+    for of_type in ["slsaprovenance1", "spdxjson"] {
+        let flags = ["--type", of_type, "--key", public.as_str()];
+        succeed(cmd!(
+            sh,
+            "cosign verify-attestation {flags...} {offline...} {image}"
+        ));
+    }
     // What cosign makes itself is taken as well.
     let digest = layout.image("latest-tools").digest;
     succeed(signing.verify(0));
@@ -224,9 +225,10 @@ fn cosign_accepts_the_signature_of_every_image_and_of_each_statement() {
     };
     succeed(trusted(public));
     let unsigned = fail(trusted(theirs), 4);
-    // It has that key's signature now, and a provenance of ours alone.
+    // It has that key's signature now, and statements of ours alone.
+    let expected = format!("is not signed with the key {theirs}");
     assert!(
-        unsigned.contains(PROVENANCE) && unsigned.contains(theirs.as_str()),
+        unsigned.contains("the statement ") && unsigned.contains(&expected),
         "{unsigned}"
     );
 }
