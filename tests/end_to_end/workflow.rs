@@ -20,7 +20,6 @@ use crate::support::run::{folder, shell, succeed, workspace};
 const PROVIDER: &str = "civo";
 const VERSION: &str = "v1.2.3";
 const REPORT: &str = "report.json";
-const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
 const BASELINE: &str = "base-images/iac-runner/baseline.json";
 
 /// A run of a workflow.
@@ -333,7 +332,10 @@ fn a_tag_publishes_an_image() {
     }
     // What is said of them is signed, and lies beside them.
     let signed = cosign::signed(&sh, &format!("{image}:latest-{PROVIDER}"));
-    assert_eq!(signed, [cosign::SIGNATURE, PROVENANCE]);
+    assert_eq!(
+        signed,
+        [cosign::SIGNATURE, cosign::PROVENANCE, cosign::SPDX]
+    );
     // Whoever moves the candidate's tag changes nothing of what is published.
     let other = format!("docker://{image}:latest-tools");
     let candidate = format!("docker://{image}:candidate-7");

@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 
 use crate::document::{Component, Document, Id, Kind, Relation};
 
+/// Its media type.
+pub const MEDIA_TYPE: &str = "application/spdx+json";
+
 /// What stands where nothing is claimed.
 const NOTHING_SAID: &str = "NOASSERTION";
 

@@ -13,6 +13,10 @@ use super::run::succeed;
 
 /// What a signature says of its image.
 pub const SIGNATURE: &str = "https://sigstore.dev/cosign/sign/v1";
+/// Where an image came from.
+pub const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
+/// What is in an image.
+pub const SPDX: &str = "https://spdx.dev/Document";
 
 /// The script. Without a key it makes up a signature.
 pub const STAND_IN: &str = r#"#!/bin/sh -e

@@ -4,18 +4,18 @@ use std::collections::BTreeSet;
 
 use camino::Utf8PathBuf;
 use daemon::registry::Access;
+use serde_json::Value;
 use xshell::{Shell, cmd};
 
-use super::{Built, apart};
-use crate::support::cosign::{self, SIGNATURE};
+use super::Built;
+use crate::support::cosign::{self, PROVENANCE, SIGNATURE, SPDX};
 use crate::support::image::Layout;
 use crate::support::registry::Registry;
-use crate::support::run::{ended, fail, folder, succeed, succeed_with_both};
+use crate::support::run::{ended, fail, folder, shell, succeed, succeed_with_both};
 
-const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
 const REPORT: &str = "urn:iac-runner:verifier-report:1";
 /// What every image has a signature of.
-const ALWAYS: [&str; 2] = [SIGNATURE, PROVENANCE];
+const ALWAYS: [&str; 3] = [SIGNATURE, PROVENANCE, SPDX];
 
 /// A registry, and keys.
 struct Signing {
@@ -28,7 +28,9 @@ struct Signing {
 
 impl Signing {
     fn new(with_stand_in: bool) -> Self {
-        let (guard, folder, sh) = apart();
+        let (guard, folder) = folder();
+        let sh = shell();
+        sh.set_var("DOCKER_CONFIG", folder.join("docker"));
         if with_stand_in {
             cosign::stand_in(&sh, &folder);
         }
@@ -109,17 +111,11 @@ fn an_image_is_signed_before_it_has_a_tag_and_taken_by_who_trusts_its_key() {
     };
     assert!(nonroot.starts_with("sha256:"));
     succeed(twin());
-    let changed = signing
-        .sh
-        .current_dir()
-        .join("target/end-to-end/changed-report.json");
-    let text = fs_err::read_to_string(report).unwrap();
-    fs_err::write(
-        &changed,
-        text.replacen("\"wall_ms\":[", "\"wall_ms\":[1,", 1),
-    )
-    .unwrap();
-    signing.push(&["--report", changed.to_str().unwrap()]);
+    let changed = key.with_file_name("report.json");
+    let mut json: Value = serde_json::from_slice(&fs_err::read(report).unwrap()).unwrap();
+    json["image"]["compressed_bytes"] = 1.into();
+    fs_err::write(&changed, json.to_string()).unwrap();
+    signing.push(&["--report", changed.as_str()]);
     let suspect = fail(twin(), 4);
     assert!(
         suspect.contains(REPORT) && suspect.contains(&nonroot),
@@ -133,11 +129,6 @@ fn packs_are_taken_by_who_trusts_a_key_if_they_are_signed_with_it() {
     let signing = Signing::new(true);
     let [[key, public], [_, theirs]] = &signing.keys;
     let (sh, source) = (&signing.sh, &Built::get().source);
-    // What is made for it is there from other tests.
-    sh.set_var(
-        "XDG_CACHE_HOME",
-        std::env::var("XDG_CACHE_HOME").unwrap_or_default(),
-    );
     let packs = format!("{}/iac/packs", signing.registry.host);
     let warm = |run: &str, flags: &[&str]| {
         let providers = ["base", "tools", "common", "civo"].into_iter();
@@ -199,11 +190,13 @@ fn cosign_accepts_the_signature_of_every_image_and_of_each_statement() {
         }
     }
     assert!([PROVENANCE, REPORT].iter().all(|it| attested.contains(*it)));
-    let flags = ["--type", "slsaprovenance1", "--key", public.as_str()];
-    succeed(cmd!(
-        sh,
-        "cosign verify-attestation {flags...} {offline...} {image}"
-    ));
+    for of_type in ["slsaprovenance1", "spdxjson"] {
+        let flags = ["--type", of_type, "--key", public.as_str()];
+        succeed(cmd!(
+            sh,
+            "cosign verify-attestation {flags...} {offline...} {image}"
+        ));
+    }
     // What cosign makes itself is taken as well.
     let digest = layout.image("latest-tools").digest;
     succeed(signing.verify(0));
@@ -232,9 +225,10 @@ fn cosign_accepts_the_signature_of_every_image_and_of_each_statement() {
     };
     succeed(trusted(public));
     let unsigned = fail(trusted(theirs), 4);
-    // It has that key's signature now, and a provenance of ours alone.
+    // It has that key's signature now, and statements of ours alone.
+    let expected = format!("is not signed with the key {theirs}");
     assert!(
-        unsigned.contains(PROVENANCE) && unsigned.contains(theirs.as_str()),
+        unsigned.contains("the statement ") && unsigned.contains(&expected),
         "{unsigned}"
     );
 }

@@ -343,7 +343,28 @@ fn a_sound_image_raises_no_alarm_and_is_left_as_it_was() {
         .clone();
     let text = String::from_utf8(text).unwrap();
     assert!(text.ends_with(": 0 corrupt, 0 not as shipped\n"), "{text}");
-    assert_eq!(text.lines().count(), 1, "{text}");
+    let lists = report["lists_sha256"].as_str().unwrap();
+    assert!(text.lines().next().unwrap().contains(lists), "{text}");
+    assert_eq!(text.lines().count(), 2, "{text}");
+}
+
+#[test]
+fn the_lists_that_are_checked_against_have_a_digest_which_changes_with_them() {
+    let image = Image::new();
+    let digest = || {
+        let report = report(&mut image.command(), 0);
+        report["lists_sha256"].as_str().unwrap().to_owned()
+    };
+    let before = digest();
+    let list = fs_err::read(image.folder.path(&format!("{PACKS}/tiny.sha256"))).unwrap();
+    let line = format!("{}  tiny.sha256\n", Sha256Hash::of(&list));
+    assert_eq!(before, Sha256Hash::of(line.as_bytes()).to_string());
+    // Whoever changes a file, its list and what describes that is found out by this alone.
+    let is_info = |path: &Utf8PathBuf| path.extension() == Some("info");
+    let info = image.below(GOMODCACHE).into_iter().find(is_info).unwrap();
+    fs_err::write(info, "{}").unwrap();
+    image.describe();
+    assert_ne!(digest(), before);
 }
 
 #[test]

@@ -2,8 +2,7 @@
 //!
 //! The document is the artifact's one blob as it is, and no in-toto statement: that is what scanners look for among
 //! referrers (by the type of the artifact and of its blob), and what every tool reads that takes a file. A statement is
-//! made of it by who signs one (`cosign attest --type spdxjson --predicate FILE`), and the manifest of the artifact can
-//! be signed as any other. Which image it is of is in it, and in the manifest's `subject`.
+//! made of it where it is signed (`signatures/said.rs`). Which image it is of is in it, and in the manifest's `subject`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,7 +20,7 @@ use sbom::inventory::Inventory;
 use sbom::spdx;
 
 /// Media type of the document, and type of its artifact.
-pub const ARTIFACT_TYPE: &str = "application/spdx+json";
+pub use sbom::spdx::MEDIA_TYPE as ARTIFACT_TYPE;
 /// The name of a file, which `oras pull` gives it.
 const TITLE: &str = "org.opencontainers.image.title";
 const FILE_NAME: &str = "sbom.spdx.json";

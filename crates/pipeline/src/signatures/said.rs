@@ -1,4 +1,7 @@
 //! What lies beside an image: statements as they are, and bundles of signed ones, whoever put them there.
+//!
+//! A document of what is in an image is no statement, for scanners read none; one is made of it here, in one way only, so
+//! that it can be signed and found again like the others.
 
 use std::io::ErrorKind;
 
@@ -9,9 +12,12 @@ use failure::corrupt;
 use oci::blob::{Blobs, read_document};
 use oci::referrer::Referrers;
 use oci_spec::image::{Descriptor, ImageManifest};
+use serde::de::IgnoredAny;
 
 /// More bytes than all that is said of one image has; it is held in memory.
 const MAX_BYTES: u64 = 256 << 20;
+/// What is said by a document of what is in an image; cosign calls it `spdxjson`.
+const SPDX: &str = "https://spdx.dev/Document";
 
 /// What lies beside an image.
 #[derive(Debug, Default)]
@@ -22,14 +28,14 @@ pub struct Said {
     pub bundles: Vec<Signed>,
 }
 
-/// A statement without a signature.
+/// A statement without a signature, or what stands for one.
 #[derive(Debug)]
 pub struct Plain {
     /// Digest of its artifact, `sha256:…`.
     pub digest: String,
     /// Of what it is said.
     pub subject: Descriptor,
-    /// Its bytes.
+    /// The statement's bytes.
     pub bytes: Vec<u8>,
 }
 
@@ -106,7 +112,7 @@ fn artifact(
     };
     let digest = referrer.digest().to_string();
     let media_type = content.media_type().to_string();
-    if media_type != STATEMENT_TYPE && media_type != BUNDLE_TYPE {
+    if ![STATEMENT_TYPE, BUNDLE_TYPE, sbom::spdx::MEDIA_TYPE].contains(&media_type.as_str()) {
         return Ok(None);
     }
     *left_bytes = left_bytes.checked_sub(content.size()).ok_or_else(|| {
@@ -123,17 +129,40 @@ fn artifact(
         ErrorKind::InvalidData => corrupt(error.to_string(), "fetch it again"),
         _ => error.into(),
     })?;
-    Ok(Some(if media_type == STATEMENT_TYPE {
-        Artifact::Plain(Plain {
-            digest,
-            subject: subject.clone(),
-            bytes,
-        })
-    } else {
-        Artifact::Signed(Signed {
+    if media_type == BUNDLE_TYPE {
+        return Ok(Some(Artifact::Signed(Signed {
             digest,
             bundle: Bundle::parse(&bytes),
             file,
-        })
-    }))
+        })));
+    }
+    let bytes = if media_type == STATEMENT_TYPE {
+        bytes
+    } else {
+        around(subject, &digest, &bytes)?
+    };
+    Ok(Some(Artifact::Plain(Plain {
+        digest,
+        subject: subject.clone(),
+        bytes,
+    })))
+}
+
+/// The statement that `document`, in the artifact `digest`, is in `subject`; the document in it is as it was, byte by
+/// byte.
+pub(super) fn around(subject: &Descriptor, digest: &str, document: &[u8]) -> Result<Vec<u8>> {
+    serde_json::from_slice::<IgnoredAny>(document).map_err(|error| {
+        corrupt(
+            format!(
+                "the document {digest} of what is in an image, of {}: {error}",
+                subject.digest()
+            ),
+            "delete it there",
+        )
+    })?;
+    let head = format!(
+        r#"{{"_type":"https://in-toto.io/Statement/v1","subject":[{{"digest":{{"sha256":"{}"}}}}],"predicateType":"{SPDX}","predicate":"#,
+        subject.digest().digest()
+    );
+    Ok([head.as_bytes(), document, b"}"].concat())
 }

@@ -32,8 +32,7 @@ struct ToSign {
     beside: Vec<Descriptor>,
 }
 
-/// Signs the images, of which some may be indexes, and the statements, each an artifact in the repository; how many
-/// signatures that took.
+/// Signs the images and the statements, each an artifact in the repository; how many signatures that took.
 pub fn sign(
     signer: &Signer,
     target: &mut RegistryTarget<'_>,
@@ -47,7 +46,6 @@ pub fn sign(
         Signer::Identity => None,
     };
     let registry = target.registry();
-    let images = with_parts(registry, images)?;
     let mut plain = Vec::new();
     for statement in statements {
         plain.extend(said::plain(registry, statement)?);
@@ -60,7 +58,7 @@ pub fn sign(
             signed.insert(digest, fitting(&Said::of(registry, subject)?, key));
         }
     }
-    let all = to_sign(&images, &plain, &signed)?;
+    let all = to_sign(images, &plain, &signed)?;
     let bundles: Vec<Vec<u8>> = all
         .par_iter()
         .map(|it| {
@@ -86,8 +84,8 @@ pub fn sign(
     Ok(all.len())
 }
 
-/// The images, each once, and the manifests that the indexes among them name.
-fn with_parts(
+/// The images in `place`, each once, and the manifests that the indexes among them name.
+pub fn with_parts(
     place: &dyn Blobs,
     images: &[(String, Descriptor)],
 ) -> Result<Vec<(String, Descriptor)>> {

@@ -12,8 +12,10 @@ use oci_spec::image::{Descriptor, MediaType};
 use serde_json::json;
 
 use super::SIGNATURE;
+use super::said;
 use super::trust::Trust;
 use crate::assemble::images;
+use crate::assemble::sbom::ARTIFACT_TYPE;
 use crate::fixtures::platform;
 use crate::pack::sources::PackSources;
 use crate::work::Work;
@@ -185,6 +187,41 @@ fn a_statement_beside_a_signed_image_is_refused_unless_it_is_signed_byte_by_byte
         image
     });
     assert!(changed.contains("(urn:origin)"), "{changed}");
+}
+
+#[test]
+fn a_document_of_what_is_in_an_image_is_signed_in_a_statement_around_it() {
+    const DOCUMENT: &[u8] = b"{\"spdxVersion\": \"SPDX-2.3\"}\n";
+    let unsigned = Fixture::refused(|it| {
+        let image = it.signed(NAME);
+        it.artifact(&image, ARTIFACT_TYPE, DOCUMENT);
+        image
+    });
+    assert!(
+        unsigned.contains("(https://spdx.dev/Document)"),
+        "{unsigned}"
+    );
+    let no_document = Fixture::refused(|it| {
+        let image = it.signed(NAME);
+        it.artifact(&image, ARTIFACT_TYPE, b"{}, \"subject\": []");
+        image
+    });
+    assert!(no_document.contains("what is in an image"), "{no_document}");
+
+    let mut fixture = Fixture::new();
+    let image = fixture.signed(NAME);
+    fixture.artifact(&image, ARTIFACT_TYPE, DOCUMENT);
+    let statement = said::around(&image, "it", DOCUMENT).unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&statement).unwrap();
+    assert_eq!(json["predicate"]["spdxVersion"], "SPDX-2.3");
+    assert!(
+        statement
+            .windows(DOCUMENT.len())
+            .any(|part| part == DOCUMENT)
+    );
+    fixture.sign(&image, &statement);
+    let (layout, trust, _, _guard) = fixture.finished();
+    trust.check(&layout, NAME, &image).unwrap();
 }
 
 #[test]

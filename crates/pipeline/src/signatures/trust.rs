@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::ErrorKind;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use dsse::{PublicKey, Statement};
 use failure::{corrupt, usage};
@@ -64,7 +64,9 @@ impl Trust {
     /// They say of which image, and what lies beside it.
     pub fn check(&self, place: &dyn Referrers, name: &str, image: &Descriptor) -> Result<()> {
         let digest = image.digest();
-        let said = Said::of(place, image)?;
+        let said = Said::of(place, image);
+        let said =
+            said.with_context(|| format!("failed to read what is said of {name} ({digest})"))?;
         let mut unfit = Vec::new();
         let mut signed = Vec::new();
         for bundle in &said.bundles {

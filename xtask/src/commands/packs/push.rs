@@ -91,7 +91,11 @@ pub fn run(flags: &Args) -> Result<()> {
                 .chain(&untagged.said)
                 .cloned()
                 .collect();
-            let signed = sign::sign(&signer, &mut target, &untagged.images, &said, &work)?;
+            let images = match &untagged.layout {
+                Some(layout) => sign::with_parts(layout, &untagged.images)?,
+                None => sign::with_parts(target.registry(), &untagged.images)?,
+            };
+            let signed = sign::sign(&signer, &mut target, &images, &said, &work)?;
             progress::note(format_args!("{signed} signatures made"));
         }
         let mut pushed = untagged.tag(&target)?;
