@@ -14,6 +14,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
+use gocache::image_info::programs::PROGRAM_LISTS_PATH;
 use gocache::image_info::{IMAGE_INFO_PATH, ImageInfo, PACKS_PATH, PackInfo};
 use nix::unistd::{AccessFlags, access};
 
@@ -103,7 +104,7 @@ pub fn run(flags: &Args) -> Result<ExitCode> {
     let uncompressed_bytes =
         progress.step("unpack", Kind::Local, |_| fetched.image.unpack(root))?;
 
-    arguments.add_source();
+    arguments.add_source(builds(root)?);
     if flags.providers.is_empty() && arguments.is_run() {
         arguments.add_providers(&warm_providers(root, &source)?);
     }
@@ -210,9 +211,11 @@ impl Arguments {
         }
     }
 
-    /// Names the source to the subcommands that take one, unless that was done.
-    fn add_source(&mut self) {
-        if self.takes_source() && !self.0.iter().any(|word| word.starts_with("--source")) {
+    /// Names the source to the subcommands that take one, unless that was done. Where the image builds nothing, `run`
+    /// measures what is built already.
+    fn add_source(&mut self, builds: bool) {
+        let wants_one = self.takes_source() && (builds || !self.is_run());
+        if wants_one && !self.0.iter().any(|word| word.starts_with("--source")) {
             self.0.extend(["--source".to_owned(), ELSEWHERE.to_owned()]);
         }
     }
@@ -227,6 +230,12 @@ impl Arguments {
         let words = self.0.iter().map(String::as_str);
         std::iter::once(VERIFIER).chain(words).collect()
     }
+}
+
+/// Whether programs can be built in the image; else it has programs alone, as no image with caches has.
+fn builds(root: &Utf8Path) -> Result<bool> {
+    let has_programs = in_image(root, PROGRAM_LISTS_PATH)?.is_dir();
+    Ok(!has_programs || in_image(root, PACKS_PATH)?.is_dir())
 }
 
 /// The providers of the source whose packs the image holds; none where the image tells of no packs.
@@ -366,7 +375,7 @@ mod tests {
     fn arguments(given: &str) -> Arguments {
         let given: Vec<String> = given.split_whitespace().map(str::to_owned).collect();
         let mut arguments = Arguments::parse(&given);
-        arguments.add_source();
+        arguments.add_source(true);
         arguments
     }
 
@@ -386,6 +395,25 @@ mod tests {
         ] {
             assert_eq!(arguments(given).0.join(" "), expected, "{given}");
         }
+    }
+
+    #[test]
+    fn where_nothing_can_be_built_programs_are_measured_that_are_built_already() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(folder.path()).unwrap();
+        assert!(builds(root).unwrap());
+        let make = |path: &str| {
+            fs_err::create_dir_all(root.join(path.trim_start_matches('/'))).unwrap();
+        };
+        make(PROGRAM_LISTS_PATH);
+        assert!(!builds(root).unwrap());
+        for (given, expected) in [("", "run"), ("check", "check --source /elsewhere/checkout")] {
+            let mut arguments = Arguments::parse(&[given.to_owned()][usize::from(given == "")..]);
+            arguments.add_source(false);
+            assert_eq!(arguments.0.join(" "), expected);
+        }
+        make(PACKS_PATH);
+        assert!(builds(root).unwrap());
     }
 
     #[test]
