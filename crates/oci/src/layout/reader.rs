@@ -5,9 +5,9 @@
 
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
-use oci_spec::image::{Descriptor, ImageIndex};
+use oci_spec::image::{Descriptor, ImageIndex, MediaType};
 
-use crate::blob::{Blobs, read, sha256};
+use crate::blob::{Blobs, read, read_document, sha256};
 use crate::platform::Platform;
 use crate::platform::pick;
 use crate::reference::LATEST;
@@ -43,6 +43,23 @@ impl Layout {
     /// Everything that the index names.
     pub fn manifests(&self) -> &[Descriptor] {
         self.index.manifests()
+    }
+
+    /// The manifest with this digest, of those that the index names and of those that indexes in it do.
+    pub fn find_digest(&self, digest: &str) -> Result<Option<Descriptor>> {
+        for descriptor in self.manifests() {
+            if descriptor.digest().as_ref() == digest {
+                return Ok(Some(descriptor.clone()));
+            }
+            if *descriptor.media_type() == MediaType::ImageIndex {
+                let index: ImageIndex = read_document(self, descriptor, "index of images")?;
+                let mut nested = index.manifests().iter();
+                if let Some(found) = nested.find(|it| it.digest().as_ref() == digest) {
+                    return Ok(Some(found.clone()));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// The image with this tag; without one the only image, or `latest`.

@@ -8,7 +8,7 @@ use camino::Utf8Path;
 use oci_spec::distribution::Reference;
 
 use failure::usage;
-use pipeline::assemble::images::WrittenImage;
+use pipeline::assemble::platforms::Named;
 
 /// An image of a repository.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,15 +20,11 @@ pub struct Pinned {
 }
 
 /// The images, HOST/REPO:TAG@DIGEST a line, the one with the tag `whole` first.
-pub fn text<'i>(
-    repository: &Reference,
-    whole: &str,
-    images: impl Iterator<Item = &'i WrittenImage>,
-) -> String {
-    let mut images: Vec<_> = images.collect();
+pub fn text(repository: &Reference, whole: &str, images: &[Named]) -> String {
+    let mut images: Vec<_> = images.iter().collect();
     images.sort_by_key(|image| image.name != whole);
     let mut text = String::new();
-    for WrittenImage { name, digest, .. } in images {
+    for Named { name, digest } in images {
         let (host, path) = (repository.registry(), repository.repository());
         writeln!(text, "{host}/{path}:{name}@{digest}").expect("a string takes all");
     }
@@ -69,12 +65,10 @@ fn parse(text: &str, repository: &Reference) -> Result<Vec<Pinned>> {
 mod tests {
     use super::*;
 
-    fn image(name: &str, fill: char) -> WrittenImage {
-        WrittenImage {
+    fn image(name: &str, fill: char) -> Named {
+        Named {
             name: name.to_owned(),
             digest: format!("sha256:{}", fill.to_string().repeat(64)),
-            compressed_bytes: 1,
-            uncompressed_bytes: 1,
         }
     }
 
@@ -86,7 +80,7 @@ mod tests {
             image("v1", 'b'),
             image("v1-nonroot", 'c'),
         ];
-        let text = text(&repository, "v1", images.iter());
+        let text = text(&repository, "v1", &images);
         let first = format!("localhost:5000/iac/runner:v1@{}", images[1].digest);
         assert_eq!(text.lines().next(), Some(first.as_str()));
         let on_one_line = text.replace('\n', " ");
