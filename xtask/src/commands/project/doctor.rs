@@ -129,7 +129,11 @@ fn other(platform: &Platform) -> [Check; 2] {
     } else {
         Err(emulation::how(&platform.arch))
     };
-    let to_do = |error| failure::text(&error).replace('\n', ": ");
+    let to_do = |error| {
+        let text = failure::text(&error);
+        let hint = text.rsplit("hint: ").next();
+        hint.unwrap_or_default().to_owned()
+    };
     let verifier = verifier::require(platform)
         .map(|()| "a compiler and linker".to_owned())
         .map_err(to_do);
