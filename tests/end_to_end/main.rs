@@ -12,6 +12,7 @@
 //! | `interrupted.rs` | commands that are killed, and what they leave |
 //! | `matrix.rs` | packs made apart from each other, and images of them |
 //! | `object_code/` | builds from archives without object code beside those from whole ones |
+//! | `platforms/` | images for another platform than this machine's |
 //! | `plugins/` | a plugin of Pulumi from its server into an image, where it makes a resource |
 //! | `readers.rs` | layers unpacked by containerd and Podman |
 //! | `report.rs` | the verifier's report read by other tools |
@@ -38,6 +39,7 @@ mod hostile;
 mod interrupted;
 mod matrix;
 mod object_code;
+mod platforms;
 mod plugins;
 mod readers;
 mod report;

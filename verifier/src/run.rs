@@ -13,6 +13,7 @@
 mod bench;
 mod cold_disk;
 mod edited;
+mod emulation;
 mod index;
 mod network;
 mod phases;
@@ -135,6 +136,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let report = Report {
         schema: SCHEMA,
         measured_at_s: measured_at.ok().map(|since| since.as_secs()),
+        emulated: emulation::is_emulated(),
         identity: plan.identity.clone(),
         image: None,
         packs: info::packs()?.iter().map(pack_size).collect(),

@@ -6,6 +6,7 @@ use clap::Args;
 use engine::Engine;
 use failure::usage;
 use oci::layout::reader::Layout;
+use oci::platform::Platform;
 use pipeline::flow::Settings;
 use pipeline::image_toml::ToolSource;
 use pipeline::pack::matrix::Times;
@@ -89,6 +90,38 @@ impl Signing {
     }
 }
 
+/// For what something is made, or taken.
+#[derive(Debug, Clone, Args)]
+pub struct Platforms {
+    /// For which platform, such as linux/arm64; repeat for several, or put commas between them
+    /// [default: this machine's]
+    #[arg(long = "platform", value_name = "OS/ARCH", value_delimiter = ',')]
+    named: Vec<Platform>,
+}
+
+impl Platforms {
+    /// Those that were named, each once.
+    pub fn named(&self) -> Vec<Platform> {
+        let mut platforms: Vec<Platform> = Vec::new();
+        for platform in &self.named {
+            if !platforms.contains(platform) {
+                platforms.push(platform.clone());
+            }
+        }
+        platforms
+    }
+
+    /// The same, or this machine's.
+    pub fn or_host(&self) -> Vec<Platform> {
+        let named = self.named();
+        if named.is_empty() {
+            vec![Platform::host()]
+        } else {
+            named
+        }
+    }
+}
+
 /// How packs are made.
 #[derive(Debug, Args)]
 pub struct Build {
@@ -97,6 +130,8 @@ pub struct Build {
     /// Description of the image
     #[arg(long, value_name = "FILE")]
     pub image: Option<Utf8PathBuf>,
+    #[command(flatten)]
+    pub platforms: Platforms,
     /// Modules that are built at the same time, and packages [default: one for each CPU, fewer where memory is short]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,
@@ -126,7 +161,12 @@ pub struct Build {
 }
 
 impl Build {
-    /// Settings for `source` that these flags ask for.
+    /// For which platforms.
+    pub fn platforms(&self) -> Vec<Platform> {
+        self.platforms.or_host()
+    }
+
+    /// Settings for `source` that these flags ask for, on this machine's platform.
     pub fn settings(&self, source: Utf8PathBuf) -> Result<Settings> {
         let defaults = Settings::new(source);
         Ok(Settings {

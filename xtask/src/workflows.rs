@@ -44,6 +44,8 @@ fn commands() -> Vec<(String, Vec<String>)> {
 fn value(word: &str) -> String {
     match word {
         "$PART" => "1/2".to_owned(),
+        "$PLATFORM" => "linux/arm64".to_owned(),
+        "$PLATFORMS" => "linux/amd64,linux/arm64".to_owned(),
         word if word.contains('$') => "host/repository:tag".to_owned(),
         word => word.to_owned(),
     }

@@ -11,6 +11,7 @@
 //! - [`interrupt`]: what Ctrl-C cleans up
 //! - [`excerpt`]: what of a command's output an error shows
 //! - [`memory`]: how much memory there is for them
+//! - [`emulation`]: whether programs of another processor run
 //! - [`together`]: what runs side by side, and fails as one
 //! - [`process_group`]: a process that ends with this one, with all that it started
 //! - [`host`]: commands on the build machine, and the packages they come from
@@ -19,6 +20,7 @@
 
 #![warn(missing_docs)]
 
+pub mod emulation;
 mod engine;
 pub mod excerpt;
 pub mod host;

@@ -69,6 +69,8 @@ pub struct Stage {
 #[derive(Debug, Default)]
 pub struct Progress {
     stages: Vec<Stage>,
+    /// What the names of steps end with.
+    suffix: String,
 }
 
 /// How often a step that counts says so where there is no terminal.
@@ -136,7 +138,13 @@ impl Progress {
         kind: Kind,
         work: impl FnOnce(&mut Step) -> Result<T>,
     ) -> Result<T> {
-        self.account(name.into(), kind, |name| shown(name, work))
+        let name = name.into() + &self.suffix;
+        self.account(name, kind, |name| shown(name, work))
+    }
+
+    /// Ends the names of the steps to come with `suffix`, where the same steps are taken for several things.
+    pub fn suffix(&mut self, suffix: impl Into<String>) {
+        self.suffix = suffix.into();
     }
 
     /// Runs `work` as the step `name`, and enters it into the account.

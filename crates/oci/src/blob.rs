@@ -5,7 +5,9 @@ use std::io::ErrorKind;
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use failure::{corrupt, usage};
-use oci_spec::image::{Descriptor, DescriptorBuilder, ImageManifest, MediaType, Sha256Digest};
+use oci_spec::image::{
+    Descriptor, DescriptorBuilder, ImageIndex, ImageManifest, MediaType, Sha256Digest,
+};
 use serde::de::DeserializeOwned;
 use sha256::Sha256Hash;
 
@@ -82,6 +84,14 @@ pub fn manifest_json(manifest: &ImageManifest) -> Result<Vec<u8>> {
     value
         .and_then(|value| serde_json::to_vec(&value))
         .context("failed to serialize a manifest")
+}
+
+/// The JSON of an index, likewise.
+pub fn index_json(index: &ImageIndex) -> Result<Vec<u8>> {
+    let value = serde_json::to_value(index);
+    value
+        .and_then(|value| serde_json::to_vec(&value))
+        .context("failed to serialize an index")
 }
 
 /// The descriptor of a manifest, as [`manifest_json`] writes it.

@@ -100,14 +100,14 @@ impl Image {
         })
     }
 
-    /// Fails unless this machine can run the image.
+    /// Fails unless it is for `platform`.
     pub fn check_platform(&self, platform: &Platform) -> Result<()> {
         let (os, arch) = (self.config.os(), self.config.architecture());
         if is_for(platform, &os.to_string(), &arch.to_string()) {
             Ok(())
         } else {
             Err(usage(
-                format!("the image is for {os}/{arch}, and this machine is {platform}"),
+                format!("the image is for {os}/{arch}, and not for {platform}"),
                 format!("name an image for {platform}"),
             ))
         }

@@ -4,8 +4,11 @@ use anyhow::{Context as _, Result};
 use failure::usage;
 use oci_spec::image::{Arch, Descriptor, Os, PlatformBuilder};
 
+/// Platforms that images are made for.
+const KNOWN: [&str; 2] = ["linux/amd64", "linux/arm64"];
+
 /// Operating system and architecture, in the words of the image specification.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Platform {
     /// `linux`, for example.
     pub os: String,
@@ -27,6 +30,17 @@ impl Platform {
         }
     }
 
+    /// Those that images are made for and this machine's is not.
+    pub fn foreign() -> impl Iterator<Item = Self> {
+        let known = KNOWN.iter().filter_map(|text| text.parse::<Self>().ok());
+        known.filter(Self::is_foreign)
+    }
+
+    /// Whether this machine's processor is another one.
+    pub fn is_foreign(&self) -> bool {
+        *self != Self::host()
+    }
+
     /// As an index has it.
     pub fn to_oci(&self) -> Result<oci_spec::image::Platform> {
         PlatformBuilder::default()
@@ -40,6 +54,24 @@ impl Platform {
 impl std::fmt::Display for Platform {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}", self.os, self.arch)
+    }
+}
+
+impl std::str::FromStr for Platform {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let host = Self::host();
+        if text == host.to_string() {
+            return Ok(host);
+        }
+        match (KNOWN.contains(&text), text.split_once('/')) {
+            (true, Some((os, arch))) => Ok(Self {
+                os: os.to_owned(),
+                arch: arch.to_owned(),
+            }),
+            _ => Err(format!("images are made for {}", KNOWN.join(" and "))),
+        }
     }
 }
 
@@ -96,6 +128,20 @@ mod tests {
                 .unwrap()
         }));
         descriptor
+    }
+
+    #[test]
+    fn a_platform_reads_as_it_is_written() {
+        for text in KNOWN {
+            let platform: Platform = text.parse().unwrap();
+            assert_eq!(platform.to_string(), text);
+            assert_eq!(platform.is_foreign(), platform != Platform::host());
+        }
+        let host = Platform::host();
+        assert_eq!(host.to_string().parse(), Ok(host));
+        for text in ["arm64", "linux/arm64/v8", "windows/amd64", "linux/"] {
+            assert!(text.parse::<Platform>().is_err(), "{text}");
+        }
     }
 
     #[test]

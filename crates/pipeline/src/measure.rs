@@ -1,5 +1,5 @@
 //! Runs the verifier in the image: unpacked from its own layers, read-only, without network, as the image's user, with
-//! the source at a path at which nothing was built. The verifier is the one of this machine, at its own place in the
+//! the source at a path at which nothing was built. The verifier is one that was built here, at its own place in the
 //! image: what is judged has no say in the judgement.
 
 use std::collections::BTreeMap;
@@ -78,12 +78,21 @@ pub struct Measured<'a> {
     pub loaded: Option<RootFs>,
 }
 
+/// The verifiers that it takes, both built here.
+#[derive(Debug, Clone, Copy)]
+pub struct Verifiers<'a> {
+    /// For this machine.
+    pub machine: &'a Utf8Path,
+    /// For the image, which may be of another platform.
+    pub image: &'a Utf8Path,
+}
+
 /// Measures modules in an image; a report of the same inputs is kept.
 pub fn run(
     work: &Work,
     (image, platform): (&ImageToml, &Platform),
     measured: Measured<'_>,
-    (source, verifier): (&Utf8Path, &Utf8Path),
+    (source, verifiers): (&Utf8Path, Verifiers<'_>),
     inputs: &Inputs<'_>,
     step: &Step,
 ) -> Result<Report> {
@@ -102,7 +111,8 @@ pub fn run(
         for module in &inputs.modules {
             flags.extend(["--module", module.as_str()]);
         }
-        let sandbox = nonroot_sandbox(root, image, platform, verifier).read_only(source, ELSEWHERE);
+        let sandbox =
+            nonroot_sandbox(root, image, platform, verifiers).read_only(source, ELSEWHERE);
         let report = if inputs.keep_going {
             measured_as_far_as_possible(&sandbox, &flags)?
         } else {
@@ -164,16 +174,16 @@ pub fn root_sandbox(root: &Utf8Path, image: &Image, source: &Utf8Path) -> Sandbo
         .read_only(source, ELSEWHERE)
 }
 
-/// Commands in an unpacked image as a pod with a read-only root runs them, with this machine's verifier.
+/// Commands in an unpacked image as a pod with a read-only root runs them, with a verifier of ours.
 fn nonroot_sandbox(
     root: RootFs,
     image: &ImageToml,
     platform: &Platform,
-    verifier: &Utf8Path,
+    verifiers: Verifiers<'_>,
 ) -> Sandbox {
     Sandbox::of(root)
-        .init(verifier)
-        .read_only(verifier, VERIFIER)
+        .init(verifiers.machine)
+        .read_only(verifiers.image, VERIFIER)
         .env(image_config::env(image, platform, true))
         .user(User::Id(image.user.uid))
 }

@@ -11,16 +11,20 @@ use report::{MeasuredModule, PhaseName, Report};
 use serde::Serialize;
 
 use crate::assemble::images::WrittenImage;
+use crate::assemble::platforms::Named;
 use crate::flow::Packs;
 use crate::pack::KeptPack;
 use crate::pack::manifest::Timings;
 use engine::progress::{Kind, Stage, human_bytes};
+use oci::platform::Platform;
 
 /// The whole account.
 #[derive(Debug, Serialize)]
 pub struct Summary {
     /// Version of this format.
     pub schema: u32,
+    /// For which the images are.
+    pub platform: String,
     /// Packs, `common` first and `rest` last.
     pub packs: Vec<PackLine>,
     /// All modules together.
@@ -37,6 +41,12 @@ pub struct Summary {
     pub broken: Vec<String>,
     /// Programs that a preview did not run, with what Pulumi said.
     pub not_run: Vec<String>,
+    /// What each name means where there are several platforms: an index of their images.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub indexes: Vec<Named>,
+    /// The other platforms of this run, whose steps are among those above.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<Summary>,
 }
 
 /// A pack.
@@ -76,12 +86,12 @@ pub struct FirstBuilds {
 }
 
 impl Summary {
-    /// Puts it together.
+    /// Of one platform, without the steps.
     pub fn new(
+        platform: &Platform,
         packs: &Packs,
         variants: Vec<WrittenImage>,
         report: &Report,
-        stages: &[Stage],
     ) -> Self {
         let Packs {
             common,
@@ -96,11 +106,12 @@ impl Summary {
         lines.extend(rest.iter().map(|rest| PackLine::new(&rest.pack, None)));
         Self {
             schema: SCHEMA,
+            platform: platform.to_string(),
             packs: lines,
             total: FirstBuilds::new(report, None),
             variants,
-            overhead: overhead(stages),
-            stages: stages.to_vec(),
+            overhead: None,
+            stages: Vec::new(),
             peak_memory_bytes: peak_memory_bytes(),
             broken: providers
                 .iter()
@@ -110,11 +121,36 @@ impl Summary {
                 }))
                 .collect(),
             not_run: report.modules.iter().filter_map(not_run).collect(),
+            indexes: Vec::new(),
+            others: Vec::new(),
         }
     }
 
-    /// As a person reads it.
-    pub fn text(&self) -> String {
+    /// Makes it that of the whole run, with the `others` of its platforms and its steps.
+    pub fn complete(&mut self, others: Vec<Self>, indexes: Vec<Named>, stages: &[Stage]) {
+        self.others = others;
+        self.indexes = indexes;
+        self.overhead = overhead(stages);
+        self.stages = stages.to_vec();
+    }
+
+    /// This one, and those of the other platforms.
+    fn all(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(&self.others)
+    }
+
+    /// Whether all packages came from the caches, on all platforms.
+    pub fn is_full(&self) -> bool {
+        self.all().all(|it| it.total.packages.is_full())
+    }
+
+    /// What is missing on any platform.
+    pub fn all_broken(&self) -> impl Iterator<Item = &String> {
+        self.all().flat_map(|it| &it.broken)
+    }
+
+    /// Packs and images of this platform, as tables.
+    fn tables(&self) -> String {
         let mut packs = table(&[
             "pack",
             "modules",
@@ -158,8 +194,14 @@ impl Summary {
         ];
         total.extend(first_cells(Some(&self.total)));
         packs.add_row(total);
+        format!("{packs}\n\n{}", variants(&self.variants))
+    }
 
-        let variants = variants(&self.variants);
+    /// As a person reads it.
+    pub fn text(&self) -> String {
+        let others = self.others.iter();
+        let others = others.map(|it| format!("\n\n{}:\n{}", it.platform, it.tables()));
+        let tables = self.tables() + &others.collect::<String>();
         let mut stages = table(&["step", "wall", "of that go", "cpu", "written"]);
         for stage in &self.stages {
             let written = if stage.written_bytes == 0 {
@@ -186,10 +228,11 @@ impl Summary {
                 overhead * 100.0
             )
         });
-        let broken = self.broken.iter().map(|it| format!("\nmissing: {it}"));
-        let not_run = self.not_run.iter().map(|it| format!("\nwarning: {it}"));
+        let broken = self.all_broken().map(|it| format!("\nmissing: {it}"));
+        let not_run = self.all().flat_map(|it| &it.not_run);
+        let not_run = not_run.map(|it| format!("\nwarning: {it}"));
         let remarks: String = broken.chain(not_run).collect();
-        format!("{packs}\n\n{variants}\n\n{stages}\n\npeak memory {memory}{overhead}{remarks}")
+        format!("{tables}\n\n{stages}\n\npeak memory {memory}{overhead}{remarks}")
     }
 }
 
@@ -377,6 +420,9 @@ mod tests {
         };
         let summary = Summary {
             schema: SCHEMA,
+            platform: "linux/amd64".to_owned(),
+            indexes: Vec::new(),
+            others: Vec::new(),
             packs: vec![
                 PackLine::new(&kept("common"), None),
                 PackLine::new(&kept("civo"), Some(first(512.3))),

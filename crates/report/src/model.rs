@@ -25,6 +25,10 @@ pub struct Report {
     /// When the measuring began, in seconds since 1970-01-01T00:00:00Z; absent where there was no clock to ask.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measured_at_s: Option<u64>,
+    /// Whether an emulator ran the image's programs, as on a machine with another processor: what was found in the
+    /// caches holds, and times mean nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub emulated: bool,
     /// The settings of the go command that was measured.
     pub identity: Identity,
     /// The image, where whoever started the verifier knows it.

@@ -50,6 +50,7 @@ pub fn report(modules: usize) -> Report {
     Report {
         schema: SCHEMA,
         measured_at_s: Some(1_760_000_000),
+        emulated: false,
         identity: identity(),
         image: Some(Image {
             name: "latest".into(),

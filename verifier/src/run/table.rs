@@ -78,6 +78,9 @@ fn summary(report: &Report) -> String {
         ),
         None => "no module was built".into(),
     };
+    if report.emulated {
+        text += "; the programs were emulated, so the times mean nothing";
+    }
     if !report.failures.is_empty() {
         let names: Vec<_> = report.failures.iter().map(Failure::name).collect();
         let _ = write!(text, "; failed: {}", names.join(", "));
@@ -184,6 +187,7 @@ pub mod tests {
         Report {
             schema: SCHEMA,
             measured_at_s: None,
+            emulated: false,
             identity: Identity::from_go_env(&env.unwrap()).unwrap(),
             image: None,
             packs: Vec::new(),

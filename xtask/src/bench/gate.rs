@@ -84,7 +84,12 @@ pub fn run(flags: &Args) -> Result<()> {
     let work = Work::open()?;
     let scratch = work.scratch("gate")?;
     let bench = progress.step("unpack", Kind::Local, |_| {
-        let verifier = verifier::make(&work, &pipeline::workspace::workspace(), false)?;
+        let verifier = verifier::make(
+            &work,
+            &pipeline::workspace::workspace(),
+            &Platform::host(),
+            false,
+        )?;
         Bench::unpack(flags, &source, &verifier, scratch.path())
     })?;
     let (none, slower) = progress.step("measure times", Kind::Local, |step| {

@@ -73,7 +73,10 @@ pub fn run(flags: &Args) -> Result<()> {
     };
     let foundation = flow::foundation(settings, &mut progress)?;
     let bench = Bench {
-        below: [foundation.base()?, foundation.tools(&mut progress)?],
+        below: [
+            foundation.base(&mut progress)?,
+            foundation.tools(&mut progress)?,
+        ],
         foundation,
         source,
         all,

@@ -5,7 +5,7 @@
 
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
-use oci_spec::image::{Descriptor, ImageIndex, ImageManifest};
+use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, MediaType};
 
 use crate::blob::{Blobs, read, read_document, sha256};
 use crate::platform::Platform;
@@ -44,6 +44,23 @@ impl Layout {
     /// Everything that the index names.
     pub fn manifests(&self) -> &[Descriptor] {
         self.index.manifests()
+    }
+
+    /// The manifest with this digest, of those that the index names and of those that indexes in it do.
+    pub fn find_digest(&self, digest: &str) -> Result<Option<Descriptor>> {
+        for descriptor in self.manifests() {
+            if descriptor.digest().as_ref() == digest {
+                return Ok(Some(descriptor.clone()));
+            }
+            if *descriptor.media_type() == MediaType::ImageIndex {
+                let index: ImageIndex = read_document(self, descriptor, "index of images")?;
+                let mut nested = index.manifests().iter();
+                if let Some(found) = nested.find(|it| it.digest().as_ref() == digest) {
+                    return Ok(Some(found.clone()));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// The image with this tag; without one the only image, or `latest`.

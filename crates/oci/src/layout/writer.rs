@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use oci_spec::image::{
-    Descriptor, ImageIndexBuilder, ImageManifest, MediaType, Platform as OciPlatform,
+    Descriptor, ImageIndex, ImageIndexBuilder, ImageManifest, MediaType, Platform as OciPlatform,
 };
 use serde::Serialize;
 use sha256::Sha256Hash;
 
-use crate::blob::{descriptor, layer_descriptor, link_or_copy, manifest_json};
+use crate::blob::{descriptor, index_json, layer_descriptor, link_or_copy, manifest_json};
 use crate::layer::Layer;
-use crate::layout::reader::{self, NAME};
+use crate::layout::reader::NAME;
 use crate::referrer::EMPTY;
 
 /// A layout that is being written; [`LayoutWriter::finish`] makes it one.
@@ -20,7 +20,10 @@ use crate::referrer::EMPTY;
 pub struct LayoutWriter {
     folder: Utf8PathBuf,
     blobs: Utf8PathBuf,
+    /// Those that the layout's index names.
     manifests: Vec<Descriptor>,
+    /// Those that indexes name.
+    unnamed: Vec<Descriptor>,
 }
 
 impl LayoutWriter {
@@ -32,6 +35,7 @@ impl LayoutWriter {
             folder: folder.to_owned(),
             blobs,
             manifests: Vec::new(),
+            unnamed: Vec::new(),
         })
     }
 
@@ -64,19 +68,48 @@ impl LayoutWriter {
         manifest: &ImageManifest,
         platform: Option<OciPlatform>,
     ) -> Result<Descriptor> {
-        let json = manifest_json(manifest)?;
-        let mut descriptor = self.bytes(MediaType::ImageManifest, &json)?;
-        descriptor.set_platform(platform);
+        let mut descriptor = self.write(manifest, platform)?;
         descriptor.set_artifact_type(manifest.artifact_type().clone());
-        descriptor.set_annotations(Some(HashMap::from([(NAME.to_owned(), name.to_owned())])));
-        self.manifests.push(descriptor.clone());
+        Ok(self.name(descriptor, name))
+    }
+
+    /// Adds a manifest that only an index is going to name.
+    pub fn unnamed(
+        &mut self,
+        manifest: &ImageManifest,
+        platform: Option<OciPlatform>,
+    ) -> Result<Descriptor> {
+        let descriptor = self.write(manifest, platform)?;
+        self.unnamed.push(descriptor.clone());
         Ok(descriptor)
     }
 
-    /// The manifest that was added under this name.
-    pub fn find(&self, name: &str) -> Option<&Descriptor> {
-        let mut all = self.manifests.iter();
-        all.find(|manifest| reader::name(manifest) == Some(name))
+    fn write(
+        &mut self,
+        manifest: &ImageManifest,
+        platform: Option<OciPlatform>,
+    ) -> Result<Descriptor> {
+        let mut descriptor = self.bytes(MediaType::ImageManifest, &manifest_json(manifest)?)?;
+        descriptor.set_platform(platform);
+        Ok(descriptor)
+    }
+
+    /// The manifest with this digest, of those that were added.
+    pub fn find(&self, digest: &str) -> Option<&Descriptor> {
+        let mut all = self.manifests.iter().chain(&self.unnamed);
+        all.find(|manifest| manifest.digest().as_ref() == digest)
+    }
+
+    /// Adds an index of manifests that are there, which the layout's index names `name`.
+    pub fn index(&mut self, name: &str, index: &ImageIndex) -> Result<Descriptor> {
+        let descriptor = self.bytes(MediaType::ImageIndex, &index_json(index)?)?;
+        Ok(self.name(descriptor, name))
+    }
+
+    fn name(&mut self, mut descriptor: Descriptor, name: &str) -> Descriptor {
+        descriptor.set_annotations(Some(HashMap::from([(NAME.to_owned(), name.to_owned())])));
+        self.manifests.push(descriptor.clone());
+        descriptor
     }
 
     /// Adds the manifest of an artifact that refers to another manifest, which is how it is found: it has no name.

@@ -47,7 +47,7 @@ impl From<&WrittenImage> for report::Image {
     }
 }
 
-/// What was written.
+/// What was written of a platform.
 #[derive(Debug, Default, Serialize)]
 pub struct Written {
     /// The volumes, the variants and their twins.
@@ -55,13 +55,6 @@ pub struct Written {
     pub images: Vec<WrittenImage>,
     /// The artifacts of programs.
     pub programs: Vec<WrittenImage>,
-}
-
-impl Written {
-    /// All of it, in the order in which it was written.
-    pub fn all(&self) -> impl Iterator<Item = &WrittenImage> {
-        self.programs.iter().chain(&self.images)
-    }
 }
 
 /// What packs make, and where they came from.
@@ -96,6 +89,22 @@ impl<'a> Images<'a> {
             programs: programs::of(packs, version)?,
             variants,
         })
+    }
+
+    /// For tests: volumes are of real layers.
+    #[cfg(test)]
+    pub fn without_volumes(
+        (packs, origin): (&'a [Pack], &'a Origin),
+        variants: Vec<Variant>,
+        programs: Vec<ProgramArtifact>,
+    ) -> Self {
+        Self {
+            packs,
+            origin,
+            variants,
+            programs,
+            volumes: Vec::new(),
+        }
     }
 
     /// Writes the artifacts of programs, then the volumes, and then the variants, and the `-nonroot` twin of each; with
@@ -211,7 +220,7 @@ fn manifest(
 mod tests {
     use super::*;
     use crate::fixtures::{image, origin, packs, platform};
-    use oci_spec::image::Platform as OciPlatform;
+    use oci_spec::image::{ImageIndex, Platform as OciPlatform};
     use sha256::Sha256Hash;
 
     /// Remembers manifests by their names, and what refers to others, in the order in which they come.
@@ -255,6 +264,18 @@ mod tests {
             self.bytes(MediaType::ImageManifest, &blob::manifest_json(manifest)?)
         }
 
+        fn unnamed(
+            &mut self,
+            manifest: &ImageManifest,
+            _platform: OciPlatform,
+        ) -> Result<Descriptor> {
+            panic!("{manifest:?} is named")
+        }
+
+        fn index(&mut self, name: &str, _index: &ImageIndex) -> Result<Descriptor> {
+            panic!("{name} is of one platform")
+        }
+
         fn referrer(&mut self, manifest: &ImageManifest, subject: &Descriptor) -> Result<()> {
             // Who finds an image by its name finds what is said of it.
             assert!(!self.blobs.contains_key(subject.digest().as_ref()));
@@ -263,15 +284,11 @@ mod tests {
         }
     }
 
-    /// What packs make without volumes, which are of real layers.
+    /// What packs make without volumes.
     fn images_of<'a>(packs: &'a [Pack], origin: &'a Origin) -> Images<'a> {
-        Images {
-            packs,
-            origin,
-            variants: variants::of(packs, "latest").unwrap(),
-            programs: programs::of(packs, "latest").unwrap(),
-            volumes: Vec::new(),
-        }
+        let variants = variants::of(packs, "latest").unwrap();
+        let programs = programs::of(packs, "latest").unwrap();
+        Images::without_volumes((packs, origin), variants, programs)
     }
 
     #[test]
@@ -280,8 +297,8 @@ mod tests {
         let images = images_of(&packs, &origin);
         let mut target = Manifests::default();
         let written = images.write(&mut target, &image(), &platform()).unwrap();
-        let sizes: Vec<_> = written
-            .all()
+        let written_in_order = written.programs.iter().chain(&written.images);
+        let sizes: Vec<_> = written_in_order
             .map(|image| {
                 (
                     image.name.as_str(),

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use oci_spec::distribution::Reference;
-use oci_spec::image::{Descriptor, ImageManifest, MediaType, Platform as OciPlatform};
+use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, MediaType, Platform as OciPlatform};
 use sha256::Sha256Hash;
 
 use crate::assemble::target::Target;
@@ -11,7 +11,7 @@ use crate::work::Work;
 use engine::progress::Step;
 use failure::usage;
 use oci::blob::{Blobs, read, read_document};
-use oci::blob::{descriptor, layer_descriptor, manifest_descriptor, manifest_json};
+use oci::blob::{descriptor, index_json, layer_descriptor, manifest_descriptor, manifest_json};
 use oci::layout::reader::Layout;
 use oci::registry::{Registry, TransferredBytes};
 
@@ -59,9 +59,16 @@ impl<'a> RegistryTarget<'a> {
         self.registry.transferred()
     }
 
-    /// Pushes what `descriptor` of `layout` leads to, under `tag`; its digest.
+    /// Pushes what `descriptor` of `layout` leads to, a manifest or an index, under `tag`; its digest.
     pub fn push(&self, layout: &Layout, descriptor: &Descriptor, tag: &str) -> Result<String> {
         let file = layout.fetch(descriptor)?;
+        if *descriptor.media_type() == MediaType::ImageIndex {
+            let index: ImageIndex = read(&file, "index of images")?;
+            for manifest in index.manifests() {
+                self.push(layout, manifest, manifest.digest().as_ref())?;
+            }
+            return self.tag(&fs_err::read(file)?, descriptor.media_type(), tag);
+        }
         self.push_blobs(layout, &read(&file, "manifest")?, tag)?;
         self.tag(&fs_err::read(file)?, descriptor.media_type(), tag)
     }
@@ -141,6 +148,19 @@ impl Target for RegistryTarget<'_> {
         let json = manifest_json(manifest)?;
         self.registry
             .push_manifest(&json, &MediaType::ImageManifest, name)
+    }
+
+    fn unnamed(&mut self, manifest: &ImageManifest, _platform: OciPlatform) -> Result<Descriptor> {
+        let digest = manifest_descriptor(manifest)?.digest().to_string();
+        let json = manifest_json(manifest)?;
+        self.registry
+            .push_manifest(&json, &MediaType::ImageManifest, &digest)
+    }
+
+    fn index(&mut self, name: &str, index: &ImageIndex) -> Result<Descriptor> {
+        let json = index_json(index)?;
+        self.registry
+            .push_manifest(&json, &MediaType::ImageIndex, name)
     }
 
     fn referrer(&mut self, manifest: &ImageManifest, subject: &Descriptor) -> Result<()> {

@@ -1,7 +1,7 @@
 //! Where images are written to: a layout in a folder, or a repository (`registry_target.rs`).
 
 use anyhow::Result;
-use oci_spec::image::{Descriptor, ImageManifest, MediaType, Platform as OciPlatform};
+use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, MediaType, Platform as OciPlatform};
 
 use crate::pack::PackLayer;
 use oci::layout::writer::LayoutWriter;
@@ -19,6 +19,10 @@ pub trait Target {
         manifest: &ImageManifest,
         platform: OciPlatform,
     ) -> Result<Descriptor>;
+    /// Adds a manifest, all of whose blobs are there, that an index is going to name.
+    fn unnamed(&mut self, manifest: &ImageManifest, platform: OciPlatform) -> Result<Descriptor>;
+    /// Adds an index, all of whose manifests are there, under a name.
+    fn index(&mut self, name: &str, index: &ImageIndex) -> Result<Descriptor>;
     /// Adds the manifest of an artifact that refers to `subject`, which need not be there yet.
     fn referrer(&mut self, manifest: &ImageManifest, subject: &Descriptor) -> Result<()>;
 }
@@ -39,6 +43,14 @@ impl Target for LayoutWriter {
         platform: OciPlatform,
     ) -> Result<Descriptor> {
         LayoutWriter::manifest(self, name, manifest, Some(platform))
+    }
+
+    fn unnamed(&mut self, manifest: &ImageManifest, platform: OciPlatform) -> Result<Descriptor> {
+        LayoutWriter::unnamed(self, manifest, Some(platform))
+    }
+
+    fn index(&mut self, name: &str, index: &ImageIndex) -> Result<Descriptor> {
+        LayoutWriter::index(self, name, index)
     }
 
     fn referrer(&mut self, manifest: &ImageManifest, _subject: &Descriptor) -> Result<()> {

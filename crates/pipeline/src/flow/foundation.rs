@@ -1,7 +1,13 @@
 //! What caches are made in and with: the base system, Go and the verifier, and the two packs that hold them.
+//!
+//! Caches for another platform are made in the base system and with the Go of this machine's, which compiles for any
+//! other at its own speed. What the packs then hold is made for that platform when they are: only that takes an
+//! emulator, and a compiler of the verifier.
+
+use std::cell::OnceCell;
 
 use anyhow::{Context as _, Result};
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use gocache::objects;
 use modules::Module;
 
@@ -21,10 +27,11 @@ use crate::resolve::unchecked;
 use crate::warm::{Share, Warmer};
 use crate::work::Work;
 use crate::workspace::workspace;
-use engine::progress::{self, Kind, Progress};
+use engine::progress::{self, Kind, Progress, Step};
 use engine::sandbox::{self, RootFs};
 use engine::together::{self, Part};
 use engine::{Engine, host, memory};
+use failure::usage;
 use oci::platform::Platform;
 
 /// What caches are made in and with.
@@ -34,24 +41,22 @@ pub struct Foundation {
     pub work: Work,
     /// The tree in which everything is built.
     pub tree: Tree,
-    /// The base system.
-    pub base: Base,
-    /// The verifier.
+    /// The verifier of this machine.
     pub verifier: Utf8PathBuf,
     /// The module cache that all fetches share.
     pub go_mod: Utf8PathBuf,
     /// Settings of this machine by which Go modules were not checked; see [`unchecked`].
     pub(super) unchecked: Vec<String>,
     pub(super) settings: Settings,
+    /// What ships, of the image's platform.
+    base: OnceCell<Base>,
+    verifier_of_image: OnceCell<Utf8PathBuf>,
 }
 
 /// Makes base system, toolchain and verifier.
 pub fn foundation(settings: Settings, progress: &mut Progress) -> Result<Foundation> {
-    let mut image = ImageToml::read(&settings.image)?;
-    if let Some(level) = settings.zstd_level {
-        image.layers.zstd_level = level;
-    }
-    let platform = Platform::host();
+    let image = described_image(&settings)?;
+    let (platform, host) = (settings.platform.clone(), Platform::host());
     let unchecked = if settings.offline {
         Vec::new()
     } else {
@@ -68,14 +73,15 @@ pub fn foundation(settings: Settings, progress: &mut Progress) -> Result<Foundat
         (
             format!("Go {}", image.go.version),
             Box::new(|_| {
-                go = Some(go::make(&work, &image, &platform, &settings)?);
+                go = Some(go::make(&work, &image, &host, &settings)?);
                 Ok(())
             }),
         ),
         (
             "verifier".to_owned(),
             Box::new(|_| {
-                verifier = Some(verifier::make(&work, &workspace(), settings.offline)?);
+                let made = verifier::make(&work, &workspace(), &host, settings.offline)?;
+                verifier = Some(made);
                 Ok(())
             }),
         ),
@@ -84,11 +90,7 @@ pub fn foundation(settings: Settings, progress: &mut Progress) -> Result<Foundat
         let make: Part<'_> = (
             "base system".to_owned(),
             Box::new(|step| {
-                let Settings { store, offline, .. } = &settings;
-                let lock = Lock::read(&settings.image.with_file_name(LOCK))?;
-                let lock = lock.as_ref();
-                let made = base::make(&work, &image, lock, &platform, store, *offline, step)?;
-                base = Some(made);
+                base = Some(make_base(&work, &image, &host, &settings, step)?);
                 Ok(())
             }),
         );
@@ -107,7 +109,7 @@ pub fn foundation(settings: Settings, progress: &mut Progress) -> Result<Foundat
         None => RootFs::CurrentContainer,
         Some(layer) if settings.engine == Engine::Docker => {
             progress.step("base system into Docker", Kind::Local, |_| {
-                sandbox::load_root_fs(layer, &platform)
+                sandbox::load_root_fs(layer, &host)
             })?
         }
         Some(_) => RootFs::Directory(base.root.clone()),
@@ -125,6 +127,11 @@ pub fn foundation(settings: Settings, progress: &mut Progress) -> Result<Foundat
         platform,
         toolexec,
     };
+    let (shipped_base, verifier_of_image) = (OnceCell::new(), OnceCell::new());
+    if !tree.platform.is_foreign() {
+        let _ = shipped_base.set(base);
+        let _ = verifier_of_image.set(verifier.clone());
+    }
     Ok(Foundation {
         // Of its own: what is in the other one was checked.
         go_mod: work.shared(if unchecked.is_empty() {
@@ -135,10 +142,50 @@ pub fn foundation(settings: Settings, progress: &mut Progress) -> Result<Foundat
         unchecked,
         work,
         tree,
-        base,
         verifier,
         settings,
+        base: shipped_base,
+        verifier_of_image,
     })
+}
+
+/// What `image.toml` says, with what the flags say instead.
+fn described_image(settings: &Settings) -> Result<ImageToml> {
+    let Settings {
+        platform, engine, ..
+    } = settings;
+    if platform.is_foreign() && *engine != Engine::Native {
+        return Err(usage(
+            format!("packs for {platform} are made by the native engine alone"),
+            "leave out --engine, or build on a machine of that platform",
+        ));
+    }
+    let mut image = ImageToml::read(&settings.image)?;
+    if let Some(level) = settings.zstd_level {
+        image.layers.zstd_level = level;
+    }
+    Ok(image)
+}
+
+fn make_base(
+    work: &Work,
+    image: &ImageToml,
+    platform: &Platform,
+    settings: &Settings,
+    step: &Step,
+) -> Result<Base> {
+    let Settings { store, offline, .. } = settings;
+    let lock = Lock::read(&settings.image.with_file_name(LOCK))?;
+    base::make(work, image, lock.as_ref(), platform, store, *offline, step)
+}
+
+/// What `cell` holds, made if it holds nothing yet.
+fn made_once<T>(cell: &OnceCell<T>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
+    if cell.get().is_none() {
+        let new = make()?;
+        return Ok(cell.get_or_init(|| new));
+    }
+    cell.get().context("it was made")
 }
 
 /// The program of `-toolexec` that caches are made with.
@@ -155,15 +202,63 @@ impl Foundation {
     }
 
     /// The pack of the base system.
-    pub fn base(&self) -> Result<Pack> {
-        let layer = self.base.layer.as_ref();
+    pub fn base(&self, progress: &mut Progress) -> Result<Pack> {
+        let base = self.shipped_base(progress)?;
+        let layer = base.layer.as_ref();
         let layer = layer.context("the container around this process is no pack")?;
-        let key = self.base.key.clone();
-        Ok(Pack::base(key, &self.tree.platform, layer.clone()))
+        Ok(Pack::base(
+            base.key.clone(),
+            &self.tree.platform,
+            layer.clone(),
+        ))
+    }
+
+    /// The base system of the image.
+    fn shipped_base(&self, progress: &mut Progress) -> Result<&Base> {
+        let Self { work, tree, .. } = self;
+        let platform = &tree.platform;
+        made_once(&self.base, || {
+            progress.step(format!("base system, {platform}"), Kind::Network, |step| {
+                make_base(work, &tree.image, platform, &self.settings, step)
+            })
+        })
+    }
+
+    /// The verifier that the image has.
+    pub fn verifier_of_image(&self, progress: &mut Progress) -> Result<&Utf8Path> {
+        let platform = &self.tree.platform;
+        let made = made_once(&self.verifier_of_image, || {
+            progress.step(format!("verifier, {platform}"), Kind::Network, |_| {
+                let made =
+                    verifier::make(&self.work, &workspace(), platform, self.settings.offline)?;
+                progress::note(format_args!(
+                    "the verifier for {platform} was cross-compiled"
+                ));
+                Ok(made)
+            })
+        })?;
+        Ok(made)
+    }
+
+    /// The Go that the image has.
+    fn go_of_image(&self, progress: &mut Progress) -> Result<Utf8PathBuf> {
+        let Self { work, tree, .. } = self;
+        let (platform, image) = (&tree.platform, &tree.image);
+        if !platform.is_foreign() {
+            return Ok(tree.go.clone());
+        }
+        let version = &image.go.version;
+        progress.step(format!("Go {version}, {platform}"), Kind::Network, |_| {
+            go::make(work, image, platform, &self.settings)
+        })
     }
 
     /// Makes the pack of Go, the tools and the verifier.
     pub fn tools(&self, progress: &mut Progress) -> Result<Pack> {
+        // First: where it cannot be made, that is told before anything is compiled.
+        let verifier = self.verifier_of_image(progress)?;
+        let go = self.go_of_image(progress)?;
+        let base = self.shipped_base(progress)?;
         let description = self.settings.image.parent();
         let mut image = self.tree.image.clone();
         // They are in no tool.
@@ -185,12 +280,16 @@ impl Foundation {
             offline: self.settings.offline,
         };
         let (key, layers) = progress.step("tools", Kind::Network, |step| {
-            tools::layers(&maker, &self.verifier, &self.settings.store, step)
+            let parts = tools::Parts {
+                root: &base.root,
+                go: &go,
+                verifier,
+            };
+            tools::layers(&maker, parts, &self.settings.store, step)
         })?;
-        let base = self.base.key.clone();
         Ok(Pack::tools(
             key,
-            base,
+            base.key.clone(),
             &self.tree.platform,
             layers,
             tools::described(&image),

@@ -2,6 +2,7 @@
 
 use camino::Utf8PathBuf;
 use engine::Engine;
+use oci::platform::Platform;
 
 use crate::image_toml::ToolSource;
 use crate::pack::matrix::Times;
@@ -19,6 +20,8 @@ pub struct Settings {
     pub image: Utf8PathBuf,
     /// The source.
     pub source: Utf8PathBuf,
+    /// For what packs are made.
+    pub platform: Platform,
     /// Modules that are built at the same time; none for as many as there are processors and memory for.
     pub jobs: Option<usize>,
     /// How much memory providers took before.
@@ -47,6 +50,7 @@ impl Settings {
         Self {
             image: workspace::image_toml(),
             source,
+            platform: Platform::host(),
             jobs: None,
             times: Times::default(),
             offline: false,

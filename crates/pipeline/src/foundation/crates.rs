@@ -33,8 +33,15 @@ struct Crate {
     root: bool,
 }
 
-/// Adds the crates of `package`, of the workspace that `sh` is in, to `executable`, which was built of it for `target`.
-pub fn add(sh: &Shell, package: &str, target: &str, executable: &Utf8Path) -> Result<()> {
+/// Adds the crates of `package`, of the workspace that `sh` is in, to `executable`, which was built of it for `target`
+/// and whose format `objcopy` knows.
+pub fn add(
+    sh: &Shell,
+    package: &str,
+    target: &str,
+    objcopy: &str,
+    executable: &Utf8Path,
+) -> Result<()> {
     let cargo = host::cargo();
     let format = "{p}";
     // Offline: what is built has been fetched.
@@ -52,7 +59,7 @@ pub fn add(sh: &Shell, package: &str, target: &str, executable: &Utf8Path) -> Re
     let flags = format!("{SECTION}=noload,readonly");
     host::run(cmd!(
         sh,
-        "objcopy --add-section {SECTION}={section} --set-section-flags {flags} {executable}"
+        "{objcopy} --add-section {SECTION}={section} --set-section-flags {flags} {executable}"
     ))
     .context(
         "failed to add the crates of the verifier to it; objcopy is in the package `binutils`",

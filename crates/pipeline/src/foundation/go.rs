@@ -46,7 +46,8 @@ pub fn make(
             );
         }
         let download = work.scratch("toolchain")?;
-        let fetched = fetch(&image.go.version, download.path(), settings.allow_unchecked)?;
+        let version = &image.go.version;
+        let fetched = fetch(version, platform, download.path(), settings.allow_unchecked)?;
         copy(
             &fetched,
             folder,
@@ -66,7 +67,12 @@ const UNKNOWN: [&str; 4] = [
     "404 Not Found",
 ];
 
-fn fetch(version: &str, cache: &Utf8Path, allow_unchecked: bool) -> Result<Utf8PathBuf> {
+fn fetch(
+    version: &str,
+    platform: &Platform,
+    cache: &Utf8Path,
+    allow_unchecked: bool,
+) -> Result<Utf8PathBuf> {
     if host::find("go").is_none() {
         return Err(usage(
             "the go command is missing on this machine",
@@ -79,6 +85,10 @@ fn fetch(version: &str, cache: &Utf8Path, allow_unchecked: bool) -> Result<Utf8P
     let known: BTreeMap<String, String> =
         serde_json::from_str(&printed).context("`go env -json` printed no JSON")?;
     unchecked::allowed(allow_unchecked, |name| known.get(name).cloned())?;
+    if platform.is_foreign() {
+        return download(version, platform, cache)
+            .with_context(|| format!("failed to fetch Go {version} for {platform}"));
+    }
     let toolchain = format!("go{version}");
     let printed = host::read(cmd!(sh, "go env GOROOT").env("GOTOOLCHAIN", &toolchain));
     match printed {
@@ -86,7 +96,7 @@ fn fetch(version: &str, cache: &Utf8Path, allow_unchecked: bool) -> Result<Utf8P
             let goroot = Utf8PathBuf::from(goroot.trim());
             if !goroot.starts_with(cache) {
                 // The go command does not fetch the version that it is itself.
-                return fetch_own_version(version, cache);
+                return download(version, platform, cache);
             }
             let found = fs_err::read_to_string(goroot.join("VERSION"))?;
             if found.lines().next() == Some(&toolchain) {
@@ -119,15 +129,15 @@ fn shell(cache: &Utf8Path) -> Result<Shell> {
     Ok(sh)
 }
 
-/// The distribution of the version that the machine's own go command has: the Go module, made ready for use as the go
-/// command does it (source: `cmd/go/internal/toolchain/select.go`).
-fn fetch_own_version(version: &str, cache: &Utf8Path) -> Result<Utf8PathBuf> {
+/// The distribution of the version that the machine's own go command has, or for another platform: the Go module, made
+/// ready for use as the go command does it (source: `cmd/go/internal/toolchain/select.go`).
+fn download(version: &str, platform: &Platform, cache: &Utf8Path) -> Result<Utf8PathBuf> {
     #[derive(serde::Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Downloaded {
         dir: Utf8PathBuf,
     }
-    let Platform { os, arch } = Platform::host();
+    let Platform { os, arch } = platform;
     let sh = shell(cache)?;
     let module = format!("golang.org/toolchain@v0.0.1-go{version}.{os}-{arch}");
     let printed = host::read(cmd!(sh, "go mod download -json {module}"))?;

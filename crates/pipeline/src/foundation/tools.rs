@@ -29,11 +29,22 @@ const BIN: &str = "usr/local/bin";
 /// The folders of the two layers in that of the kept work, the lower one first.
 const PARTS: [&str; 2] = ["pulumi", "go"];
 
+/// What goes into the layers beside the tools, all of the image's platform.
+#[derive(Debug, Clone, Copy)]
+pub struct Parts<'a> {
+    /// The base system's root.
+    pub root: &'a Utf8Path,
+    /// Go's distribution.
+    pub go: &'a Utf8Path,
+    /// The verifier.
+    pub verifier: &'a Utf8Path,
+}
+
 /// Makes the layers, the lower one first, unless they are kept, here or in the store; and the digest of everything they
 /// were made from.
 pub fn layers(
     maker: &Maker<'_>,
-    verifier: &Utf8Path,
+    Parts { root, go, verifier }: Parts<'_>,
     store: &Store,
     step: &mut Step,
 ) -> Result<(Key, [LayerBlob; 2])> {
@@ -41,8 +52,8 @@ pub fn layers(
         work, tree, image, ..
     } = *maker;
     let origins = maker.origins()?;
-    let passwd = fs_err::read_to_string(tree.root.join("etc/passwd"))?;
-    let group = fs_err::read_to_string(tree.root.join("etc/group"))?;
+    let passwd = fs_err::read_to_string(root.join("etc/passwd"))?;
+    let group = fs_err::read_to_string(root.join("etc/group"))?;
     let info = info(image, &tree.platform);
     let key = Key::of(&(
         PARTS,
@@ -106,7 +117,7 @@ pub fn layers(
         add_executables(&mut layer, &others, &behind_flags(image), owners)?;
         let links = launchers(|name| !LAUNCHED_WITHOUT_GO.contains(&name));
         add_links(&mut layer, links.chain([TOOLEXEC_PATH.into()]), owners)?;
-        add_tree(&mut layer, &tree.go, relative(&image.go.goroot), owners)?;
+        add_tree(&mut layer, go, relative(&image.go.goroot), owners)?;
         add_info(&mut layer, &info, owners)?;
         for first_byte in 0..=u8::MAX {
             layer.folder(&relative(&image.go.gocache).join(format!("{first_byte:02x}")))?;

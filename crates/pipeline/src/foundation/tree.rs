@@ -2,6 +2,10 @@
 //!
 //! The parts are kept apart and mounted over each other, so that a new version of one of them leaves the others as
 //! they are. The layers are made of the same folders, so what compiles is what ships.
+//!
+//! For another platform the tree is still one of this machine, in which the same version of Go cross-compiles: action
+//! IDs have the platform that is compiled for in them, and not the one that compiles. What ships are parts of the same
+//! making for that platform ([`foundation`](crate::flow::foundation)).
 
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::image_info::TOOLEXEC_PATH;
@@ -28,7 +32,7 @@ pub struct Tree {
     pub go: Utf8PathBuf,
     /// The image's settings.
     pub image: ImageToml,
-    /// The image's platform.
+    /// The image's platform, for which Go compiles.
     pub platform: Platform,
     /// The program of `-toolexec` while caches are made, where archives are to be export-only: they are whole by then.
     pub toolexec: Option<Utf8PathBuf>,
@@ -46,6 +50,7 @@ impl Tree {
             .writable(scratch, SCRATCH)
             .env(&self.image.env)
             .env(self.image.go_env(&self.platform))
+            .env([("GOOS", &self.platform.os), ("GOARCH", &self.platform.arch)])
             // Nothing of this machine or of an earlier command: no settings file, no home, temporary files on disk.
             .env([
                 ("GOENV", "off"),

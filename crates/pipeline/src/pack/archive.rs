@@ -24,6 +24,11 @@ pub fn is_archive(path: &Utf8Path) -> bool {
     path.extension() == Some(ARCHIVE)
 }
 
+/// What a pack for a platform is called beside those for others: `civo-linux-arm64`.
+pub fn name(pack: &str, platform: &str) -> String {
+    format!("{pack}-{}", platform.replace('/', "-"))
+}
+
 /// Layouts and archives in `folder`, or the folder itself, sorted.
 pub fn all_in(folder: &Utf8Path) -> Result<Vec<Utf8PathBuf>> {
     let is_layout = |folder: &Utf8Path| folder.join("oci-layout").is_file();

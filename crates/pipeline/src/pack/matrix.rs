@@ -9,8 +9,10 @@ use std::time::Duration;
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use modules::Module;
+use oci::platform::Platform;
 use serde::{Deserialize, Serialize};
 
+use crate::pack::archive;
 use crate::pack::part::{Part, Shard, balance};
 use crate::workspace::workspace;
 use failure::usage;
@@ -62,6 +64,10 @@ pub struct MatrixJob {
     pub name: String,
     /// The provider.
     pub provider: String,
+    /// For which platform.
+    pub platform: String,
+    /// The file that `warm --platform --push FOLDER` writes, without `.tar`.
+    pub file: String,
     /// Which part of the provider.
     pub part: Shard,
     /// Modules that it warms.
@@ -72,10 +78,12 @@ pub struct MatrixJob {
     pub memory_bytes: Option<u64>,
 }
 
-/// The jobs for `providers`, each of which should take no longer than `limit`.
+/// The jobs for `providers` on `platform`, each of which should take no longer than `limit`; how long it takes is much
+/// the same for all platforms.
 pub fn jobs(
     modules: &[Module],
     providers: &[String],
+    platform: &Platform,
     times: &Times,
     limit: Option<Duration>,
 ) -> Result<Vec<MatrixJob>> {
@@ -96,6 +104,8 @@ pub fn jobs(
             jobs.push(MatrixJob {
                 name: part.name(),
                 provider: provider.clone(),
+                platform: platform.to_string(),
+                file: archive::name(&part.name(), &platform.to_string()),
                 part: part.shard,
                 modules: own.len(),
                 estimated_ms: time.map(|time| time.estimate(&own)),
@@ -178,6 +188,7 @@ impl ProviderTime {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixtures::platform;
 
     fn module(provider: &str, component: &str) -> Module {
         let path = format!("apis/provider/{provider}/{component}/v1/iac/pulumi");
@@ -215,7 +226,7 @@ mod tests {
         let times = times(&modules, 10_000, 30_000);
         let jobs = |limit_s| {
             let limit = Some(Duration::from_secs(limit_s));
-            super::jobs(&modules, &["aws".to_owned()], &times, limit).unwrap()
+            super::jobs(&modules, &["aws".to_owned()], &platform(), &times, limit).unwrap()
         };
         assert_eq!(jobs(130).len(), 1);
         let divided = jobs(80);
@@ -247,6 +258,7 @@ mod tests {
         let jobs = jobs(
             &modules,
             &providers,
+            &platform(),
             &Times::default(),
             Some(Duration::ZERO),
         )
@@ -272,7 +284,7 @@ mod tests {
         let modules = [&modules[..], &[module("civo", "d")]].concat();
         let providers = ["aws".to_owned(), "civo".to_owned()];
         let limit = Some(Duration::from_secs(55));
-        let jobs = jobs(&modules, &providers, &times, limit).unwrap();
+        let jobs = jobs(&modules, &providers, &platform(), &times, limit).unwrap();
         insta::assert_json_snapshot!(jobs);
     }
 }

@@ -144,7 +144,7 @@ impl Store {
                     )
                 })?;
                 let registry = Registry::open(repository, *insecure, work.shared("blobs")?, step)?;
-                let prefix = run_tag(run, "");
+                let prefix = run_prefix(run);
                 let tags = registry.tags()?.into_iter();
                 let of_run = tags.filter(|tag| tag.starts_with(&prefix));
                 of_run.map(|tag| format!("{self}:{tag}")).collect()
@@ -168,9 +168,14 @@ impl Store {
     }
 }
 
-/// The tag under which the pack `name` of a run is found.
-pub fn run_tag(run: &str, name: &str) -> String {
-    format!("run-{run}-{name}")
+/// The tag under which the pack `name` of a run is found, one of those for `platform`.
+pub fn run_tag(run: &str, name: &str, platform: &str) -> String {
+    format!("{}{}", run_prefix(run), archive::name(name, platform))
+}
+
+/// What the tags of all packs of a run begin with.
+fn run_prefix(run: &str) -> String {
+    format!("run-{run}-")
 }
 
 impl fmt::Display for Store {

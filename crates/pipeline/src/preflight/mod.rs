@@ -7,17 +7,18 @@
 mod plan;
 mod proxy;
 
-pub use plan::Plan;
+pub use plan::{Makes, Plan};
 
 use anyhow::{Context as _, Result};
 use camino::Utf8Path;
 use engine::progress::human_bytes;
 use engine::sandbox::User;
-use engine::{Engine, host};
+use engine::{Engine, emulation, host};
 use failure::{Failure, Kind, usage};
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access};
 
+use crate::foundation::verifier;
 use crate::image_toml::ImageToml;
 use crate::readable;
 
@@ -29,7 +30,7 @@ const LEAST_LATER_BYTES: u64 = 1_500_000_000;
 const LEAST_OUT_BYTES: u64 = 250_000_000;
 
 /// All checks, in the order in which their findings are told.
-const CHECKS: [fn(&Plan<'_>) -> Result<()>; 7] = [
+const CHECKS: [fn(&Plan<'_>) -> Result<()>; 9] = [
     |plan| {
         let image = ImageToml::read(&plan.settings.image)?;
         let user = User::of(image.user.uid);
@@ -58,6 +59,17 @@ const CHECKS: [fn(&Plan<'_>) -> Result<()>; 7] = [
     },
     has_room,
     proxy::check,
+    // Those of other platforms, for nothing else can be missing.
+    |plan| {
+        let runs = plan.makes.base || plan.verifies;
+        let mut platforms = plan.platforms.iter().filter(|_| runs);
+        platforms.try_for_each(emulation::require)
+    },
+    |plan| {
+        let makes = plan.makes.verifier;
+        let mut foreign = plan.platforms.iter().filter(|it| makes && it.is_foreign());
+        foreign.try_for_each(verifier::require)
+    },
 ];
 
 /// Makes sure that nothing known stands in the way of `plan`; `more` is what was found before.
@@ -243,6 +255,8 @@ mod tests {
         let plan = Plan {
             settings: &settings,
             modules: &[],
+            platforms: &[],
+            makes: Makes::NONE,
             verifies: false,
             out: Some(&out),
             kept: folder.join("kept"),

@@ -41,6 +41,9 @@ fn summary(report: &Report) -> String {
         ),
         None => "No first build was measured.".to_owned(),
     };
+    if report.emulated {
+        text += " The programs were emulated, so the times mean nothing.";
+    }
     if !report.failures.is_empty() {
         let _ = write!(text, " **{} failed.**", report.failures.len());
     }

@@ -2,7 +2,7 @@
 //!
 //! What does not vary from run to run is judged hard: hits, failures, missing modules, the identity, requests to the
 //! network; sizes nearly so, because a release moves them a little. Times vary, and are judged by [`time`]; a module
-//! that is slow beyond any noise, by [`ceiling`].
+//! that is slow beyond any noise, by [`ceiling`]. Those of programs that were emulated are not judged at all.
 //!
 //! Everything that differs is told in words; what is worse decides.
 

@@ -26,7 +26,12 @@ pub fn compare(baseline: &Baseline, report: &Report) -> Comparison {
     identity(baseline, &now, &mut changes);
     sizes(baseline, &now, &mut changes);
     modules(baseline, &now, report, &mut changes);
-    times(baseline, &now, report, &mut changes);
+    if report.emulated {
+        let message = "not compared: the programs of the image were emulated";
+        changes.tell(Kind::Different, "times", message);
+    } else {
+        times(baseline, &now, report, &mut changes);
+    }
     let subjects: BTreeSet<&str> = changes.0.iter().map(|it| it.subject.as_str()).collect();
     let unchanged = now.modules.iter().map(BaselineModule::name);
     Comparison {

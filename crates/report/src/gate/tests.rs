@@ -48,6 +48,7 @@ pub fn report(names: &[&str]) -> Report {
     Report {
         schema: SCHEMA,
         measured_at_s: None,
+        emulated: false,
         identity: Identity {
             go_version: "go1.27.4".into(),
             goos: "linux".into(),
@@ -304,6 +305,23 @@ fn times_are_compared_with_their_yardsticks_and_only_with_enough_runs() {
     assert_eq!(faster.changes[0].kind, Kind::Better);
     // Below the smallest change that is told, however significant.
     assert!(compared(30, [327.0, 150.0, 70.0]).changes.is_empty());
+}
+
+#[test]
+fn of_emulated_programs_hits_alone_are_judged() {
+    let was = Baseline::of(&timed(two(), 6, [300.0, 150.0, 70.0]));
+    let mut now = timed(two(), 6, [90_000.0, 150.0, 70.0]);
+    assert!(!compare(&was, &now).is_met());
+    now.emulated = true;
+    let comparison = compare(&was, &now);
+    assert!(comparison.is_met(), "{comparison:?}");
+    assert!(
+        comparison.changes[0].message.contains("emulated"),
+        "{comparison:?}"
+    );
+    let first = now.modules[0].phases.get_mut(&PhaseName::First).unwrap();
+    first.packages = Some(Ratio { hits: 1, total: 2 });
+    assert!(!compare(&was, &now).is_met());
 }
 
 #[test]

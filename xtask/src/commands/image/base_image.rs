@@ -8,29 +8,32 @@ use camino::Utf8PathBuf;
 
 use crate::source;
 use engine::Engine;
-use engine::progress::{Kind, Progress};
+use engine::progress::{Kind, Progress, Step};
 use engine::sandbox::RootFs;
 use failure::missed;
+use modules::Module;
 use oci::docker;
 use oci::docker::Loadable;
 use oci::layer;
 use oci::layer::LayerBlob;
 use oci::layer::{Compression, Layer};
 use oci::layout::writer::LayoutWriter;
+use oci::platform::Platform;
 use pipeline::assemble::image_config;
 use pipeline::assemble::images::{Images, WrittenImage};
+use pipeline::assemble::platforms::{self, OfPlatform};
 use pipeline::assemble::statements;
 use pipeline::assemble::variants::Variant;
 use pipeline::assemble::volumes::Maker;
 use pipeline::flow;
-use pipeline::flow::{Foundation, ProviderPack};
-use pipeline::foundation::tree::Tree;
-use pipeline::measure::{self, Previewed};
+use pipeline::flow::{Foundation, Packs, Settings};
+use pipeline::measure::{self, Previewed, Verifiers};
 use pipeline::names::{LATEST, NONROOT};
 use pipeline::origin::Origin;
+use pipeline::pack::archive;
 use pipeline::pack::inventory::Reader;
 use pipeline::pack::{BlobSource, Pack, PackLayer};
-use pipeline::preflight::{self, Plan};
+use pipeline::preflight::{self, Makes, Plan};
 use pipeline::summary::Summary;
 use pipeline::work::kept_layer;
 use pipeline::work::out::{MARKER, Out};
@@ -71,10 +74,13 @@ pub fn run(flags: &Args) -> Result<()> {
     let found = source::discover(&source, flags.build.image.as_deref())?;
     let modules = &found.modules;
     let selected = source::select(modules, &flags.providers);
+    let platforms = flags.build.platforms();
     let plan = Plan {
         settings: &settings,
         modules,
         verifies: true,
+        platforms: &platforms,
+        makes: Makes::ALL,
         out: Some(out.place()),
         kept: work::place()?,
     };
@@ -82,56 +88,57 @@ pub fn run(flags: &Args) -> Result<()> {
     preflight::check(&plan, unknown)?;
 
     let mut progress = Progress::default();
-    let foundation = flow::foundation(settings, &mut progress)?;
-    // First: what their lock does not have is told before anything is compiled.
-    let plugins = foundation.all_plugins(&providers, modules, &mut progress)?;
-    let tools = foundation.tools(&mut progress)?;
-    let packs = foundation.packs(modules, &providers, &mut progress)?;
-
-    if packs
-        .providers
-        .iter()
-        .all(|pack| pack.pack.manifest.modules.is_empty())
-    {
-        bail!(
-            "no module builds:\n{}",
-            packs
-                .providers
-                .iter()
-                .flat_map(|pack| pack.broken.clone())
-                .collect::<Vec<_>>()
-                .join("\n")
-        );
+    let mut all = Vec::new();
+    let suffix = |platform: &Platform| {
+        let is_one = platforms.len() == 1;
+        (!is_one).then(|| format!(" ({platform})"))
+    };
+    for platform in &platforms {
+        progress.suffix(suffix(platform).unwrap_or_default());
+        let settings = Settings {
+            platform: platform.clone(),
+            ..flags.build.settings(source.clone())?
+        };
+        let made = Made::new(settings, modules, &providers, flags, &mut progress)?;
+        all.push(made);
     }
-    let packs_of_image = progress.step("assemble", Kind::Local, |_| {
-        let mut all = vec![foundation.base()?, tools];
-        all.extend(packs.to_packs(&foundation.tree.platform));
-        all.extend(plugins);
-        Reader::new(&foundation.work, &foundation.tree.image).complete(&mut all)?;
-        compressed(&foundation, all, flags.compression)
-    })?;
+    progress.suffix("");
+    let image = all.first().map(|it| it.foundation.tree.image.clone());
+    let image = image.context("there is a platform at least")?;
     let images = progress.step("images", Kind::Local, |step| {
-        let Foundation { work, tree, .. } = &foundation;
-        let volumes = Maker::new(work, &tree.image, &tree.platform, false, step);
-        Images::of(&packs_of_image, LATEST, &origin, &volumes)
+        let images = all.iter().map(|made| made.images(&origin, step));
+        images.collect::<Result<Vec<_>>>()
     })?;
-    let (mut layout, written) = write_layout(&out, &images, &foundation.tree, &mut progress)?;
-    let report = measure(
-        &foundation,
-        &images.variants[0],
-        &packs.providers,
-        (&source, flags),
-        &mut progress,
-    )?;
-    let report = say_measured(&mut layout, &written, report)?;
+    let (mut layout, written) = progress.step("write the layout", Kind::Local, |_| {
+        let mut layout = LayoutWriter::create(&out.begin()?.join("oci"))?;
+        let written = platforms::write(&mut layout, &image, &images)?;
+        Ok((layout, written))
+    })?;
+    let partial = out.begun();
+    let mut summaries = Vec::new();
+    let each = all.iter().zip(&images).zip(&written.platforms);
+    for (index, ((made, images), written)) in each.enumerate() {
+        let name = report_name(index, made.platform());
+        progress.suffix(suffix(made.platform()).unwrap_or_default());
+        let variant = &images.images.variants[0];
+        let report = measure(made, variant, (&source, flags), &mut progress)?;
+        let measured = written.images.iter().find(|it| it.name == MEASURED);
+        let measured = measured.context("the layout holds the image that was measured")?;
+        let report = report.of_image(measured.into())?;
+        say_measured(&mut layout, measured, &report)?;
+        fs_err::write(partial.join(name), serde_json::to_vec_pretty(&report.json)?)?;
+        let images = written.images.clone();
+        summaries.push(Summary::new(
+            made.platform(),
+            &made.packs,
+            images,
+            &report.data,
+        ));
+    }
     layout.finish()?;
 
-    let summary = Summary::new(&packs, written, &report.data, progress.stages());
-    let partial = out.begun();
-    fs_err::write(
-        partial.join("report.json"),
-        serde_json::to_vec_pretty(&report.json)?,
-    )?;
+    let mut summary = summaries.remove(0);
+    summary.complete(summaries, written.indexes, progress.stages());
     fs_err::write(partial.join(MARKER), serde_json::to_vec_pretty(&summary)?)?;
     out.complete()?;
     if flags.build.engine == Engine::Docker {
@@ -150,56 +157,110 @@ pub fn run(flags: &Args) -> Result<()> {
         );
     }
     source::warn_of_left_out(&found);
-    if !summary.total.packages.is_full() {
+    judge(&summary, place)
+}
+
+/// The file of a report: what was measured for the first platform is where a single one's is.
+fn report_name(index: usize, platform: &Platform) -> String {
+    if index == 0 {
+        "report.json".to_owned()
+    } else {
+        format!("{}.json", archive::name("report", &platform.to_string()))
+    }
+}
+
+/// Fails where something missed, or is missing.
+fn judge(summary: &Summary, place: &Utf8Path) -> Result<()> {
+    if !summary.is_full() {
         return Err(missed(format!(
             "some first builds compiled packages; see {place}/report.json"
         )));
     }
-    if !summary.broken.is_empty() {
-        bail!(
-            "{} modules do not build; the summary names them",
-            summary.broken.len()
-        );
+    let broken = summary.all_broken().count();
+    if broken > 0 {
+        bail!("{broken} modules do not build; the summary names them");
     }
     Ok(())
 }
 
-/// Writes all images; the layout still has no index.
-fn write_layout(
-    out: &Out,
-    images: &Images<'_>,
-    tree: &Tree,
-    progress: &mut Progress,
-) -> Result<(LayoutWriter, Vec<WrittenImage>)> {
-    progress.step("write the layout", Kind::Local, |_| {
-        let mut layout = LayoutWriter::create(&out.begin()?.join("oci"))?;
-        let written = images.write(&mut layout, &tree.image, &tree.platform)?;
-        Ok((layout, written.images))
-    })
+/// What was made for a platform.
+struct Made {
+    foundation: Foundation,
+    /// The verifier of the image.
+    verifier: Utf8PathBuf,
+    packs: Packs,
+    /// All packs of the image, compressed as they are wanted.
+    of_image: Vec<Pack>,
 }
 
-/// Enters into the report which image was measured, and says that of the image.
+impl Made {
+    fn new(
+        settings: Settings,
+        modules: &[Module],
+        providers: &[String],
+        flags: &Args,
+        progress: &mut Progress,
+    ) -> Result<Self> {
+        let foundation = flow::foundation(settings, progress)?;
+        // First: what their lock does not have is told before anything is compiled.
+        let plugins = foundation.all_plugins(providers, modules, progress)?;
+        let tools = foundation.tools(progress)?;
+        let packs = foundation.packs(modules, providers, progress)?;
+        let made = packs.providers.iter();
+        if made.clone().all(|it| it.pack.manifest.modules.is_empty()) {
+            let broken: Vec<_> = made.flat_map(|pack| pack.broken.clone()).collect();
+            bail!("no module builds:\n{}", broken.join("\n"));
+        }
+        let base = foundation.base(progress)?;
+        let of_image = progress.step("assemble", Kind::Local, |_| {
+            let mut all = vec![base, tools];
+            all.extend(packs.to_packs(&foundation.tree.platform));
+            all.extend(plugins);
+            Reader::new(&foundation.work, &foundation.tree.image).complete(&mut all)?;
+            compressed(&foundation, all, flags.compression)
+        })?;
+        Ok(Self {
+            verifier: foundation.verifier_of_image(progress)?.to_owned(),
+            foundation,
+            packs,
+            of_image,
+        })
+    }
+
+    fn platform(&self) -> &Platform {
+        &self.foundation.tree.platform
+    }
+
+    /// The images that its packs make.
+    fn images<'a>(&'a self, origin: &'a Origin, step: &Step) -> Result<OfPlatform<'a>> {
+        let Foundation { work, tree, .. } = &self.foundation;
+        let volumes = Maker::new(work, &tree.image, &tree.platform, false, step);
+        Ok(OfPlatform {
+            platform: &tree.platform,
+            images: Images::of(&self.of_image, LATEST, origin, &volumes)?,
+        })
+    }
+}
+
+/// Says of the image that was measured what was.
 fn say_measured(
     layout: &mut LayoutWriter,
-    written: &[WrittenImage],
-    report: measure::Report,
-) -> Result<measure::Report> {
-    let measured = written.iter().find(|variant| variant.name == MEASURED);
-    let measured = measured.zip(layout.find(MEASURED).cloned());
-    let (measured, image) = measured.context("the layout holds the image that was measured")?;
-    let report = report.of_image(measured.into())?;
-    statements::attach_report(layout, (MEASURED, &image), &report.json)?;
-    Ok(report)
+    measured: &WrittenImage,
+    report: &measure::Report,
+) -> Result<()> {
+    let image = layout.find(&measured.digest).cloned();
+    let image = image.context("the layout holds the image that was measured")?;
+    statements::attach_report(layout, (MEASURED, &image), &report.json)
 }
 
 /// Runs the verifier in the image, where the engine has it.
 fn measure(
-    foundation: &Foundation,
+    made: &Made,
     image: &Variant,
-    packs: &[ProviderPack],
     (source, flags): (&Utf8Path, &Args),
     progress: &mut Progress,
 ) -> Result<measure::Report> {
+    let (foundation, packs) = (&made.foundation, &made.packs.providers);
     let tree = &foundation.tree;
     let layers: Vec<LayerBlob> = image
         .layers
@@ -238,7 +299,11 @@ fn measure(
             loaded,
         };
         let settings = (&tree.image, &tree.platform);
-        let source = (source, foundation.verifier.as_path());
+        let verifiers = Verifiers {
+            machine: &foundation.verifier,
+            image: &made.verifier,
+        };
+        let source = (source, verifiers);
         measure::run(&foundation.work, settings, image, source, &inputs, step)
     })
 }

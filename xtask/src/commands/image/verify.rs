@@ -7,7 +7,7 @@
 //! terminal, and its exit code is that of the command.
 
 use crate::fetched::Fetched;
-use crate::flags::Trusted;
+use crate::flags::{Platforms, Trusted};
 use crate::source::Source;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -21,7 +21,7 @@ use nix::unistd::{AccessFlags, access};
 use crate::source;
 use engine::progress::{Kind, Progress};
 use engine::sandbox::{Sandbox, Stdout, User};
-use engine::{Engine, host};
+use engine::{Engine, emulation, host};
 use failure::{corrupt, usage};
 use oci::image::Image;
 use oci::platform::Platform;
@@ -36,6 +36,7 @@ use pipeline::pack::part::Part;
 use pipeline::readable;
 use pipeline::work::Work;
 use pipeline::work::out;
+use pipeline::workspace::workspace;
 
 /// More bytes than the list of an image's users has.
 const MAX_PASSWD_BYTES: u64 = 1 << 20;
@@ -53,6 +54,8 @@ pub struct Args {
     /// The image's tag in a layout [default: the only one, or `latest`]
     #[arg(long, value_name = "NAME")]
     pub tag: Option<String>,
+    #[command(flatten)]
+    pub platforms: Platforms,
     #[command(flatten)]
     pub source: Source,
     /// Provider to measure; repeat for several [default: those that the image has packs of]
@@ -77,8 +80,35 @@ pub struct Args {
     pub verifier: Vec<String>,
 }
 
-/// Verifies, and exits as the verifier did.
+/// Verifies the image for each platform, and exits as the verifier did; of several, as the first that failed.
 pub fn run(flags: &Args) -> Result<ExitCode> {
+    let platforms = flags.platforms.or_host();
+    if platforms.len() > 1 && flags.json.is_some() {
+        return Err(usage(
+            "--json is for the report of one platform",
+            "name one --platform at a time",
+        ));
+    }
+    for platform in &platforms {
+        emulation::require(platform)?;
+        if platform.is_foreign() {
+            verifier::require(platform)?;
+        }
+    }
+    let mut first_failure = ExitCode::SUCCESS;
+    for platform in &platforms {
+        if platforms.len() > 1 {
+            eprintln!("{platform}:");
+        }
+        let code = verify(flags, platform)?;
+        if first_failure == ExitCode::SUCCESS {
+            first_failure = code;
+        }
+    }
+    Ok(first_failure)
+}
+
+fn verify(flags: &Args, platform: &Platform) -> Result<ExitCode> {
     let mut arguments = Arguments::parse(&flags.verifier);
     arguments.check(flags)?;
     let source = flags.source.folder()?;
@@ -92,11 +122,10 @@ pub fn run(flags: &Args) -> Result<ExitCode> {
     let work = Work::open()?;
     let mut progress = Progress::default();
 
-    let platform = Platform::host();
     let fetched = progress.step(format!("fetch {reference}"), Kind::Network, |step| {
         let how = (flags.insecure, trust.as_ref());
-        let fetched = Fetched::fetch(&reference, &work, &platform, how, step)?;
-        fetched.image.check_platform(&platform)?;
+        let fetched = Fetched::fetch(&reference, &work, platform, how, step)?;
+        fetched.image.check_platform(platform)?;
         Ok(fetched)
     })?;
     let root = work.scratch("image")?;
@@ -114,13 +143,21 @@ pub fn run(flags: &Args) -> Result<ExitCode> {
         readable::check(&source, user, Engine::Native)?;
     }
     let sandbox = sandbox.read_only(&source, ELSEWHERE);
-    let verifier = progress.step("verifier", Kind::Local, |_| {
-        verifier::make(&work, &pipeline::workspace::workspace(), false)
-    })?;
+    let mut built = |platform: &Platform| {
+        progress.step(format!("verifier, {platform}"), Kind::Local, |_| {
+            verifier::make(&work, &workspace(), platform, false)
+        })
+    };
+    let verifier = built(platform)?;
+    let init = if platform.is_foreign() {
+        built(&Platform::host())?
+    } else {
+        verifier.clone()
+    };
     if let Some(difference) = difference(&in_image(root, VERIFIER)?, &verifier)? {
         eprintln!("{difference}; this repository's is used");
     }
-    let sandbox = sandbox.init(&verifier).read_only(&verifier, VERIFIER);
+    let sandbox = sandbox.init(&init).read_only(&verifier, VERIFIER);
     let Some(file) = &flags.json else {
         let done = sandbox.run_through(&arguments.words(), Stdout::Inherited)?;
         return exit_code(done.status);

@@ -1,5 +1,7 @@
 //! `cargo xtask assemble`: from packs to images, in a folder, or in a registry, where nothing but manifests is sent.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use camino::Utf8PathBuf;
 use oci_spec::distribution::Reference;
@@ -14,12 +16,14 @@ use oci::layout::writer::LayoutWriter;
 use oci::platform::Platform;
 use oci::reference;
 use pipeline::assemble::images::{Images, Written};
+use pipeline::assemble::platforms::{self, Named, OfPlatform, WrittenOfAll};
 use pipeline::assemble::registry_target::RegistryTarget;
 use pipeline::assemble::volumes::Maker;
 use pipeline::image_toml::ImageToml;
 use pipeline::names::LATEST;
 use pipeline::origin::Origin;
 use pipeline::pack::Pack;
+use pipeline::pack::description::Description;
 use pipeline::pack::inventory::Reader;
 use pipeline::pack::sources::PackSources;
 use pipeline::pack::store::Store;
@@ -30,13 +34,17 @@ use pipeline::work::out::Out;
 /// What was made, for scripts.
 #[derive(Debug, Serialize)]
 struct Assembled {
+    /// Of the first platform.
     #[serde(flatten)]
     written: Written,
+    /// Of the others.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    others: Vec<Written>,
+    /// What each name means where there are several platforms.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    indexes: Vec<Named>,
     /// Content that went to registries and came from them.
     moved_bytes: u64,
-    /// Artifacts in the registry that say something of the images.
-    #[serde(skip)]
-    said: Vec<Descriptor>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -60,6 +68,9 @@ pub struct Args {
     /// HOST/REPO@DIGEST for what is said of the images
     #[arg(long, value_name = "FILE", requires = "push")]
     pub pinned: Option<Utf8PathBuf>,
+    /// Make images for this platform alone; repeat for several [default: all that the packs are for]
+    #[arg(long = "platform", value_name = "OS/ARCH", value_delimiter = ',')]
+    pub platforms: Vec<Platform>,
     /// Description of the image
     #[arg(long, value_name = "FILE")]
     pub image: Option<Utf8PathBuf>,
@@ -90,7 +101,6 @@ pub fn run(flags: &Args) -> Result<()> {
         image.layers.zstd_level = level;
     }
     let origin = Origin::find(&file, None)?;
-    let platform = Platform::host();
     let out = flags.out.as_deref().map(Out::layout).transpose()?;
     let push = flags.push.as_deref().map(tagged).transpose()?;
     let trust = flags.trusted.trust()?;
@@ -112,14 +122,25 @@ pub fn run(flags: &Args) -> Result<()> {
                 Ok(())
             })?;
         }
-        check_image(&packs, &image, &platform)?;
         Reader::new(&work, &image).complete(&mut packs)?;
-        let volumes = Maker::new(&work, &image, &platform, flags.insecure, step);
-        let mut written = Written::default();
+        let by_platform = by_platform(packs, &flags.platforms)?;
+        let mut volumes = Vec::new();
+        for (platform, packs) in &by_platform {
+            check_image(packs, &image, platform)?;
+            volumes.push(Maker::new(&work, &image, platform, flags.insecure, step));
+        }
+        let images = |version: &str| -> Result<Vec<OfPlatform<'_>>> {
+            let each = by_platform.iter().zip(&volumes);
+            each.map(|((platform, packs), volumes)| {
+                let images = Images::of(packs, version, &origin, volumes)?;
+                Ok(OfPlatform { platform, images })
+            })
+            .collect()
+        };
+        let mut written = WrittenOfAll::default();
         if let Some(out) = &out {
             let mut layout = LayoutWriter::create(out.begin()?)?;
-            let images = Images::of(&packs, LATEST, &origin, &volumes)?;
-            written = images.write(&mut layout, &image, &platform)?;
+            written = platforms::write(&mut layout, &image, &images(LATEST)?)?;
             layout.finish()?;
             out.complete()?;
         }
@@ -127,35 +148,69 @@ pub fn run(flags: &Args) -> Result<()> {
         let mut said = Vec::new();
         if let Some((repository, tag)) = &push {
             let mut target = RegistryTarget::open(repository, flags.insecure, &work, step)?;
-            let mut images = Images::of(&packs, tag, &origin, &volumes)?;
-            // The tag that people wait for comes last.
-            images.variants.rotate_left(1);
-            written = images.write(&mut target, &image, &platform)?;
+            let mut images = images(tag)?;
+            for of_platform in &mut images {
+                // The tag that people wait for comes last.
+                of_platform.images.variants.rotate_left(1);
+            }
+            written = platforms::write(&mut target, &image, &images)?;
             let moved = target.moved();
             moved_bytes += moved.sent_bytes + moved.received_bytes;
             said = target.said().to_vec();
         }
-        moved_bytes += volumes.received_bytes();
-        Ok(Assembled {
-            written,
-            moved_bytes,
-            said,
-        })
+        moved_bytes += volumes.iter().map(Maker::received_bytes).sum::<u64>();
+        Ok((written, moved_bytes, said))
     })?;
+    let (mut written, moved_bytes, said) = assembled;
     if let (Some(file), Some((repository, tag))) = (&flags.pinned, &push) {
-        let (images, said) = (assembled.written.all(), &assembled.said);
-        fs_err::write(file, pinned::text(repository, tag, images, said))?;
+        let text = pinned::text(repository, tag, &written.named(), &said);
+        fs_err::write(file, text)?;
     }
+    let others = written.platforms.split_off(1.min(written.platforms.len()));
+    let assembled = Assembled {
+        written: written.platforms.pop().unwrap_or_default(),
+        others,
+        indexes: written.indexes,
+        moved_bytes,
+    };
     if flags.json {
         println!("{}", serde_json::to_string_pretty(&assembled)?);
     } else {
         let moved = human_bytes(assembled.moved_bytes);
-        println!(
-            "{}\n\nmoved {moved} over the network",
-            summary::variants(&assembled.written.images)
-        );
+        let written = std::iter::once(&assembled.written).chain(&assembled.others);
+        let tables: Vec<_> = written
+            .map(|written| summary::variants(&written.images).to_string())
+            .collect();
+        println!("{}\n\nmoved {moved} over the network", tables.join("\n\n"));
     }
     Ok(())
+}
+
+/// The packs of each platform that is wanted, sorted; without any, of all that there are.
+fn by_platform(packs: Vec<Pack>, wanted: &[Platform]) -> Result<BTreeMap<Platform, Vec<Pack>>> {
+    let mut all: BTreeMap<Platform, Vec<Pack>> = BTreeMap::new();
+    for pack in packs {
+        let platform: Result<Platform, _> = pack.description.platform.parse();
+        let platform = platform.map_err(|reason| {
+            let Description { name, platform, .. } = &pack.description;
+            usage(
+                format!("the pack {name} is for {platform}: {reason}"),
+                "warm it again for one of these",
+            )
+        })?;
+        all.entry(platform).or_default().push(pack);
+    }
+    for platform in wanted {
+        if !all.contains_key(platform) {
+            let there: Vec<String> = all.keys().map(Platform::to_string).collect();
+            return Err(usage(
+                format!("no pack is for {platform}, only for {}", there.join(", ")),
+                format!("make them with `warm --platform {platform}`"),
+            ));
+        }
+    }
+    all.retain(|platform, _| wanted.is_empty() || wanted.contains(platform));
+    Ok(all)
 }
 
 /// A repository, and a tag in it.

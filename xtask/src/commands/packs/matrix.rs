@@ -1,5 +1,6 @@
 //! `cargo xtask matrix`: the jobs of a workflow, as JSON for `fromJSON`.
 
+use crate::flags::Platforms;
 use crate::source::Selection;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,6 +20,8 @@ use pipeline::work::out;
 pub struct Args {
     #[command(flatten)]
     pub selection: Selection,
+    #[command(flatten)]
+    pub platforms: Platforms,
     /// Description of the image, which may say where modules are
     #[arg(long, value_name = "FILE")]
     pub image: Option<Utf8PathBuf>,
@@ -45,7 +48,12 @@ pub fn run(flags: &Args) -> Result<()> {
     let limit = flags
         .minutes
         .map(|it| Duration::from_secs(60 * u64::from(it)));
-    let include = matrix::jobs(&modules, &providers, &times, limit)?;
+    let mut include = Vec::new();
+    for platform in flags.platforms.or_host() {
+        include.extend(matrix::jobs(
+            &modules, &providers, &platform, &times, limit,
+        )?);
+    }
     println!("{}", serde_json::json!({ "include": include }));
     Ok(())
 }

@@ -9,7 +9,7 @@ use oci_spec::distribution::Reference;
 use oci_spec::image::Descriptor;
 
 use failure::usage;
-use pipeline::assemble::images::WrittenImage;
+use pipeline::assemble::platforms::Named;
 
 /// What a file names.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -31,17 +31,12 @@ pub struct Pinned {
 
 /// The images, HOST/REPO:TAG@DIGEST a line, the one with the tag `whole` first, and then what is said of them, which has
 /// no tag.
-pub fn text<'i>(
-    repository: &Reference,
-    whole: &str,
-    images: impl Iterator<Item = &'i WrittenImage>,
-    said: &[Descriptor],
-) -> String {
-    let mut images: Vec<_> = images.collect();
+pub fn text(repository: &Reference, whole: &str, images: &[Named], said: &[Descriptor]) -> String {
+    let mut images: Vec<_> = images.iter().collect();
     images.sort_by_key(|image| image.name != whole);
     let mut text = String::new();
     let (host, path) = (repository.registry(), repository.repository());
-    for WrittenImage { name, digest, .. } in images {
+    for Named { name, digest } in images {
         writeln!(text, "{host}/{path}:{name}@{digest}").expect("a string takes all");
     }
     for said in said {
@@ -88,12 +83,10 @@ mod tests {
     use oci_spec::image::MediaType;
     use sha256::Sha256Hash;
 
-    fn image(name: &str, fill: char) -> WrittenImage {
-        WrittenImage {
+    fn image(name: &str, fill: char) -> Named {
+        Named {
             name: name.to_owned(),
             digest: format!("sha256:{}", fill.to_string().repeat(64)),
-            compressed_bytes: 1,
-            uncompressed_bytes: 1,
         }
     }
 
@@ -106,12 +99,7 @@ mod tests {
             image("v1-nonroot", 'c'),
         ];
         let said = blob::descriptor(MediaType::ImageManifest, Sha256Hash::of(b"said"), 1).unwrap();
-        let text = text(
-            &repository,
-            "v1",
-            images.iter(),
-            std::slice::from_ref(&said),
-        );
+        let text = text(&repository, "v1", &images, std::slice::from_ref(&said));
         let first = format!("localhost:5000/iac/runner:v1@{}", images[1].digest);
         assert_eq!(text.lines().next(), Some(first.as_str()));
         let on_one_line = text.replace('\n', " ");

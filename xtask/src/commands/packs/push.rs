@@ -38,9 +38,10 @@ pub struct Args {
     /// Move `latest` and its variants, too, if the tag is the highest stable version of the repository
     #[arg(long)]
     pub latest: bool,
-    /// Say of the image that FILE is about, a report of `verify --json`, what was measured in it
-    #[arg(long, value_name = "FILE")]
-    pub report: Option<Utf8PathBuf>,
+    /// Say of the image that FILE is about, a report of `verify --json`, what was measured in it; repeat for several
+    /// platforms
+    #[arg(long = "report", value_name = "FILE")]
+    pub reports: Vec<Utf8PathBuf>,
     #[command(flatten)]
     pub signing: Signing,
     /// Speak plain HTTP with the registry
@@ -51,13 +52,14 @@ pub struct Args {
 /// Pushes, and says what.
 pub fn run(flags: &Args) -> Result<()> {
     let (repository, tag) = tagged(&flags.to)?;
-    let report = flags.report.as_deref().map(read_report).transpose()?;
+    let reports = flags.reports.iter().map(|file| read_report(file));
+    let reports = reports.collect::<Result<Vec<_>>>()?;
     let work = Work::open()?;
     let mut progress = Progress::default();
     let from_registry = !Utf8Path::new(&flags.from).exists() && names_a_host(&flags.from);
     let (pushed, moved) = progress.step("push", Kind::Network, |step| {
         let mut target = RegistryTarget::open(&repository, flags.insecure, &work, step)?;
-        if let Some(report) = &report {
+        for report in &reports {
             let layout = (!from_registry).then_some(flags.from.as_str());
             attach(&mut target, report, layout.map(Utf8Path::new))?;
         }
@@ -145,8 +147,7 @@ fn attach(
     let found = match layout {
         Some(folder) => {
             let layout = open_layout(folder)?;
-            let mut all = layout.manifests().iter();
-            all.find(|it| it.digest().as_ref() == image.digest).cloned()
+            layout.find_digest(&image.digest)?
         }
         None if image.digest.starts_with("sha256:") => {
             let found = target.registry().manifest(&image.digest)?;

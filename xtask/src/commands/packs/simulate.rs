@@ -4,6 +4,7 @@
 //! the workflow passes on: archives of packs, or a repository. What a job kept is removed when it ends, as a runner's
 //! disk is.
 
+use crate::flags::Platforms;
 use crate::source::Selection;
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -18,11 +19,13 @@ use xshell::{Shell, cmd};
 use crate::commands::packs::warm::{Warmed, WarmedPack};
 use engine::host;
 use engine::progress::{Kind, Progress, Step, human_bytes, millis};
+use oci::platform::Platform;
 use pipeline::flow::Settings;
 use pipeline::names::{BASE, COMMON, REST, TOOLS};
+use pipeline::pack::archive;
 use pipeline::pack::matrix;
 use pipeline::pack::matrix::Times;
-use pipeline::preflight::{self, Plan};
+use pipeline::preflight::{self, Makes, Plan};
 use pipeline::summary;
 use pipeline::work::files::remove_tree;
 use pipeline::work::out::Out;
@@ -34,8 +37,8 @@ const TAG: &str = "simulated";
 
 #[derive(Debug, Serialize)]
 struct Simulation {
-    /// The job that makes what all others start from.
-    shared: Done,
+    /// The jobs that make what all others start from, one for each platform.
+    shared: Vec<Done>,
     providers: Vec<Done>,
     /// The last job: the image, verified, and in a simulation with files the merged caches.
     last: Done,
@@ -65,6 +68,8 @@ struct Job {
 pub struct Args {
     #[command(flatten)]
     pub selection: Selection,
+    #[command(flatten)]
+    pub platforms: Platforms,
     /// Jobs that run at the same time
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub parallel: u16,
@@ -88,9 +93,12 @@ pub struct Args {
 /// Runs the matrix and prints its account.
 pub fn run(flags: &Args) -> Result<()> {
     let (source, modules, providers) = flags.selection.read(None)?;
+    let platforms = flags.platforms.or_host();
     let plan = Plan {
         settings: &Settings::new(source.clone()),
         modules: &modules,
+        platforms: &platforms,
+        makes: Makes::ALL,
         verifies: true,
         out: Some(&flags.out),
         // Each job keeps its own work there.
@@ -100,12 +108,17 @@ pub fn run(flags: &Args) -> Result<()> {
     let limit = flags
         .minutes
         .map(|minutes| std::time::Duration::from_secs(60 * u64::from(minutes)));
-    let jobs = matrix::jobs(&modules, &providers, &Times::read(None)?, limit)?;
+    let times = Times::read(None)?;
+    let mut jobs = Vec::new();
+    for platform in &platforms {
+        jobs.extend(matrix::jobs(&modules, &providers, platform, &times, limit)?);
+    }
     let out = Out::of(&flags.out, "a simulation", &[MARKER])?;
     let folder = out.begin()?.to_owned();
     let runner = Runner {
         flags,
         source,
+        platforms,
         folder: folder.clone(),
         program: Utf8PathBuf::try_from(std::env::current_exe()?)?,
     };
@@ -114,8 +127,9 @@ pub fn run(flags: &Args) -> Result<()> {
     }
 
     let mut progress = Progress::default();
-    let shared = progress.step("base, tools, common, rest", Kind::Local, |_| {
-        runner.warm(&runner.shared())
+    let shared = progress.step("base, tools, common, rest", Kind::Local, |step| {
+        let jobs = runner.platforms.iter().map(|it| runner.shared(it));
+        runner.in_parallel(jobs.collect(), step)
     })?;
     let providers = progress.step("providers", Kind::Local, |step| {
         let jobs = jobs.iter().map(|job| runner.provider(job)).collect();
@@ -125,12 +139,13 @@ pub fn run(flags: &Args) -> Result<()> {
         runner.last(&shared, &providers)
     })?;
 
-    let slowest = providers.iter().map(|job| job.wall_ms).max().unwrap_or(0);
-    let sum: u64 = providers.iter().map(|job| job.wall_ms).sum();
+    let slowest = |jobs: &[Done]| jobs.iter().map(|job| job.wall_ms).max().unwrap_or(0);
+    let sum = |jobs: &[Done]| jobs.iter().map(|job| job.wall_ms).sum::<u64>();
     let simulation = Simulation {
-        critical_path_ms: shared.wall_ms + slowest + last.wall_ms,
-        sequential_ms: shared.wall_ms + sum + last.wall_ms,
-        moved_bytes: std::iter::once(&shared)
+        critical_path_ms: slowest(&shared) + slowest(&providers) + last.wall_ms,
+        sequential_ms: sum(&shared) + sum(&providers) + last.wall_ms,
+        moved_bytes: shared
+            .iter()
             .chain(&providers)
             .chain([&last])
             .map(|job| job.moved_bytes)
@@ -155,28 +170,42 @@ pub fn run(flags: &Args) -> Result<()> {
 struct Runner<'a> {
     flags: &'a Args,
     source: Utf8PathBuf,
+    platforms: Vec<Platform>,
     folder: Utf8PathBuf,
     program: Utf8PathBuf,
 }
 
 impl Runner<'_> {
-    /// The job that makes what all others start from.
-    fn shared(&self) -> Job {
-        let mut arguments = vec!["warm".to_owned()];
-        for name in [BASE, TOOLS, COMMON, REST] {
-            arguments.extend(["--provider".to_owned(), name.to_owned()]);
-        }
-        self.leave(&mut arguments, "shared/shared.tar");
-        Job {
-            name: "shared".to_owned(),
-            arguments,
+    /// What the jobs and files of `platform` are called: `name` alone for the only one.
+    fn called(&self, name: &str, platform: &str) -> String {
+        if self.platforms.len() == 1 {
+            name.to_owned()
+        } else {
+            archive::name(name, platform)
         }
     }
 
+    /// The job that makes what all others for `platform` start from.
+    fn shared(&self, platform: &Platform) -> Job {
+        let platform = platform.to_string();
+        let mut arguments = vec!["warm".to_owned(), "--platform".to_owned(), platform.clone()];
+        for name in [BASE, TOOLS, COMMON, REST] {
+            arguments.extend(["--provider".to_owned(), name.to_owned()]);
+        }
+        let name = self.called("shared", &platform);
+        self.leave(&mut arguments, &format!("shared/{name}.tar"));
+        Job { name, arguments }
+    }
+
     fn provider(&self, job: &matrix::MatrixJob) -> Job {
-        let mut arguments: Vec<String> = ["warm", "--provider", &job.provider]
-            .map(str::to_owned)
-            .into();
+        let words = [
+            "warm",
+            "--platform",
+            &job.platform,
+            "--provider",
+            &job.provider,
+        ];
+        let mut arguments: Vec<String> = words.map(str::to_owned).into();
         if job.part.of > 1 {
             arguments.extend(["--part".to_owned(), job.part.to_string()]);
         }
@@ -185,11 +214,9 @@ impl Runner<'_> {
             None => self.folder.join("shared").into_string(),
         };
         arguments.extend(["--from".to_owned(), from]);
-        self.leave(&mut arguments, &format!("packs/{}.tar", job.name));
-        Job {
-            name: job.name.clone(),
-            arguments,
-        }
+        let name = self.called(&job.name, &job.platform);
+        self.leave(&mut arguments, &format!("packs/{name}.tar"));
+        Job { name, arguments }
     }
 
     /// Where a job leaves its packs.
@@ -250,22 +277,20 @@ impl Runner<'_> {
     }
 
     /// The image, merged caches, and the verifier's report.
-    fn last(&self, shared: &Done, providers: &[Done]) -> Result<Done> {
+    fn last(&self, shared: &[Done], providers: &[Done]) -> Result<Done> {
         let started = Instant::now();
-        let done = std::iter::once(shared).chain(providers);
+        let archives = |folder: &str, jobs: &[Done]| -> Vec<String> {
+            let file = |job: &Done| self.folder.join(format!("{folder}/{}.tar", job.name));
+            jobs.iter().map(|job| file(job).into_string()).collect()
+        };
         let packs: Vec<String> = match &self.flags.registry {
-            Some(repository) => done
+            Some(repository) => shared
+                .iter()
+                .chain(providers)
                 .flat_map(|job| &job.packs)
                 .map(|pack| format!("{repository}:{}", pack.tag))
                 .collect(),
-            None => std::iter::once(self.folder.join("shared/shared.tar"))
-                .chain(
-                    providers
-                        .iter()
-                        .map(|job| self.folder.join(format!("packs/{}.tar", job.name))),
-                )
-                .map(Utf8PathBuf::into_string)
-                .collect(),
+            None => [archives("shared", shared), archives("packs", providers)].concat(),
         };
         let name = "last";
         let mut assemble = vec!["assemble".to_owned(), "--json".to_owned()];
@@ -281,23 +306,37 @@ impl Runner<'_> {
         };
         assemble.extend(self.flags.insecure.then(|| "--insecure".to_owned()));
         let assembled: Assembled = self.json(name, &assemble)?;
-        if self.flags.registry.is_none() {
-            let mut merge = vec!["merge".to_owned()];
-            merge.extend(packs);
-            merge.push("--out".to_owned());
-            merge.push(self.folder.join("merged-cache").into_string());
-            self.run(name, &merge)?;
+        for platform in self.platforms.iter().map(Platform::to_string) {
+            if self.flags.registry.is_none() {
+                let end = self.called("", &platform);
+                let is_of_platform = |pack: &&String| {
+                    self.platforms.len() == 1 || pack.ends_with(&format!("{end}.tar"))
+                };
+                let mut merge = vec!["merge".to_owned()];
+                merge.extend(packs.iter().filter(is_of_platform).cloned());
+                let out = self.folder.join(self.called("merged-cache", &platform));
+                merge.extend(["--out".to_owned(), out.into_string()]);
+                self.run(name, &merge)?;
+            }
+            let report = format!("{}.json", self.called("report", &platform));
+            let report = self.folder.join(report).into_string();
+            let source = self.source.as_str();
+            let words = [
+                "verify",
+                "--image",
+                &image,
+                "--platform",
+                &platform,
+                "--source",
+                source,
+                "--json",
+                &report,
+            ];
+            let mut verify: Vec<String> = words.map(str::to_owned).into();
+            verify.extend(self.flags.insecure.then(|| "--insecure".to_owned()));
+            verify.extend(["--", "run", "--min-hit-rate", "1"].map(str::to_owned));
+            self.run(name, &verify)?;
         }
-        let report = self.folder.join("report.json").into_string();
-        let source = self.source.to_string();
-        let mut verify: Vec<String> = [
-            "verify", "--image", &image, "--source", &source, "--json", &report,
-        ]
-        .map(str::to_owned)
-        .into();
-        verify.extend(self.flags.insecure.then(|| "--insecure".to_owned()));
-        verify.extend(["--", "run", "--min-hit-rate", "1"].map(str::to_owned));
-        self.run(name, &verify)?;
         remove_tree(&self.own_folder(name))?;
         let archives = || -> Result<u64> {
             let mut bytes = 0;
@@ -356,7 +395,7 @@ impl Simulation {
     fn text(&self) -> String {
         let mut table =
             summary::table(&["job", "modules", "compressed", "caches", "wall", "moved"]);
-        let jobs = std::iter::once(&self.shared).chain(&self.providers);
+        let jobs = self.shared.iter().chain(&self.providers);
         for job in jobs.chain([&self.last]) {
             let sum = |bytes: fn(&WarmedPack) -> u64| job.packs.iter().map(bytes).sum::<u64>();
             let modules: usize = job.packs.iter().map(|pack| pack.modules).sum();

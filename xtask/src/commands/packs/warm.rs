@@ -8,11 +8,13 @@ use serde::{Deserialize, Serialize};
 use crate::source;
 use engine::progress::{self, Kind, Progress, Step, human_bytes};
 use failure::usage;
+use modules::Module;
 use oci::layer::Layer;
 use oci::layout::reader::Layout;
 use oci::layout::writer::LayoutWriter;
+use oci::platform::Platform;
 use pipeline::assemble::registry_target::RegistryTarget;
-use pipeline::flow;
+use pipeline::flow::{self, Foundation, Settings};
 use pipeline::names::{BASE, COMMON, REST, TOOLS};
 use pipeline::pack::Pack;
 use pipeline::pack::archive;
@@ -21,7 +23,7 @@ use pipeline::pack::inventory::Reader;
 use pipeline::pack::matrix::Times;
 use pipeline::pack::part::{Part, Shard};
 use pipeline::pack::store::{Store, run_tag};
-use pipeline::preflight::{self, Plan};
+use pipeline::preflight::{self, Makes, Plan};
 use pipeline::signatures::cosign::Signer;
 use pipeline::signatures::sign;
 use pipeline::work::out::Out;
@@ -91,8 +93,8 @@ pub struct Args {
 pub fn run(flags: &Args) -> Result<()> {
     let out = flags.out.as_deref().map(Destination::at).transpose()?;
     let source = flags.build.source.folder()?;
-    let mut settings = flags.build.settings(source.clone())?;
-    settings.store = Store::parse(flags.from.as_deref(), flags.insecure)?;
+    let settings = settings_for(flags, &source, &Platform::host())?;
+    let store = Store::parse(flags.from.as_deref(), flags.insecure)?;
     let push = Store::parse(flags.push.as_deref(), flags.insecure)?;
     let signer = flags.signing.signer();
     if signer.is_some() && !matches!(push, Store::Repository { .. }) {
@@ -105,10 +107,15 @@ pub fn run(flags: &Args) -> Result<()> {
     let found = source::discover(&source, flags.build.image.as_deref())?;
     let modules = found.modules.as_slice();
     let selected = source::select(modules, &wanted.providers);
-    settings.times = Times::read(flags.times.as_deref())?;
+    let platforms = flags.build.platforms();
     let plan = Plan {
         settings: &settings,
         modules,
+        platforms: &platforms,
+        makes: Makes {
+            base: wanted.shared.contains(&BASE) || wanted.shared.contains(&TOOLS),
+            verifier: wanted.shared.contains(&TOOLS),
+        },
         verifies: false,
         out: flags.out.as_deref(),
         kept: work::place()?,
@@ -117,56 +124,34 @@ pub fn run(flags: &Args) -> Result<()> {
     preflight::check(&plan, unknown)?;
 
     let mut progress = Progress::default();
-    let foundation = flow::foundation(settings, &mut progress)?;
-    let mut plugins = Vec::new();
-    // They are of all parts of a provider together.
-    if !wanted.providers.is_empty() && wanted.shard.number == 1 {
-        plugins = foundation.all_plugins(&providers, modules, &mut progress)?;
-    }
-    let mut packs = Vec::new();
-    if wanted.shared.contains(&BASE) {
-        packs.push(foundation.base()?);
-    }
-    if wanted.shared.contains(&TOOLS) {
-        packs.push(foundation.tools(&mut progress)?);
-    }
-    let mut broken = Vec::new();
-    let builds_on_common = wanted.shared.contains(&COMMON) || wanted.shared.contains(&REST);
-    if builds_on_common || !wanted.providers.is_empty() {
-        let common = foundation.common(modules, &mut progress)?;
-        let platform = &foundation.tree.platform;
-        if wanted.shared.contains(&COMMON) {
-            packs.push(common.to_pack(platform));
+    let (mut packs, mut broken, mut received_bytes) = (Vec::new(), Vec::new(), 0);
+    let mut image = None;
+    for platform in &platforms {
+        if platforms.len() > 1 {
+            progress.suffix(format!(" ({platform})"));
         }
-        if wanted.shared.contains(&REST) {
-            match foundation.rest(&common, &mut progress)? {
-                Some(rest) => packs.push(rest.to_pack(platform)),
-                None => progress::note(format_args!(
-                    "note: there is no pack {REST}, for nothing that go.mods require is left over"
-                )),
-            }
-        }
-        for provider in providers.iter().filter(|_| !wanted.providers.is_empty()) {
-            let part = Part {
-                provider: provider.clone(),
-                shard: wanted.shard,
-            };
-            let made = foundation.provider(part, modules, &common, &mut progress)?;
-            packs.push(made.to_pack(&common, platform));
-            broken.extend(made.broken);
-        }
+        let mut settings = settings_for(flags, &source, platform)?;
+        settings.store = store.clone();
+        let foundation = flow::foundation(settings, &mut progress)?;
+        let made = wanted.make(&foundation, modules, &providers, &mut progress)?;
+        packs.extend(made.packs);
+        broken.extend(made.broken);
+        received_bytes = foundation.store().received_bytes();
+        image = Some(foundation.tree.image.clone());
     }
-    packs.extend(plugins);
-    progress.step("list what is in the layers", Kind::Local, |_| {
-        Reader::new(&foundation.work, &foundation.tree.image).complete(&mut packs)
-    })?;
+    progress.suffix("");
+    let work = Work::open()?;
+    if let Some(image) = &image {
+        progress.step("list what is in the layers", Kind::Local, |_| {
+            Reader::new(&work, image).complete(&mut packs)
+        })?;
+    }
     if let Some(out) = out.as_ref().filter(|_| !packs.is_empty()) {
         progress.step("write", Kind::Local, |_| out.write(&packs))?;
     }
-    let mut moved_bytes = foundation.store().received_bytes();
+    let mut moved_bytes = received_bytes;
     moved_bytes += progress.step("push", Kind::Network, |step| {
-        let names = (flags.run.as_deref(), signer.as_ref());
-        put(&foundation.work, &push, names, &packs, step)
+        put(&work, &push, (flags, signer.as_ref()), &packs, step)
     })?;
     let warmed = Warmed {
         packs: packs.iter().map(WarmedPack::from).collect(),
@@ -186,6 +171,22 @@ pub fn run(flags: &Args) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// What may be done for `platform`.
+fn settings_for(flags: &Args, source: &Utf8Path, platform: &Platform) -> Result<Settings> {
+    Ok(Settings {
+        platform: platform.clone(),
+        times: Times::read(flags.times.as_deref())?,
+        ..flags.build.settings(source.to_owned())?
+    })
+}
+
+/// What was made for a platform.
+struct Made {
+    packs: Vec<Pack>,
+    /// Modules that are missing from them, with the reason.
+    broken: Vec<String>,
 }
 
 /// What `--provider` and `--part` ask for.
@@ -213,6 +214,56 @@ impl Wanted {
             providers,
             shard: part.unwrap_or(Shard::WHOLE),
         })
+    }
+
+    /// Makes it, of `providers` what was asked for of them.
+    fn make(
+        &self,
+        foundation: &Foundation,
+        modules: &[Module],
+        providers: &[String],
+        progress: &mut Progress,
+    ) -> Result<Made> {
+        let has_providers = !self.providers.is_empty();
+        let mut plugins = Vec::new();
+        // They are of all parts of a provider together.
+        if has_providers && self.shard.number == 1 {
+            plugins = foundation.all_plugins(providers, modules, progress)?;
+        }
+        let (mut packs, mut broken) = (Vec::new(), Vec::new());
+        if self.shared.contains(&BASE) {
+            packs.push(foundation.base(progress)?);
+        }
+        if self.shared.contains(&TOOLS) {
+            packs.push(foundation.tools(progress)?);
+        }
+        let builds_on_common = self.shared.contains(&COMMON) || self.shared.contains(&REST);
+        if builds_on_common || has_providers {
+            let common = foundation.common(modules, progress)?;
+            let platform = &foundation.tree.platform;
+            if self.shared.contains(&COMMON) {
+                packs.push(common.to_pack(platform));
+            }
+            if self.shared.contains(&REST) {
+                match foundation.rest(&common, progress)? {
+                    Some(rest) => packs.push(rest.to_pack(platform)),
+                    None => progress::note(format_args!(
+                        "note: there is no pack {REST}, for nothing that go.mods require is left over"
+                    )),
+                }
+            }
+            for provider in providers.iter().filter(|_| has_providers) {
+                let part = Part {
+                    provider: provider.clone(),
+                    shard: self.shard,
+                };
+                let made = foundation.provider(part, modules, &common, progress)?;
+                packs.push(made.to_pack(&common, platform));
+                broken.extend(made.broken);
+            }
+        }
+        packs.extend(plugins);
+        Ok(Made { packs, broken })
     }
 }
 
@@ -265,7 +316,7 @@ impl Destination {
 fn put(
     work: &Work,
     store: &Store,
-    (run, signer): (Option<&str>, Option<&Signer>),
+    (flags, signer): (&Args, Option<&Signer>),
     packs: &[Pack],
     step: &Step,
 ) -> Result<u64> {
@@ -273,7 +324,7 @@ fn put(
         Store::Nowhere => Ok(0),
         Store::Folder(folder) => {
             for pack in packs {
-                let archive = folder.join(format!("{}.tar", pack.description.name));
+                let archive = folder.join(archive_name(pack, flags));
                 Destination::at(&archive)?.write(std::slice::from_ref(pack))?;
             }
             Ok(0)
@@ -294,13 +345,25 @@ fn put(
             }
             for (pack, descriptor) in packs.iter().zip(layout.manifests()) {
                 target.push(&layout, descriptor, &pack.description.tag())?;
-                if let Some(run) = run {
-                    target.push(&layout, descriptor, &run_tag(run, &pack.description.name))?;
+                if let Some(run) = &flags.run {
+                    let description = &pack.description;
+                    let tag = run_tag(run, &description.name, &description.platform);
+                    target.push(&layout, descriptor, &tag)?;
                 }
             }
             let moved = target.moved();
             Ok(moved.sent_bytes + moved.received_bytes)
         }
+    }
+}
+
+/// The file of a pack in a folder; where platforms were named, with its own.
+fn archive_name(pack: &Pack, flags: &Args) -> String {
+    let (name, platform) = (&pack.description.name, &pack.description.platform);
+    if flags.build.platforms.named().is_empty() {
+        format!("{name}.tar")
+    } else {
+        format!("{}.tar", archive::name(name, platform))
     }
 }
 

@@ -5,10 +5,12 @@
 use anyhow::Result;
 use camino::Utf8Path;
 use comfy_table::CellAlignment;
-use engine::host;
 use engine::progress::human_bytes;
+use engine::{emulation, host};
 use failure::failed;
 use nix::unistd::{AccessFlags, access};
+use oci::platform::Platform;
+use pipeline::foundation::verifier;
 use pipeline::preflight::{self, there};
 use pipeline::summary::table;
 use pipeline::work::{self, stock};
@@ -43,6 +45,7 @@ enum Need {
     BaseImage,
     Test,
     Docker,
+    Platform,
 }
 
 #[derive(Debug)]
@@ -97,6 +100,7 @@ impl Need {
             Self::BaseImage => "base-image",
             Self::Test => "test",
             Self::Docker => "--engine docker",
+            Self::Platform => "--platform",
         }
     }
 }
@@ -114,7 +118,30 @@ fn checks(place: &Utf8Path) -> Result<Vec<Check>> {
     checks.extend([namespaces(), writable(place), free(place)?]);
     checks.extend(programs(Need::Test, &test::PROGRAMS));
     checks.push(docker());
+    checks.extend(Platform::foreign().flat_map(|it| other(&it)));
     Ok(checks)
+}
+
+/// What it takes to make images for another platform than this machine's.
+fn other(platform: &Platform) -> [Check; 2] {
+    let emulator = if emulation::runs(platform) {
+        Ok("emulated".to_owned())
+    } else {
+        Err(emulation::how(&platform.arch))
+    };
+    let to_do = |error| {
+        let text = failure::text(&error);
+        let hint = text.rsplit("hint: ").next();
+        hint.unwrap_or_default().to_owned()
+    };
+    let verifier = verifier::require(platform)
+        .map(|()| "a compiler and linker".to_owned())
+        .map_err(to_do);
+    [("programs", emulator), ("verifier", verifier)].map(|(what, found)| Check {
+        name: format!("{platform}: {what}"),
+        need: Need::Platform,
+        found,
+    })
 }
 
 /// The command that installs a Debian package.

@@ -61,6 +61,12 @@ fn update(baseline: &Utf8Path, report: &Report, report_file: &Utf8Path) -> Resul
             "name a report in which every module was built",
         ));
     }
+    if report.emulated {
+        return Err(failure::usage(
+            format!("{report_file} is no baseline to be: its programs were emulated"),
+            "name a report of a machine whose processor runs them",
+        ));
+    }
     let next = Baseline::of(report);
     next.check().map_err(|fault| {
         failure::usage(

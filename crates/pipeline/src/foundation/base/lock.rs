@@ -119,6 +119,12 @@ impl Lock {
         })
     }
 
+    /// Those that it has packages for, and this machine's.
+    pub fn platforms(&self) -> BTreeSet<Platform> {
+        let known = self.0.keys().filter_map(|name| name.parse().ok());
+        known.chain(std::iter::once(Platform::host())).collect()
+    }
+
     /// Puts `packages` in the place of those of `platform`; what that changes.
     pub fn renew(&mut self, platform: &Platform, packages: &[Package]) -> Vec<Change> {
         let new: BTreeSet<Package> = packages.iter().cloned().collect();

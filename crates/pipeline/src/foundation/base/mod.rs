@@ -31,6 +31,7 @@ use crate::pack::store::Store;
 use crate::work::kept_layer;
 use crate::work::kept_tree::{self, Additions};
 use crate::work::{Key, Work};
+use engine::emulation;
 use engine::host;
 use engine::progress::{self, Step};
 use failure::failed;
@@ -99,7 +100,7 @@ pub fn make(
             kept_layer::restore(BASE, &artifact.layers()?, folder)
         })?;
         if found.is_none() {
-            write(image, locked, folder, offline)?;
+            write(image, locked, platform, folder, offline)?;
         }
         Ok(())
     })?;
@@ -119,6 +120,7 @@ pub fn make(
 fn write(
     image: &ImageToml,
     locked: Option<&BTreeSet<Package>>,
+    platform: &Platform,
     folder: &Utf8Path,
     offline: bool,
 ) -> Result<()> {
@@ -132,16 +134,27 @@ fn write(
              snapshot"
         ));
     }
-    Bootstrap::of(image).write(locked, folder)
+    can_install(platform)?;
+    Bootstrap::of(image, platform).write(locked, folder)
 }
 
-/// The packages that a base system made now would have.
-pub fn packages(image: &ImageToml) -> Result<Vec<Package>> {
+/// The packages that a base system for `platform` made now would have.
+pub fn packages(image: &ImageToml, platform: &Platform) -> Result<Vec<Package>> {
+    can_install(platform)?;
     let folder = tempfile::tempdir()?;
     let folder = Utf8Path::from_path(folder.path()).context("TMPDIR is not UTF-8")?;
     let archive = folder.join("base.tar");
-    Bootstrap::of(image).run(&archive, true)?;
+    Bootstrap::of(image, platform).run(&archive, true)?;
     installed(&archive)
+}
+
+/// Makes sure that packages for `platform` can be installed here: programs of theirs run meanwhile.
+fn can_install(platform: &Platform) -> Result<()> {
+    emulation::require(platform)?;
+    if platform.is_foreign() {
+        host::require_programs(&[emulation::PROBE])?;
+    }
+    Ok(())
 }
 
 /// How mmdebstrap is called.
@@ -149,12 +162,16 @@ struct Bootstrap<'a> {
     image: &'a ImageToml,
     suite: &'a str,
     variant: &'static str,
+    /// What Debian calls the architecture, if it is not this machine's.
+    architecture: Option<String>,
     mirrors: Vec<String>,
 }
 
 impl<'a> Bootstrap<'a> {
-    fn of(image: &'a ImageToml) -> Self {
+    fn of(image: &'a ImageToml, platform: &Platform) -> Self {
         Self {
+            // Of those that images are made for it has Go's names.
+            architecture: platform.is_foreign().then(|| platform.arch.clone()),
             image,
             suite: &image.base.suite,
             variant: "minbase",
@@ -180,9 +197,12 @@ impl<'a> Bootstrap<'a> {
         let Self {
             suite,
             variant,
+            architecture,
             mirrors,
             ..
         } = self;
+        let architecture = architecture.iter();
+        let architecture = architecture.map(|name| format!("--architectures={name}"));
         let base = &self.image.base;
         let packages = base.packages.join(",");
         let exclude = base.exclude.iter();
@@ -195,7 +215,7 @@ impl<'a> Bootstrap<'a> {
         let made = host::run(cmd!(
             sh,
             "mmdebstrap --mode=auto --variant={variant} --format=tar --skip=output/dev {lists...}
-                --include={packages} {exclude...} {include...} -- {suite} {archive} {mirrors...}"
+                {architecture...} --include={packages} {exclude...} {include...} -- {suite} {archive} {mirrors...}"
         ));
         let Some(snapshot) = &base.snapshot else {
             return made.context(

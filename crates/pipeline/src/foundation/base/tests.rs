@@ -186,6 +186,7 @@ fn a_snapshot_stays_the_same_while_its_server_changes_and_a_lock_refuses_another
             image: &image,
             suite: "bookworm",
             variant: "extract",
+            architecture: None,
             mirrors: sources::mirrors(&image.base, "trusted=yes"),
         };
         let folder = folder.join(name);

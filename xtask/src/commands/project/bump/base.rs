@@ -24,7 +24,7 @@ pub fn raise_with(
     pinned: &mut Pinned,
     wanted: Option<&str>,
     today: &str,
-    packages: impl FnOnce(&ImageToml) -> Result<Vec<base::Package>>,
+    packages: impl Fn(&ImageToml, &Platform) -> Result<Vec<base::Package>>,
 ) -> Result<Vec<Change>> {
     if let Some(wanted) = wanted.filter(|it| !is_snapshot(it)) {
         return Err(usage(
@@ -55,16 +55,27 @@ pub fn raise_with(
         let old = image["base"].get("snapshot").cloned().unwrap_or_default();
         image["base"]["snapshot"] = replaced(&old, new);
     }
-    let packages = packages(&ImageToml::parse(&image.to_string())?)?;
+    let parsed = ImageToml::parse(&image.to_string())?;
     let mut lock = lock.unwrap_or_default();
-    let renewed = lock.renew(&Platform::host(), &packages);
+    let mut renewed = Vec::new();
+    // One snapshot is all platforms'.
+    let platforms = lock.platforms();
+    for platform in &platforms {
+        let changes = lock.renew(platform, &packages(&parsed, platform)?);
+        let of = if platforms.len() > 1 {
+            format!("base, {platform}")
+        } else {
+            "base".to_owned()
+        };
+        renewed.extend(changes.into_iter().map(|it| (of.clone(), it)));
+    }
     let mut changes = vec![Change {
         name,
         old: old.unwrap_or_else(|| none.clone()),
         new: new.unwrap_or(none),
     }];
-    changes.extend(renewed.into_iter().map(|it| Change {
-        name: format!("base: {}", it.name),
+    changes.extend(renewed.into_iter().map(|(of, it)| Change {
+        name: format!("{of}: {}", it.name),
         old: it.old.unwrap_or_else(|| "none".to_owned()),
         new: it.new.unwrap_or_else(|| "none".to_owned()),
     }));

@@ -169,12 +169,9 @@ fn package(name: &str, version: &str) -> Package {
 fn a_base_system_is_pinned_by_a_time_and_raised_to_today_with_its_packages() {
     let place = Place::new();
     let raise = |pinned: &mut Pinned, wanted: Option<&str>, packages: &[Package]| {
-        super::base::raise_with(
-            pinned,
-            wanted,
-            "20260301T000000Z",
-            |_| Ok(packages.to_vec()),
-        )
+        super::base::raise_with(pinned, wanted, "20260301T000000Z", |_, _| {
+            Ok(packages.to_vec())
+        })
     };
     let mut pinned = place.read(false);
     let changes = raise(&mut pinned, None, &[]).unwrap();
