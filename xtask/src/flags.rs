@@ -55,7 +55,7 @@ pub struct Trusted {
     /// half, as `cosign generate-key-pair` writes it
     #[arg(long, value_name = "FILE")]
     pub trusted_key: Option<Utf8PathBuf>,
-    /// The same for signatures without a key, by whom this policy names (TOML: issuer, and subject or subject_regexp)
+    /// The same for signatures without a key, by whom this policy names (TOML: `issuer`, and `subject` or `subject_regexp`)
     #[arg(long, value_name = "FILE", conflicts_with = "trusted_key")]
     pub trusted_identity: Option<Utf8PathBuf>,
 }
@@ -74,7 +74,7 @@ impl Trusted {
 /// How what is pushed is signed, by cosign, before it has a tag.
 #[derive(Debug, Args)]
 pub struct Signing {
-    /// Sign with this key, a file or what else cosign takes for one; COSIGN_PASSWORD is its password
+    /// Sign with this key, a file or what else cosign takes for one; `COSIGN_PASSWORD` is its password
     #[arg(long, value_name = "KEY")]
     pub sign_key: Option<String>,
     /// Sign without a key, for the identity that the service this runs on vouches for, in the public log

@@ -8,7 +8,7 @@ use crate::support::image::Layout;
 use crate::support::run::{fail, folder, shell, succeed};
 
 /// This machine's platform, and the other one.
-fn platforms() -> [&'static str; 2] {
+pub fn platforms() -> [&'static str; 2] {
     let mut platforms = ["linux/amd64", "linux/arm64"];
     if cfg!(target_arch = "aarch64") {
         platforms.reverse();

@@ -38,6 +38,7 @@ pub fn as_user(cmd: Cmd<'_>) -> Command {
     if cmd.get_program() != "cargo" || arguments.next().is_none_or(|it| it != "xtask") {
         return cmd;
     }
+    #[expect(clippy::disallowed_methods, reason = "the tests run it as any program")]
     let mut program = Command::new(xtask());
     program.args(arguments);
     program.current_dir(cmd.get_current_dir().unwrap());

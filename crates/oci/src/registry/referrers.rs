@@ -31,7 +31,7 @@ impl Referrers for Registry<'_> {
         let mut all = Vec::new();
         for page in 0..MAX_PAGES {
             let request = Request::new(Method::GET, url, Scope::Pull);
-            let request = request.header(ACCEPT, MediaType::ImageIndex.to_string())?;
+            let request = request.header(ACCEPT, MediaType::ImageIndex)?;
             let response = self.client.send(&request)?;
             if page == 0 && UNKNOWN.contains(&response.status) {
                 return referrer::bounded(self.listed(&referrer::fallback_tag(subject))?, subject);

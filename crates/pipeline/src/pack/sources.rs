@@ -47,6 +47,7 @@ impl<'a> PackSources<'a> {
     }
 
     /// The same, taking no pack without a signature that `trust` demands.
+    #[must_use]
     pub fn trusting(self, trust: Option<&'a Trust>) -> Self {
         Self { trust, ..self }
     }

@@ -100,9 +100,9 @@ pub fn attest(signer: &Signer, statement: &[u8], folder: &Utf8Path) -> Result<Ve
         oci::blob::MAX_DOCUMENT_BYTES.max(2 * statement.len() as u64),
     )?;
     // Whatever it signed, it was told to sign this.
-    let signed = Bundle::parse(&bundle).and_then(|bundle| bundle.unchecked());
-    match signed {
-        Ok(signed) if signed.bytes == statement => Ok(bundle),
+    let said = Bundle::parse(&bundle).and_then(|bundle| bundle.unchecked());
+    match said {
+        Ok(said) if said.bytes == statement => Ok(bundle),
         Ok(_) => Err(corrupt(
             "cosign signed another statement than it was given",
             "install it anew",

@@ -52,7 +52,7 @@ pub struct Signed {
 
 /// An artifact that says something.
 enum Artifact {
-    Plain(Plain),
+    Plain(Box<Plain>),
     Signed(Signed),
 }
 
@@ -80,7 +80,7 @@ impl Said {
                 ));
             }
             match artifact(place, &referrer, &manifest, &mut left_bytes)? {
-                Some(Artifact::Plain(plain)) => said.statements.push(plain),
+                Some(Artifact::Plain(plain)) => said.statements.push(*plain),
                 Some(Artifact::Signed(signed)) => said.bundles.push(signed),
                 None => {}
             }
@@ -95,7 +95,7 @@ pub fn plain(place: &dyn Blobs, referrer: &Descriptor) -> Result<Option<Plain>> 
     let mut left_bytes = MAX_BYTES;
     let read = artifact(place, referrer, &manifest, &mut left_bytes)?;
     Ok(match read {
-        Some(Artifact::Plain(plain)) => Some(plain),
+        Some(Artifact::Plain(plain)) => Some(*plain),
         _ => None,
     })
 }
@@ -141,11 +141,11 @@ fn artifact(
     } else {
         around(subject, &digest, &bytes)?
     };
-    Ok(Some(Artifact::Plain(Plain {
+    Ok(Some(Artifact::Plain(Box::new(Plain {
         digest,
         subject: subject.clone(),
         bytes,
-    })))
+    }))))
 }
 
 /// The statement that `document`, in the artifact `digest`, is in `subject`; the document in it is as it was, byte by

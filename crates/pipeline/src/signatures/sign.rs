@@ -50,15 +50,15 @@ pub fn sign(
     for statement in statements {
         plain.extend(said::plain(registry, statement)?);
     }
-    let mut signed = BTreeMap::new();
+    let mut there = BTreeMap::new();
     let subjects = images.iter().map(|(_, image)| image);
     for subject in subjects.chain(plain.iter().map(|it| &it.subject)) {
         let digest = subject.digest().to_string();
-        if let (Some(key), false) = (&key, signed.contains_key(&digest)) {
-            signed.insert(digest, fitting(&Said::of(registry, subject)?, key));
+        if let (Some(key), false) = (&key, there.contains_key(&digest)) {
+            there.insert(digest, fitting(&Said::of(registry, subject)?, key));
         }
     }
-    let all = to_sign(images, &plain, &signed)?;
+    let all = to_sign(images, &plain, &there)?;
     let bundles: Vec<Vec<u8>> = all
         .par_iter()
         .map(|it| {

@@ -28,7 +28,7 @@ struct Fixture {
     layout: LayoutWriter,
     key: Key,
     other: Key,
-    _guard: tempfile::TempDir,
+    guard: tempfile::TempDir,
 }
 
 impl Fixture {
@@ -42,7 +42,7 @@ impl Fixture {
             key,
             other: Key::generate(),
             folder,
-            _guard: guard,
+            guard,
         }
     }
 
@@ -88,7 +88,7 @@ impl Fixture {
         let trust = self.trust();
         self.layout.finish().unwrap();
         let folder = self.folder.join("oci");
-        (Layout::open(&folder).unwrap(), trust, folder, self._guard)
+        (Layout::open(&folder).unwrap(), trust, folder, self.guard)
     }
 
     /// Why an image that is changed by `change` is not taken.

@@ -444,8 +444,11 @@ mod tests {
         };
         make(PROGRAM_LISTS_PATH);
         assert!(!builds(root).unwrap());
-        for (given, expected) in [("", "run"), ("check", "check --source /elsewhere/checkout")] {
-            let mut arguments = Arguments::parse(&[given.to_owned()][usize::from(given == "")..]);
+        for (given, expected) in [
+            ("run", "run"),
+            ("check", "check --source /elsewhere/checkout"),
+        ] {
+            let mut arguments = Arguments::parse(&[given.to_owned()]);
             arguments.add_source(false);
             assert_eq!(arguments.0.join(" "), expected);
         }

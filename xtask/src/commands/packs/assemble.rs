@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use camino::Utf8PathBuf;
 use oci_spec::distribution::Reference;
-use oci_spec::image::Descriptor;
 use serde::Serialize;
 
 use crate::commands::packs::pinned;

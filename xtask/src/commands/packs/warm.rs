@@ -124,8 +124,9 @@ pub fn run(flags: &Args) -> Result<()> {
     preflight::check(&plan, unknown)?;
 
     let mut progress = Progress::default();
-    let (mut packs, mut broken, mut received_bytes) = (Vec::new(), Vec::new(), 0);
-    let mut image = None;
+    let (mut packs, mut broken) = (Vec::new(), Vec::new());
+    // Until the end: what was made is in use.
+    let mut foundations = Vec::new();
     for platform in &platforms {
         if platforms.len() > 1 {
             progress.suffix(format!(" ({platform})"));
@@ -136,22 +137,26 @@ pub fn run(flags: &Args) -> Result<()> {
         let made = wanted.make(&foundation, modules, &providers, &mut progress)?;
         packs.extend(made.packs);
         broken.extend(made.broken);
-        received_bytes = foundation.store().received_bytes();
-        image = Some(foundation.tree.image.clone());
+        foundations.push(foundation);
     }
     progress.suffix("");
-    let work = Work::open()?;
-    if let Some(image) = &image {
-        progress.step("list what is in the layers", Kind::Local, |_| {
-            Reader::new(&work, image).complete(&mut packs)
-        })?;
-    }
+    let foundation = foundations.first();
+    let foundation = foundation.context("there is a platform at least")?;
+    progress.step("list what is in the layers", Kind::Local, |_| {
+        Reader::new(&foundation.work, &foundation.tree.image).complete(&mut packs)
+    })?;
     if let Some(out) = out.as_ref().filter(|_| !packs.is_empty()) {
         progress.step("write", Kind::Local, |_| out.write(&packs))?;
     }
-    let mut moved_bytes = received_bytes;
+    let mut moved_bytes = foundation.store().received_bytes();
     moved_bytes += progress.step("push", Kind::Network, |step| {
-        put(&work, &push, (flags, signer.as_ref()), &packs, step)
+        put(
+            &foundation.work,
+            &push,
+            (flags, signer.as_ref()),
+            &packs,
+            step,
+        )
     })?;
     let warmed = Warmed {
         packs: packs.iter().map(WarmedPack::from).collect(),
