@@ -11,7 +11,7 @@ use crate::pack::programs::PackedProgram;
 use crate::resolve::requirements::Required;
 
 /// Raised when what is in a pack changes although its inputs do not, so that packs kept from before are not used again.
-pub const FORMAT: u32 = 7;
+pub const FORMAT: u32 = 8;
 
 /// The manifest's name in the folder of a kept pack.
 pub const FILE_NAME: &str = "pack.json";
