@@ -211,12 +211,9 @@ fn the_verifier_counts_links_as_hits_and_knows_why_one_misses() {
 fn a_merged_cache_has_them_as_entries() {
     let (sh, toy) = (shell(), toy());
     let folder = toy.out.parent().unwrap();
-    let (image, source) = (folder.join("image.toml"), &toy.source);
+    let source = &toy.source;
     let (packs, merged) = (folder.join("packs.tar"), folder.join("merged"));
-    let warm = cmd!(
-        sh,
-        "cargo xtask warm --image {image} --source {source} --out {packs}"
-    );
+    let warm = cmd!(sh, "cargo xtask warm --source {source} --out {packs}");
     succeed(warm.args(["--provider=common", "--provider=toy"]));
     succeed(cmd!(sh, "cargo xtask merge --out {merged} {packs}"));
     fs_err::create_dir_all(toy.root.join("merged")).unwrap();
