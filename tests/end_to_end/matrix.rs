@@ -210,8 +210,9 @@ fn through_a_registry_only_manifests_move() {
         .collect();
     assert_eq!(digests(&assembled, "candidate-7"), others);
     let assembled: Value = serde_json::from_str(&assembled).unwrap();
+    // Manifests, and what is said of images; the layers of one have more than a hundred megabytes.
     assert!(
-        assembled["moved_bytes"].as_u64().unwrap() < 1_000_000,
+        assembled["moved_bytes"].as_u64().unwrap() < 20_000_000,
         "{assembled}"
     );
     // On a machine that has nothing, what volumes are made of comes from the registry, and goes back anew.

@@ -19,7 +19,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use camino::{Utf8Path, Utf8PathBuf};
-use gocache::image_info::{self, IMAGE_INFO_PATH, INPUTS_SUFFIX, ImageInfo, PACKS_PATH, PackInfo};
+use gocache::executables::Executables;
+use gocache::image_info::{
+    self, EXECUTABLES_PATH, IMAGE_INFO_PATH, INPUTS_SUFFIX, ImageInfo, PACKS_PATH, PackInfo,
+};
 use gocache::{
     ActionGraph, Damage, Explanation, GoModule, HashLog, Hits, Identity, InputsRecord, Observed,
     RECORD_SCHEMA, Store,
@@ -379,7 +382,8 @@ impl Attempt {
     }
 }
 
-/// Of `actions`, those whose entries are whole in none of the `asked` caches, which are asked in that order.
+/// Of `actions`, those whose entries are whole in none of the `asked` caches, which are asked in that order, nor among the
+/// executables that the image has compressed.
 fn damaged(
     asked: &[Utf8PathBuf],
     actions: Vec<Sha256Hash>,
@@ -397,6 +401,13 @@ fn damaged(
         actions = others.keys().copied().collect();
         left = others;
     }
+    // An index that cannot be read gives nothing to a build either.
+    let packed = Executables::open(Utf8Path::new(EXECUTABLES_PATH)).unwrap_or_default();
+    let unpacks = |action: &Sha256Hash| {
+        let found = packed.of_action(action);
+        found.is_some_and(|it| it.unpack(std::io::sink()).is_ok())
+    };
+    left.retain(|action, damage| !matches!(damage, Damage::NoEntry { .. }) || !unpacks(action));
     taken.extend(left);
     Ok(taken)
 }
