@@ -4,7 +4,7 @@
 //! its tag: who finds an image by name finds these. Nothing in them depends on the time; two builds of the same packs
 //! from the same commit say the same.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::{Context as _, Result};
 use oci_spec::image::Descriptor;
@@ -114,7 +114,7 @@ pub fn provenance(
             })
         })
     };
-    let files = files(packs, &layers)
+    let files = files(packs, variant)
         .map(|digest| json!([{"name": "files", "digest": {"sha256": digest.to_string()}}]));
     let mut packs: Vec<Value> = packs.iter().filter_map(of_pack).collect();
     packs.sort_by_key(|pack| pack["name"].to_string());
@@ -147,13 +147,16 @@ pub fn provenance(
     provenance
 }
 
-/// The digest of the lists of files by which the verifier checks the caches of an image with these layers, as it prints
-/// it; none where there are no caches, or a pack does not tell.
-fn files(packs: &[Pack], layers: &[String]) -> Option<Sha256Hash> {
+/// The digest of the lists of files by which the verifier checks the caches of `variant`, as it prints it; none where
+/// there are no caches, or a pack does not tell.
+fn files(packs: &[Pack], variant: &Variant) -> Option<Sha256Hash> {
+    // However a layer is compressed, its content is the pack's.
+    let layers = variant.layers.iter().map(|layer| layer.layer.diff_id);
+    let layers: BTreeSet<Sha256Hash> = layers.collect();
     let caches = packs
         .iter()
         .filter_map(|pack| pack.description.pack.as_ref());
-    let caches = caches.filter(|pack| layers.contains(&format!("sha256:{}", pack.caches.digest)));
+    let caches = caches.filter(|pack| layers.contains(&pack.caches.diff_id));
     let caches: Vec<_> = caches.collect();
     if caches.is_empty() || caches.iter().any(|pack| pack.files_sha256.is_none()) {
         return None;
