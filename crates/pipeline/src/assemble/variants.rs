@@ -63,19 +63,14 @@ pub fn of(packs: &[Pack], version: &str) -> Result<Vec<Variant>> {
     for (part, pack) in parts {
         let provider = part.provider.as_str();
         let layers = providers.entry(provider).or_default();
-        let is_programs = |content: &LayerContent| matches!(content, LayerContent::Programs(_));
-        let is_executables =
-            |content: &LayerContent| matches!(content, LayerContent::Executables(_));
-        layers.extend(pack.layers().filter(|layer| !holds(layer, is_programs)));
+        let name = &pack.description.name;
+        let [whole, executables] = [LayerContent::Programs, LayerContent::Executables]
+            .map(|content| content(name.clone()).to_string());
+        layers.extend(pack.layers().filter(|layer| layer.title != whole));
         if pack.programs().next().is_some() {
             let layers = programs.entry(provider).or_default();
-            let own = pack.layers().filter(|layer| holds(layer, is_programs));
-            let mut own = own.peekable();
-            if own.peek().is_some() {
-                layers.extend(own);
-            } else {
-                layers.extend(pack.layers().filter(|layer| holds(layer, is_executables)));
-            }
+            let of = |title: &str| pack.layers().find(|layer| layer.title == title);
+            layers.extend(of(&whole).or_else(|| of(&executables)));
         }
     }
     let plugins = |of: &[&str]| {
@@ -97,9 +92,8 @@ pub fn of(packs: &[Pack], version: &str) -> Result<Vec<Variant>> {
         providers: of.iter().map(|name| (*name).to_owned()).collect(),
     };
     let without_go = |suffix: &str, layers: Vec<PackLayer>, of: &[&str]| {
-        let below = tools
-            .iter()
-            .filter(|layer| !holds(layer, |content| *content == LayerContent::Tools));
+        let go = LayerContent::Tools.to_string();
+        let below = tools.iter().filter(|layer| layer.title != go);
         let layers = below.cloned().chain(layers).chain(plugins(of));
         let mut variant = variant(suffix, layers.collect(), of);
         variant.tools.retain(|name, _| name == PULUMI);
@@ -151,11 +145,6 @@ fn once_each(layers: impl Iterator<Item = PackLayer>) -> Vec<PackLayer> {
     let mut layers: Vec<PackLayer> = layers.collect();
     layers.retain(|layer| seen.insert(layer.layer.diff_id));
     layers
-}
-
-/// Whether what `layer` holds is of one kind.
-fn holds(layer: &PackLayer, is: impl Fn(&LayerContent) -> bool) -> bool {
-    LayerContent::parse(&layer.title).is_some_and(|content| is(&content))
 }
 
 #[cfg(test)]
