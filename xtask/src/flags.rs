@@ -122,6 +122,15 @@ impl Platforms {
     }
 }
 
+/// What the names of steps for `platform` end with; nothing where it is the only one.
+pub fn suffix(platform: &Platform, platforms: &[Platform]) -> String {
+    if platforms.len() == 1 {
+        String::new()
+    } else {
+        format!(" ({platform})")
+    }
+}
+
 /// How packs are made.
 #[derive(Debug, Args)]
 pub struct Build {

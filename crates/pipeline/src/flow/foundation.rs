@@ -127,11 +127,11 @@ pub fn foundation(settings: Settings, progress: &mut Progress) -> Result<Foundat
         platform,
         toolexec,
     };
-    let (shipped_base, verifier_of_image) = (OnceCell::new(), OnceCell::new());
-    if !tree.platform.is_foreign() {
-        let _ = shipped_base.set(base);
-        let _ = verifier_of_image.set(verifier.clone());
-    }
+    let (shipped_base, verifier_of_image) = if tree.platform.is_foreign() {
+        (OnceCell::new(), OnceCell::new())
+    } else {
+        (OnceCell::from(base), OnceCell::from(verifier.clone()))
+    };
     Ok(Foundation {
         // Of its own: what is in the other one was checked.
         go_mod: work.shared(if unchecked.is_empty() {

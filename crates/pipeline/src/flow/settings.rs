@@ -10,7 +10,7 @@ use crate::pack::store::Store;
 use crate::workspace;
 
 /// What a command may do, from its flags.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a flag of the command line, and none depends on another"

@@ -1,7 +1,6 @@
 //! `cargo xtask base-image`: from a source to a verified image in all its variants.
 
-use crate::flags::BASE_IMAGE;
-use crate::flags::Build;
+use crate::flags::{BASE_IMAGE, Build, suffix};
 use anyhow::{Context as _, Result, bail};
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
@@ -89,15 +88,11 @@ pub fn run(flags: &Args) -> Result<()> {
 
     let mut progress = Progress::default();
     let mut all = Vec::new();
-    let suffix = |platform: &Platform| {
-        let is_one = platforms.len() == 1;
-        (!is_one).then(|| format!(" ({platform})"))
-    };
     for platform in &platforms {
-        progress.suffix(suffix(platform).unwrap_or_default());
+        progress.suffix(suffix(platform, &platforms));
         let settings = Settings {
             platform: platform.clone(),
-            ..flags.build.settings(source.clone())?
+            ..settings.clone()
         };
         let made = Made::new(settings, modules, &providers, flags, &mut progress)?;
         all.push(made);
@@ -119,7 +114,7 @@ pub fn run(flags: &Args) -> Result<()> {
     let each = all.iter().zip(&images).zip(&written.platforms);
     for (index, ((made, images), written)) in each.enumerate() {
         let name = report_name(index, made.platform());
-        progress.suffix(suffix(made.platform()).unwrap_or_default());
+        progress.suffix(suffix(made.platform(), &platforms));
         let variant = &images.images.variants[0];
         let report = measure(made, variant, (&source, flags), &mut progress)?;
         let measured = written.images.iter().find(|it| it.name == MEASURED);

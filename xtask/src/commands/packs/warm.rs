@@ -1,6 +1,6 @@
 //! `cargo xtask warm`: one job of the matrix, from a source to packs.
 
-use crate::flags::{Build, Signing};
+use crate::flags::{Build, Signing, suffix};
 use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,6 @@ use modules::Module;
 use oci::layer::Layer;
 use oci::layout::reader::Layout;
 use oci::layout::writer::LayoutWriter;
-use oci::platform::Platform;
 use pipeline::assemble::registry_target::RegistryTarget;
 use pipeline::flow::{self, Foundation, Settings};
 use pipeline::names::{BASE, COMMON, REST, TOOLS};
@@ -93,8 +92,11 @@ pub struct Args {
 pub fn run(flags: &Args) -> Result<()> {
     let out = flags.out.as_deref().map(Destination::at).transpose()?;
     let source = flags.build.source.folder()?;
-    let settings = settings_for(flags, &source, &Platform::host())?;
-    let store = Store::parse(flags.from.as_deref(), flags.insecure)?;
+    let settings = Settings {
+        times: Times::read(flags.times.as_deref())?,
+        store: Store::parse(flags.from.as_deref(), flags.insecure)?,
+        ..flags.build.settings(source.clone())?
+    };
     let push = Store::parse(flags.push.as_deref(), flags.insecure)?;
     let signer = flags.signing.signer();
     if signer.is_some() && !matches!(push, Store::Repository { .. }) {
@@ -128,11 +130,11 @@ pub fn run(flags: &Args) -> Result<()> {
     // Until the end: what was made is in use.
     let mut foundations = Vec::new();
     for platform in &platforms {
-        if platforms.len() > 1 {
-            progress.suffix(format!(" ({platform})"));
-        }
-        let mut settings = settings_for(flags, &source, platform)?;
-        settings.store = store.clone();
+        progress.suffix(suffix(platform, &platforms));
+        let settings = Settings {
+            platform: platform.clone(),
+            ..settings.clone()
+        };
         let foundation = flow::foundation(settings, &mut progress)?;
         let made = wanted.make(&foundation, modules, &providers, &mut progress)?;
         packs.extend(made.packs);
@@ -176,15 +178,6 @@ pub fn run(flags: &Args) -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// What may be done for `platform`.
-fn settings_for(flags: &Args, source: &Utf8Path, platform: &Platform) -> Result<Settings> {
-    Ok(Settings {
-        platform: platform.clone(),
-        times: Times::read(flags.times.as_deref())?,
-        ..flags.build.settings(source.to_owned())?
-    })
 }
 
 /// What was made for a platform.
