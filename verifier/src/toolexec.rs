@@ -16,7 +16,7 @@
 //! Links that have archives put together wait for each other, as many at a time as there are processors: each needs
 //! room on the disk and all processors. Nobody waits for ever, for whoever has a turn may be stopped.
 
-mod executables;
+pub mod executables;
 mod parent;
 mod turn;
 

@@ -95,7 +95,7 @@ fn of_file(file: &Utf8Path, sha256: Sha256Hash, entry: Option<Utf8PathBuf>) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gocache::executables::{Linked, pack};
+    use crate::toolexec::executables::pack_one;
     use gocache::image_info::programs::{PROGRAMS_SCHEMA, ProgramList};
 
     fn image(root: &Utf8Path) -> Program {
@@ -172,17 +172,8 @@ mod tests {
             project: Some("name: one".into()),
             ..image(root)
         };
-        let store = Store::create(&root.join("other-cache")).unwrap();
-        let content = &b"executable"[..];
-        let entry = store.put_reader(&packed.link_action, None, 10, content, 5);
-        let linked = Linked {
-            program: "apis/one".into(),
-            entry: entry.unwrap(),
-        };
         let executables = info::in_root(root, EXECUTABLES_PATH);
-        fs_err::create_dir_all(&executables).unwrap();
-        let index = pack(&store, &[linked], 3, &executables.join("p.zst")).unwrap();
-        fs_err::write(executables.join("p.json"), index.to_json()).unwrap();
+        pack_one(&executables, packed.link_action, b"executable");
         let problems = |program: Program, are_sound: bool| {
             let list = ProgramList {
                 schema: PROGRAMS_SCHEMA,

@@ -134,10 +134,26 @@ fn absolute(variable: &str) -> Option<Utf8PathBuf> {
     path.is_absolute().then_some(path)
 }
 
+/// Packs `content`, which `action` links of the program `apis/one`, into `folder`, as `p`.
+#[cfg(test)]
+pub fn pack_one(folder: &Utf8Path, action: sha256::Sha256Hash, content: &[u8]) {
+    use gocache::executables::{Linked, pack};
+
+    let cache = tempfile::tempdir().unwrap();
+    let store = Store::create(Utf8Path::from_path(cache.path()).unwrap()).unwrap();
+    let entry = store.put_reader(&action, None, content.len() as u64, content, 5);
+    let linked = Linked {
+        program: "apis/one".into(),
+        entry: entry.unwrap(),
+    };
+    fs_err::create_dir_all(folder).unwrap();
+    let index = pack(&store, &[linked], 3, &folder.join("p.zst")).unwrap();
+    fs_err::write(folder.join("p.json"), index.to_json()).unwrap();
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gocache::executables::{Linked, pack};
     use sha256::Sha256Hash;
     use std::os::unix::fs::PermissionsExt as _;
 
@@ -145,17 +161,8 @@ mod tests {
     fn a_link_that_the_image_has_made_is_replaced_and_no_other() {
         let temporary = tempfile::tempdir().unwrap();
         let folder = Utf8Path::from_path(temporary.path()).unwrap();
-        let store = Store::create(&folder.join("cache")).unwrap();
-        let action = Sha256Hash::of(b"link");
-        let entry = store.put_reader(&action, None, 7, &b"program"[..], 5);
-        let linked = Linked {
-            program: "apis/one".into(),
-            entry: entry.unwrap(),
-        };
-        let packed = folder.join("packed");
-        fs_err::create_dir(&packed).unwrap();
-        let index = pack(&store, &[linked], 3, &packed.join("p.zst")).unwrap();
-        fs_err::write(packed.join("p.json"), index.to_json()).unwrap();
+        let (packed, action) = (folder.join("packed"), Sha256Hash::of(b"link"));
+        pack_one(&packed, action, b"program");
 
         let id = gocache::in_build_id(&action);
         let output = folder.join("a.out");

@@ -116,8 +116,7 @@ fn copied(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gocache::Store;
-    use gocache::executables::{Linked, pack};
+    use crate::toolexec::executables::pack_one;
 
     fn program() -> Program {
         Program {
@@ -145,17 +144,9 @@ mod tests {
         let raw = (program(), folder.join("raw"));
         write(&raw.1, &raw.0.executable(), b"program");
         write(&raw.1, &raw.0.place().join(PROJECT_FILE), b"name: one\n");
-        let store = Store::create(&folder.join("cache")).unwrap();
-        let entry = store.put_reader(&raw.0.link_action, None, 7, &b"program"[..], 5);
-        let linked = Linked {
-            program: "apis/one".into(),
-            entry: entry.unwrap(),
-        };
         let root = folder.join("packed");
         let executables = in_root(&root, EXECUTABLES_PATH);
-        fs_err::create_dir_all(&executables).unwrap();
-        let index = pack(&store, &[linked], 3, &executables.join("p.zst")).unwrap();
-        fs_err::write(executables.join("p.json"), index.to_json()).unwrap();
+        pack_one(&executables, raw.0.link_action, b"program");
         let packed = Program {
             project: Some("name: one\n".into()),
             ..program()
