@@ -6,7 +6,8 @@ use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use failure::{corrupt, usage};
 use oci_spec::image::{
-    Descriptor, DescriptorBuilder, ImageIndex, ImageManifest, MediaType, Sha256Digest,
+    Descriptor, DescriptorBuilder, ImageIndex, ImageIndexBuilder, ImageManifest, MediaType,
+    Sha256Digest,
 };
 use serde::de::DeserializeOwned;
 use sha256::Sha256Hash;
@@ -84,6 +85,16 @@ pub fn manifest_json(manifest: &ImageManifest) -> Result<Vec<u8>> {
     value
         .and_then(|value| serde_json::to_vec(&value))
         .context("failed to serialize a manifest")
+}
+
+/// An index of these manifests.
+pub fn index(manifests: Vec<Descriptor>) -> Result<ImageIndex> {
+    ImageIndexBuilder::default()
+        .schema_version(2u32)
+        .media_type(MediaType::ImageIndex)
+        .manifests(manifests)
+        .build()
+        .context("failed to describe an index")
 }
 
 /// The JSON of an index, likewise.

@@ -4,13 +4,11 @@ use std::collections::HashMap;
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
-use oci_spec::image::{
-    Descriptor, ImageIndex, ImageIndexBuilder, ImageManifest, MediaType, Platform as OciPlatform,
-};
+use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, MediaType, Platform as OciPlatform};
 use serde::Serialize;
 use sha256::Sha256Hash;
 
-use crate::blob::{descriptor, index_json, layer_descriptor, link_or_copy, manifest_json};
+use crate::blob::{descriptor, index, index_json, layer_descriptor, link_or_copy, manifest_json};
 use crate::layer::Layer;
 use crate::layout::reader::NAME;
 use crate::referrer::EMPTY;
@@ -127,12 +125,7 @@ impl LayoutWriter {
         // Who names no manifest takes the first, and means an image.
         self.manifests
             .sort_by_key(|manifest| manifest.artifact_type().is_some());
-        let index = ImageIndexBuilder::default()
-            .schema_version(2u32)
-            .media_type(MediaType::ImageIndex)
-            .manifests(self.manifests)
-            .build()
-            .context("failed to describe the layout")?;
+        let index = index(self.manifests)?;
         fs_err::write(
             self.folder.join("index.json"),
             serde_json::to_vec_pretty(&index)?,

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
-use oci_spec::image::{Descriptor, ImageIndex, ImageIndexBuilder, ImageManifest, MediaType};
+use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, MediaType};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, LINK};
 use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
@@ -16,7 +16,7 @@ use super::auth::Scope;
 use super::client::MAX_RESPONSE;
 use super::repository::{DIGEST_HEADER, Registry};
 use super::request::{Request, Response};
-use crate::blob::{descriptor, manifest_json};
+use crate::blob::{self, descriptor, manifest_json};
 use crate::referrer;
 use failure::{corrupt, usage};
 
@@ -120,12 +120,7 @@ impl Registry<'_> {
         }
         listed.push(descriptor);
         listed.sort_by_key(|descriptor| descriptor.digest().to_string());
-        let index = ImageIndexBuilder::default()
-            .schema_version(2u32)
-            .media_type(MediaType::ImageIndex)
-            .manifests(listed)
-            .build()
-            .context("failed to describe a list of referrers")?;
+        let index = blob::index(listed)?;
         let index = serde_json::to_vec(&index).context("failed to serialize an index")?;
         self.push_manifest(&index, &MediaType::ImageIndex, &tag)?;
         Ok(())

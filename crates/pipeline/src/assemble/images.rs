@@ -219,70 +219,9 @@ fn manifest(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::assemble::target::remembered::Remembered;
     use crate::fixtures::{image, origin, packs, platform};
-    use oci_spec::image::{ImageIndex, Platform as OciPlatform};
     use sha256::Sha256Hash;
-
-    /// Remembers manifests by their names, and what refers to others, in the order in which they come.
-    #[derive(Default)]
-    struct Manifests {
-        named: Vec<(String, ImageManifest)>,
-        referrers: Vec<ImageManifest>,
-        blobs: BTreeMap<String, Vec<u8>>,
-    }
-
-    impl Manifests {
-        /// Artifacts of this type that refer to others.
-        fn of_type(&self, artifact_type: &str) -> Vec<&ImageManifest> {
-            let artifact_type = Some(MediaType::from(artifact_type));
-            let all = self.referrers.iter();
-            all.filter(|it| *it.artifact_type() == artifact_type)
-                .collect()
-        }
-    }
-
-    impl Target for Manifests {
-        fn layer(&mut self, layer: &PackLayer) -> Result<Descriptor> {
-            oci::blob::layer_descriptor(&layer.layer)
-        }
-
-        fn bytes(&mut self, media_type: MediaType, bytes: &[u8]) -> Result<Descriptor> {
-            let digest = Sha256Hash::of(bytes);
-            self.blobs
-                .insert(format!("sha256:{digest}"), bytes.to_vec());
-            oci::blob::descriptor(media_type, digest, bytes.len() as u64)
-        }
-
-        fn manifest(
-            &mut self,
-            name: &str,
-            manifest: &ImageManifest,
-            platform: OciPlatform,
-        ) -> Result<Descriptor> {
-            assert_eq!(platform.os(), &oci_spec::image::Os::Linux);
-            self.named.push((name.to_owned(), manifest.clone()));
-            self.bytes(MediaType::ImageManifest, &blob::manifest_json(manifest)?)
-        }
-
-        fn unnamed(
-            &mut self,
-            manifest: &ImageManifest,
-            _platform: OciPlatform,
-        ) -> Result<Descriptor> {
-            panic!("{manifest:?} is named")
-        }
-
-        fn index(&mut self, name: &str, _index: &ImageIndex) -> Result<Descriptor> {
-            panic!("{name} is of one platform")
-        }
-
-        fn referrer(&mut self, manifest: &ImageManifest, subject: &Descriptor) -> Result<()> {
-            // Who finds an image by its name finds what is said of it.
-            assert!(!self.blobs.contains_key(subject.digest().as_ref()));
-            self.referrers.push(manifest.clone());
-            Ok(())
-        }
-    }
 
     /// What packs make without volumes.
     fn images_of<'a>(packs: &'a [Pack], origin: &'a Origin) -> Images<'a> {
@@ -295,8 +234,14 @@ mod tests {
     fn every_variant_has_a_twin_of_the_same_layers_and_another_configuration() {
         let (packs, origin) = (packs(&["civo"]), origin());
         let images = images_of(&packs, &origin);
-        let mut target = Manifests::default();
+        let mut target = Remembered::default();
         let written = images.write(&mut target, &image(), &platform()).unwrap();
+        // Of one platform each manifest has a name, and nothing else has one.
+        let digests = target.named.iter();
+        let digests = digests.map(|(_, manifest)| blob::manifest_descriptor(manifest).unwrap());
+        let digests: BTreeSet<String> = digests.map(|it| it.digest().to_string()).collect();
+        assert!(target.manifests.keys().eq(&digests));
+        assert!(target.indexes.is_empty());
         let written_in_order = written.programs.iter().chain(&written.images);
         let sizes: Vec<_> = written_in_order
             .map(|image| {
@@ -333,7 +278,7 @@ mod tests {
     fn every_image_has_its_provenance_with_the_packs_that_it_is_made_of() {
         let (packs, origin) = (packs(&["aws", "civo"]), origin());
         let images = images_of(&packs, &origin);
-        let mut target = Manifests::default();
+        let mut target = Remembered::default();
         images.write(&mut target, &image(), &platform()).unwrap();
         let images = target
             .named
@@ -372,7 +317,7 @@ mod tests {
     fn every_image_has_the_document_of_its_own_layers() {
         let (packs, origin) = (packs(&["aws", "civo"]), origin());
         let images = images_of(&packs, &origin);
-        let mut target = Manifests::default();
+        let mut target = Remembered::default();
         images.write(&mut target, &image(), &platform()).unwrap();
         let named = target.named.iter();
         let mut said = BTreeMap::new();
@@ -407,7 +352,7 @@ mod tests {
         let (mut packs, origin) = (packs(&["civo"]), origin());
         packs[2].inventories.clear();
         let images = images_of(&packs, &origin);
-        let written = images.write(&mut Manifests::default(), &image(), &platform());
+        let written = images.write(&mut Remembered::default(), &image(), &platform());
         let said = format!("{:#}", written.unwrap_err());
         assert!(said.contains("caches that all providers share"), "{said}");
     }

@@ -3,16 +3,15 @@
 //! What is said of an image is said of its manifest, so of one platform; layers and configurations are shared by none.
 //! With one platform there are no indexes, and a name is that of a manifest.
 
-use anyhow::{Context as _, Result};
-use oci_spec::image::{
-    Descriptor, ImageIndex, ImageIndexBuilder, ImageManifest, MediaType, Platform as OciPlatform,
-};
+use anyhow::Result;
+use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, MediaType, Platform as OciPlatform};
 use serde::Serialize;
 
 use crate::assemble::images::{Images, Written};
 use crate::assemble::target::Target;
 use crate::image_toml::ImageToml;
 use crate::pack::PackLayer;
+use oci::blob;
 use oci::platform::Platform;
 
 /// The images of a platform.
@@ -96,13 +95,7 @@ impl Indexed<'_> {
     fn finish(self) -> Result<Vec<Named>> {
         let mut indexes = Vec::new();
         for (name, manifests) in self.names {
-            let index = ImageIndexBuilder::default()
-                .schema_version(2u32)
-                .media_type(MediaType::ImageIndex)
-                .manifests(manifests)
-                .build()
-                .context("failed to describe an index")?;
-            let descriptor = self.target.index(&name, &index)?;
+            let descriptor = self.target.index(&name, &blob::index(manifests)?)?;
             let digest = descriptor.digest().to_string();
             indexes.push(Named { name, digest });
         }
@@ -157,64 +150,12 @@ impl Target for Indexed<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
+    use crate::assemble::target::remembered::Remembered;
     use crate::assemble::{programs, variants};
     use crate::fixtures::{image, origin, packs, platform};
     use crate::pack::Pack;
-    use oci::blob::{self, index_json};
     use sha256::Sha256Hash;
-
-    /// Remembers what comes, in its order, and what each index names.
-    #[derive(Default)]
-    struct Written {
-        order: Vec<String>,
-        manifests: BTreeMap<String, ImageManifest>,
-        indexes: BTreeMap<String, ImageIndex>,
-    }
-
-    impl Target for Written {
-        fn layer(&mut self, layer: &PackLayer) -> Result<Descriptor> {
-            blob::layer_descriptor(&layer.layer)
-        }
-
-        fn bytes(&mut self, media_type: MediaType, bytes: &[u8]) -> Result<Descriptor> {
-            blob::descriptor(media_type, Sha256Hash::of(bytes), bytes.len() as u64)
-        }
-
-        fn manifest(
-            &mut self,
-            name: &str,
-            manifest: &ImageManifest,
-            platform: OciPlatform,
-        ) -> Result<Descriptor> {
-            self.order.push(name.to_owned());
-            self.unnamed(manifest, platform)
-        }
-
-        fn unnamed(&mut self, manifest: &ImageManifest, _: OciPlatform) -> Result<Descriptor> {
-            let descriptor = blob::manifest_descriptor(manifest)?;
-            let digest = descriptor.digest().to_string();
-            self.manifests.insert(digest, manifest.clone());
-            Ok(descriptor)
-        }
-
-        fn index(&mut self, name: &str, index: &ImageIndex) -> Result<Descriptor> {
-            for manifest in index.manifests() {
-                assert!(self.manifests.contains_key(manifest.digest().as_ref()));
-            }
-            self.order.push(name.to_owned());
-            self.indexes.insert(name.to_owned(), index.clone());
-            self.bytes(MediaType::ImageIndex, &index_json(index)?)
-        }
-
-        fn referrer(&mut self, _: &ImageManifest, subject: &Descriptor) -> Result<()> {
-            // What is said of an image is there before a name leads to it.
-            assert!(!self.manifests.contains_key(subject.digest().as_ref()));
-            Ok(())
-        }
-    }
 
     /// The packs of another platform, which share no layer with those of the fixtures.
     fn foreign(providers: &[&str]) -> (Platform, Vec<Pack>) {
@@ -251,7 +192,7 @@ mod tests {
         let (arm, of_arm) = foreign(&["aws", "civo"]);
         let own = packs(&["civo"]);
         let platforms = [of(&here, &own, &origin), of(&arm, &of_arm, &origin)];
-        let mut target = Written::default();
+        let mut target = Remembered::default();
         let written = write(&mut target, &image(), &platforms).unwrap();
         let platforms_of = |name: &str| -> Vec<String> {
             let manifests = target.indexes[name].manifests().iter();
@@ -292,7 +233,7 @@ mod tests {
     #[test]
     fn with_one_platform_a_name_is_a_manifest() {
         let (origin, here, own) = (origin(), platform(), packs(&["civo"]));
-        let mut target = Written::default();
+        let mut target = Remembered::default();
         let written = write(&mut target, &image(), &[of(&here, &own, &origin)]).unwrap();
         assert!(target.indexes.is_empty() && written.indexes.is_empty());
         let named = written.named();
