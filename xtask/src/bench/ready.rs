@@ -37,14 +37,14 @@ use pipeline::names::{LATEST, NONROOT, RUN};
 use pipeline::summary;
 use pipeline::work::Work;
 
-/// An image on its way; times in milliseconds.
+/// An image on its way; times in milliseconds, medians where it was fetched several times.
 #[derive(Debug, Serialize)]
 struct Ready {
     image: String,
     compressed_bytes: u64,
     uncompressed_bytes: u64,
-    pull_ms: u64,
-    unpack_ms: u64,
+    pull_ms: f64,
+    unpack_ms: f64,
     #[serde(flatten)]
     programs: Programs,
 }
@@ -74,7 +74,7 @@ impl Ready {
     }
 
     fn there_ms(&self) -> f64 {
-        (self.pull_ms + self.unpack_ms) as f64
+        self.pull_ms + self.unpack_ms
     }
 }
 
@@ -115,6 +115,9 @@ pub struct Args {
     /// A layout to compare with: what `bench naive --out` writes, or images of the same names; repeat for several
     #[arg(long, value_name = "DIR")]
     pub beside: Vec<Utf8PathBuf>,
+    /// How often each image is fetched and unpacked; the median counts
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub runs: u32,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -139,6 +142,7 @@ pub fn run(flags: &Args) -> Result<()> {
         registry: &registry,
         source: &source,
         platform: Platform::host(),
+        runs: flags.runs,
     };
     let mut measured = Vec::new();
     for descriptor in layout.manifests() {
@@ -239,6 +243,7 @@ struct Node<'a> {
     registry: &'a registry::Registry,
     source: &'a Utf8Path,
     platform: Platform,
+    runs: u32,
 }
 
 impl Node<'_> {
@@ -253,25 +258,29 @@ impl Node<'_> {
         let tag = format!("image-{}", descriptor.digest().digest());
         let repository = reference::repository(&format!("{}/ready", self.registry.host()))?;
         RegistryTarget::open(&repository, true, self.work, step)?.push(layout, descriptor, &tag)?;
-        let blobs = self.work.scratch("blobs")?;
-        rustix::fs::sync();
-
-        let started = Instant::now();
         let reference = format!("{}/ready:{tag}", self.registry.host()).parse()?;
-        let from = Registry::open(&reference, true, blobs.path().to_owned(), step)?;
-        let image = Image::fetch(&from, &from.find()?, &self.platform)?;
-        let pull_ms = millis(started);
-        let root = self.work.scratch("node")?;
-        let started = Instant::now();
-        let uncompressed_bytes = image.unpack(root.path())?;
-        Ok(Ready {
-            image: name.to_owned(),
-            compressed_bytes: image.layers.iter().map(|layer| layer.size_bytes).sum(),
-            uncompressed_bytes,
-            pull_ms,
-            unpack_ms: millis(started),
-            programs: self.run(&image, root.path(), programs)?,
-        })
+        let (mut pulls, mut unpacks) = (Vec::new(), Vec::new());
+        loop {
+            let (blobs, root) = (self.work.scratch("blobs")?, self.work.scratch("node")?);
+            rustix::fs::sync();
+            let started = Instant::now();
+            let from = Registry::open(&reference, true, blobs.path().to_owned(), step)?;
+            let image = Image::fetch(&from, &from.find()?, &self.platform)?;
+            pulls.push(millis(started) as f64);
+            let started = Instant::now();
+            let uncompressed_bytes = image.unpack(root.path())?;
+            unpacks.push(millis(started) as f64);
+            if pulls.len() >= self.runs as usize {
+                return Ok(Ready {
+                    image: name.to_owned(),
+                    compressed_bytes: image.layers.iter().map(|layer| layer.size_bytes).sum(),
+                    uncompressed_bytes,
+                    pull_ms: median(&pulls),
+                    unpack_ms: median(&unpacks),
+                    programs: self.run(&image, root.path(), programs)?,
+                });
+            }
+        }
     }
 
     fn run(&self, image: &Image, root: &Utf8Path, programs: &Run<'_>) -> Result<Programs> {
@@ -312,8 +321,8 @@ fn table(measured: &[Ready]) -> comfy_table::Table {
             ready.image.clone(),
             human_bytes(ready.compressed_bytes),
             human_bytes(ready.uncompressed_bytes),
-            summary::seconds(ready.pull_ms as f64),
-            summary::seconds(ready.unpack_ms as f64),
+            summary::seconds(ready.pull_ms),
+            summary::seconds(ready.unpack_ms),
             seconds(programs.first_ms),
             summary::seconds(ready.ready_ms()),
             seconds(programs.preview_ms),
@@ -428,8 +437,8 @@ mod tests {
             image: image.into(),
             compressed_bytes: 119_000_000,
             uncompressed_bytes: 627_000_000,
-            pull_ms: 250,
-            unpack_ms: 1_750,
+            pull_ms: 250.0,
+            unpack_ms: 1_750.0,
             programs,
         };
         let measured = [
