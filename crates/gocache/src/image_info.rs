@@ -26,6 +26,8 @@ pub const IMAGE_INFO_PATH: &str = "/usr/local/share/iac-runner/image.json";
 /// that its Go modules have and the image does not; and, for a pack that has modules, `<pack>.inputs.json`, an
 /// [`InputsRecord`](crate::InputsRecord).
 pub const PACKS_PATH: &str = "/usr/local/share/iac-runner/packs";
+/// Where the image keeps the list of its base system's packages, each with the digest of its archive.
+pub const BASE_PACKAGES_PATH: &str = "/usr/local/share/iac-runner/base.lock";
 
 /// The folder of links to the verifier that comes first on the image's PATH, one for each of [`LAUNCHED`].
 pub const LAUNCHERS_PATH: &str = "/usr/local/lib/iac-runner/bin";

@@ -194,6 +194,7 @@ impl Composer<'_> {
             version,
             architecture,
             source,
+            archive,
         } = package;
         let of = |name: &str| {
             self.os
@@ -202,6 +203,7 @@ impl Composer<'_> {
         };
         let mut component = Component::new(Kind::Library, name);
         component.version = Some(version.clone());
+        component.sha256 = *archive;
         component.purl = Some(format!(
             "pkg:deb/{}/{}@{}?arch={}&distro={}-{}",
             encoded(of("ID")),
@@ -346,6 +348,7 @@ mod tests {
                 version: "1:2~3".into(),
                 architecture: "amd64".into(),
                 source: ("gcc".into(), "4".into()),
+                archive: Some(Sha256Hash::of(b"archive")),
             }],
             documented_by: BTreeMap::from([("g++".into(), "gcc-base".into())]),
             licenses: BTreeMap::from([(

@@ -47,6 +47,18 @@ fn the_document_is_the_one_beside_the_image_and_names_the_crates_of_the_verifier
     let relations = document["relationships"].as_array().unwrap();
     let needs = |it: &&Value| it["spdxElementId"] == verifier && it["relatedSpdxElement"] == linked;
     assert!(relations.iter().any(|it| needs(&it)));
+    // Each Debian package has the digest of the archive that it came in.
+    let is_debian = |it: &&Value| {
+        let references = it["externalRefs"].as_array().into_iter().flatten();
+        let mut locators = references.filter_map(|it| it["referenceLocator"].as_str());
+        locators.any(|locator| locator.starts_with("pkg:deb/"))
+    };
+    let debian: Vec<_> = packages.iter().filter(is_debian).collect();
+    assert!(debian.len() > 80, "{}", debian.len());
+    for package in debian {
+        let digest = package["checksums"][0]["checksumValue"].as_str();
+        assert_eq!(digest.map(str::len), Some(64), "{package}");
+    }
     // Tests alone take it.
     assert!(packages.iter().all(|it| it["name"] != "insta"));
 }

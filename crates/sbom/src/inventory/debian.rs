@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
+use sha256::Sha256Hash;
 
 /// A package that is installed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -16,6 +17,27 @@ pub struct DebianPackage {
     pub architecture: String,
     /// The source package that it was built of, and its version.
     pub source: (String, String),
+    /// Digest of the archive that it came in, if the image tells it.
+    pub archive: Option<Sha256Hash>,
+}
+
+/// Digests of the archives that packages came in, by name, architecture and version.
+pub type Archives = BTreeMap<[String; 3], Sha256Hash>;
+
+/// Reads the list that the image has of them: platform, name, architecture, version and digest in a line, and remarks
+/// behind a `#`.
+pub fn archives(list: &str) -> Result<Archives> {
+    let lines = list.lines().filter(|line| !line.starts_with('#'));
+    let archives = lines.map(|line| {
+        let fields: Vec<&str> = line.split(' ').collect();
+        let [_, name, architecture, version, digest] = fields[..] else {
+            bail!("{line:?} does not name a package and its archive");
+        };
+        let digest = digest.strip_prefix("sha256:").unwrap_or_default().parse();
+        let digest = digest.with_context(|| format!("the archive of {name} has no digest"))?;
+        Ok(([name, architecture, version].map(str::to_owned), digest))
+    });
+    archives.collect()
 }
 
 /// The packages that `status`, dpkg's database, calls installed, sorted.
@@ -45,6 +67,7 @@ pub fn installed(status: &str) -> Result<Vec<DebianPackage>> {
             architecture: field("Architecture")?,
             name,
             version,
+            archive: None,
         });
     }
     packages.sort();
@@ -84,6 +107,7 @@ mod tests {
                 version: version.into(),
                 architecture: architecture.into(),
                 source: (source.0.into(), source.1.into()),
+                archive: None,
             };
         assert_eq!(
             installed(status).unwrap(),
@@ -93,5 +117,21 @@ mod tests {
             ]
         );
         assert!(installed("Package: a\nStatus: install ok installed\n").is_err());
+    }
+
+    #[test]
+    fn archives_are_told_by_line_and_what_is_none_is_refused() {
+        let digest = Sha256Hash::of(b"a");
+        let line = format!("linux/amd64 a all 7+b1 sha256:{digest}\n");
+        let found = archives(&format!("# Packages\n{line}")).unwrap();
+        let key = ["a", "all", "7+b1"].map(str::to_owned);
+        assert_eq!(found, Archives::from([(key, digest)]));
+        for damaged in [
+            line.replace("sha256:", "sha512:"),
+            line.replace(" all", ""),
+            "\n".into(),
+        ] {
+            assert!(archives(&damaged).is_err(), "{damaged:?}");
+        }
     }
 }

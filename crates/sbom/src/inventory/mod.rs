@@ -16,6 +16,7 @@ use std::io::{self, Read};
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::GoModule;
+use gocache::image_info::BASE_PACKAGES_PATH;
 use oci::image::ImageLayer;
 use oci::layer;
 use oci::unpack::limits::{Limits, Meter};
@@ -23,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use sha256::Sha256Hash;
 use tar::EntryType;
 
-use self::debian::DebianPackage;
+use self::debian::{Archives, DebianPackage};
 use self::go_binary::BuildInfo;
 use self::packed::Packed;
 use self::rust_binary::Crate;
@@ -31,7 +32,7 @@ use crate::licenses::{self, Licenses};
 use failure::corrupt;
 
 /// Raised when another inventory is made of the same layer, or it is written another way.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// More than dpkg's database, a licence or a hash takes.
 const MAX_TEXT_BYTES: u64 = 64 << 20;
@@ -107,6 +108,7 @@ impl Inventory {
         let count = tar.count();
         let mut found = Self::default();
         let mut packed: Option<Packed> = None;
+        let mut archives = Archives::new();
         let mut read = || -> Result<()> {
             let mut archive = tar::Archive::new(&mut tar);
             count.in_headers();
@@ -123,6 +125,9 @@ impl Inventory {
                         none => none.insert(Packed::new(scratch)?),
                     };
                     packed.add(name, &mut entry)?;
+                } else if is_file && path == BASE_PACKAGES_PATH.trim_start_matches('/') {
+                    archives = debian::archives(&text(&mut entry)?)
+                        .with_context(|| format!("failed to read {path}"))?;
                 } else {
                     found
                         .add(path, &mut entry, places)
@@ -139,6 +144,10 @@ impl Inventory {
         read()
             .map_err(|error| count.explain(error))
             .with_context(|| format!("failed to read {}", layer.blob))?;
+        for package in &mut found.debian {
+            let key = [&package.name, &package.architecture, &package.version];
+            package.archive = archives.get(&key.map(Clone::clone)).copied();
+        }
         found
             .executables
             .sort_by(|one, other| one.paths.cmp(&other.paths));

@@ -131,3 +131,28 @@ fn executables_are_found_as_files_and_packed_and_what_is_damaged_is_refused() {
         "{error:#}"
     );
 }
+
+#[test]
+fn a_debian_package_has_the_digest_of_its_archive_wherever_the_list_of_them_is() {
+    let fixture = Fixture(tempfile::tempdir().unwrap());
+    let digest = Sha256Hash::of(b"archive");
+    let status = "Package: a\nStatus: install ok installed\nArchitecture: all\nVersion: 1\n";
+    let list =
+        format!("linux/amd64 a all 1 sha256:{digest}\nlinux/amd64 b all 1 sha256:{digest}\n");
+    let [status, list] = [
+        (DPKG_STATUS, status.as_bytes(), 0o644),
+        (&BASE_PACKAGES_PATH[1..], list.as_bytes(), 0o644),
+    ];
+    for files in [[status, list], [list, status]] {
+        let [package] = &fixture.inventory(&files).unwrap().debian[..] else {
+            panic!("there is one package");
+        };
+        assert_eq!(
+            (package.name.as_str(), package.archive),
+            ("a", Some(digest))
+        );
+    }
+    let without = fixture.inventory(&[status]).unwrap();
+    assert_eq!(without.debian[0].archive, None);
+    assert!(fixture.inventory(&[(list.0, b"a all 1", 0o644)]).is_err());
+}

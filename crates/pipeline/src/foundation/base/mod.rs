@@ -2,7 +2,8 @@
 //!
 //! The package sources are those of the suite, of a snapshot of it, or the mirror that `image.toml` names: never this
 //! machine's own, whose names would end in the image and make it another one on every machine. Where `base.lock` is
-//! there, its packages are what comes out, or nothing.
+//! there, its packages are what comes out, or nothing. The layer has that list of its own packages in any case, so that
+//! the digest of each archive that was installed is known.
 //!
 //! The archive that mmdebstrap writes is kept as it is, owners included, so that the layer is right even where this
 //! process could not have unpacked it so. Files that tell of the build machine are left out, and so are the keys of
@@ -27,6 +28,7 @@ use self::installed::{LISTS, Lists};
 use self::lock::Lock;
 use crate::image_toml::ImageToml;
 use crate::names::BASE;
+use crate::owners::relative;
 use crate::pack::store::Store;
 use crate::work::kept_layer;
 use crate::work::kept_tree::{self, Additions};
@@ -35,10 +37,14 @@ use engine::emulation;
 use engine::host;
 use engine::progress::{self, Step};
 use failure::failed;
+use gocache::image_info::BASE_PACKAGES_PATH;
 use oci::layer::LayerBlob;
 use oci::layer::{Compression, Layer, LayerWriter, Meta};
 use oci::platform::Platform;
 use oci::unpack::unpack_layers;
+
+/// Raised when the same packages give another layer.
+const FORMAT: u32 = 1;
 
 /// Files of the build machine that mmdebstrap copies, and folders that a container gets from its runtime.
 const LEFT_OUT: [&str; 4] = ["etc/hostname", "etc/resolv.conf", "dev", "proc"];
@@ -86,6 +92,7 @@ pub fn make(
 ) -> Result<Base> {
     let locked = lock.map(|lock| lock.of(platform)).transpose()?;
     let key = (
+        FORMAT,
         &image.base,
         image.image.epoch,
         image.layers,
@@ -135,7 +142,7 @@ fn write(
         ));
     }
     can_install(platform)?;
-    Bootstrap::of(image, platform).write(locked, folder)
+    Bootstrap::of(image, platform).write(locked, platform, folder)
 }
 
 /// The packages that a base system for `platform` made now would have.
@@ -144,7 +151,7 @@ pub fn packages(image: &ImageToml, platform: &Platform) -> Result<Vec<Package>> 
     let folder = tempfile::tempdir()?;
     let folder = Utf8Path::from_path(folder.path()).context("TMPDIR is not UTF-8")?;
     let archive = folder.join("base.tar");
-    Bootstrap::of(image, platform).run(&archive, true)?;
+    Bootstrap::of(image, platform).run(&archive)?;
     installed(&archive)
 }
 
@@ -180,20 +187,29 @@ impl<'a> Bootstrap<'a> {
     }
 
     /// Makes the layer in `folder`, of the packages `locked`, if they are.
-    fn write(&self, locked: Option<&BTreeSet<Package>>, folder: &Utf8Path) -> Result<()> {
+    fn write(
+        &self,
+        locked: Option<&BTreeSet<Package>>,
+        platform: &Platform,
+        folder: &Utf8Path,
+    ) -> Result<()> {
         let archive = folder.join("base.tar");
-        self.run(&archive, locked.is_some())?;
+        self.run(&archive)?;
+        let packages = installed(&archive)?;
         if let Some(locked) = locked {
-            lock::check(locked, &installed(&archive)?)?;
+            lock::check(locked, &packages)?;
         }
-        let layer = write_layer(self.image, &archive, &folder.join(kept_layer::FILE))?;
+        let mut lock = Lock::default();
+        lock.renew(platform, &packages);
+        let blob = folder.join(kept_layer::FILE);
+        let layer = write_layer(self.image, &archive, &lock, &blob)?;
         kept_layer::write(folder, &layer)?;
         fs_err::remove_file(&archive)?;
         Ok(())
     }
 
-    /// Writes the archive; `with_lists` leaves apt's lists of packages in it.
-    fn run(&self, archive: &Utf8Path, with_lists: bool) -> Result<()> {
+    /// Writes the archive, with apt's lists of packages in it.
+    fn run(&self, archive: &Utf8Path) -> Result<()> {
         let Self {
             suite,
             variant,
@@ -209,13 +225,12 @@ impl<'a> Bootstrap<'a> {
         let exclude = exclude.map(|path| format!("--dpkgopt=path-exclude={path}"));
         let include = base.include.iter();
         let include = include.map(|path| format!("--dpkgopt=path-include={path}"));
-        let lists = with_lists.then_some("--skip=cleanup/apt/lists");
         let sh = Shell::new()?;
         let _epoch = sh.push_env("SOURCE_DATE_EPOCH", self.image.image.epoch.to_string());
         let made = host::run(cmd!(
             sh,
-            "mmdebstrap --mode=auto --variant={variant} --format=tar --skip=output/dev {lists...}
-                {architecture...} --include={packages} {exclude...} {include...} -- {suite} {archive} {mirrors...}"
+            "mmdebstrap --mode=auto --variant={variant} --format=tar --skip=output/dev
+                --skip=cleanup/apt/lists {architecture...} --include={packages} {exclude...} {include...} -- {suite} {archive} {mirrors...}"
         ));
         let Some(snapshot) = &base.snapshot else {
             return made.context(
@@ -243,7 +258,12 @@ fn installed(archive: &Utf8Path) -> Result<Vec<Package>> {
     lists.packages()
 }
 
-fn write_layer(image: &ImageToml, archive: &Utf8Path, blob: &Utf8Path) -> Result<Layer> {
+fn write_layer(
+    image: &ImageToml,
+    archive: &Utf8Path,
+    lock: &Lock,
+    blob: &Utf8Path,
+) -> Result<Layer> {
     let own_list = sources::in_image(&image.base);
     let (mut paths, mut source_lists) = (Vec::new(), String::new());
     each_entry(archive, |entry, path| {
@@ -263,6 +283,10 @@ fn write_layer(image: &ImageToml, archive: &Utf8Path, blob: &Utf8Path) -> Result
         gid: 0,
         mtime: image.image.epoch,
     };
+    let file = |path: &Utf8Path| Meta {
+        mode: 0o644,
+        ..above(path)
+    };
     let mut writer = LayerWriter::create(blob, Compression::Zstd, image.layers, above)?;
     each_entry(archive, |entry, path| {
         let is_left_out = LEFT_OUT.iter().any(|left_out| path.starts_with(left_out));
@@ -274,15 +298,13 @@ fn write_layer(image: &ImageToml, archive: &Utf8Path, blob: &Utf8Path) -> Result
         }
         match &own_list {
             Some(list) if path == SOURCE_LISTS[0] => {
-                let mode = Meta {
-                    mode: 0o644,
-                    ..above(path)
-                };
-                writer.bytes(path, list.as_bytes(), mode)
+                writer.bytes(path, list.as_bytes(), file(path))
             }
             _ => writer.copy_entry(entry, path),
         }
     })?;
+    let path = relative(Utf8Path::new(BASE_PACKAGES_PATH));
+    writer.bytes(path, lock.to_string().as_bytes(), file(path))?;
     writer.finish()
 }
 

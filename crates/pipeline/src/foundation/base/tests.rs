@@ -86,7 +86,7 @@ fn the_layer_has_what_the_archive_has_but_rights_and_foreign_keys() {
     tar.finish().unwrap();
     let mut image = crate::fixtures::image();
     image.base.suite = "bookworm".into();
-    write_layer(&image, &archive, &blob).unwrap();
+    write_layer(&image, &archive, &Lock::default(), &blob).unwrap();
     let mut layer = tar::Archive::new(oci::layer::reader(&blob, Some(Compression::Zstd)).unwrap());
     let mut found = Vec::new();
     for entry in layer.entries().unwrap() {
@@ -100,6 +100,9 @@ fn the_layer_has_what_the_archive_has_but_rights_and_foreign_keys() {
         .map(|(path, ..)| path[2..].to_owned())
         .collect();
     expected.retain(|path| !gone(path));
+    let list = found.pop().unwrap();
+    assert_eq!(format!("/{list}"), BASE_PACKAGES_PATH);
+    found.retain(|path| !path.ends_with('/'));
     assert_eq!(found, expected);
 }
 
@@ -192,20 +195,23 @@ fn a_snapshot_stays_the_same_while_its_server_changes_and_a_lock_refuses_another
         let folder = folder.join(name);
         fs_err::create_dir(&folder).unwrap();
         let locked = lock.map(|lock| lock.of(&Platform::host()).unwrap());
-        bootstrap.write(locked, &folder)?;
+        bootstrap.write(locked, &Platform::host(), &folder)?;
         kept_layer::read(&folder).map(|it| (it.layer.digest, it.blob))
     };
     let (digest, blob) = make(first, None, "unlocked").unwrap();
 
     let mut lock = Lock::default();
     let mut names = BTreeSet::new();
-    let mut list = String::new();
+    let (mut list, mut digests) = (String::new(), String::new());
     let reader = oci::layer::reader(&blob, Some(Compression::Zstd)).unwrap();
     for entry in tar::Archive::new(reader).entries().unwrap() {
         let mut entry = entry.unwrap();
         let path = entry.path().unwrap().to_string_lossy().into_owned();
         if path == "etc/apt/sources.list" {
             entry.read_to_string(&mut list).unwrap();
+        }
+        if BASE_PACKAGES_PATH.ends_with(&path) {
+            entry.read_to_string(&mut digests).unwrap();
         }
         names.insert(path);
     }
@@ -229,6 +235,7 @@ fn a_snapshot_stays_the_same_while_its_server_changes_and_a_lock_refuses_another
         sha256: archive_digest,
     };
     lock.renew(&Platform::host(), &[toy]);
+    assert_eq!(digests, lock.to_string());
     snapshot(&archive, later, "2.0");
     assert_eq!(make(first, Some(&lock), "locked").unwrap().0, digest);
     assert_ne!(make(later, None, "later").unwrap().0, digest);
