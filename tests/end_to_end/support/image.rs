@@ -180,7 +180,8 @@ impl Layout {
         index["manifests"].as_array().unwrap().clone()
     }
 
-    fn blob_path(&self, digest: &str) -> Utf8PathBuf {
+    /// The file of the blob with this digest.
+    pub fn blob_path(&self, digest: &str) -> Utf8PathBuf {
         self.root
             .join("blobs/sha256")
             .join(digest.strip_prefix("sha256:").unwrap())
