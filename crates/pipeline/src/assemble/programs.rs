@@ -85,7 +85,8 @@ pub fn of(packs: &[Pack], version: &str) -> Result<Vec<ProgramArtifact>> {
             "{version}-{PROGRAM}-{}-{platform}",
             folder.replace('/', "-")
         );
-        (tag, Sha256Hash::of(folder.as_bytes()).to_string())
+        let told_apart = format!("{folder} {platform}");
+        (tag, Sha256Hash::of(told_apart.as_bytes()).to_string())
     });
     let names = apart(tags.collect());
     let artifacts = names.into_iter().zip(programs.into_values());
@@ -192,6 +193,11 @@ mod tests {
             long.iter().all(|tag| tag.len() == TAG_CHARACTERS),
             "{long:?}"
         );
+        for pack in &mut packs {
+            pack.description.platform = "linux/arm64".into();
+        }
+        let other = names(&packs, &"v".repeat(120));
+        assert!(other.iter().all(|tag| !long.contains(tag)), "{other:?}");
     }
 
     #[test]
