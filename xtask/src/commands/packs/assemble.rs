@@ -28,7 +28,7 @@ use pipeline::pack::sources::PackSources;
 use pipeline::pack::store::Store;
 use pipeline::summary;
 use pipeline::work::Work;
-use pipeline::work::out::Out;
+use pipeline::work::out::{Out, write_file};
 
 /// What was made, for scripts.
 #[derive(Debug, Serialize)]
@@ -163,7 +163,7 @@ pub fn run(flags: &Args) -> Result<()> {
     let (mut written, moved_bytes, said) = assembled;
     if let (Some(file), Some((repository, tag))) = (&flags.pinned, &push) {
         let text = pinned::text(repository, tag, &written.named(), &said);
-        fs_err::write(file, text)?;
+        write_file(file, text.as_bytes())?;
     }
     let others = written.platforms.split_off(1.min(written.platforms.len()));
     let assembled = Assembled {
