@@ -120,8 +120,7 @@ impl Registry<'_> {
         }
         listed.push(descriptor);
         listed.sort_by_key(|descriptor| descriptor.digest().to_string());
-        let index = blob::index(listed)?;
-        let index = serde_json::to_vec(&index).context("failed to serialize an index")?;
+        let index = blob::index_json(&blob::index(listed)?)?;
         self.push_manifest(&index, &MediaType::ImageIndex, &tag)?;
         Ok(())
     }
