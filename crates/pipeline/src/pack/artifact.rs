@@ -182,7 +182,7 @@ impl<'a> Artifact<'a> {
         })
     }
 
-    /// What its layers have; nothing if it does not say.
+    /// What its layers have; nothing if it does not say, or another version of this project says it.
     fn inventories(&self) -> Result<Vec<Arc<Inventory>>> {
         let mut layers = self.manifest.layers().iter();
         let Some(descriptor) = layers.find(|layer| is_inventory(layer)) else {
@@ -191,6 +191,9 @@ impl<'a> Artifact<'a> {
         check_document(descriptor, "list of what is in layers")?;
         let file = self.blobs.fetch(descriptor)?;
         let decoded = decode(&fs_err::read(&file)?, encoding::MAX_BYTES).and_then(|inventories| {
+            let Some(inventories) = inventories else {
+                return Ok(Vec::new());
+            };
             let (found, wanted) = (inventories.len(), self.description.layers.len());
             if found == wanted {
                 Ok(inventories)

@@ -12,6 +12,12 @@ pub const MAX_BYTES: u64 = 256 << 20;
 /// Fast, and executables of one provider have most in common.
 const LEVEL: i32 = 3;
 
+/// What is read of another format.
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
 #[derive(Serialize, Deserialize)]
 struct Inventories<I> {
     format: u32,
@@ -31,8 +37,9 @@ pub fn encode(layers: &[Arc<Inventory>]) -> Result<Vec<u8>> {
     zstd.finish().context("failed to compress what layers have")
 }
 
-/// What [`encode`] wrote, of up to `max_bytes`; a reason where it is not that.
-pub fn decode(bytes: &[u8], max_bytes: u64) -> Result<Vec<Arc<Inventory>>, String> {
+/// What [`encode`] wrote, of up to `max_bytes`; none where another version of this project wrote it, and a reason where
+/// it is not that.
+pub fn decode(bytes: &[u8], max_bytes: u64) -> Result<Option<Vec<Arc<Inventory>>>, String> {
     let decoder = zstd::Decoder::new(bytes).map_err(|error| error.to_string())?;
     let mut json = Vec::new();
     let read = decoder.take(max_bytes + 1).read_to_end(&mut json);
@@ -40,15 +47,13 @@ pub fn decode(bytes: &[u8], max_bytes: u64) -> Result<Vec<Arc<Inventory>>, Strin
     if json.len() as u64 > max_bytes {
         return Err(format!("it has more than {max_bytes} bytes"));
     }
+    let Format { format } = serde_json::from_slice(&json).map_err(|error| error.to_string())?;
+    if format != FORMAT {
+        return Ok(None);
+    }
     let of: Inventories<Inventory> =
         serde_json::from_slice(&json).map_err(|error| error.to_string())?;
-    if of.format != FORMAT {
-        return Err(format!(
-            "its format is {}, and only {FORMAT} is known",
-            of.format
-        ));
-    }
-    Ok(of.layers.into_iter().map(Arc::new).collect())
+    Ok(Some(of.layers.into_iter().map(Arc::new).collect()))
 }
 
 #[cfg(test)]
@@ -64,7 +69,10 @@ mod tests {
         };
         let layers = [Arc::new(inventory), Arc::default()];
         let bytes = encode(&layers).unwrap();
-        assert_eq!(decode(&bytes, MAX_BYTES).unwrap(), layers);
+        assert_eq!(
+            decode(&bytes, MAX_BYTES).unwrap().as_deref(),
+            Some(&layers[..])
+        );
         assert!(
             decode(&bytes, 10)
                 .unwrap_err()
@@ -74,10 +82,21 @@ mod tests {
             let mut damaged = bytes.clone();
             damaged[place] ^= 1;
             let read = decode(&damaged, MAX_BYTES);
-            assert!(read.is_err() || read.as_deref() == Ok(&layers), "{place}");
+            let is_whole = |read: &Option<Vec<_>>| read.as_deref() == Some(&layers[..]);
+            assert!(read.as_ref().map_or(true, is_whole), "{place}");
         }
         for end in 0..bytes.len() {
             assert!(decode(&bytes[..end], MAX_BYTES).is_err(), "{end}");
         }
+    }
+
+    #[test]
+    fn what_another_version_wrote_is_not_read() {
+        let other = format!(
+            r#"{{"format": {}, "layers": "in its own way"}}"#,
+            FORMAT + 1
+        );
+        let bytes = zstd::encode_all(other.as_bytes(), LEVEL).unwrap();
+        assert_eq!(decode(&bytes, MAX_BYTES), Ok(None));
     }
 }

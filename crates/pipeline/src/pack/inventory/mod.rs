@@ -89,6 +89,7 @@ impl<'a> Reader<'a> {
         let kept = fs_err::read(folder.join(FILE))
             .map_err(|error| error.to_string())
             .and_then(|bytes| decode(&bytes, MAX_BYTES))
+            .and_then(|kept| kept.ok_or_else(|| "it is of another format".into()))
             .and_then(|kept| <[_; 1]>::try_from(kept).map_err(|_| "it is not of one layer".into()));
         let [kept] = kept.map_err(|reason| work::discard(&folder, &reason))?;
         Ok(kept)
