@@ -3,7 +3,7 @@
 //! All images have one signature together: its statement names the digest of each, and lies beside each. What is said
 //! of an image is signed by itself. What fits the key already is not signed again, so pushing twice changes nothing.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::{Context as _, Result};
 use dsse::{BUNDLE_TYPE, PublicKey, Statement};
@@ -21,6 +21,8 @@ use crate::assemble::registry_target::RegistryTarget;
 use crate::assemble::target::Target as _;
 use crate::work::Work;
 
+/// More bytes than what is said of all images of a release has; it is held in memory.
+const MAX_BYTES: u64 = 1 << 30;
 /// What a bundle is, as annotations of its artifact: as cosign writes them.
 const CONTENT: (&str, &str) = ("dev.sigstore.bundle.content", "dsse-envelope");
 const PREDICATE_TYPE: &str = "dev.sigstore.bundle.predicateType";
@@ -46,9 +48,12 @@ pub fn sign(
         Signer::Identity => None,
     };
     let registry = target.registry();
-    let mut plain = Vec::new();
+    let (mut plain, mut seen) = (Vec::new(), BTreeSet::new());
+    let mut left_bytes = MAX_BYTES;
     for statement in statements {
-        plain.extend(said::plain(registry, statement)?);
+        if seen.insert(statement.digest().to_string()) {
+            plain.extend(said::plain(registry, statement, &mut left_bytes)?);
+        }
     }
     let mut there = BTreeMap::new();
     let subjects = images.iter().map(|(_, image)| image);

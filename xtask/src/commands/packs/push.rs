@@ -19,8 +19,9 @@ use oci::referrer::Referrers as _;
 use oci_spec::image::Descriptor;
 use pipeline::assemble::registry_target::RegistryTarget;
 use pipeline::assemble::statements;
+use pipeline::assemble::target::Target;
 use pipeline::measure::Report;
-use pipeline::names::LATEST;
+use pipeline::names::{LATEST, TOOLS};
 use pipeline::signatures::sign;
 use pipeline::work::Work;
 
@@ -59,10 +60,6 @@ pub fn run(flags: &Args) -> Result<()> {
     let from_registry = !Utf8Path::new(&flags.from).exists() && names_a_host(&flags.from);
     let (pushed, moved) = progress.step("push", Kind::Network, |step| {
         let mut target = RegistryTarget::open(&repository, flags.insecure, &work, step)?;
-        for report in &reports {
-            let layout = (!from_registry).then_some(flags.from.as_str());
-            attach(&mut target, report, layout.map(Utf8Path::new))?;
-        }
         let untagged = if from_registry {
             let (place, from) = tagged(&flags.from)?;
             if place != repository {
@@ -86,17 +83,15 @@ pub fn run(flags: &Args) -> Result<()> {
         } else {
             of_layout(&mut target, flags.from.as_str().into(), &tag)?
         };
+        let images = match &untagged.layout {
+            Some(layout) => sign::with_parts(layout, &untagged.images)?,
+            None => sign::with_parts(target.registry(), &untagged.images)?,
+        };
+        for report in &reports {
+            attach(&mut target, report, &images)?;
+        }
         if let Some(signer) = flags.signing.signer() {
-            let said: Vec<_> = target
-                .said()
-                .iter()
-                .chain(&untagged.said)
-                .cloned()
-                .collect();
-            let images = match &untagged.layout {
-                Some(layout) => sign::with_parts(layout, &untagged.images)?,
-                None => sign::with_parts(target.registry(), &untagged.images)?,
-            };
+            let said = [target.said(), &untagged.said].concat();
             let signed = sign::sign(&signer, &mut target, &images, &said, &work)?;
             progress::note(format_args!("{signed} signatures made"));
         }
@@ -131,40 +126,26 @@ fn read_report(file: &Utf8Path) -> Result<Report> {
     Report::parse(&String::from_utf8_lossy(&report)).with_context(|| format!("{file} is no report"))
 }
 
-/// Says of the image that `report` is about what was measured in it, before it has its tag; the image is in `layout`,
-/// or in the registry.
-fn attach(
-    target: &mut RegistryTarget<'_>,
-    report: &Report,
-    layout: Option<&Utf8Path>,
-) -> Result<()> {
+/// Says of the one of `images`, all that is pushed, that `report` is about what was measured in it, before it has its tag.
+fn attach(target: &mut dyn Target, report: &Report, images: &[(String, Descriptor)]) -> Result<()> {
     let image = report.data.image.as_ref().ok_or_else(|| {
         usage(
             "the report does not say of which image it is",
             "give one that `cargo xtask verify --json FILE` wrote",
         )
     })?;
-    let found = match layout {
-        Some(folder) => {
-            let layout = open_layout(folder)?;
-            layout.find_digest(&image.digest)?
-        }
-        None if image.digest.starts_with("sha256:") => {
-            let found = target.registry().manifest(&image.digest)?;
-            found.map(|(descriptor, _)| descriptor)
-        }
-        None => None,
-    };
+    let mut pushed = images.iter().map(|(_, image)| image);
+    let found = pushed.find(|it| it.digest().as_ref() == image.digest);
     let found = found.ok_or_else(|| {
         usage(
             format!(
-                "the report is of the image {}, which is not there",
+                "the report is of the image {}, which is not pushed",
                 image.digest
             ),
-            "give the report of one that is pushed",
+            "give the report of one that is",
         )
     })?;
-    statements::attach_report(target, (&image.name, &found), &report.json)
+    statements::attach_report(target, (&image.name, found), &report.json)
 }
 
 /// Tags with the digests that they have now.
@@ -238,23 +219,38 @@ fn released(target: &RegistryTarget<'_>, from: &str, to: &str) -> Result<Untagge
         ));
     }
     let (mut images, mut said) = (Vec::new(), Vec::new());
-    for tag in &tags {
-        let Some(variant) = variant(tag, from) else {
-            continue;
-        };
+    for (tag, variant) in variants(&tags, from) {
         let (image, _) = target.registry().manifest(tag)?.ok_or_else(|| {
             usage(
                 format!("the tag {tag} was removed meanwhile"),
                 "push the images again",
             )
         })?;
-        said.extend(target.registry().referrers(&image)?);
         images.push((format!("{to}{variant}"), image));
+    }
+    // What is said of an image for several platforms is said of that of each.
+    for (_, image) in sign::with_parts(target.registry(), &images)? {
+        said.extend(target.registry().referrers(&image)?);
     }
     Ok(Untagged {
         said,
         ..Untagged::new(images, to)
     })
+}
+
+/// The tags of the whole image `from` and its variants, each with what follows `from` in it. Another image's name may
+/// begin likewise, as that of `v1-rc.1` does; it is one that has the image of tools that every one has.
+fn variants<'t>(tags: &'t [String], from: &str) -> Vec<(&'t str, &'t str)> {
+    let has = |name: &str| tags.iter().any(|tag| tag == name);
+    let others: Vec<&String> = tags
+        .iter()
+        .filter(|tag| tag.len() > from.len() && variant(tag, from).is_some())
+        .filter(|tag| has(&format!("{tag}-{TOOLS}")))
+        .collect();
+    let of_other = |tag: &str| others.iter().any(|other| variant(tag, other).is_some());
+    let own = tags.iter().filter(|tag| !of_other(tag));
+    own.filter_map(|tag| Some((tag.as_str(), variant(tag, from)?)))
+        .collect()
 }
 
 /// The images of the list, which were tagged `from…`, for the tags of `to`, and what the list names that is said of them.
@@ -346,6 +342,9 @@ fn stable(tag: &str) -> Option<Version> {
 
 #[cfg(test)]
 mod tests {
+    use oci::layout::writer::LayoutWriter;
+    use oci_spec::image::MediaType;
+
     use super::*;
 
     #[test]
@@ -366,6 +365,44 @@ mod tests {
         for unstable in ["v2.0.0-rc.1", "candidate", "1.2.3", "v1.2"] {
             assert_eq!(highest(&tags, unstable), Highest::NotStable, "{unstable}");
         }
+    }
+
+    #[test]
+    fn an_image_whose_name_begins_likewise_is_no_variant() {
+        let tags = [
+            "v1",
+            "v1-civo",
+            "v1-tools",
+            "v1-rc.1",
+            "v1-rc.1-civo",
+            "v1-rc.1-tools",
+        ];
+        let tags = tags.map(str::to_owned);
+        let of = |from| variants(&tags, from);
+        assert_eq!(
+            of("v1"),
+            [("v1", ""), ("v1-civo", "-civo"), ("v1-tools", "-tools")]
+        );
+        assert_eq!(of("v1-rc.1").len(), 3);
+    }
+
+    #[test]
+    fn a_report_is_of_an_image_that_is_pushed_or_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(folder.path()).unwrap();
+        let mut layout = LayoutWriter::create(folder).unwrap();
+        let [pushed, other] = [b"pushed".as_slice(), b"other"]
+            .map(|it| layout.bytes(MediaType::ImageManifest, it).unwrap());
+        let images = [("v1".to_owned(), pushed.clone())];
+        let mut said_of = |image: &Descriptor| {
+            let mut report = serde_json::to_value(report::sample::report(1)).unwrap();
+            report["image"]["digest"] = image.digest().to_string().into();
+            let report = Report::parse(&report.to_string()).unwrap();
+            attach(&mut layout, &report, &images)
+        };
+        said_of(&pushed).unwrap();
+        let error = said_of(&other).unwrap_err();
+        assert_eq!(failure::kind(&error, &[]), failure::Kind::Usage);
     }
 
     #[test]
