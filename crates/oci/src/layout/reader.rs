@@ -3,9 +3,12 @@
 //! A layout may have come from anywhere, so all that is read of it are regular files in the folder itself: a link could
 //! lead to any file of this machine.
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
-use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, MediaType};
+use oci_spec::image::{Descriptor, ImageIndex};
+use serde::Deserialize;
 
 use crate::blob::{Blobs, read, read_document, sha256};
 use crate::platform::Platform;
@@ -44,23 +47,6 @@ impl Layout {
     /// Everything that the index names.
     pub fn manifests(&self) -> &[Descriptor] {
         self.index.manifests()
-    }
-
-    /// The manifest with this digest, of those that the index names and of those that indexes in it do.
-    pub fn find_digest(&self, digest: &str) -> Result<Option<Descriptor>> {
-        for descriptor in self.manifests() {
-            if descriptor.digest().as_ref() == digest {
-                return Ok(Some(descriptor.clone()));
-            }
-            if *descriptor.media_type() == MediaType::ImageIndex {
-                let index: ImageIndex = read_document(self, descriptor, "index of images")?;
-                let mut nested = index.manifests().iter();
-                if let Some(found) = nested.find(|it| it.digest().as_ref() == digest) {
-                    return Ok(Some(found.clone()));
-                }
-            }
-        }
-        Ok(None)
     }
 
     /// The image with this tag; without one the only image, or `latest`.
@@ -113,16 +99,28 @@ impl Blobs for Layout {
 
 impl Referrers for Layout {
     fn referrers(&self, subject: &Descriptor) -> Result<Vec<Descriptor>> {
-        let mut all = Vec::new();
-        for manifest in self.manifests().iter().filter(|it| name(it).is_none()) {
-            let read: ImageManifest = read_document(self, manifest, "manifest")?;
-            let of = read.subject().as_ref();
-            if of.is_some_and(|of| of.digest() == subject.digest()) {
-                all.push(manifest.clone());
+        let (mut all, mut seen) = (Vec::new(), BTreeSet::new());
+        for listed in self.manifests() {
+            // With a name, too: the field decides, as for whoever else reads it. An index may be said of an image as well.
+            if !seen.insert(listed.digest().to_string()) {
+                continue;
+            }
+            let read: Referring = read_document(self, listed, "manifest")?;
+            if read
+                .subject
+                .is_some_and(|of| of.digest() == subject.digest())
+            {
+                all.push(listed.clone());
             }
         }
         referrer::bounded(all, subject)
     }
+}
+
+/// A manifest or an index, as far as it matters of what it is said.
+#[derive(Deserialize)]
+struct Referring {
+    subject: Option<Descriptor>,
 }
 
 /// The name of an image in a layout.

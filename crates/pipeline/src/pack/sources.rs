@@ -12,7 +12,7 @@ use crate::signatures::trust::Trust;
 use crate::work::{Scratch, Work};
 use engine::progress::Step;
 use failure::usage;
-use oci::layout::reader::Layout;
+use oci::layout::reader::{self, Layout};
 use oci::reference::names_a_host;
 use oci::referrer::Referrers;
 use oci::registry::{Registry, TransferredBytes};
@@ -76,13 +76,16 @@ impl<'a> PackSources<'a> {
         let scratch = self.work.scratch("pack")?;
         let layout = Layout::open(&archive::unpacked(path, scratch.path())?)?;
         self.unpacked.push(scratch);
-        if layout.manifests().is_empty() {
+        // What has no name is said of one that has.
+        let named = layout.manifests().iter();
+        let named: Vec<_> = named.filter(|it| reader::name(it).is_some()).collect();
+        if named.is_empty() {
             return Err(usage(
                 format!("{name} holds no pack"),
                 "name what `cargo xtask warm` wrote",
             ));
         }
-        for descriptor in layout.manifests() {
+        for descriptor in named {
             self.check(&layout, name, descriptor)?;
             take(&Artifact::read(&layout, descriptor, name)?, None)?;
         }

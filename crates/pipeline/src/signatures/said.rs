@@ -11,11 +11,13 @@ use dsse::{BUNDLE_TYPE, Bundle, STATEMENT_TYPE};
 use failure::corrupt;
 use oci::blob::{Blobs, read_document};
 use oci::referrer::Referrers;
-use oci_spec::image::{Descriptor, ImageManifest};
+use oci_spec::image::{Descriptor, ImageManifest, MediaType};
 use serde::de::IgnoredAny;
 
 /// More bytes than all that is said of one image has; it is held in memory.
 const MAX_BYTES: u64 = 256 << 20;
+/// Types of the contents that are known here, and of the artifacts that have them.
+const KNOWN: [&str; 3] = [STATEMENT_TYPE, BUNDLE_TYPE, sbom::spdx::MEDIA_TYPE];
 /// What is said by a document of what is in an image; cosign calls it `spdxjson`.
 const SPDX: &str = "https://spdx.dev/Document";
 
@@ -66,6 +68,7 @@ impl Said {
         let mut said = Self::default();
         let mut left_bytes = MAX_BYTES;
         for referrer in place.referrers(subject)? {
+            take(&mut left_bytes, &referrer, subject)?;
             let manifest: ImageManifest = read_document(place, &referrer, "manifest")?;
             let of = manifest.subject().as_ref().map(Descriptor::digest);
             if of != Some(subject.digest()) {
@@ -89,41 +92,65 @@ impl Said {
     }
 }
 
-/// The statement without a signature that the artifact `referrer` is; none where it is something else.
-pub fn plain(place: &dyn Blobs, referrer: &Descriptor) -> Result<Option<Plain>> {
+/// The statement without a signature that the artifact `referrer` is; none where it is something else. Its bytes are
+/// taken from `left_bytes`; more than these are an error.
+pub fn plain(
+    place: &dyn Blobs,
+    referrer: &Descriptor,
+    left_bytes: &mut u64,
+) -> Result<Option<Plain>> {
     let manifest: ImageManifest = read_document(place, referrer, "manifest")?;
-    let mut left_bytes = MAX_BYTES;
-    let read = artifact(place, referrer, &manifest, &mut left_bytes)?;
+    let read = artifact(place, referrer, &manifest, left_bytes)?;
     Ok(match read {
         Some(Artifact::Plain(plain)) => Some(*plain),
         _ => None,
     })
 }
 
+/// Takes the bytes of `content`, which is said of `subject`, from those that may still be read.
+fn take(left_bytes: &mut u64, content: &Descriptor, subject: &Descriptor) -> Result<()> {
+    *left_bytes = left_bytes.checked_sub(content.size()).ok_or_else(|| {
+        corrupt(
+            format!(
+                "more is said of {} than anybody reads, with {}",
+                subject.digest(),
+                content.digest()
+            ),
+            "delete there what nobody needs",
+        )
+    })?;
+    Ok(())
+}
+
 /// Reads what is of a type that is known here; others may say of an image what they like.
+///
+/// # Errors
+/// What claims to be of such a type, and is not one content of it, is an error: another reader may take it for one.
 fn artifact(
     place: &dyn Blobs,
     referrer: &Descriptor,
     manifest: &ImageManifest,
     left_bytes: &mut u64,
 ) -> Result<Option<Artifact>> {
-    let ([content], Some(subject)) = (manifest.layers().as_slice(), manifest.subject()) else {
+    let Some(subject) = manifest.subject() else {
         return Ok(None);
     };
     let digest = referrer.digest().to_string();
+    let is_known = |media_type: &MediaType| KNOWN.contains(&media_type.as_ref());
+    let contents = manifest.layers().iter().map(Descriptor::media_type);
+    let mut types = manifest.artifact_type().iter().chain(contents);
+    let content = match manifest.layers().as_slice() {
+        [content] if is_known(content.media_type()) => content,
+        _ if types.any(is_known) => {
+            return Err(corrupt(
+                format!("{digest} is called a statement, and does not have the form of one"),
+                "delete it there",
+            ));
+        }
+        _ => return Ok(None),
+    };
+    take(left_bytes, content, subject)?;
     let media_type = content.media_type().to_string();
-    if ![STATEMENT_TYPE, BUNDLE_TYPE, sbom::spdx::MEDIA_TYPE].contains(&media_type.as_str()) {
-        return Ok(None);
-    }
-    *left_bytes = left_bytes.checked_sub(content.size()).ok_or_else(|| {
-        corrupt(
-            format!(
-                "more than {MAX_BYTES} bytes are said of {}, with {digest}",
-                subject.digest()
-            ),
-            "delete there what nobody needs",
-        )
-    })?;
     let file = place.fetch(content)?;
     let bytes = regular_file::read(&file, content.size()).map_err(|error| match error.kind() {
         ErrorKind::InvalidData => corrupt(error.to_string(), "fetch it again"),

@@ -187,6 +187,40 @@ fn a_statement_beside_a_signed_image_is_refused_unless_it_is_signed_byte_by_byte
         image
     });
     assert!(changed.contains("(urn:origin)"), "{changed}");
+    let with_a_name = Fixture::refused(|it| {
+        let image = it.signed(NAME);
+        let content = statement(&image, "urn:report");
+        let content = it.layout.bytes(STATEMENT_TYPE.into(), &content).unwrap();
+        let manifest = referrer::manifest(&image, STATEMENT_TYPE, content).unwrap();
+        it.layout.manifest("x", &manifest, None).unwrap();
+        image
+    });
+    assert!(with_a_name.contains("(urn:report)"), "{with_a_name}");
+}
+
+#[test]
+fn what_is_called_a_statement_has_the_form_of_one() {
+    for (artifact_type, media_type) in [
+        (STATEMENT_TYPE, STATEMENT_TYPE),
+        (ARTIFACT_TYPE, "application/json"),
+        ("application/toy", BUNDLE_TYPE),
+    ] {
+        let refused = Fixture::refused(|it| {
+            let image = it.signed(NAME);
+            let content = statement(&image, "urn:report");
+            let content = it.layout.bytes(media_type.into(), &content).unwrap();
+            let mut manifest = referrer::manifest(&image, artifact_type, content).unwrap();
+            if media_type != "application/json" {
+                let second = it.layout.bytes("application/toy".into(), b"{}").unwrap();
+                let mut contents = manifest.layers().clone();
+                contents.push(second);
+                manifest.set_layers(contents);
+            }
+            it.layout.referrer(&manifest).unwrap();
+            image
+        });
+        assert!(refused.contains("the form of one"), "{refused}");
+    }
 }
 
 #[test]
@@ -277,6 +311,8 @@ fn a_signature_whose_own_bytes_were_changed_is_no_signature() {
 fn a_pack_without_a_signature_is_not_taken_where_one_is_demanded() {
     let mut fixture = Fixture::new();
     let pack = fixture.image(NAME);
+    // It lies beside the pack, and is none.
+    fixture.artifact(&pack, BUNDLE_TYPE, b"{}");
     let trust = fixture.trust();
     let work = Work::open_at(&fixture.folder.join("work")).unwrap();
     fixture.layout.finish().unwrap();
@@ -287,7 +323,7 @@ fn a_pack_without_a_signature_is_not_taken_where_one_is_demanded() {
     });
     let said = failure::text(&taken.unwrap_err());
     assert!(said.contains(pack.digest().as_ref()), "{said}");
-    assert!(said.contains("there is no signature of it"), "{said}");
+    assert!(said.contains("signatures beside it do not fit"), "{said}");
 }
 
 #[test]

@@ -16,6 +16,8 @@ use super::said::{Said, Signed};
 
 /// More bytes than a public key or a policy has.
 const MAX_BYTES: u64 = 1 << 16;
+/// Longest name of what a statement says that is looked at.
+const MAX_TYPE_BYTES: usize = 1 << 10;
 
 /// Whose signatures are believed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,6 +127,13 @@ impl Trust {
             (Ok(bundle), Self::Identity(..)) => bundle.unchecked(),
         };
         Ok(match (read, self) {
+            // cosign is asked for it by name, as an argument.
+            (Ok(statement), Self::Identity(..))
+                if statement.predicate_type.len() > MAX_TYPE_BYTES
+                    || statement.predicate_type.contains('\0') =>
+            {
+                Err("its type is none that anybody signs".to_owned())
+            }
             (Ok(statement), Self::Identity(policy, _)) => {
                 // Of another image it is refused all the same, by whoever it was signed.
                 let of = statement.subjects.iter().find(|it| *it == sha256);
