@@ -4,6 +4,7 @@
 //!
 //! Where Debian has published something since an earlier run, the first ones are made from nothing, too.
 
+use std::collections::BTreeSet;
 use std::io::Read as _;
 
 use camino::Utf8Path;
@@ -31,10 +32,16 @@ fn installed(out: &Utf8Path) -> String {
     let digest = base.unwrap().layers[0]["digest"].clone();
     let layer = fs_err::File::open(layout.blob_path(digest.as_str().unwrap())).unwrap();
     let mut archive = tar::Archive::new(zstd::Decoder::new(layer).unwrap());
-    let mut entries = archive.entries().unwrap().map(Result::unwrap);
-    let list = entries.find(|it| it.path_bytes() == BASE_PACKAGES_PATH[1..].as_bytes());
-    let mut text = String::new();
-    list.unwrap().read_to_string(&mut text).unwrap();
+    let (mut text, mut paths) = (String::new(), BTreeSet::new());
+    for entry in archive.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let path = entry.path().unwrap().into_owned();
+        if path == Utf8Path::new(&BASE_PACKAGES_PATH[1..]) {
+            entry.read_to_string(&mut text).unwrap();
+        }
+        // Docker and Podman refuse a layer that has one twice.
+        assert!(paths.insert(path), "{:?} is there twice", entry.path());
+    }
     text
 }
 

@@ -136,6 +136,10 @@ impl<F: Fn(&Utf8Path) -> Meta> LayerWriter<F> {
         entry: &mut tar::Entry<'_, impl Read>,
         path: &Utf8Path,
     ) -> Result<()> {
+        if entry.header().entry_type().is_dir() {
+            // What is added below it does not add it again: many readers refuse a path that is there twice.
+            self.folders.insert(path.to_owned());
+        }
         let context = || format!("failed to add {path} to {}", self.path);
         let mut header = header_like(entry.header()).with_context(context)?;
         let link = entry
