@@ -30,7 +30,7 @@ pub(super) const MANIFEST_TYPES: [&str; 4] = [
 const SUBJECT_HEADER: &str = "oci-subject";
 /// As many tags are asked for at once.
 const TAGS_AT_ONCE: &str = "1000";
-/// As many pages of tags are asked for; registries that give fewer at once give a hundred.
+/// As many pages of a list are asked for; registries that give fewer tags at once give a hundred.
 pub(super) const MAX_PAGES: usize = 1000;
 /// As many tags a repository may have.
 const MAX_TAGS: usize = 100_000;

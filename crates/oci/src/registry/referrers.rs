@@ -9,6 +9,7 @@ use reqwest::header::{ACCEPT, LINK};
 use reqwest::{Method, StatusCode};
 
 use super::auth::Scope;
+use super::client::MAX_RESPONSE;
 use super::manifests::{MAX_PAGES, next_page};
 use super::repository::Registry;
 use super::request::Request;
@@ -27,7 +28,17 @@ impl Referrers for Registry<'_> {
         let repository = self.reference.repository();
         let registry = self.reference.registry();
         let subject_digest = subject.digest();
+        let endless = |reason: String| {
+            corrupt(
+                format!(
+                    "the registry {registry} lists what is said of {repository}@{subject_digest} without an end: \
+                     {reason}"
+                ),
+                "ask who runs it, or name another registry",
+            )
+        };
         let mut url = self.client.url(&format!("referrers/{subject_digest}"))?;
+        let mut left_bytes = MAX_RESPONSE;
         let mut all = Vec::new();
         for page in 0..MAX_PAGES {
             let request = Request::new(Method::GET, url, Scope::Pull);
@@ -49,16 +60,25 @@ impl Referrers for Registry<'_> {
                     "ask again, and if that does not help, name another registry",
                 )
             })?;
+            left_bytes = match left_bytes.checked_sub(response.body.len()) {
+                Some(left) => left,
+                None => return Err(endless(format!("there are more than {MAX_RESPONSE} bytes"))),
+            };
+            let before = all.len();
             all.extend(index.manifests().iter().cloned());
             let links = response.headers.get_all(LINK).iter();
             let mut links = links.filter_map(|link| next_page(link.to_str().ok()?));
             match links.next() {
                 Some(next) if all.len() <= MAX_REFERRERS => {
+                    if all.len() == before {
+                        return Err(endless("a page that has none names another".to_owned()));
+                    }
                     url = self.client.next_url(&response, next)?;
                 }
-                _ => break,
+                _ => return referrer::bounded(all, subject),
             }
         }
-        referrer::bounded(all, subject)
+        // What is missing may be what decides, so a part of the list is none.
+        Err(endless(format!("there are more than {MAX_PAGES} pages")))
     }
 }

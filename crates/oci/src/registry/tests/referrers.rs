@@ -102,24 +102,33 @@ fn a_list_is_read_to_its_end() {
 
 #[test]
 fn a_list_without_an_end_is_refused() {
-    let proxy = Proxy::alone(|request, _| {
-        let path = request.head.split(' ').nth(1).unwrap();
-        let next = format!("<{path}>; rel=\"next\"");
-        answer(
-            "200 OK",
-            &[("Link", &next)],
-            page(&"1".repeat(600)).as_bytes(),
-        )
-    });
-    let subject = describe(b"an image");
-    with(&proxy.host, None, |registry, _| {
-        let error = registry.referrers(&subject).unwrap_err();
-        assert_eq!(failure::kind(&error, &[]), failure::Kind::Corrupt);
-        let said = failure::text(&error);
-        assert!(
-            said.contains(&format!("more than {MAX_REFERRERS}")),
-            "{said}"
-        );
-    });
-    assert_eq!(proxy.count("GET", "/referrers/sha256:"), 2);
+    let many = format!("more than {MAX_REFERRERS}");
+    for (kind, reason, requests) in [
+        ("many on each page", many.as_str(), 2),
+        ("one on each page", "more than 1000 pages", 1000),
+        ("none after the first page", "has none names another", 2),
+        ("large pages", "more than 33554432 bytes", 4),
+    ] {
+        let proxy = Proxy::alone(move |request, before| {
+            let path = request.head.split(' ').nth(1).unwrap();
+            let next = format!("<{path}>; rel=\"next\"");
+            let body = match kind {
+                "many on each page" => page(&"1".repeat(600)),
+                "none after the first page" if before > 0 => page(""),
+                // White space is JSON, too.
+                "large pages" => page("1") + &" ".repeat(10 << 20),
+                _ => page("1"),
+            };
+            answer("200 OK", &[("Link", &next)], body.as_bytes())
+        });
+        let subject = describe(b"an image");
+        with(&proxy.host, None, |registry, _| {
+            let error = registry.referrers(&subject).unwrap_err();
+            assert_eq!(failure::kind(&error, &[]), failure::Kind::Corrupt, "{kind}");
+            let said = failure::text(&error);
+            assert!(said.contains(reason), "{kind}: {said}");
+            assert!(registry.transferred().received_bytes < 50 << 20, "{kind}");
+        });
+        assert_eq!(proxy.count("GET", "/referrers/sha256:"), requests, "{kind}");
+    }
 }
