@@ -153,6 +153,12 @@ impl Count {
         self.state.bytes.get()
     }
 
+    /// What has been unpacked so far: all bytes, or those of the files alone where they are more than they take in the
+    /// tar.
+    pub fn unpacked_bytes(&self) -> u64 {
+        self.bytes().max(self.state.promised_bytes.get())
+    }
+
     /// What comes next is no file's content.
     pub fn in_headers(&self) {
         let end = self.bytes() + MAX_HEADER_BYTES;

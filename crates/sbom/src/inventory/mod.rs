@@ -34,10 +34,12 @@ use failure::corrupt;
 /// Raised when another inventory is made of the same layer, or it is written another way.
 pub const FORMAT: u32 = 2;
 
-/// More than dpkg's database, a licence or a hash takes.
+/// More than dpkg's database or a licence takes.
 const MAX_TEXT_BYTES: u64 = 64 << 20;
+/// More than the hash of a Go module takes, of which a layer has thousands, and all are kept.
+const MAX_HASH_BYTES: u64 = 1 << 10;
 /// More than an executable has, which is held in memory.
-const MAX_EXECUTABLE_BYTES: u64 = 1 << 30;
+const MAX_EXECUTABLE_BYTES: u64 = 512 << 20;
 /// Where dpkg keeps what is installed.
 const DPKG_STATUS: &str = "var/lib/dpkg/status";
 /// Where Debian's licences are, each in the folder of a package.
@@ -97,6 +99,25 @@ pub struct Inventory {
 }
 
 impl Inventory {
+    /// Reads `layers`, all of an image; more than `limits` in them together is an error. Packed executables are copied
+    /// to the disk of `scratch`.
+    ///
+    /// One after the other: what one has leaves less for the next, and a single executable is held at a time.
+    pub fn of_all(
+        layers: &[ImageLayer],
+        places: &Places,
+        limits: Limits,
+        scratch: &Utf8Path,
+    ) -> Result<Vec<Self>> {
+        let mut left = limits;
+        let found = layers.iter().map(|layer| {
+            let (found, bytes) = Self::read(layer, places, left, scratch)?;
+            left = left.less(bytes);
+            Ok(found)
+        });
+        found.collect()
+    }
+
     /// Reads `layer`; more than `limits` in it is an error. Packed executables are copied to the disk of `scratch`.
     pub fn of(
         layer: &ImageLayer,
@@ -104,6 +125,16 @@ impl Inventory {
         limits: Limits,
         scratch: &Utf8Path,
     ) -> Result<Self> {
+        Self::read(layer, places, limits, scratch).map(|(found, _)| found)
+    }
+
+    /// What `layer` has, and how many bytes it unpacks to.
+    fn read(
+        layer: &ImageLayer,
+        places: &Places,
+        limits: Limits,
+        scratch: &Utf8Path,
+    ) -> Result<(Self, u64)> {
         let mut tar = Meter::new(layer::reader(&layer.blob, layer.compression)?, limits);
         let count = tar.count();
         let mut found = Self::default();
@@ -126,7 +157,7 @@ impl Inventory {
                     };
                     packed.add(name, &mut entry)?;
                 } else if is_file && path == BASE_PACKAGES_PATH.trim_start_matches('/') {
-                    archives = debian::archives(&text(&mut entry)?)
+                    archives = debian::archives(&text(&mut entry, MAX_TEXT_BYTES)?)
                         .with_context(|| format!("failed to read {path}"))?;
                 } else {
                     found
@@ -151,7 +182,7 @@ impl Inventory {
         found
             .executables
             .sort_by(|one, other| one.paths.cmp(&other.paths));
-        Ok(found)
+        Ok((found, count.unpacked_bytes()))
     }
 
     fn add(
@@ -166,7 +197,8 @@ impl Inventory {
         {
             self.go_modules.extend(GoModule::of_extracted(below));
             if below.starts_with("cache/download") && below.extension() == Some("ziphash") {
-                self.hashes.insert(below.to_owned(), text(entry)?);
+                let hash = text(entry, MAX_HASH_BYTES)?;
+                self.hashes.insert(below.to_owned(), hash);
             }
             return Ok(());
         }
@@ -201,14 +233,14 @@ impl Inventory {
         places: &Places,
     ) -> Result<()> {
         if path == DPKG_STATUS {
-            self.debian = debian::installed(&text(entry)?)?;
+            self.debian = debian::installed(&text(entry, MAX_TEXT_BYTES)?)?;
         } else if path == OS_RELEASE {
-            self.os_release = debian::os_release(&text(entry)?);
+            self.os_release = debian::os_release(&text(entry, MAX_TEXT_BYTES)?);
         } else if let Ok(below) = path.strip_prefix(DOCUMENTATION)
             && below.file_name() == Some("copyright")
             && let Some(package) = below.parent()
         {
-            let named = licenses::of(&text(entry)?);
+            let named = licenses::of(&text(entry, MAX_TEXT_BYTES)?);
             let named = named.map(|licenses| (package.to_string(), licenses));
             self.licenses.extend(named);
         } else if let Some(goroot) = &places.goroot
@@ -216,7 +248,7 @@ impl Inventory {
                 .strip_prefix(goroot)
                 .is_ok_and(|below| below == "VERSION")
         {
-            let version = text(entry)?;
+            let version = text(entry, MAX_TEXT_BYTES)?;
             let version = version
                 .lines()
                 .next()
@@ -241,8 +273,7 @@ impl Inventory {
         if content != object::elf::ELFMAG {
             return Ok(());
         }
-        let rest = up_to(entry, MAX_EXECUTABLE_BYTES)?;
-        content.extend(rest);
+        read_up_to(entry, MAX_EXECUTABLE_BYTES, &mut content)?;
         if let Some(linked) = linked(&content)? {
             self.executables.push(Executable {
                 paths: vec![path.to_owned()],
@@ -267,21 +298,27 @@ fn link(entry: &tar::Entry<'_, impl Read>) -> Result<Utf8PathBuf> {
     Ok(Utf8PathBuf::try_from(target.into_owned())?)
 }
 
-/// The whole of a small file. Some licences are in an encoding of their own.
-fn text(entry: &mut impl Read) -> Result<String> {
-    Ok(String::from_utf8_lossy(&up_to(entry, MAX_TEXT_BYTES)?).into_owned())
+/// The whole of a file of at most `max_bytes`. Some licences are in an encoding of their own.
+fn text(entry: &mut tar::Entry<'_, impl Read>, max_bytes: u64) -> Result<String> {
+    let mut content = Vec::new();
+    read_up_to(entry, max_bytes, &mut content)?;
+    Ok(String::from_utf8_lossy(&content).into_owned())
 }
 
-fn up_to(reader: &mut impl Read, max_bytes: u64) -> Result<Vec<u8>> {
-    let mut content = Vec::new();
-    reader.take(max_bytes + 1).read_to_end(&mut content)?;
-    if content.len() as u64 > max_bytes {
+/// Appends what is left of a file of at most `max_bytes` to `content`.
+fn read_up_to(
+    entry: &mut tar::Entry<'_, impl Read>,
+    max_bytes: u64,
+    content: &mut Vec<u8>,
+) -> Result<()> {
+    if entry.size() > max_bytes {
         return Err(corrupt(
             format!("it has more than {max_bytes} bytes"),
             "make the image anew",
         ));
     }
-    Ok(content)
+    entry.read_to_end(content)?;
+    Ok(())
 }
 
 /// What an executable has in the section of this name; none where it has none, or is no executable of this kind.

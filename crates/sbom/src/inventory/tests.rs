@@ -50,8 +50,8 @@ impl Fixture {
         Utf8Path::from_path(self.0.path()).unwrap()
     }
 
-    /// The inventory of a layer of these files, with their modes, and of a second name of the first one.
-    fn inventory(&self, files: &[(&str, &[u8], u32)]) -> Result<Inventory> {
+    /// A layer of these files, with their modes, and of a second name of the first one.
+    fn layer(&self, files: &[(&str, &[u8], u32)]) -> Result<ImageLayer> {
         let blob = self.folder().join("layer");
         let settings = CompressionSettings {
             zstd_level: 1,
@@ -69,11 +69,16 @@ impl Fixture {
             layer.bytes(Utf8Path::new(path), content, meta)?;
         }
         layer.hard_link("opt/second".into(), files[0].0.into(), META)?;
-        let layer = ImageLayer {
+        Ok(ImageLayer {
             compression: Some(Compression::Zstd),
             size_bytes: layer.finish()?.size_bytes,
             blob,
-        };
+        })
+    }
+
+    /// What is in such a layer.
+    fn inventory(&self, files: &[(&str, &[u8], u32)]) -> Result<Inventory> {
+        let layer = self.layer(files)?;
         let limits = Limits::of_image(layer.size_bytes, self.folder())?;
         Inventory::of(&layer, &Places::default(), limits, self.folder())
     }
@@ -155,4 +160,63 @@ fn a_debian_package_has_the_digest_of_its_archive_wherever_the_list_of_them_is()
     let without = fixture.inventory(&[status]).unwrap();
     assert_eq!(without.debian[0].archive, None);
     assert!(fixture.inventory(&[(list.0, b"a all 1", 0o644)]).is_err());
+}
+
+fn is_corrupt(error: &anyhow::Error, reason: &str) {
+    let said = failure::text(error);
+    assert_eq!(failure::kind(error, &[]), failure::Kind::Corrupt, "{said}");
+    assert!(said.contains(reason), "{said}");
+}
+
+#[test]
+fn the_layers_of_an_image_have_together_no_more_than_the_image_may() {
+    let fixture = Fixture(tempfile::tempdir().unwrap());
+    let zeros = vec![0; 600_000];
+    let files: [(&str, &[u8], u32); 1] = [("usr/share/zeros", &zeros, 0o644)];
+    let layers = [(), ()].map(|()| fixture.layer(&files).unwrap());
+    let found = |layers: &[ImageLayer]| {
+        let limits = Limits::exactly(1_000_000);
+        Inventory::of_all(layers, &Places::default(), limits, fixture.folder())
+    };
+    for layer in layers.chunks(1) {
+        assert_eq!(found(layer).unwrap(), [Inventory::default()]);
+    }
+    is_corrupt(&found(&layers).unwrap_err(), "it unpacks to more than");
+}
+
+#[test]
+fn no_hash_is_longer_than_a_hash() {
+    let fixture = Fixture(tempfile::tempdir().unwrap());
+    let places = Places {
+        gomodcache: Some("cache".into()),
+        goroot: None,
+    };
+    let found = |bytes: usize| {
+        let file = "cache/cache/download/x.test/one/@v/v1.0.0.ziphash";
+        let layer = fixture.layer(&[(file, &vec![b'='; bytes], 0o644)])?;
+        let limits = Limits::exactly(1 << 20);
+        Inventory::of(&layer, &places, limits, fixture.folder())
+    };
+    assert_eq!(found(1024).unwrap().hashes.len(), 1);
+    is_corrupt(&found(1025).unwrap_err(), "more than 1024 bytes");
+}
+
+#[test]
+fn an_executable_that_is_too_large_to_hold_is_not_read() {
+    let fixture = Fixture(tempfile::tempdir().unwrap());
+    let mut header = tar::Header::new_gnu();
+    header.set_path("usr/bin/one").unwrap();
+    header.set_mode(0o755);
+    header.set_size((512 << 20) + 1);
+    header.set_cksum();
+    let blob = fixture.folder().join("layer");
+    fs_err::write(&blob, [header.as_bytes().as_slice(), b"\x7fELF"].concat()).unwrap();
+    let layer = ImageLayer {
+        blob,
+        compression: None,
+        size_bytes: 1,
+    };
+    let limits = Limits::exactly(1 << 40);
+    let found = Inventory::of(&layer, &Places::default(), limits, fixture.folder());
+    is_corrupt(&found.unwrap_err(), "more than 536870912 bytes");
 }

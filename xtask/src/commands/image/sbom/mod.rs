@@ -12,19 +12,18 @@ use std::sync::Arc;
 use anyhow::Result;
 use camino::Utf8Path;
 use clap::ValueEnum;
-use rayon::prelude::*;
 
 use crate::fetched::Fetched;
 use crate::flags::BASE_IMAGE_LAYOUT;
 use engine::progress::{Kind, Progress};
-use failure::usage;
+use failure::{corrupt, usage};
 use oci::image::Image;
 use oci::platform::Platform;
 use oci::reference::ImageReference;
 use oci::unpack::limits::Limits;
 use pipeline::assemble::sbom::of_layer;
 use pipeline::image_toml::volume;
-use pipeline::pack::layer_content;
+use pipeline::pack::layer_content::{self, LayerContent};
 use pipeline::work::Work;
 use sbom::compose::{self, compose};
 use sbom::document::Document;
@@ -92,28 +91,40 @@ pub fn run(flags: &Args) -> Result<()> {
 /// What is in the image.
 fn document(fetched: &Fetched, work: &Work) -> Result<Document> {
     let Fetched { name, image, .. } = fetched;
-    let contents = layer_content::of_any(&image.config).ok_or_else(|| {
-        usage(
-            format!("the history of {name} does not tell what its layers hold"),
-            "name an image that `base-image` made",
-        )
-    })?;
-    let places = places(image);
+    let contents = contents(name, image)?;
     let scratch = work.scratch("sbom")?;
     let compressed_bytes = image.layers.iter().map(|layer| layer.size_bytes).sum();
     let limits = Limits::of_image(compressed_bytes, scratch.path())?;
-    let layers = image.layers.par_iter().zip(contents);
-    let layers = layers.map(|(layer, content)| {
-        let inventory = Inventory::of(layer, &places, limits, scratch.path())?;
-        Ok(of_layer(content, Arc::new(inventory)))
-    });
-    let layers = layers.collect::<Result<Vec<_>>>()?;
+    let found = Inventory::of_all(&image.layers, &places(image), limits, scratch.path())?;
+    let layers = contents.into_iter().zip(found);
+    let layers: Vec<_> = layers
+        .map(|(content, found)| of_layer(content, Arc::new(found)))
+        .collect();
     let described = compose::Image {
         digest: image.digest.clone(),
         architecture: image.config.architecture().to_string(),
         created: image.config.created().clone().unwrap_or_default(),
     };
     compose(&described, &layers)
+}
+
+/// What each layer of the image holds, by its configuration, which may be anybody's.
+fn contents(name: &str, image: &Image) -> Result<Vec<LayerContent>> {
+    let contents = layer_content::of_any(&image.config).ok_or_else(|| {
+        usage(
+            format!("the history of {name} does not tell what its layers hold"),
+            "name an image that `base-image` made",
+        )
+    })?;
+    let (layers, told) = (image.layers.len(), contents.len());
+    if layers == told {
+        return Ok(contents);
+    }
+    // What is in a layer of which nothing is told would be missing in the document.
+    Err(corrupt(
+        format!("{name} has {layers} layers, and its configuration tells of {told}"),
+        "pull or make the image anew",
+    ))
 }
 
 /// Where the image's environment says that its caches and Go are; of a volume, whose root is mounted elsewhere, there.
@@ -134,5 +145,40 @@ fn places(image: &Image) -> Places {
     Places {
         gomodcache: gomodcache.and_then(below),
         goroot: path("GOROOT").and_then(below),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use oci::image::ImageLayer;
+
+    #[test]
+    fn a_layer_that_the_configuration_does_not_tell_of_is_refused() {
+        let config = serde_json::json!({
+            "os": "linux", "architecture": "amd64",
+            "history": [{"created_by": "base system"}, {"created_by": "Pulumi, verifier"}],
+            "rootfs": {"type": "layers", "diff_ids": ["sha256:0", "sha256:0"]},
+        });
+        let of_layers = |count: usize| {
+            let layer = || ImageLayer {
+                blob: "blob".into(),
+                compression: None,
+                size_bytes: 1,
+            };
+            let image = Image {
+                digest: "sha256:0".into(),
+                config: serde_json::from_value(config.clone()).unwrap(),
+                layers: std::iter::repeat_with(layer).take(count).collect(),
+            };
+            contents("image", &image)
+        };
+        let told = [LayerContent::Base, LayerContent::Pulumi];
+        assert_eq!(of_layers(2).unwrap(), told);
+        for (count, said) in [(1, "has 1 layers"), (3, "has 3 layers")] {
+            let error = of_layers(count).unwrap_err();
+            assert_eq!(failure::kind(&error, &[]), failure::Kind::Corrupt);
+            assert!(failure::text(&error).contains(said), "{error}");
+        }
     }
 }
