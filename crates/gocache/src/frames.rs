@@ -94,9 +94,26 @@ pub struct Pack<F> {
     pub data: Utf8PathBuf,
     /// What is in them.
     pub index: Index<F>,
+    /// Where each begins in the file.
+    starts: Vec<u64>,
 }
 
 impl<F: Frame + Serialize + DeserializeOwned> Pack<F> {
+    /// Those in `data`, of which `index` was read.
+    fn new(data: Utf8PathBuf, index: Index<F>) -> Self {
+        let mut end = 0;
+        let starts = index.frames.iter().map(|frame| {
+            let start = end;
+            end += frame.bytes();
+            start
+        });
+        Self {
+            starts: starts.collect(),
+            data,
+            index,
+        }
+    }
+
     /// Those of all packs in `folder`, by name; none if there is no such folder.
     ///
     /// # Errors
@@ -117,7 +134,7 @@ impl<F: Frame + Serialize + DeserializeOwned> Pack<F> {
             let data = folder.join(format!("{name}{DATA_SUFFIX}"));
             let bytes = regular_file::open(data.as_std_path())?.metadata()?.len();
             let index = Index::read(&folder.join(format!("{name}{INDEX_SUFFIX}")), bytes)?;
-            Ok(Self { data, index })
+            Ok(Self::new(data, index))
         };
         names.into_iter().map(pack).collect()
     }
@@ -125,8 +142,7 @@ impl<F: Frame + Serialize + DeserializeOwned> Pack<F> {
     /// The bytes of a frame.
     pub fn frame(&self, number: usize) -> io::Result<io::Take<File>> {
         let mut file = regular_file::open(self.data.as_std_path())?;
-        let before = self.index.frames[..number].iter().map(Frame::bytes);
-        file.seek(SeekFrom::Start(before.sum()))?;
+        file.seek(SeekFrom::Start(self.starts[number]))?;
         Ok(file.take(self.index.frames[number].bytes()))
     }
 

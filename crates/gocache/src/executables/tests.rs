@@ -124,6 +124,15 @@ fn executables_refer_to_the_first_where_it_pays_and_the_bytes_are_the_same_each_
 }
 
 #[test]
+fn one_that_refers_to_the_first_takes_the_bytes_of_both() {
+    let fixture = Fixture::new();
+    let executables = fixture.executables();
+    let all = executables.all();
+    let bytes: Vec<u64> = all.map(|packed| packed.decompressed_bytes()).collect();
+    assert_eq!(bytes, [100_000, 200_100, 200_100, 50_000]);
+}
+
+#[test]
 fn one_that_is_damaged_never_gets_its_name() {
     let fixture = Fixture::new();
     let data = fixture.path("packed/p.zst");

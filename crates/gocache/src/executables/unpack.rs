@@ -80,6 +80,18 @@ impl Packed<'_> {
         &self.pack.data
     }
 
+    /// How many bytes [`Self::unpack`] decompresses, as the index says: those of the executable, and of the first one of
+    /// the pack where it refers to that.
+    pub fn decompressed_bytes(&self) -> u64 {
+        let executable = self.executable();
+        let first_bytes = if executable.after_first {
+            self.pack.index.frames[0].size_bytes
+        } else {
+            0
+        };
+        executable.size_bytes.saturating_add(first_bytes)
+    }
+
     /// Writes the executable.
     ///
     /// # Errors

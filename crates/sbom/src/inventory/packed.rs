@@ -54,7 +54,8 @@ impl Packed {
                     "no executable of ours is there, or is so large; make the image anew",
                 ));
             }
-            count.entry(executable.size_bytes)?;
+            // The first one of a pack counts each time that it is decompressed for another.
+            count.entry(packed.decompressed_bytes())?;
             let mut content = Vec::new();
             packed.unpack(&mut content)?;
             let linked: Option<Linked> =

@@ -220,3 +220,38 @@ fn an_executable_that_is_too_large_to_hold_is_not_read() {
     let found = Inventory::of(&layer, &Places::default(), limits, fixture.folder());
     is_corrupt(&found.unwrap_err(), "more than 536870912 bytes");
 }
+
+#[test]
+fn what_packed_executables_refer_to_counts_each_time_that_it_is_decompressed() {
+    let fixture = Fixture(tempfile::tempdir().unwrap());
+    let store = Store::create(&fixture.folder().join("cache")).unwrap();
+    let noise: Vec<u8> = (0..12_500_u64)
+        .flat_map(|word| word.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_le_bytes())
+        .collect();
+    let packed = ["one", "two", "three"].map(|program| {
+        let content = [&noise, program.as_bytes()].concat();
+        let (action, size) = (Sha256Hash::of(program.as_bytes()), content.len() as u64);
+        let entry = store.put_reader(&action, None, size, &content[..], 0);
+        InCache {
+            program: program.into(),
+            entry: entry.unwrap(),
+        }
+    });
+    let data = fixture.folder().join("data");
+    let index = executables::pack(&store, &packed, 1, &data).unwrap();
+    let refer = index.frames.iter().filter(|frame| frame.after_first);
+    assert_eq!(refer.count(), 2);
+    let (index, data) = (index.to_json(), fs_err::read(data).unwrap());
+    let place = |name: &str| format!("{}/{name}", &EXECUTABLES_PATH[1..]);
+    let (json, zst) = (place("civo.json"), place("civo.zst"));
+    let files: [(&str, &[u8], u32); 2] = [(&json, &index, 0o644), (&zst, &data, 0o644)];
+    let layer = fixture.layer(&files).unwrap();
+    // Each takes 100 kB, and so does the first one for each of two others.
+    let in_files = (index.len() + data.len()) as u64;
+    let found = |bytes: u64| {
+        let limits = Limits::exactly(in_files + bytes);
+        Inventory::of(&layer, &Places::default(), limits, fixture.folder())
+    };
+    assert_eq!(found(510_000).unwrap(), Inventory::default());
+    is_corrupt(&found(490_000).unwrap_err(), "it unpacks to more than");
+}
