@@ -3,8 +3,13 @@
 //! A name there may be a link to anywhere, a device without an end, or a pipe that nobody writes to. So a file is
 //! opened only if it is a regular one itself, without waiting for anything, and read only up to a size that its reader
 //! names. What is not as it should be is an error of the kind `InvalidData`, which callers take for corrupt data.
+//!
+//! That is about the file alone: folders on its way may be links, too, and in an image they are followed inside of it
+//! ([`in_root`]).
 
 #![warn(missing_docs)]
+
+pub mod in_root;
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _};

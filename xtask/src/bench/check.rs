@@ -12,6 +12,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use comfy_table::{CellAlignment, Table, presets};
 use gocache::bit_flip::{FilesByKind, Flip, files_by_kind};
 use gocache::image_info::{EXECUTABLES_PATH, IMAGE_INFO_PATH, ImageInfo, OBJECTS_PATH, PACKS_PATH};
+use regular_file::in_root;
 use serde::{Deserialize, Serialize};
 use xshell::{Shell, cmd};
 
@@ -20,7 +21,6 @@ use engine::host;
 use engine::progress::{Kind, Progress, millis};
 use failure::{missed, usage};
 use oci::blob::MAX_DOCUMENT_BYTES;
-use oci::unpack::in_root;
 use pipeline::names::VERIFIER;
 use pipeline::owners::relative;
 use pipeline::work::Work;
@@ -180,10 +180,7 @@ impl Check<'_> {
 
     /// The files of the caches, and the lists that the packs are compared with.
     fn files(&self) -> Result<FilesByKind> {
-        let in_root = |path: &str| -> Result<Utf8PathBuf> {
-            let place = in_root::resolve(self.root.as_std_path(), path.as_ref())?;
-            Ok(Utf8PathBuf::try_from(place)?)
-        };
+        let in_root = |path: &str| in_root::resolve_utf8(self.root, path);
         let info = regular_file::read(&in_root(IMAGE_INFO_PATH)?, MAX_DOCUMENT_BYTES)?;
         let info: ImageInfo =
             serde_json::from_slice(&info).context("failed to read the image's description")?;

@@ -17,6 +17,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::image_info::{PACKS_PATH, PackInfo};
+use regular_file::in_root;
 use report::Report;
 use report::gate::{self, Baseline, MIN_RUNS};
 
@@ -25,7 +26,6 @@ use engine::sandbox::{Sandbox, User};
 use engine::{Engine, host};
 use oci::image::Image;
 use oci::platform::Platform;
-use oci::unpack::in_root;
 use pipeline::foundation::tree::ELSEWHERE;
 use pipeline::foundation::verifier;
 use pipeline::measure;
@@ -309,8 +309,7 @@ impl Line {
 
 /// The modules of all packs in the image.
 fn warm_modules(root: &Utf8Path) -> Result<Vec<Utf8PathBuf>> {
-    let packs = in_root::resolve(root.as_std_path(), PACKS_PATH.as_ref())?;
-    let packs = PackInfo::read_all(&Utf8PathBuf::try_from(packs)?)?;
+    let packs = PackInfo::read_all(&in_root::resolve_utf8(root, PACKS_PATH)?)?;
     let modules = packs.into_iter().flat_map(|pack| pack.modules);
     let mut modules: Vec<_> = modules.map(|module| module.path).collect();
     modules.sort();

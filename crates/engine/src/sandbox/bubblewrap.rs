@@ -13,13 +13,13 @@
 use std::iter;
 
 use anyhow::{Context as _, Result};
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use duct::Expression;
+use regular_file::in_root;
 
 use crate::host;
 use crate::sandbox::spec::{Mount, ROOT_CAPABILITIES, Sandbox, User};
 use failure::usage;
-use oci::unpack::in_root;
 
 /// Folders of every tree that bubblewrap mounts something on.
 const MOUNT_POINTS: [&str; 5] = ["dev", "proc", "run", "sys", "tmp"];
@@ -134,8 +134,7 @@ fn make_mount_points(sandbox: &Sandbox, root: &Utf8Path) -> Result<Vec<Mount>> {
             mounts.push(mount);
             continue;
         }
-        let point = in_root::resolve(root.as_std_path(), mount.target.as_std_path())?;
-        let point = Utf8PathBuf::try_from(point)?;
+        let point = in_root::resolve_utf8(root, &mount.target)?;
         mount.target = Utf8Path::new("/").join(point.strip_prefix(root)?);
         mounts.push(mount.clone());
         if point.exists() {

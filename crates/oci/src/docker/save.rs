@@ -10,6 +10,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use futures_util::io::{AsyncRead, AsyncReadExt as _};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use oci_spec::image::ImageConfiguration;
+use regular_file::in_root;
 use serde::Deserialize;
 use sha256::Sha256Hash;
 use tokio::runtime::Runtime;
@@ -19,7 +20,6 @@ use crate::docker;
 use crate::image::{Image, ImageLayer};
 use crate::layout::reader::Layout;
 use crate::platform::Platform;
-use crate::unpack::in_root;
 use failure::{corrupt, usage};
 use sha256::check_file;
 
@@ -124,8 +124,7 @@ fn open(archive: &Utf8Path, platform: &Platform) -> Result<Image> {
 
 /// The file `path` of the archive, its digest checked.
 fn checked(archive: &Utf8Path, path: &Utf8Path, digest: &Sha256Hash) -> Result<Utf8PathBuf> {
-    let file = in_root::resolve(archive.as_std_path(), path.as_std_path())?;
-    let file = Utf8PathBuf::try_from(file).context("the archive holds a name that is not UTF-8")?;
+    let file = in_root::resolve_utf8(archive, path)?;
     let size_bytes = fs_err::metadata(&file)?.len();
     check_file(&file, size_bytes, digest)
         .map_err(|reason| corrupt(reason, "pull or build the image anew"))?;

@@ -4,7 +4,6 @@
 //! folder. Neither hides what the layer itself brings, in whatever order they come. Every path is taken as one inside
 //! of the image, so that no layer, whoever made it, reaches out of the root.
 
-pub mod in_root;
 pub mod limits;
 
 use std::collections::HashSet;
@@ -16,6 +15,7 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use camino::Utf8Path;
+use regular_file::in_root;
 use tar::{Entry, EntryType, Header};
 use walkdir::WalkDir;
 

@@ -26,7 +26,6 @@ use failure::{corrupt, usage};
 use oci::image::Image;
 use oci::platform::Platform;
 use oci::reference::ImageReference;
-use oci::unpack::in_root;
 use pipeline::assemble::image_config;
 use pipeline::foundation::tree::ELSEWHERE;
 use pipeline::foundation::verifier;
@@ -37,6 +36,7 @@ use pipeline::readable;
 use pipeline::work::Work;
 use pipeline::work::out;
 use pipeline::workspace::workspace;
+use regular_file::in_root;
 
 /// More bytes than the list of an image's users has.
 const MAX_PASSWD_BYTES: u64 = 1 << 20;
@@ -154,7 +154,7 @@ fn verify(flags: &Args, platform: &Platform) -> Result<ExitCode> {
     } else {
         verifier.clone()
     };
-    if let Some(difference) = difference(&in_image(root, VERIFIER)?, &verifier)? {
+    if let Some(difference) = difference(&in_root::resolve_utf8(root, VERIFIER)?, &verifier)? {
         eprintln!("{difference}; this repository's is used");
     }
     let sandbox = sandbox.init(&init).read_only(&verifier, VERIFIER);
@@ -271,13 +271,13 @@ impl Arguments {
 
 /// Whether programs can be built in the image; else it has programs alone, as no image with caches has.
 fn builds(root: &Utf8Path) -> Result<bool> {
-    let has_programs = in_image(root, PROGRAM_LISTS_PATH)?.is_dir();
-    Ok(!has_programs || in_image(root, PACKS_PATH)?.is_dir())
+    let has_programs = in_root::resolve_utf8(root, PROGRAM_LISTS_PATH)?.is_dir();
+    Ok(!has_programs || in_root::resolve_utf8(root, PACKS_PATH)?.is_dir())
 }
 
 /// The providers of the source whose packs the image holds; none where the image tells of no packs.
 fn warm_providers(root: &Utf8Path, source: &Utf8Path) -> Result<Vec<String>> {
-    let packs = PackInfo::read_all(&in_image(root, PACKS_PATH)?)?;
+    let packs = PackInfo::read_all(&in_root::resolve_utf8(root, PACKS_PATH)?)?;
     let names = packs.iter().map(|pack| Part::provider_of(&pack.name));
     let mut providers: Vec<String> = names.map(str::to_owned).collect();
     providers.retain(|provider| ![COMMON, REST].contains(&provider.as_str()));
@@ -285,7 +285,7 @@ fn warm_providers(root: &Utf8Path, source: &Utf8Path) -> Result<Vec<String>> {
     if providers.is_empty() {
         return Ok(providers);
     }
-    let description = in_image(root, IMAGE_INFO_PATH)?;
+    let description = in_root::resolve_utf8(root, IMAGE_INFO_PATH)?;
     let layout = if description.is_file() {
         // The image may be anybody's.
         let json = regular_file::read(&description, MAX_DESCRIPTION_BYTES)?;
@@ -316,7 +316,7 @@ fn warm_providers(root: &Utf8Path, source: &Utf8Path) -> Result<Vec<String>> {
 
 /// Commands in the unpacked image, as a container runtime would run them, and as whom.
 fn sandbox(root: &Utf8Path, image: &Image, flags: &Args) -> Result<(User, Sandbox)> {
-    let passwd = in_image(root, "/etc/passwd")?;
+    let passwd = in_root::resolve_utf8(root, "/etc/passwd")?;
     let passwd = if passwd.is_file() {
         // The image may be anybody's.
         let passwd = regular_file::read(&passwd, MAX_PASSWD_BYTES);
@@ -390,12 +390,6 @@ fn difference(own: &Utf8Path, ours: &Utf8Path) -> Result<Option<&'static str>> {
     let is_same = own.metadata()?.len() == ours.metadata()?.len()
         && fs_err::read(own)? == fs_err::read(ours)?;
     Ok((!is_same).then_some("the image holds another verifier"))
-}
-
-/// Where `path` of the unpacked image is.
-fn in_image(root: &Utf8Path, path: &str) -> Result<Utf8PathBuf> {
-    let place = in_root::resolve(root.as_std_path(), path.as_ref())?;
-    Ok(Utf8PathBuf::try_from(place)?)
 }
 
 fn exit_code(status: std::process::ExitStatus) -> Result<ExitCode> {

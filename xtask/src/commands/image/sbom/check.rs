@@ -2,7 +2,7 @@
 //!
 //! None of the code that made the document is used: dpkg-query of the image tells of packages, `go version -m` of this
 //! machine of executables, and the names of folders of Go modules. Packed executables are unpacked to where the document
-//! has them.
+//! has them. The image may be anybody's: its paths are looked up inside of it ([`in_root`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Permissions;
@@ -21,6 +21,7 @@ use gocache::GoModule;
 use gocache::executables::Executables;
 use gocache::image_info::{EXECUTABLES_PATH, is_inside};
 use oci::image::Image;
+use regular_file::in_root;
 
 /// Differences in an error; more would hide the first.
 const LISTED: usize = 20;
@@ -59,7 +60,7 @@ pub fn check(
             what: "Go modules in the module cache",
             documented: documented.contained("pkg:golang/"),
             found: match &places.gomodcache {
-                Some(cache) => folders(&root.join(cache))?,
+                Some(cache) => folders(root, cache)?,
                 None => Names::new(),
             },
         },
@@ -186,7 +187,7 @@ impl<'d> Documented<'d> {
 
 /// `NAME VERSION` of every package that the image's own dpkg calls installed; a volume has neither dpkg nor packages.
 fn dpkg(root: &Utf8Path) -> Result<Names> {
-    if !root.join("var/lib/dpkg").exists() {
+    if !in_root::resolve_utf8(root, "var/lib/dpkg")?.exists() {
         return Ok(Names::new());
     }
     let format = "${db:Status-Status} ${Package} ${Version}\n";
@@ -205,14 +206,15 @@ fn dpkg(root: &Utf8Path) -> Result<Names> {
         .collect())
 }
 
-/// `PATH VERSION` of every folder of a Go module.
-fn folders(cache: &Utf8Path) -> Result<Names> {
+/// `PATH VERSION` of every folder of a Go module in the module cache `cache` of the image.
+fn folders(root: &Utf8Path, cache: &Utf8Path) -> Result<Names> {
+    let cache = in_root::resolve_utf8(root, cache)?;
     let mut found = Names::new();
-    let mut entries = WalkDir::new(cache).into_iter();
+    let mut entries = WalkDir::new(&cache).into_iter();
     while let Some(entry) = entries.next() {
         let entry = entry.with_context(|| format!("failed to list {cache}"))?;
         let path = Utf8Path::from_path(entry.path()).context("a name is not UTF-8")?;
-        let below = path.strip_prefix(cache)?;
+        let below = path.strip_prefix(&cache)?;
         if below == "cache" {
             entries.skip_current_dir();
         } else if let Some(GoModule { path, version }) = GoModule::of_extracted(below) {
@@ -229,20 +231,13 @@ fn folders(cache: &Utf8Path) -> Result<Names> {
 /// document.
 fn unpack_executables(root: &Utf8Path, to: &Utf8Path) -> Result<()> {
     let place = &EXECUTABLES_PATH[1..];
-    let folder = root.join(place);
+    let folder = in_root::resolve_utf8(root, place)?;
     let odd = |path: &Utf8Path| {
         corrupt(
             format!("{path} is no place of executables"),
             "make the image anew",
         )
     };
-    if folder.exists()
-        && !folder
-            .canonicalize_utf8()?
-            .starts_with(root.canonicalize_utf8()?)
-    {
-        return Err(odd(&folder));
-    }
     for packed in Executables::open(&folder)?.all() {
         let data = packed.data().strip_prefix(&folder)?;
         let path = Utf8PathBuf::from(format!("{data}:{}", packed.executable().program));
@@ -303,6 +298,28 @@ fn modules(printed: &str, root: &str) -> Vec<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fs_err::os::unix::fs::symlink;
+
+    #[test]
+    fn nothing_that_the_image_says_leads_out_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(folder.path()).unwrap();
+        let (root, outside) = (folder.join("root"), folder.join("outside"));
+        fs_err::create_dir_all(outside.join("x.test/one@v1.0.0")).unwrap();
+        fs_err::create_dir_all(root.join("outside/x.test/two@v2.0.0")).unwrap();
+        fs_err::create_dir_all(root.join("var/lib")).unwrap();
+        symlink(&outside, root.join("var/lib/dpkg")).unwrap();
+        symlink("../outside", root.join("cache")).unwrap();
+        for cache in ["../outside", "cache", "var/../../outside"] {
+            let found = folders(&root, cache.into()).unwrap();
+            assert_eq!(
+                found,
+                Names::from(["x.test/two v2.0.0".to_owned()]),
+                "{cache}"
+            );
+        }
+        assert_eq!(dpkg(&root).unwrap(), Names::new());
+    }
 
     #[test]
     fn what_is_missing_and_what_was_invented_is_named() {

@@ -5,16 +5,19 @@
 //! no result ever leaves the root.
 
 use std::ffi::OsString;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Component, Path, PathBuf};
 
-use anyhow::{Result, bail};
+use camino::{Utf8Path, Utf8PathBuf};
 
 /// Links followed for one path, as in Linux.
 const MAX_LINKS: u32 = 40;
 
 /// Where `path` of the image whose root is `root` leads to, all links followed; it need not exist.
-pub fn resolve(root: &Path, path: &Path) -> Result<PathBuf> {
+///
+/// # Errors
+/// A path with more links on its way than Linux follows is [`ErrorKind::InvalidData`].
+pub fn resolve(root: &Path, path: &Path) -> io::Result<PathBuf> {
     let mut real = root.to_owned();
     let mut rest = parts(path);
     let mut links = 0;
@@ -30,7 +33,8 @@ pub fn resolve(root: &Path, path: &Path) -> Result<PathBuf> {
             Ok(target) => {
                 links += 1;
                 if links > MAX_LINKS {
-                    bail!("{} has too many links on its way", path.display());
+                    let reason = format!("{} has too many links on its way", path.display());
+                    return Err(io::Error::new(ErrorKind::InvalidData, reason));
                 }
                 if target.is_absolute() {
                     root.clone_into(&mut real);
@@ -46,10 +50,23 @@ pub fn resolve(root: &Path, path: &Path) -> Result<PathBuf> {
             {
                 real = next;
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         }
     }
     Ok(real)
+}
+
+/// The same of a path that is UTF-8, as what it leads to has to be.
+///
+/// # Errors
+/// Those of [`resolve`]; what is not UTF-8 is [`ErrorKind::InvalidData`], too.
+pub fn resolve_utf8(root: &Utf8Path, path: impl AsRef<Utf8Path>) -> io::Result<Utf8PathBuf> {
+    let path = path.as_ref();
+    let place = resolve(root.as_std_path(), path.as_std_path())?;
+    Utf8PathBuf::from_path_buf(place).map_err(|place| {
+        let reason = format!("{path} leads to {}, which is not UTF-8", place.display());
+        io::Error::new(ErrorKind::InvalidData, reason)
+    })
 }
 
 /// The parts of `path`, the last one first.
@@ -97,6 +114,7 @@ mod tests {
         ] {
             assert_eq!(resolve(path).unwrap(), root.join(place), "{path}");
         }
-        assert!(resolve("around/x").is_err());
+        let endless = resolve("around/x").unwrap_err();
+        assert_eq!(endless.kind(), ErrorKind::InvalidData);
     }
 }
