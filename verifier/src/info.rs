@@ -6,8 +6,9 @@
 
 mod volume;
 
-use failure::usage;
+use failure::{corrupt, usage};
 use std::fmt::Write as _;
+use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
@@ -149,6 +150,23 @@ pub fn packs() -> anyhow::Result<Vec<PackInfo>> {
 /// A path of the image that is unpacked in `root`.
 pub fn in_root(root: &Utf8Path, path: &str) -> Utf8PathBuf {
     root.join(path.trim_start_matches('/'))
+}
+
+/// Where `path` of the image that is unpacked in `root`, which may be anybody's, leads to: never out of it.
+pub fn resolve(root: &Utf8Path, path: impl AsRef<Utf8Path>) -> anyhow::Result<Utf8PathBuf> {
+    regular_file::in_root::resolve_utf8(root, path).map_err(damaged)
+}
+
+/// What `error`, of a file that the image lists and that may be anybody's, means.
+pub fn damaged(error: io::Error) -> anyhow::Error {
+    match error.kind() {
+        // It is no regular file, or a larger one, or there is none.
+        ErrorKind::InvalidData | ErrorKind::NotFound | ErrorKind::NotADirectory => corrupt(
+            error.to_string(),
+            "`verifier check` says what else is damaged; pull the image anew",
+        ),
+        _ => error.into(),
+    }
 }
 
 /// What the image in `root` says of itself and of its packs, sorted by name.

@@ -76,7 +76,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 
 /// The programs of the image in `root` that are built already.
 pub fn all_in(root: &Utf8Path) -> Result<Vec<Program>> {
-    let programs = Program::read_all(&info::in_root(root, PROGRAM_LISTS_PATH))?;
+    let programs = Program::read_all(&info::resolve(root, PROGRAM_LISTS_PATH)?)?;
     if programs.is_empty() {
         return Err(usage(
             "this image has no programs that are built already",

@@ -5,7 +5,7 @@
 //! out of it, or to the same bytes twice.
 
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::de::DeserializeOwned;
@@ -65,7 +65,8 @@ impl<F: Frame + Serialize + DeserializeOwned> Index<F> {
     /// [`Error::Corrupt`] if it is none, or does not fit.
     pub fn read(file: &Utf8Path, data_bytes: u64) -> Result<Self, Error> {
         let corrupt = |reason: String| Error::corrupt(file, reason);
-        let json = regular_file::read(file.as_std_path(), MAX_INDEX_BYTES)?;
+        let json = regular_file::read(file.as_std_path(), MAX_INDEX_BYTES);
+        let json = json.map_err(|error| damaged(file, error))?;
         let index: Self =
             serde_json::from_slice(&json).map_err(|error| corrupt(error.to_string()))?;
         if index.schema != SCHEMA {
@@ -117,10 +118,10 @@ impl<F: Frame + Serialize + DeserializeOwned> Pack<F> {
     /// Those of all packs in `folder`, by name; none if there is no such folder.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] for an index that is none, or has no frames.
+    /// [`Error::Corrupt`] for an index that is none, or has no frames, and for what is no regular file.
     pub fn all_in(folder: &Utf8Path) -> Result<Vec<Self>, Error> {
         let entries = match folder.read_dir_utf8() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries?,
         };
         let mut names: Vec<String> = Vec::new();
@@ -132,7 +133,11 @@ impl<F: Frame + Serialize + DeserializeOwned> Pack<F> {
         names.sort();
         let pack = |name: String| {
             let data = folder.join(format!("{name}{DATA_SUFFIX}"));
-            let bytes = regular_file::open(data.as_std_path())?.metadata()?.len();
+            let opened = regular_file::open(data.as_std_path());
+            let bytes = opened
+                .map_err(|error| damaged(&data, error))?
+                .metadata()?
+                .len();
             let index = Index::read(&folder.join(format!("{name}{INDEX_SUFFIX}")), bytes)?;
             Ok(Self::new(data, index))
         };
@@ -149,6 +154,14 @@ impl<F: Frame + Serialize + DeserializeOwned> Pack<F> {
     /// What is wrong with a frame.
     pub fn corrupt(&self, number: usize, reason: impl std::fmt::Display) -> Error {
         Error::corrupt(&self.data, format!("frame {number}: {reason}"))
+    }
+}
+
+/// What `error`, of a file that has to be there and may be anybody's, means.
+fn damaged(file: &Utf8Path, error: io::Error) -> Error {
+    match error.kind() {
+        ErrorKind::InvalidData | ErrorKind::NotFound => Error::corrupt(file, error.to_string()),
+        _ => error.into(),
     }
 }
 

@@ -1,8 +1,10 @@
 //! A program of the image in a folder of the user's own, with its Pulumi.yaml: a copy, or unpacked where executables are
 //! compressed. A folder is there whole or not at all, and what is in it has the digests that the image lists.
+//!
+//! The image may be anybody's: what it lists is a regular file of the size that it says, inside of it, or corrupt.
 
 use std::fs::Permissions;
-use std::io::{self, Write};
+use std::io::{self, Read as _, Write};
 use std::os::unix::fs::PermissionsExt as _;
 
 use anyhow::Result;
@@ -14,7 +16,7 @@ use gocache::image_info::EXECUTABLES_PATH;
 use gocache::image_info::programs::{PROJECT_FILE, Program};
 use sha256::{HashingWriter, Sha256Hash};
 
-use crate::info::in_root;
+use crate::info::{damaged, resolve};
 
 /// Larger than any project file of the image.
 const MAX_PROJECT_BYTES: u64 = 1 << 20;
@@ -66,11 +68,17 @@ fn create(path: &Utf8Path, mode: u32) -> io::Result<fs_err::File> {
 
 fn executable(program: &Program, root: &Utf8Path, file: &mut impl Write) -> Result<()> {
     if !program.is_packed() {
-        let there = in_root(root, program.executable().as_str());
-        io::copy(&mut fs_err::File::open(there)?, file)?;
+        let there = resolve(root, program.executable())?;
+        let opened = regular_file::open(&there).map_err(damaged)?;
+        // One byte more shows that it is longer.
+        let content = fs_err::File::from_parts(opened, there);
+        io::copy(
+            &mut content.take(program.size_bytes.saturating_add(1)),
+            file,
+        )?;
         return Ok(());
     }
-    let executables = Executables::open(&in_root(root, EXECUTABLES_PATH))?;
+    let executables = Executables::open(&resolve(root, EXECUTABLES_PATH)?)?;
     let Some(packed) = executables.of_action(&program.link_action) else {
         return Err(corrupt(
             format!("the image lists {}, and does not have it", program.name()),
@@ -85,9 +93,9 @@ fn project(program: &Program, root: &Utf8Path, file: &mut impl Write) -> Result<
         file.write_all(text.as_bytes())?;
         return Ok(());
     }
-    let there = in_root(root, program.place().join(PROJECT_FILE).as_str());
-    let mut content = io::Read::take(fs_err::File::open(there)?, MAX_PROJECT_BYTES);
-    io::copy(&mut content, file)?;
+    let there = resolve(root, program.place().join(PROJECT_FILE))?;
+    let content = regular_file::read(&there, MAX_PROJECT_BYTES).map_err(damaged)?;
+    file.write_all(&content)?;
     Ok(())
 }
 
@@ -116,7 +124,10 @@ fn copied(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::info::in_root;
     use crate::toolexec::executables::pack_one;
+    use fs_err::os::unix::fs::symlink;
+    use rustix::fs::{CWD, FileType, mknodat};
 
     fn program() -> Program {
         Program {
@@ -196,6 +207,77 @@ mod tests {
                 let left = to.join("toy").read_dir_utf8().unwrap().count();
                 assert_eq!(left, 0);
             }
+        }
+    }
+
+    fn pipe(place: &Utf8Path) {
+        mknodat(CWD, place.as_std_path(), FileType::Fifo, 0o600.into(), 0).unwrap();
+    }
+
+    #[test]
+    fn nothing_is_read_that_is_not_a_regular_file_of_the_image() {
+        type Change = fn(&Utf8Path, &Utf8Path);
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(temporary.path()).unwrap();
+        let outside = folder.join("outside");
+        write(&outside, "toy/one/one".into(), b"program");
+        write(
+            &outside,
+            format!("toy/one/{PROJECT_FILE}").as_str().into(),
+            b"name: one\n",
+        );
+        let cases: [(&str, Change); 9] = [
+            ("one", |place, outside| {
+                symlink(outside.join("toy/one/one"), place).unwrap();
+            }),
+            (PROJECT_FILE, |place, outside| {
+                symlink(outside.join("toy/one").join(PROJECT_FILE), place).unwrap();
+            }),
+            ("", |place, outside| {
+                symlink(outside.join("toy/one"), place).unwrap();
+            }),
+            ("one", |place, _| symlink("/dev/zero", place).unwrap()),
+            ("one", |place, _| pipe(place)),
+            ("one", |_, _| {}),
+            (PROJECT_FILE, |place, _| pipe(place)),
+            (PROJECT_FILE, |place, _| {
+                fs_err::write(place, vec![b' '; 2 << 20]).unwrap();
+            }),
+            ("", |place, _| symlink("one", place).unwrap()),
+        ];
+        for (number, (name, change)) in cases.into_iter().enumerate() {
+            let [(program, root), _] = images(&folder.join(number.to_string()));
+            let place = in_root(&root, program.place().as_str()).join(name);
+            if place.is_dir() {
+                fs_err::remove_dir_all(&place).unwrap();
+            } else {
+                fs_err::remove_file(&place).unwrap();
+            }
+            change(place.as_str().trim_end_matches('/').into(), &outside);
+            let to = folder.join(format!("to-{number}"));
+            let error = put(&program, &root, &to).unwrap_err();
+            assert_eq!(
+                failure::kind(&error, &[]),
+                failure::Kind::Corrupt,
+                "{number}: {error:#}"
+            );
+        }
+    }
+
+    #[test]
+    fn links_of_the_image_lead_to_places_in_it() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(temporary.path()).unwrap();
+        for (number, (program, root)) in images(folder).into_iter().enumerate() {
+            let place = if program.is_packed() {
+                in_root(&root, EXECUTABLES_PATH)
+            } else {
+                in_root(&root, program.place().as_str())
+            };
+            fs_err::rename(&place, root.join("elsewhere")).unwrap();
+            symlink("/elsewhere", &place).unwrap();
+            let put = put(&program, &root, &folder.join(number.to_string())).unwrap();
+            assert_eq!(fs_err::read(put.join("one")).unwrap(), b"program");
         }
     }
 }

@@ -201,6 +201,22 @@ fn one_that_is_damaged_never_gets_its_name() {
 }
 
 #[test]
+fn what_is_missing_or_no_file_is_corrupt() {
+    for name in ["packed/p.zst", "packed/p.json"] {
+        let fixture = Fixture::new();
+        let (file, other) = (fixture.path(name), fixture.path("other"));
+        fs_err::rename(&file, &other).unwrap();
+        fs_err::os::unix::fs::symlink(&other, &file).unwrap();
+        let open = || Executables::open(&fixture.path("packed"));
+        let said = corrupt(&open().unwrap_err());
+        assert!(said.contains("no regular file"), "{said}");
+    }
+    let fixture = Fixture::new();
+    fs_err::remove_file(fixture.path("packed/p.zst")).unwrap();
+    corrupt(&Executables::open(&fixture.path("packed")).unwrap_err());
+}
+
+#[test]
 fn a_program_is_found_by_the_end_of_its_folder_and_the_longest_counts() {
     let fixture = Fixture::new();
     let executables = fixture.executables();
