@@ -261,10 +261,10 @@ impl Image {
         let (info, packs) = info::read(root)?;
         let mut record = InputsRecord::default();
         for pack in &packs {
-            let file =
-                info::in_root(root, PACKS_PATH).join(format!("{}{INPUTS_SUFFIX}", pack.name));
+            let file = format!("{PACKS_PATH}/{}{INPUTS_SUFFIX}", pack.name);
+            let file = info::resolve(root, file)?;
             if file.exists() {
-                let of_pack: InputsRecord = info::read_json(&file)?;
+                let of_pack = info::read_inputs(&file)?;
                 info::check_schema(of_pack.schema, RECORD_SCHEMA, &file)?;
                 record.merge(of_pack);
             }

@@ -18,10 +18,9 @@ use gocache::image_info::programs::{PROGRAM_LISTS_PATH, Program};
 use gocache::image_info::{
     self, IMAGE_INFO_PATH, ImageInfo, PACKS_PATH, PLUGINS_PATH, PackInfo, SCHEMA,
 };
-use gocache::{Difference, GoModule, Identity};
+use gocache::{Difference, GoModule, Identity, InputsRecord};
 use modules::Layout;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use crate::launch::noexec;
 use crate::{go, output};
@@ -92,8 +91,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let without = image_info::without_packages(&packs);
     let info = Info {
         image,
-        programs: Program::read_all(&in_root(&args.root, PROGRAM_LISTS_PATH))?,
-        plugins: plugins(&in_root(&args.root, PLUGINS_PATH)),
+        programs: Program::read_all(&resolve(&args.root, PROGRAM_LISTS_PATH)?)?,
+        plugins: plugins(&resolve(&args.root, PLUGINS_PATH)?),
         without_packages: without.into_iter().cloned().collect(),
         packs,
         here,
@@ -126,6 +125,9 @@ fn plugins(folder: &Utf8Path) -> Vec<Plugin> {
     plugins.sort();
     plugins
 }
+
+/// More bytes than the record of what any pack was made from has.
+const MAX_INPUTS_BYTES: u64 = 256 << 20;
 
 const UNREADABLE: &str = "failed to read what the image says of itself";
 
@@ -171,16 +173,16 @@ pub fn damaged(error: io::Error) -> anyhow::Error {
 
 /// What the image in `root` says of itself and of its packs, sorted by name.
 pub fn read(root: &Utf8Path) -> anyhow::Result<(ImageInfo, Vec<PackInfo>)> {
-    let image_file = in_root(root, IMAGE_INFO_PATH);
+    let image_file = resolve(root, IMAGE_INFO_PATH)?;
     if !image_file.exists() {
         return Err(usage(
             format!("this is no IaC Runner image: {image_file} does not exist"),
             "run it inside the image, or name an unpacked one with --root",
         ));
     }
-    let image: ImageInfo = read_json(&image_file)?;
+    let image = ImageInfo::read(&image_file).context(UNREADABLE)?;
     check_schema(image.schema, SCHEMA, &image_file)?;
-    let folder = in_root(root, PACKS_PATH);
+    let folder = resolve(root, PACKS_PATH)?;
     let packs = PackInfo::read_all(&folder).context(UNREADABLE)?;
     for pack in &packs {
         check_schema(
@@ -192,10 +194,10 @@ pub fn read(root: &Utf8Path) -> anyhow::Result<(ImageInfo, Vec<PackInfo>)> {
     Ok((image, packs))
 }
 
-/// Reads a file by which the image tells of itself.
-pub fn read_json<T: DeserializeOwned>(file: &Utf8Path) -> anyhow::Result<T> {
-    let text = fs_err::read(file)?;
-    serde_json::from_slice(&text)
+/// Reads what a pack says that its caches were made from, which may be anybody's.
+pub fn read_inputs(file: &Utf8Path) -> anyhow::Result<InputsRecord> {
+    let json = regular_file::read(file, MAX_INPUTS_BYTES).map_err(damaged)?;
+    serde_json::from_slice(&json)
         .map_err(|error| gocache::Error::Corrupt {
             path: file.to_owned(),
             reason: error.to_string(),

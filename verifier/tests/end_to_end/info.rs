@@ -165,6 +165,22 @@ fn programs_and_plugins_are_listed() {
 }
 
 #[test]
+fn an_image_is_read_inside_of_its_root_and_its_files_alone() {
+    let folder = Folder::new();
+    let image = image(&folder);
+    let (description, elsewhere) = (folder.path(IMAGE), folder.path("elsewhere.json"));
+    fs_err::write(&elsewhere, image.to_string()).unwrap();
+    fs_err::remove_file(&description).unwrap();
+    // The link means a file of the image, and there is none.
+    fs_err::os::unix::fs::symlink(&elsewhere, &description).unwrap();
+    info(&folder).assert().code(2);
+    fs_err::remove_file(&description).unwrap();
+    let made = Command::new("mkfifo").arg(&description).assert();
+    made.success();
+    info(&folder).assert().code(4);
+}
+
+#[test]
 fn settings_that_differ_are_named() {
     let folder = Folder::new();
     image(&folder);
