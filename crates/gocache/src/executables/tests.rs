@@ -124,12 +124,24 @@ fn executables_refer_to_the_first_where_it_pays_and_the_bytes_are_the_same_each_
 }
 
 #[test]
-fn one_that_refers_to_the_first_takes_the_bytes_of_both() {
+fn many_are_unpacked_after_the_first_and_none_after_another() {
     let fixture = Fixture::new();
     let executables = fixture.executables();
-    let all = executables.all();
-    let bytes: Vec<u64> = all.map(|packed| packed.decompressed_bytes()).collect();
-    assert_eq!(bytes, [100_000, 200_100, 200_100, 50_000]);
+    let all: Vec<_> = executables.all().collect();
+    let is_first: Vec<bool> = all.iter().map(Packed::is_first).collect();
+    assert_eq!(is_first, [true, false, false, false]);
+    let mut first = Vec::new();
+    all[0].unpack(&mut first).unwrap();
+    for packed in &all {
+        let [mut alone, mut after] = [Vec::new(), Vec::new()];
+        packed.unpack(&mut alone).unwrap();
+        packed.unpack_after(&first, &mut after).unwrap();
+        assert!(alone == after);
+    }
+    let mut other = first.clone();
+    other[0] ^= 1;
+    let refers = all.iter().find(|it| it.executable().after_first).unwrap();
+    assert!(refers.unpack_after(&other, &mut Vec::new()).is_err());
 }
 
 #[test]

@@ -80,16 +80,9 @@ impl Packed<'_> {
         &self.pack.data
     }
 
-    /// How many bytes [`Self::unpack`] decompresses, as the index says: those of the executable, and of the first one of
-    /// the pack where it refers to that.
-    pub fn decompressed_bytes(&self) -> u64 {
-        let executable = self.executable();
-        let first_bytes = if executable.after_first {
-            self.pack.index.frames[0].size_bytes
-        } else {
-            0
-        };
-        executable.size_bytes.saturating_add(first_bytes)
+    /// Whether others of its pack may refer to it.
+    pub fn is_first(&self) -> bool {
+        self.number == 0
     }
 
     /// Writes the executable.
@@ -97,15 +90,22 @@ impl Packed<'_> {
     /// # Errors
     /// [`Error::Corrupt`] if it is not what was packed; what was written by then is not to be used.
     pub fn unpack(&self, to: impl Write) -> Result<(), Error> {
-        let executable = self.executable();
-        let first = if executable.after_first {
+        let first = if self.executable().after_first {
             self.first()?
         } else {
             Vec::new()
         };
+        self.unpack_after(&first, to)
+    }
+
+    /// The same by who has `first`, the bytes of the pack's first one, where it refers to that: unpacking many takes
+    /// each once.
+    pub fn unpack_after(&self, first: &[u8], to: impl Write) -> Result<(), Error> {
+        let executable = self.executable();
+        let first = if executable.after_first { first } else { &[] };
         let corrupt = |reason: String| self.pack.corrupt(self.number, reason);
         let mut to = HashingWriter::new(to);
-        let decoder = self.decoder(self.number, &first)?;
+        let decoder = self.decoder(self.number, first)?;
         // One byte more shows that it is longer.
         let mut content = decoder.take(executable.size_bytes.saturating_add(1));
         copy(&mut content, &mut to)?.map_err(|error| corrupt(error.to_string()))?;

@@ -43,7 +43,7 @@ impl Packed {
     /// What they say of themselves. `count` has what the layer unpacks to, and these are part of that.
     pub fn executables(&self, count: &Count) -> Result<Vec<Executable>> {
         let folder = Utf8Path::from_path(self.0.path()).context("a folder has an odd name")?;
-        let mut found = Vec::new();
+        let (mut found, mut first) = (Vec::new(), Vec::new());
         for packed in Executables::open(folder)?.all() {
             let executable = packed.executable();
             let data = packed.data().strip_prefix(folder)?;
@@ -54,10 +54,10 @@ impl Packed {
                     "no executable of ours is there, or is so large; make the image anew",
                 ));
             }
-            // The first one of a pack counts each time that it is decompressed for another.
-            count.entry(packed.decompressed_bytes())?;
+            count.entry(executable.size_bytes)?;
             let mut content = Vec::new();
-            packed.unpack(&mut content)?;
+            // Unpacking the first one again for each that refers to it would take hours in an image made for that.
+            packed.unpack_after(&first, &mut content)?;
             let linked: Option<Linked> =
                 linked(&content).with_context(|| format!("failed to read {path}"))?;
             found.extend(linked.map(|linked| Executable {
@@ -65,6 +65,9 @@ impl Packed {
                 sha256: executable.output,
                 linked,
             }));
+            if packed.is_first() {
+                first = content;
+            }
         }
         Ok(found)
     }
