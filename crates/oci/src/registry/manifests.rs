@@ -4,16 +4,16 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use bytes::Bytes;
 use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, MediaType};
-use reqwest::header::{ACCEPT, CONTENT_TYPE, LINK};
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 use sha256::Sha256Hash;
 
 use super::auth::Scope;
-use super::client::MAX_RESPONSE;
+use super::pages::{List, Page};
 use super::repository::{DIGEST_HEADER, Registry};
 use super::request::{Request, Response};
 use crate::blob::{self, descriptor, manifest_json};
@@ -30,8 +30,6 @@ pub(super) const MANIFEST_TYPES: [&str; 4] = [
 const SUBJECT_HEADER: &str = "oci-subject";
 /// As many tags are asked for at once.
 const TAGS_AT_ONCE: &str = "1000";
-/// As many pages of a list are asked for; registries that give fewer tags at once give a hundred.
-pub(super) const MAX_PAGES: usize = 1000;
 /// As many tags a repository may have.
 const MAX_TAGS: usize = 100_000;
 
@@ -205,90 +203,39 @@ impl Registry<'_> {
     /// The tags of the repository; one that does not exist has none.
     pub fn tags(&self) -> Result<Vec<String>> {
         #[derive(Deserialize)]
-        struct Page {
+        struct Tags {
             tags: Option<Vec<String>>,
         }
 
+        let repository = self.reference.repository();
         let mut url = self.client.url("tags/list")?;
         url.query_pairs_mut().append_pair("n", TAGS_AT_ONCE);
-        let mut tags = BTreeSet::new();
-        let endless = |reason: String| {
-            let (registry, repository) = (self.reference.registry(), self.reference.repository());
-            corrupt(
-                format!(
-                    "the registry {registry} lists the tags of {repository} without an end: {reason}"
-                ),
-                "ask who runs it, or use a repository with fewer tags",
-            )
+        let list = List {
+            client: &self.client,
+            registry: self.reference.registry(),
+            what: format!("the tags of {repository}"),
+            nothing: "no new ones",
+            cure: "ask who runs it, or use a repository with fewer tags",
         };
-        let mut left_bytes = MAX_RESPONSE;
-        for _ in 0..MAX_PAGES {
-            let response = self
-                .client
-                .send(&Request::new(Method::GET, url, Scope::Pull))?;
-            let repository = self.reference.repository();
+        let mut tags = BTreeSet::new();
+        let request = |url| Ok(Request::new(Method::GET, url, Scope::Pull));
+        list.read(url, request, |_, response| {
             if response.status == StatusCode::NOT_FOUND {
-                return Ok(Vec::from_iter(tags));
+                return Ok(Page::Last);
             }
-            if !response.status.is_success() {
-                let what = format!("list the tags of {repository}");
-                return Err(self.client.refused(&response, &what));
-            }
-            let page: Page = serde_json::from_slice(&response.body).map_err(|error| {
-                corrupt(
-                    format!(
-                        "the registry {} answers no list of tags of {repository}: {error}",
-                        self.reference.registry()
-                    ),
-                    "ask again, and if that does not help, name another registry",
-                )
-            })?;
-            left_bytes = match left_bytes.checked_sub(response.body.len()) {
-                Some(left) => left,
-                None => return Err(endless(format!("there are more than {MAX_RESPONSE} bytes"))),
-            };
+            let page: Tags = list.page(response)?;
             let before = tags.len();
             // What is no tag can be neither asked for nor shown.
             let page = page.tags.unwrap_or_default().into_iter();
             tags.extend(page.filter(|tag| is_tag(tag)));
             if tags.len() > MAX_TAGS {
-                return Err(endless(format!("there are more than {MAX_TAGS}")));
+                return Err(list.endless(&format!("there are more than {MAX_TAGS}")));
             }
-            let links = response.headers.get_all(LINK).iter();
-            let mut links = links.filter_map(|link| next_page(link.to_str().ok()?));
-            match links.next() {
-                // Each page comes with new ones, so one that leads back to an earlier one is found out there.
-                Some(_) if tags.len() == before => {
-                    return Err(endless(
-                        "a page that has no new ones names another".to_owned(),
-                    ));
-                }
-                Some(next) => url = self.next_page(&response, next)?,
-                None => return Ok(Vec::from_iter(tags)),
-            }
-        }
-        Err(endless(format!("there are more than {MAX_PAGES} pages")))
+            // Each page comes with new ones, so one that leads back to an earlier one is found out there.
+            Ok(Page::of(tags.len() > before))
+        })?;
+        Ok(Vec::from_iter(tags))
     }
-
-    fn next_page(&self, response: &Response, link: &str) -> Result<Url> {
-        let next = self.client.next_url(response, link);
-        next.with_context(|| format!("failed to list all tags of {}", self.reference.repository()))
-    }
-}
-
-/// The address of the next page in a `Link` header.
-pub(super) fn next_page(header: &str) -> Option<&str> {
-    let links = header.split(',').map(str::trim);
-    let mut links = links.filter_map(|link| link.strip_prefix('<')?.split_once('>'));
-    let next = links.find(|(_, parameters)| {
-        let mut parameters = parameters
-            .split(';')
-            .filter_map(|text| text.split_once('='));
-        parameters.any(|(name, value)| {
-            name.trim().eq_ignore_ascii_case("rel") && value.trim().trim_matches('"') == "next"
-        })
-    });
-    next.map(|(address, _)| address)
 }
 
 fn is_tag(name: &str) -> bool {
@@ -317,22 +264,6 @@ fn describe(content: &[u8], media_type: &MediaType) -> Result<Descriptor> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_list_names_its_next_page() {
-        for (header, next) in [
-            (
-                r#"</v2/a/tags/list?n=2&last=b>; rel="next""#,
-                Some("/v2/a/tags/list?n=2&last=b"),
-            ),
-            (r#"</x>; rel=first, </y>; title="t"; REL=next"#, Some("/y")),
-            (r#"</x>; rel="last""#, None),
-            ("/x; rel=next", None),
-            ("", None),
-        ] {
-            assert_eq!(next_page(header), next, "{header}");
-        }
-    }
 
     #[test]
     fn a_tag_is_a_word() {

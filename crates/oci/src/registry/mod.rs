@@ -9,6 +9,7 @@ mod client;
 mod credentials;
 mod manifests;
 mod pace;
+mod pages;
 mod pull;
 mod push;
 mod referrers;
