@@ -255,7 +255,7 @@ fn go_work(here: &go::Settings, source: &Utf8Path) -> Option<Utf8PathBuf> {
 impl Image {
     /// What the image in `root` says of itself, if there is one.
     fn read(root: &Utf8Path) -> anyhow::Result<Option<Self>> {
-        if !info::in_root(root, IMAGE_INFO_PATH).exists() {
+        if !info::resolve(root, IMAGE_INFO_PATH)?.exists() {
             return Ok(None);
         }
         let (info, packs) = info::read(root)?;
@@ -264,7 +264,7 @@ impl Image {
             let file = format!("{PACKS_PATH}/{}{INPUTS_SUFFIX}", pack.name);
             let file = info::resolve(root, file)?;
             if file.exists() {
-                let of_pack = info::read_inputs(&file)?;
+                let of_pack = InputsRecord::read(&file).context(info::UNREADABLE)?;
                 info::check_schema(of_pack.schema, RECORD_SCHEMA, &file)?;
                 record.merge(of_pack);
             }

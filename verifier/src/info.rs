@@ -18,7 +18,7 @@ use gocache::image_info::programs::{PROGRAM_LISTS_PATH, Program};
 use gocache::image_info::{
     self, IMAGE_INFO_PATH, ImageInfo, PACKS_PATH, PLUGINS_PATH, PackInfo, SCHEMA,
 };
-use gocache::{Difference, GoModule, Identity, InputsRecord};
+use gocache::{Difference, GoModule, Identity};
 use modules::Layout;
 use serde::Serialize;
 
@@ -126,14 +126,11 @@ fn plugins(folder: &Utf8Path) -> Vec<Plugin> {
     plugins
 }
 
-/// More bytes than the record of what any pack was made from has.
-const MAX_INPUTS_BYTES: u64 = 256 << 20;
-
-const UNREADABLE: &str = "failed to read what the image says of itself";
+pub const UNREADABLE: &str = "failed to read what the image says of itself";
 
 /// Where the image in `root` says that the modules of its source are.
 pub fn layout(root: &Utf8Path) -> anyhow::Result<Option<Layout>> {
-    if in_root(root, IMAGE_INFO_PATH).exists() {
+    if resolve(root, IMAGE_INFO_PATH)?.exists() {
         Ok(read(root)?.0.source)
     } else {
         Ok(None)
@@ -192,17 +189,6 @@ pub fn read(root: &Utf8Path) -> anyhow::Result<(ImageInfo, Vec<PackInfo>)> {
         )?;
     }
     Ok((image, packs))
-}
-
-/// Reads what a pack says that its caches were made from, which may be anybody's.
-pub fn read_inputs(file: &Utf8Path) -> anyhow::Result<InputsRecord> {
-    let json = regular_file::read(file, MAX_INPUTS_BYTES).map_err(damaged)?;
-    serde_json::from_slice(&json)
-        .map_err(|error| gocache::Error::Corrupt {
-            path: file.to_owned(),
-            reason: error.to_string(),
-        })
-        .context(UNREADABLE)
 }
 
 /// Fails unless this verifier knows the schema of `file`.

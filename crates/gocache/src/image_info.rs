@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use sha256::Sha256Hash;
 
 use self::volume::Volume;
-use crate::{Error, GoModule, Identity};
+use crate::{Error, GoModule, Identity, InputsRecord};
 
 /// The image's own description, an [`ImageInfo`].
 pub const IMAGE_INFO_PATH: &str = "/usr/local/share/iac-runner/image.json";
@@ -77,6 +77,8 @@ pub const INPUTS_SUFFIX: &str = ".inputs.json";
 
 /// More bytes than the descriptions of all packs of an image have together.
 const MAX_DESCRIPTIONS_BYTES: u64 = 64 << 20;
+/// More bytes than the record of what any pack was made from has.
+const MAX_INPUTS_BYTES: u64 = 256 << 20;
 
 /// The schema of the image's description and the packs'.
 pub const SCHEMA: u32 = 1;
@@ -210,6 +212,16 @@ impl ImageInfo {
     /// One that is no description, or no regular file, is corrupt.
     pub fn read(file: &Utf8Path) -> Result<Self, Error> {
         read_file(file, MAX_DESCRIPTIONS_BYTES).map(|(info, _)| info)
+    }
+}
+
+impl InputsRecord {
+    /// Reads `file`, which may be anybody's.
+    ///
+    /// # Errors
+    /// One that is no record, or no regular file, is corrupt.
+    pub fn read(file: &Utf8Path) -> Result<Self, Error> {
+        read_file(file, MAX_INPUTS_BYTES).map(|(record, _)| record)
     }
 }
 

@@ -41,9 +41,9 @@ pub struct Remarks {
 impl Shipped {
     /// Reads what the image at `root` says of itself; none where there is no image.
     pub fn read(root: &Utf8Path) -> anyhow::Result<Option<(Self, Remarks)>> {
-        let in_root = |path: &str| root.join(path.trim_start_matches('/'));
-        let folder = in_root(PACKS_PATH);
-        if !in_root(IMAGE_INFO_PATH).exists() && !folder.exists() && root == "/" {
+        let folder = info::resolve(root, PACKS_PATH)?;
+        let has_info = info::resolve(root, IMAGE_INFO_PATH)?.exists();
+        if !has_info && !folder.exists() && root == "/" {
             return Ok(None);
         }
         let (image, packs) = info::read(root)?;

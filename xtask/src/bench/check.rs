@@ -20,7 +20,6 @@ use engine::excerpt::excerpt;
 use engine::host;
 use engine::progress::{Kind, Progress, millis};
 use failure::{missed, usage};
-use oci::blob::MAX_DOCUMENT_BYTES;
 use pipeline::names::VERIFIER;
 use pipeline::owners::relative;
 use pipeline::work::Work;
@@ -181,9 +180,7 @@ impl Check<'_> {
     /// The files of the caches, and the lists that the packs are compared with.
     fn files(&self) -> Result<FilesByKind> {
         let in_root = |path: &str| in_root::resolve_utf8(self.root, path);
-        let info = regular_file::read(&in_root(IMAGE_INFO_PATH)?, MAX_DOCUMENT_BYTES)?;
-        let info: ImageInfo =
-            serde_json::from_slice(&info).context("failed to read the image's description")?;
+        let info = ImageInfo::read(&in_root(IMAGE_INFO_PATH)?)?;
         let (gocache, gomodcache) = (&info.identity.gocache, &info.identity.gomodcache);
         let mut files = files_by_kind(&in_root(gocache.as_str())?, &in_root(gomodcache.as_str())?)?;
         for (kind, folder, extension) in [
