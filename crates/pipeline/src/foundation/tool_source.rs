@@ -139,7 +139,7 @@ mod tests {
         fn is_kept(&self, _: &Tool, url: &str, sha256: &str) -> Result<bool> {
             assert_eq!(
                 (url, sha256),
-                ("http://release/v2.0.0-linux-x64.tar.gz", "ab")
+                ("http://release/v2.0.0-linux-x64.tar.gz", &*"ab".repeat(32))
             );
             Ok(matches!(self, Self::Keeps))
         }
@@ -154,6 +154,7 @@ mod tests {
     }
 
     fn image(source: &str) -> ImageToml {
+        let sha256 = "ab".repeat(32);
         let tools = format!(
             r#"
             [tools.one]
@@ -171,7 +172,7 @@ mod tests {
             url = "http://release/v{{version}}-{{os}}-{{arch}}.tar.gz"
             arch = {{ amd64 = "x64" }}
             binaries = ["one"]
-            sha256 = {{ "linux/amd64" = "ab" }}
+            sha256 = {{ "linux/amd64" = "{sha256}" }}
             "#
         );
         fixtures::image_with_tools(&tools)

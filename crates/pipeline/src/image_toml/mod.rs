@@ -9,6 +9,7 @@ mod plugins;
 #[cfg(test)]
 mod tests;
 mod tools;
+mod values;
 pub mod volume;
 
 use std::collections::BTreeMap;
@@ -149,22 +150,8 @@ impl ImageToml {
     pub fn parse(text: &str) -> Result<Self> {
         let parsed: Self =
             toml::from_str(text).map_err(|error| usage(error.to_string(), "correct it there"))?;
-        for path in [
-            &parsed.go.goroot,
-            &parsed.go.gomodcache,
-            &parsed.go.gocache,
-            &parsed.user.home,
-        ]
-        .into_iter()
-        .chain(&parsed.writable.folders)
-        {
-            if !path.is_absolute() {
-                return Err(usage(
-                    format!("`{path}` is no absolute path of the image"),
-                    "write a path that begins with /",
-                ));
-            }
-        }
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+        values::check(&parsed, now.as_secs())?;
         if let Some(name) = parsed
             .env
             .keys()
@@ -181,12 +168,6 @@ impl ImageToml {
         parsed.base.check()?;
         for (name, tool) in &parsed.tools {
             tool.check(name)?;
-        }
-        if parsed.image.cache_entry_time >= i32::MAX as u64 {
-            return Err(usage(
-                "image.cache_entry_time does not fit into 32 bits",
-                "name a time before 2038-01-19T03:14:07Z",
-            ));
         }
         Ok(parsed)
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn shipped() -> String {
+pub fn shipped() -> String {
     let path = crate::workspace::image_toml();
     fs_err::read_to_string(path).unwrap()
 }
@@ -142,20 +142,13 @@ fn plugins_of_none_of_all_or_of_some_are_in_the_image() {
 }
 
 #[test]
-fn an_unknown_key_and_a_relative_path_are_refused() {
+fn an_unknown_key_and_a_setting_of_go_in_the_environment_are_refused() {
     let unknown = shipped().replace("suite =", "suit =");
     assert!(
         ImageToml::parse(&unknown)
             .unwrap_err()
             .to_string()
             .contains("suit")
-    );
-    let relative = shipped().replace("\"/var/cache/go-mod\"", "\"var/cache/go-mod\"");
-    assert!(
-        ImageToml::parse(&relative)
-            .unwrap_err()
-            .to_string()
-            .contains("absolute")
     );
     let go = shipped().replace("[env]", "[env]\nGOEXPERIMENT = \"x\"");
     assert!(
@@ -164,9 +157,4 @@ fn an_unknown_key_and_a_relative_path_are_refused() {
             .to_string()
             .contains("GOEXPERIMENT")
     );
-    let late = shipped().replace(
-        "cache_entry_time = 2114380800",
-        "cache_entry_time = 2147483647",
-    );
-    assert!(failure::text(&ImageToml::parse(&late).unwrap_err()).contains("2038"));
 }
