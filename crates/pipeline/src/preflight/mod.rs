@@ -4,6 +4,7 @@
 //! Each check is a function of the plan in one table, and looks only. Where a check cannot know, it lets the run go on:
 //! the step itself has the last word.
 
+mod named;
 mod plan;
 mod proxy;
 
@@ -30,7 +31,7 @@ const LEAST_LATER_BYTES: u64 = 1_500_000_000;
 const LEAST_OUT_BYTES: u64 = 250_000_000;
 
 /// All checks, in the order in which their findings are told.
-const CHECKS: [fn(&Plan<'_>) -> Result<()>; 9] = [
+const CHECKS: [fn(&Plan<'_>) -> Result<()>; 10] = [
     |plan| {
         let image = ImageToml::read(&plan.settings.image)?;
         let user = User::of(image.user.uid);
@@ -40,6 +41,10 @@ const CHECKS: [fn(&Plan<'_>) -> Result<()>; 9] = [
         } else {
             Ok(())
         }
+    },
+    |plan| {
+        let file = &plan.settings.image;
+        named::check(file, &ImageToml::read(file)?, plan.modules)
     },
     |plan| match plan.settings.engine {
         Engine::CurrentContainer => Ok(()),
