@@ -41,6 +41,24 @@ pub enum By {
     PulumiYaml,
 }
 
+/// Why a table cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unusable {
+    /// What is wrong, as a fragment.
+    pub reason: String,
+    /// What to do about it.
+    pub hint: &'static str,
+}
+
+/// Of the table that an image has.
+impl From<Unusable> for Error {
+    fn from(Unusable { reason, hint }: Unusable) -> Self {
+        Self::Layout {
+            reason: format!("the image's table [source] cannot be used: {reason}; {hint}"),
+        }
+    }
+}
+
 /// The content of [`FILE`].
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -60,17 +78,31 @@ impl Layout {
                 Ok(default.cloned().unwrap_or_default())
             };
         };
-        let refused = |reason: &str| unusable(reason.trim_end());
-        let text = std::str::from_utf8(&bytes).map_err(|error| refused(&error.to_string()))?;
+        let refused = |reason: String| Error::Layout {
+            reason: format!("{FILE}: [source] cannot be used: {}", reason.trim_end()),
+        };
+        let text = std::str::from_utf8(&bytes).map_err(|error| refused(error.to_string()))?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let parsed: File = toml::from_str(text).map_err(|error| refused(&error.to_string()))?;
+        let parsed: File = toml::from_str(text).map_err(|error| refused(error.to_string()))?;
+        parsed
+            .source
+            .check()
+            .map_err(|Unusable { reason, hint }| refused(format!("{reason}; {hint}")))?;
         Ok(parsed.source)
     }
 
+    /// Fails for a table that cannot tell where modules are. Only the caller knows the file that it stands in.
+    pub fn check(&self) -> Result<(), Unusable> {
+        self.places().map(drop)
+    }
+
     /// What tells the folders of modules.
-    pub(crate) fn places(&self) -> Result<Places, Error> {
+    pub(crate) fn places(&self) -> Result<Places, Unusable> {
         if self.discover.is_some() && !self.modules.is_empty() {
-            return Err(unusable("`modules` and `discover` exclude each other"));
+            return Err(Unusable {
+                reason: "`modules` and `discover` exclude each other".to_owned(),
+                hint: "leave out one of them",
+            });
         }
         if self.discover.is_some() {
             return Ok(Places::Projects);
@@ -132,14 +164,11 @@ impl Places {
     }
 }
 
-fn unusable(reason: &str) -> Error {
-    Error::Layout {
-        reason: format!("{FILE}: [source] cannot be used: {reason}"),
-    }
-}
-
-fn compiled(pattern: &str) -> Result<Regex, Error> {
-    let refused = |reason: &str| unusable(&format!("the pattern {pattern:?} {reason}"));
+fn compiled(pattern: &str) -> Result<Regex, Unusable> {
+    let refused = |reason: &str| Unusable {
+        reason: format!("the pattern {pattern:?} {reason}"),
+        hint: "a pattern is a path from the root with {provider} once, as stacks/*/{provider}/{component}",
+    };
     if pattern.starts_with('/')
         || pattern
             .split('/')
@@ -294,8 +323,24 @@ mod tests {
                 modules: vec![pattern.to_owned()],
                 discover: None,
             };
-            assert!(layout.places().is_err(), "{pattern}");
+            let Unusable { reason, hint } = layout.check().unwrap_err();
+            assert!(reason.contains(&format!("{pattern:?}")), "{reason}");
+            assert!(hint.contains("stacks/*/{provider}/{component}"), "{hint}");
         }
+    }
+
+    #[test]
+    fn the_file_of_the_source_is_named_where_it_is_the_one_with_the_pattern() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = Utf8Path::from_path(folder.path()).unwrap();
+        let text = "[source]\nmodules = [\"stacks/*\"]\n";
+        fs_err::write(source.join(FILE), text).unwrap();
+        let said = Layout::of(source, None).unwrap_err().to_string();
+        let begin = "iac-runner.toml: [source] cannot be used: the pattern \"stacks/*\" must have";
+        assert!(
+            said.starts_with(begin) && said.contains("; a pattern is"),
+            "{said}"
+        );
     }
 
     #[test]

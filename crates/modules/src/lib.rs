@@ -46,6 +46,6 @@ mod walk;
 pub use discover::discover;
 pub use discovery::{Discovery, Module, Skipped};
 pub use error::Error;
-pub use layout::{By, Layout};
+pub use layout::{By, Layout, Unusable};
 pub use modfile::ModFile;
 pub use walk::projects;

@@ -19,7 +19,7 @@ use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use gocache::Identity;
 use gocache::image_info::TOOLEXEC_PATH;
-use modules::Layout;
+use modules::{Layout, Unusable};
 use serde::{Deserialize, Serialize};
 
 pub use self::base::{Base, is_snapshot};
@@ -164,6 +164,9 @@ impl ImageToml {
         }
         if parsed.volume.is_wanted() {
             parsed.volume_place()?;
+        }
+        if let Some(Err(Unusable { reason, hint })) = parsed.source.as_ref().map(Layout::check) {
+            return Err(usage(format!("[source] cannot be used: {reason}"), hint));
         }
         parsed.base.check()?;
         for (name, tool) in &parsed.tools {

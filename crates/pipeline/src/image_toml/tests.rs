@@ -117,6 +117,37 @@ fn what_becomes_of_go_modules_that_nothing_loads_is_one_of_two_words() {
 }
 
 #[test]
+fn a_pattern_of_modules_is_blamed_on_the_description() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = Utf8Path::from_path(folder.path()).unwrap().join("my.toml");
+    let read = |table: &str| {
+        fs_err::write(&file, format!("{}\n[source]\n{table}\n", shipped())).unwrap();
+        ImageToml::read(&file)
+    };
+    let pattern = "modules = [\"stacks/*/{provider}\"]";
+    assert!(read(pattern).unwrap().source.is_some());
+    for (wrong, sign) in [
+        (
+            "modules = [\"stacks/*\"]",
+            "hint: a pattern is a path from the root with {provider} once",
+        ),
+        (
+            &format!("{pattern}\ndiscover = \"pulumi-yaml\""),
+            "hint: leave out one",
+        ),
+    ] {
+        let error = read(wrong).unwrap_err();
+        let said = failure::text(&error);
+        assert_eq!(failure::kind(&error, &[]), failure::Kind::Usage, "{said}");
+        assert!(
+            said.starts_with(file.as_str()) && said.contains(sign),
+            "{said}"
+        );
+        assert!(!said.contains("iac-runner.toml"), "{said}");
+    }
+}
+
+#[test]
 fn plugins_of_none_of_all_or_of_some_are_in_the_image() {
     let with = |value: &str| {
         let text = shipped().replace("bake = false", &format!("bake = {value}"));
