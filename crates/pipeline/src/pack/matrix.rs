@@ -48,12 +48,11 @@ impl Times {
             None if recorded.is_file() => &recorded,
             None => return Ok(Self::default()),
         };
-        serde_json::from_slice(&fs_err::read(file)?).map_err(|error| {
-            usage(
-                format!("{file} holds no times: {error}"),
-                format!("make it with `cargo xtask matrix --record SUMMARY --times {file}`"),
-            )
-        })
+        let hint =
+            "name a file that `cargo xtask matrix --record` wrote, or with --record a new one";
+        let text = fs_err::read(file).map_err(|error| usage(error.to_string(), hint))?;
+        serde_json::from_slice(&text)
+            .map_err(|error| usage(format!("{file} holds no times: {error}"), hint))
     }
 }
 
@@ -249,6 +248,22 @@ mod tests {
         let times: Times = serde_json::from_str(text).unwrap();
         assert_eq!(times.providers["aws"].peak_memory_bytes, None);
         assert!(!serde_json::to_string(&times).unwrap().contains("memory"));
+    }
+
+    #[test]
+    fn what_holds_no_times_is_bad_input_and_another_file_is_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(folder.path()).unwrap();
+        fs_err::write(folder.join("README.md"), "# Read me").unwrap();
+        for name in ["absent", "", "README.md"] {
+            let error = Times::read(Some(&folder.join(name))).unwrap_err();
+            let said = failure::text(&error);
+            assert_eq!(failure::kind(&error, &[]), failure::Kind::Usage, "{said}");
+            assert!(
+                said.contains(name) && said.contains("or with --record a new one"),
+                "{said}"
+            );
+        }
     }
 
     #[test]

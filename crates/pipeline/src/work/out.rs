@@ -131,6 +131,10 @@ pub fn write_file(file: &Utf8Path, content: &[u8]) -> Result<()> {
         .parent()
         .filter(|folder| !folder.as_str().is_empty())
         .unwrap_or(Utf8Path::new("."));
+    if !folder.is_dir() {
+        let message = format!("failed to write {file}: there is no folder {folder}");
+        return Err(usage(message, "make it, or name another"));
+    }
     let write = || -> std::io::Result<()> {
         let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o666);
         let mut temporary = tempfile::Builder::new()
