@@ -6,24 +6,57 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use camino::Utf8Path;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::{Error, Report, SCHEMA};
+
+/// What a file of this project holds, and how another one is told from it.
+pub(crate) struct Shape {
+    /// What it is, for messages.
+    pub what: &'static str,
+    /// The newest version of it that is known here.
+    pub newest: u32,
+    /// A field that it has, and the other shape has not.
+    pub field: &'static str,
+    /// Which file to name instead of one that has another shape.
+    pub hint: &'static str,
+}
+
+/// A [`Report`].
+const REPORT: Shape = Shape {
+    what: "report of the verifier",
+    newest: SCHEMA,
+    field: "summary",
+    hint: "name the report.json of `base-image`, or what `verify --json` wrote",
+};
+
+/// A [`Baseline`](crate::gate::Baseline).
+pub(crate) const BASELINE: Shape = Shape {
+    what: "baseline of the gate",
+    newest: BASELINE_SCHEMA,
+    field: "pack_bytes",
+    hint: "name what `cargo xtask gate --update` wrote",
+};
+
+/// Version of the baseline's shape.
+pub const BASELINE_SCHEMA: u32 = 1;
 
 /// Reads a report. One that cannot be read, is none, is newer than [`SCHEMA`], or holds what cannot be
 /// ([`Report::check`]) is bad input.
 pub fn read(file: &Utf8Path) -> Result<Report, Error> {
-    let report: Report = read_as(file, "report of the verifier", SCHEMA)?;
+    parse_report(file, &text_of(file, &REPORT)?)
+}
+
+/// The same of the text of `file`, which was read before.
+pub fn parse_report(file: &Utf8Path, text: &str) -> Result<Report, Error> {
+    let report: Report = parse(text, &REPORT).map_err(|reason| Error::input(file, reason))?;
     report.check().map_err(|fault| Error::fault(file, &fault))?;
     Ok(report)
 }
 
 /// Reads a file that has a schema; that is looked at first, so that a newer file is called that, and not malformed.
-pub(crate) fn read_as<T: DeserializeOwned>(
-    file: &Utf8Path,
-    what: &str,
-    newest: u32,
-) -> Result<T, Error> {
-    parse(&text(file)?, what, newest).map_err(|reason| Error::input(file, reason))
+pub(crate) fn read_as<T: DeserializeOwned>(file: &Utf8Path, shape: &Shape) -> Result<T, Error> {
+    parse(&text_of(file, shape)?, shape).map_err(|reason| Error::input(file, reason))
 }
 
 /// The text of a file that the user named.
@@ -32,19 +65,40 @@ pub(crate) fn text(file: &Utf8Path) -> Result<String, Error> {
         .map_err(|error| Error::input(file, format!("cannot be read: {error}")))
 }
 
-fn parse<T: DeserializeOwned>(text: &str, what: &str, newest: u32) -> Result<T, String> {
+fn text_of(file: &Utf8Path, shape: &Shape) -> Result<String, Error> {
+    std::fs::read_to_string(file)
+        .map_err(|error| Error::input(file, format!("cannot be read: {error}; {}", shape.hint)))
+}
+
+fn parse<T: DeserializeOwned>(text: &str, shape: &Shape) -> Result<T, String> {
     #[derive(serde::Deserialize)]
     struct Version {
         schema: u32,
     }
-    let wrong = |error| format!("is not a {what}: {error}");
+    let Shape { what, newest, .. } = *shape;
+    let wrong = |error: String| format!("is not a {what}: {error}; {}", shape.hint);
     let Version { schema } = from_json(text).map_err(wrong)?;
+    let other = [REPORT, BASELINE]
+        .into_iter()
+        .find(|other| other.what != what && has(text, other) && !has(text, shape));
+    if let Some(other) = other {
+        return Err(format!(
+            "is a {}, not a {what}; where both are named, swap them",
+            other.what
+        ));
+    }
     if schema > newest {
         return Err(format!(
             "has schema {schema}, newer than {newest}; use the version that wrote it, or a newer one"
         ));
     }
     from_json(text).map_err(wrong)
+}
+
+/// Whether JSON has the field by which `shape` is known.
+fn has(text: &str, shape: &Shape) -> bool {
+    let json = serde_json::from_str::<Value>(text);
+    json.is_ok_and(|json| json.get(shape.field).is_some())
 }
 
 /// A value from JSON; an error names the field.
@@ -127,6 +181,7 @@ mod tests {
         for (text, sign) in [
             (json!([]), "not a report"),
             (json!({"schema": 1}), "missing field `identity`"),
+            (json!({"schema": 1}), "name the report.json of `base-image`"),
             (
                 json!({"schema": SCHEMA + 1, "later": true}),
                 "schema 2, newer than 1",

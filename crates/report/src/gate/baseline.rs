@@ -12,11 +12,9 @@ use gocache::{Identity, Ratio};
 use serde::{Deserialize, Serialize};
 
 use crate::check::{self, Fault};
+use crate::file::BASELINE_SCHEMA;
 use crate::model::{self, MeasuredModule, Phase, PhaseName, Report};
 use crate::{Error, file};
-
-/// Version of the baseline's shape.
-pub const BASELINE_SCHEMA: u32 = 1;
 
 /// The phases whose hits are kept: what is built in the state as shipped, and after it.
 const PHASES: [PhaseName; 3] = [PhaseName::First, PhaseName::Relink, PhaseName::Noop];
@@ -134,7 +132,7 @@ impl Baseline {
             );
             return Err(Error::input(file, reason));
         }
-        let baseline: Self = file::read_as(file, "baseline of the gate", BASELINE_SCHEMA)?;
+        let baseline: Self = file::read_as(file, &file::BASELINE)?;
         baseline
             .check()
             .map_err(|fault| Error::fault(file, &fault))?;
@@ -259,8 +257,14 @@ mod tests {
             let said = error.to_string();
             assert!(said.contains("x.json") && said.contains(sign), "{said}");
         };
-        refused(file::read(&path).unwrap_err(), "missing field");
+        let sign =
+            "is a baseline of the gate, not a report of the verifier; where both are named, swap";
+        refused(file::read(&path).unwrap_err(), sign);
         file::write(&path, &serde_json::to_string(&report).unwrap()).unwrap();
+        let sign =
+            "is a report of the verifier, not a baseline of the gate; where both are named, swap";
+        refused(Baseline::read(&path).unwrap_err(), sign);
+        file::write(&path, r#"{"schema": 1}"#).unwrap();
         refused(Baseline::read(&path).unwrap_err(), "missing field");
         file::write(&path, r#"{"schema": 2, "anything": []}"#).unwrap();
         refused(Baseline::read(&path).unwrap_err(), "schema 2, newer than 1");

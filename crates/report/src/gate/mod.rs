@@ -12,7 +12,8 @@ mod comparison;
 mod rules;
 mod time;
 
-pub use baseline::{BASELINE_SCHEMA, Baseline, BaselineModule, PhaseHits, Samples};
+pub use crate::file::BASELINE_SCHEMA;
+pub use baseline::{Baseline, BaselineModule, PhaseHits, Samples};
 pub use ceiling::{CEILING, CEILING_MS};
 pub use comparison::{Change, Comparison, Kind};
 pub use rules::compare;
