@@ -206,6 +206,13 @@ impl Report {
         Ok(Self { json, data })
     }
 
+    /// Reads the text of `file`, which the user named.
+    pub fn of_file(file: &Utf8Path, text: &str) -> Result<Self> {
+        let data = report::file::parse_report(file, text)?;
+        let json = serde_json::from_str(text).with_context(|| format!("{file} is no JSON"))?;
+        Ok(Self { json, data })
+    }
+
     /// Enters what was measured, which the verifier inside cannot know.
     pub fn of_image(mut self, image: report::Image) -> Result<Self> {
         self.json["image"] =

@@ -6,6 +6,7 @@ use sha256::Sha256Hash;
 use url::Url;
 use xshell::{Shell, cmd};
 
+use crate::image_toml::ImageToml;
 use engine::host;
 
 /// Who builds where no service says that it does.
@@ -50,7 +51,7 @@ impl Origin {
         }));
         let (builder, run) = builder(|name| std::env::var(name).ok());
         Ok(Self {
-            image_toml: Sha256Hash::of(&fs_err::read(image_toml)?),
+            image_toml: Sha256Hash::of(ImageToml::text(image_toml)?.as_bytes()),
             commits,
             builder,
             run,
@@ -166,6 +167,14 @@ mod tests {
         assert_eq!((clean.id.len(), clean.is_changed), (40, false));
         sh.write_file(folder.join("new"), "").unwrap();
         assert!(commit("source", folder).unwrap().unwrap().is_changed);
+    }
+
+    #[test]
+    fn a_description_that_is_not_there_is_bad_input() {
+        let error = Origin::find("/nope/image.toml".into(), None).unwrap_err();
+        assert_eq!(failure::kind(&error, &[]), failure::Kind::Usage);
+        let said = failure::text(&error);
+        assert!(said.contains("/nope/image.toml") && said.contains("hint: name the description"));
     }
 
     #[test]

@@ -110,15 +110,12 @@ pub(crate) fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, String> {
 }
 
 /// Writes beside the file and then in its place. What is there and no file, as `/dev/stdout`, is written to.
-pub fn write(file: &Utf8Path, text: &str) -> io::Result<()> {
+pub fn write(file: &Utf8Path, text: &str) -> Result<(), Error> {
     let in_place = file.metadata().is_ok_and(|there| !there.is_file());
     if in_place {
-        return fs_err::write(file, text);
+        return Ok(fs_err::write(file, text)?);
     }
-    let folder = file
-        .parent()
-        .filter(|folder| !folder.as_str().is_empty())
-        .unwrap_or(Utf8Path::new("."));
+    let folder = folder_of(file)?;
     let write = || -> io::Result<()> {
         let mut temporary = tempfile::Builder::new()
             .permissions(Permissions::from_mode(0o666))
@@ -128,8 +125,24 @@ pub fn write(file: &Utf8Path, text: &str) -> io::Result<()> {
         temporary.persist(file)?;
         Ok(())
     };
-    write()
-        .map_err(|error| io::Error::new(error.kind(), format!("failed to write {file}: {error}")))
+    let written = write();
+    Ok(written.map_err(|error| {
+        io::Error::new(error.kind(), format!("failed to write {file}: {error}"))
+    })?)
+}
+
+/// The folder that `file` is to be in; one that is not there is bad input.
+pub(crate) fn folder_of(file: &Utf8Path) -> Result<&Utf8Path, Error> {
+    let folder = file
+        .parent()
+        .filter(|folder| !folder.as_str().is_empty())
+        .unwrap_or(Utf8Path::new("."));
+    if folder.is_dir() {
+        return Ok(folder);
+    }
+    let reason =
+        format!("cannot be written: there is no folder {folder}; make it, or name another");
+    Err(Error::input(file, reason))
 }
 
 /// Adds to the end of a file, which is made if it is absent.
@@ -195,8 +208,11 @@ mod tests {
     #[test]
     fn an_error_names_the_file_and_a_device_stays_one() {
         let (_guard, folder) = folder();
-        let error = write(&folder.join("absent/x"), "x").unwrap_err();
-        assert!(error.to_string().contains("absent/x"), "{error}");
+        let absent = folder.join("absent");
+        let error = write(&absent.join("x"), "x").unwrap_err();
+        assert_eq!(error.kind(), Some(failure::Kind::Usage));
+        let said = format!("there is no folder {absent}; make it, or name another");
+        assert!(error.to_string().ends_with(&said), "{error}");
         write(Utf8Path::new("/dev/null"), "x").unwrap();
         assert!(!Utf8Path::new("/dev/null").is_file());
     }

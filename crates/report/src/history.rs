@@ -85,6 +85,15 @@ pub fn read(path: &Utf8Path) -> Result<Vec<HistoryLine>, Error> {
     parse(path, &file::text(path)?)
 }
 
+/// Fails for a file to which no line could be added: one that is damaged, or is to be in a folder that is not there.
+pub fn check_file(path: &Utf8Path) -> Result<(), Error> {
+    if path.exists() {
+        read(path).map(drop)
+    } else {
+        file::folder_of(path).map(drop)
+    }
+}
+
 /// Adds a line, unless it is there already; tells whether it was added. The file is made if it is absent.
 pub fn append(path: &Utf8Path, line: &HistoryLine) -> Result<bool, Error> {
     let mut history = fs_err::OpenOptions::new()
@@ -207,5 +216,12 @@ mod tests {
     fn a_history_that_is_not_there_is_bad_input() {
         let (_guard, file) = history();
         assert_eq!(read(&file).unwrap_err().kind(), Some(failure::Kind::Usage));
+        check_file(&file).unwrap();
+        for bad in [file.join("x"), file.parent().unwrap().to_owned()] {
+            assert_eq!(
+                check_file(&bad).unwrap_err().kind(),
+                Some(failure::Kind::Usage)
+            );
+        }
     }
 }

@@ -138,12 +138,14 @@ const IDENTITY: [&str; 2] = ["GO", "CGO_"];
 impl ImageToml {
     /// Reads `path`; an error names the file, what is wrong and where.
     pub fn read(path: &Utf8Path) -> Result<Self> {
-        let text = fs_err::read_to_string(path).map_err(|error| {
-            let hint =
-                "name the description of an image, as base-images/iac-runner/image.toml is one";
-            usage(error.to_string(), hint)
-        })?;
-        Self::parse(&text).with_context(|| format!("{path} is not a valid description of an image"))
+        Self::parse(&Self::text(path)?)
+            .with_context(|| format!("{path} is not a valid description of an image"))
+    }
+
+    /// The text of `path`.
+    pub fn text(path: &Utf8Path) -> Result<String> {
+        let hint = "name the description of an image, as base-images/iac-runner/image.toml is one";
+        fs_err::read_to_string(path).map_err(|error| usage(error.to_string(), hint))
     }
 
     /// Reads the text of an `image.toml`.

@@ -4,7 +4,7 @@
 //! images, and what is said of them. The whole image gets its tag after all others, and `latest` comes last of all.
 
 use crate::flags::{Signing, open_layout};
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use semver::Version;
 
@@ -121,9 +121,13 @@ pub fn run(flags: &Args) -> Result<()> {
 }
 
 fn read_report(file: &Utf8Path) -> Result<Report> {
-    let report = regular_file::read(file, MAX_DOCUMENT_BYTES)
-        .with_context(|| format!("failed to read {file}"))?;
-    Report::parse(&String::from_utf8_lossy(&report)).with_context(|| format!("{file} is no report"))
+    let text = regular_file::read(file, MAX_DOCUMENT_BYTES).map_err(|error| {
+        usage(
+            format!("the report {file} cannot be read: {error}"),
+            "name what `cargo xtask verify --json FILE` wrote",
+        )
+    })?;
+    Report::of_file(file, &String::from_utf8_lossy(&text))
 }
 
 /// Says of the one of `images`, all that is pushed, that `report` is about what was measured in it, before it has its tag.
@@ -346,6 +350,24 @@ mod tests {
     use oci_spec::image::MediaType;
 
     use super::*;
+
+    #[test]
+    fn what_is_no_report_is_bad_input() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(folder.path()).unwrap();
+        fs_err::write(folder.join("bad.json"), "{").unwrap();
+        for (name, sign) in [
+            ("absent.json", "cannot be read"),
+            ("", "cannot be read"),
+            ("bad.json", "is not a report"),
+        ] {
+            let error = read_report(&folder.join(name)).unwrap_err();
+            let kind = failure::kind(&error, &[report::Error::classify]);
+            let said = failure::text(&error);
+            assert_eq!(kind, failure::Kind::Usage, "{said}");
+            assert!(said.contains(name) && said.contains(sign), "{said}");
+        }
+    }
 
     #[test]
     fn latest_moves_for_the_highest_stable_version_only() {

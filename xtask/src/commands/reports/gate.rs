@@ -26,6 +26,9 @@ pub struct Args {
 /// Says what differs; whatever is worse ends in exit code 3, unless the report is to be the baseline.
 pub fn run(flags: &Args) -> Result<()> {
     let report = report::file::read(&flags.report)?;
+    if let Some(history) = &flags.history {
+        history::check_file(history)?;
+    }
     if flags.update {
         update(&flags.baseline, &report, &flags.report)?;
     } else {
@@ -82,4 +85,31 @@ fn update(baseline: &Utf8Path, report: &Report, report_file: &Utf8Path) -> Resul
     report::file::write(baseline, &text)?;
     println!("{baseline} is now that of {} modules", report.modules.len());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_history_that_takes_no_line_is_found_before_a_baseline_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(folder.path()).unwrap();
+        let file = |name: &str| folder.join(name);
+        let text = serde_json::to_string(&report::sample::report(2)).unwrap();
+        fs_err::write(file("report.json"), text).unwrap();
+        let gate = |history: &str| {
+            run(&Args {
+                baseline: file("baseline.json"),
+                report: file("report.json"),
+                update: true,
+                history: Some(file(history)),
+            })
+        };
+        let error = gate("absent/history.ndjson").unwrap_err();
+        let kind = failure::kind(&error, &[report::Error::classify]);
+        assert_eq!(kind, failure::Kind::Usage);
+        assert!(error.to_string().contains("there is no folder"), "{error}");
+        assert!(!file("baseline.json").exists());
+    }
 }
