@@ -49,7 +49,7 @@ struct Assembled {
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Packs: folders or archives that `warm` wrote, or HOST/REPO:TAG of packs that it pushed
-    #[arg(value_name = "PACK", required_unless_present = "from")]
+    #[arg(value_name = "PACK")]
     pub packs: Vec<String>,
     /// Take all packs of a run: those with --run in a repository, or all archives of a folder
     #[arg(long, value_name = "HOST/REPO|DIR")]
@@ -58,7 +58,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME", requires = "from")]
     pub run: Option<String>,
     /// Write an OCI image layout
-    #[arg(long, value_name = "DIR", required_unless_present = "push")]
+    #[arg(long, value_name = "DIR")]
     pub out: Option<Utf8PathBuf>,
     /// Make the images in a registry: the whole image under this tag, the others under TAG-<provider> and so on
     #[arg(long, value_name = "HOST/REPO:TAG")]
@@ -91,8 +91,29 @@ pub struct Args {
     pub json: bool,
 }
 
+impl Args {
+    fn check(&self) -> Result<()> {
+        let (from, to) = (
+            "name packs, or take those of a run with --from HOST/REPO|DIR",
+            "write a layout with --out DIR, or make the images in a registry with --push HOST/REPO:TAG",
+        );
+        let has_packs = !self.packs.is_empty() || self.from.is_some();
+        let has_place = self.out.is_some() || self.push.is_some();
+        match (has_packs, has_place) {
+            (true, true) => Ok(()),
+            (false, true) => Err(usage("nothing says of which packs to make images", from)),
+            (true, false) => Err(usage("nothing says where the images go", to)),
+            (false, false) => Err(usage(
+                "nothing says of which packs to make images, and where they go",
+                format!("{from}; and {to}"),
+            )),
+        }
+    }
+}
+
 /// Makes the images, and says which.
 pub fn run(flags: &Args) -> Result<()> {
+    flags.check()?;
     let file = flags.image.clone();
     let file = file.unwrap_or_else(pipeline::workspace::image_toml);
     let mut image = ImageToml::read(&file)?;
@@ -259,4 +280,42 @@ fn check_image(packs: &[Pack], image: &ImageToml, platform: &Platform) -> Result
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn without_packs_or_a_place_for_images_all_ways_to_name_them_are_told() {
+        let check = |flags: &[&str]| {
+            let words = ["assemble"].iter().chain(flags);
+            Command::parse_from(words).args.check()
+        };
+        for flags in [["pack", "--out=x"], ["--from=x", "--push=x"]] {
+            check(&flags).unwrap();
+        }
+        let (from, to) = (
+            ["name packs", "--from"],
+            ["--out DIR", "--push HOST/REPO:TAG"],
+        );
+        for (flags, told) in [
+            (&["--out=x"][..], &from[..]),
+            (&["pack"], &to),
+            (&[], &[from, to].concat()),
+        ] {
+            let error = check(flags).unwrap_err();
+            assert_eq!(failure::kind(&error, &[]), failure::Kind::Usage);
+            let said = failure::text(&error);
+            assert!(told.iter().all(|it| said.contains(it)), "{said}");
+        }
+    }
 }

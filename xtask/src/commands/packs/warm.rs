@@ -67,7 +67,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub times: Option<Utf8PathBuf>,
     /// Where the packs go: an OCI layout, or one archive of it
-    #[arg(long, value_name = "DIR|FILE.tar", required_unless_present = "push")]
+    #[arg(long, value_name = "DIR|FILE.tar")]
     pub out: Option<Utf8PathBuf>,
     /// Take packs from here instead of making them anew, where their inputs are the same: a repository, or a folder
     #[arg(long, value_name = "HOST/REPO|DIR")]
@@ -88,8 +88,22 @@ pub struct Args {
     pub json: bool,
 }
 
+impl Args {
+    fn check(&self) -> Result<()> {
+        if self.out.is_some() || self.push.is_some() {
+            return Ok(());
+        }
+        Err(usage(
+            "nothing says where the packs go",
+            "write them with --out DIR or --out FILE.tar, or put them into a repository or a folder with --push \
+             HOST/REPO|DIR",
+        ))
+    }
+}
+
 /// Makes the packs that the flags name, and says what they are.
 pub fn run(flags: &Args) -> Result<()> {
+    flags.check()?;
     let out = flags.out.as_deref().map(Destination::at).transpose()?;
     let source = flags.build.source.folder()?;
     let settings = Settings {
@@ -401,5 +415,36 @@ impl Warmed {
             ]);
         }
         table
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn without_a_place_for_the_packs_both_kinds_of_it_are_named() {
+        let check = |flags: &[&str]| {
+            let words = ["warm", "--provider", "aws"].iter().chain(flags);
+            Command::parse_from(words).args.check()
+        };
+        for flags in [["--out", "x"], ["--push", "x"]] {
+            check(&flags).unwrap();
+        }
+        let error = check(&[]).unwrap_err();
+        assert_eq!(failure::kind(&error, &[]), failure::Kind::Usage);
+        let said = failure::text(&error);
+        assert!(
+            said.contains("--out DIR") && said.contains("--push HOST/REPO"),
+            "{said}"
+        );
     }
 }
