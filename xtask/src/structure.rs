@@ -1,4 +1,5 @@
-//! What holds for the files of all crates: no circle of uses between them, and no folder of more than a page.
+//! What holds for the files of all crates: no circle of uses between them, no folder of more than a page, and the
+//! documents name them as they are.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -200,6 +201,60 @@ fn no_folder_has_many_files() {
     }
     counts.retain(|_, count| *count > MOST_FILES);
     assert!(counts.is_empty(), "{counts:?}");
+}
+
+/// Documents that name files of this project, from its root on.
+const DOCUMENTS: [&str; 2] = ["ARCHITECTURE.md", "SECURITY.md"];
+
+/// Files and folders that `document` names between backticks: from the root on, or beside the one named before.
+fn named_files(document: &str) -> Vec<Utf8PathBuf> {
+    const ROOTS: [&str; 7] = [
+        ".github",
+        "base-images",
+        "catalog",
+        "crates",
+        "tests",
+        "verifier",
+        "xtask",
+    ];
+    let mut named: Vec<Utf8PathBuf> = Vec::new();
+    for line in document.lines() {
+        let mut folder = None;
+        // Every second piece stands between backticks.
+        for piece in line.split('`').skip(1).step_by(2) {
+            let path = Utf8Path::new(piece);
+            let is_whole = piece.contains('/')
+                && !piece.contains([' ', '*', '<', '$', '{'])
+                && path.iter().next().is_some_and(|root| ROOTS.contains(&root));
+            if is_whole {
+                folder = path.parent();
+                named.push(path.to_owned());
+            } else if let (Some(folder), Some("rs")) = (folder, path.extension()) {
+                named.push(folder.join(path));
+            }
+        }
+    }
+    named
+}
+
+#[test]
+fn what_documents_name_is_there() {
+    assert_eq!(
+        named_files(
+            "| `crates/a/b.rs`, `c.rs` beside it | `go build` |\n`d.rs`, `tests/e/` and `x/y`"
+        ),
+        ["crates/a/b.rs", "crates/a/c.rs", "tests/e/"]
+    );
+    let root = workspace();
+    for document in DOCUMENTS {
+        let named = named_files(&fs_err::read_to_string(root.join(document)).unwrap());
+        assert!(!named.is_empty(), "{document}");
+        let lacking: Vec<_> = named
+            .into_iter()
+            .filter(|path| !root.join(path).exists())
+            .collect();
+        assert!(lacking.is_empty(), "{document}: {lacking:?}");
+    }
 }
 
 #[test]

@@ -8,6 +8,9 @@ use serde_json::Value;
 use crate::cli::Cli;
 use pipeline::workspace::workspace;
 
+/// What the name of a workflow of this repository starts with, where a job calls it.
+const CALLED: &str = "./.github/workflows/";
+
 /// The workflows, with the names of their files.
 fn workflows() -> Vec<(String, Value)> {
     let files = fs_err::read_dir(workspace().join(".github/workflows")).unwrap();
@@ -156,7 +159,6 @@ fn the_jobs_of_a_release_run_in_this_order_and_may_do_no_more() {
 /// The rights of every job of `workflow`, with its name. A called workflow's jobs have those of the job that calls it,
 /// unless they say less; what declares none has what the repository's settings give.
 fn rights(workflow: &Value, of_caller: Option<&Value>) -> Vec<(String, Value)> {
-    const CALLED: &str = "./.github/workflows/";
     let mut all = Vec::new();
     for (name, job) in workflow["jobs"].as_object().unwrap() {
         let declared = job.get("permissions").or(workflow.get("permissions"));
@@ -176,6 +178,39 @@ fn rights(workflow: &Value, of_caller: Option<&Value>) -> Vec<(String, Value)> {
     all
 }
 
+/// Secrets that `workflow` reads, those of the workflows that it calls included, other than a job's own token.
+fn secrets(workflow: &Value) -> Vec<String> {
+    let text = workflow.to_string();
+    let named = text.split("secrets").skip(1).map(|rest| {
+        let is_name = |letter: char| letter.is_alphanumeric() || "._[]'".contains(letter);
+        let end = rest.find(|letter| !is_name(letter));
+        rest[..end.unwrap_or(rest.len())].to_owned()
+    });
+    let mut found: Vec<String> = named.filter(|name| name != ".GITHUB_TOKEN").collect();
+    for job in workflow["jobs"].as_object().into_iter().flatten() {
+        if let Some(file) = job.1["uses"]
+            .as_str()
+            .and_then(|called| called.strip_prefix(CALLED))
+        {
+            found.extend(secrets(&self::workflow(file)));
+        }
+    }
+    found
+}
+
+#[test]
+fn a_secret_is_found_however_it_is_read() {
+    for (step, found) in [
+        ("${{ secrets.GITHUB_TOKEN }}", &[][..]),
+        ("${{ secrets.KEY }}", &[".KEY"]),
+        ("${{ secrets['KEY'] }}", &["['KEY']"]),
+        ("${{ toJSON(secrets) }}", &[""]),
+    ] {
+        let workflow = serde_json::json!({"jobs": {"one": {"steps": [{"env": {"A": step}}]}}});
+        assert_eq!(secrets(&workflow), found, "{step}");
+    }
+}
+
 /// A pull request's own version of a workflow runs, and its own version of this program.
 #[test]
 fn no_job_that_a_pull_request_starts_may_write() {
@@ -192,6 +227,11 @@ fn no_job_that_a_pull_request_starts_may_write() {
         if events.get("pull_request").is_none() {
             continue;
         }
+        assert_eq!(
+            secrets(&workflow),
+            Vec::<String>::new(),
+            "{file} reads secrets"
+        );
         for (job, rights) in rights(&workflow, None) {
             seen += 1;
             let rights = rights.as_object();
