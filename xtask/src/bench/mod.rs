@@ -17,9 +17,8 @@ use clap::Subcommand;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// What to measure [default: throughput]
     #[command(subcommand)]
-    what: Option<What>,
+    what: What,
 }
 
 #[derive(Debug, Subcommand)]
@@ -49,16 +48,15 @@ enum What {
 
 pub fn run(args: &Args) -> Result<()> {
     match &args.what {
-        None => throughput::run(&throughput::Args::default()),
-        Some(What::Throughput(args)) => throughput::run(args),
-        Some(What::Merge(args)) => merge::run(args),
-        Some(What::Naive(args)) => naive::run(args),
-        Some(What::Ready(args)) => ready::run(args),
-        Some(What::Commands(args)) => commands::run(args),
-        Some(What::Cacheprog(args)) => cacheprog::run(args),
-        Some(What::Order(args)) => order::run(args),
-        Some(What::Sizes(args)) => sizes::run(args),
-        Some(What::Check(args)) => check::run(args),
-        Some(What::Gate(args)) => gate::run(args),
+        What::Throughput(args) => throughput::run(args),
+        What::Merge(args) => merge::run(args),
+        What::Naive(args) => naive::run(args),
+        What::Ready(args) => ready::run(args),
+        What::Commands(args) => commands::run(args),
+        What::Cacheprog(args) => cacheprog::run(args),
+        What::Order(args) => order::run(args),
+        What::Sizes(args) => sizes::run(args),
+        What::Check(args) => check::run(args),
+        What::Gate(args) => gate::run(args),
     }
 }

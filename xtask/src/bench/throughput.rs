@@ -40,15 +40,6 @@ pub struct Args {
     json: bool,
 }
 
-impl Default for Args {
-    fn default() -> Self {
-        Self {
-            megabytes: MEGABYTES,
-            json: false,
-        }
-    }
-}
-
 /// Makes entries in a scratch folder and measures.
 pub fn run(args: &Args) -> Result<()> {
     let Args { megabytes, json } = *args;
