@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use modules::ModFile;
 
+use crate::foundation::not_kept;
 use crate::foundation::packages::{self, Packages};
 use crate::foundation::release;
 use crate::foundation::standard_library;
@@ -176,7 +177,7 @@ impl Maker<'_> {
                     kept_tree::keep(self.work, release::KIND, key, Additions::None, |kept| {
                         compiling.step.detail(url.as_str());
                         if self.offline {
-                            bail!("{url} is not kept yet; run once without --offline");
+                            return Err(not_kept(url.as_str()));
                         }
                         release::unpack(url, sha256, &release.binaries, kept)
                     })?;

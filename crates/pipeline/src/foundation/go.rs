@@ -9,11 +9,12 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use xshell::{Shell, cmd};
 
 use crate::flow::settings::Settings;
+use crate::foundation::not_kept;
 use crate::image_toml::ImageToml;
 use crate::resolve::embedding::Embedding;
 use crate::resolve::unchecked;
@@ -40,10 +41,7 @@ pub fn make(
     ))?;
     kept_tree::keep(work, "go", &key, Additions::None, |folder| {
         if settings.offline {
-            bail!(
-                "Go {} is not kept yet; run once without --offline",
-                image.go.version
-            );
+            return Err(not_kept(&format!("Go {}", image.go.version)));
         }
         let download = work.scratch("toolchain")?;
         let version = &image.go.version;

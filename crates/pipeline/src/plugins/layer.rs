@@ -1,11 +1,12 @@
 //! A plugin as a layer of the image: its own, so that providers that need the same one share a blob.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use camino::Utf8Path;
 use gocache::image_info::PLUGINS_PATH;
 use oci::layer::{Compression, LayerBlob, LayerWriter};
 
 use crate::foundation::download::{self, Wanted};
+use crate::foundation::not_kept;
 use crate::image_toml::ImageToml;
 use crate::owners::{Owners, relative};
 use crate::plugins::lock::{Locked, MAX_ARCHIVE_BYTES};
@@ -57,7 +58,7 @@ impl Layers<'_> {
         let folder = self.work.keep(KIND, &self.key(plugin)?, |folder| {
             told(&plugin.url);
             if self.offline {
-                bail!("{} is not kept yet; run once without --offline", plugin.url);
+                return Err(not_kept(&plugin.url));
             }
             let scratch = self.work.scratch("plugin")?;
             let archive = scratch.path().join("archive");

@@ -19,13 +19,14 @@ mod tests;
 use std::collections::BTreeSet;
 use std::io::Read;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use xshell::{Shell, cmd};
 
 pub use self::installed::Package;
 use self::installed::{LISTS, Lists};
 use self::lock::Lock;
+use crate::foundation::not_kept;
 use crate::image_toml::ImageToml;
 use crate::names::BASE;
 use crate::owners::relative;
@@ -132,7 +133,7 @@ fn write(
     offline: bool,
 ) -> Result<()> {
     if offline {
-        bail!("the base system is not kept yet; run once without --offline");
+        return Err(not_kept("the base system"));
     }
     let suite = &image.base.suite;
     if image.base.snapshot.is_none() {
