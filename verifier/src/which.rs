@@ -52,6 +52,7 @@ struct Found<'a> {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
+    info::read(&args.root)?;
     let programs = all_in(&args.root)?;
     let found = match &args.program {
         Some(wanted) => named(&programs, wanted)?,
@@ -196,6 +197,23 @@ mod tests {
         let said = failure::text(&error);
         assert!(said.contains("there are civo/volume, "), "{said}");
         assert!(said.contains("and 11 more"), "{said}");
+        assert_eq!(failure::kind(&error, &[]), failure::Kind::Usage);
+    }
+
+    #[test]
+    fn what_is_no_image_is_not_called_one_without_programs() {
+        let folder = tempfile::tempdir().unwrap();
+        let args = Args {
+            program: None,
+            to: None,
+            json: false,
+            root: Utf8PathBuf::from_path_buf(folder.path().to_owned()).unwrap(),
+        };
+        let error = run(&args).unwrap_err();
+        assert!(
+            failure::text(&error).contains("no IaC Runner image"),
+            "{error}"
+        );
         assert_eq!(failure::kind(&error, &[]), failure::Kind::Usage);
     }
 
