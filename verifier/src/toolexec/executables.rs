@@ -27,10 +27,11 @@ use gocache::Store;
 use gocache::executables::{Executables, Packed};
 use gocache::image_info::{EXECUTABLES_PATH, TOOLEXEC_PATH};
 
+use super::turn::is_taken;
 use crate::private_folder;
 
-/// What this program is given in place of a tool, to put this folder's executable into the cache; standard input is the
-/// file of executables, locked.
+/// What this program is given in place of a tool, to put this folder's executable into the cache; standard input is
+/// the folder that it is put into, locked.
 pub const PUT: &str = "-put";
 
 /// How the linker is given the build ID.
@@ -39,7 +40,8 @@ const BUILD_ID: &[u8] = b"-buildid=";
 /// How it is told where to put the executable.
 const OUTPUT: &str = "-o";
 
-/// More than it takes to put an executable into the cache; somebody else may have the lock for as long as they like.
+/// More than it takes to put an executable into the cache; whoever can read its folder may have the lock for as long as
+/// they like.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often it is looked whether it is there.
@@ -51,17 +53,17 @@ pub fn begin() {
         if packed.is_in(store) || !private_folder::is_writable(store.root()) {
             return;
         }
-        let Ok(file) = File::open(packed.data()) else {
+        let Some(folder) = folder(packed, store) else {
             return;
         };
-        // Who has it is at it.
-        if file.try_lock().is_err() {
+        // Who has it is at it; and without a lock it would be done twice.
+        if folder.try_lock().is_err() {
             return;
         }
-        // The lock is that of the open file, and goes with its last process.
+        // The lock is that of the open folder, and goes with its last process.
         let _ = super::command(OsStr::new("/proc/self/exe"), &[PUT.into()])
             .arg0(TOOLEXEC_PATH)
-            .stdin(file)
+            .stdin(folder)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn();
@@ -77,15 +79,30 @@ pub fn put() {
 
 /// The same, unless somebody is at it already, who is waited for.
 pub fn put_or_wait() {
-    with_this_folders(|packed, store| {
-        let file = File::open(packed.data());
-        let started = Instant::now();
-        let is_locked = || file.as_ref().is_ok_and(|file| file.try_lock().is_err());
-        while !packed.is_in(store) && is_locked() && started.elapsed() < PATIENCE {
-            std::thread::sleep(PAUSE);
-        }
-        let _ = packed.put(store);
-    });
+    with_this_folders(put_or_wait_for);
+}
+
+fn put_or_wait_for(packed: Packed<'_>, store: &Store) {
+    let folder = folder(packed, store);
+    if let Some(folder) = &folder {
+        wait(folder, || packed.is_in(store));
+    }
+    let _ = packed.put(store);
+}
+
+/// Waits for whoever has the lock of `folder`, until it `is_there`.
+fn wait(folder: &File, is_there: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !is_there() && is_taken(&folder.try_lock()) && started.elapsed() < PATIENCE {
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// The folder of the cache that the executable is to be in. Its lock says that somebody puts it there: those who build
+/// other programs, or into another cache, do not wait for each other.
+fn folder(packed: Packed<'_>, store: &Store) -> Option<File> {
+    let output = store.output_path(&packed.executable().output);
+    File::open(output.parent()?).ok()
 }
 
 fn with_this_folders(then: impl FnOnce(Packed<'_>, &Store)) {
@@ -154,8 +171,44 @@ pub fn pack_one(folder: &Utf8Path, action: sha256::Sha256Hash, content: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::toolexec::turn::without_locks;
     use sha256::Sha256Hash;
     use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn only_those_wait_for_each_other_who_put_the_same_executable_into_the_same_cache() {
+        let temporary = tempfile::tempdir().unwrap();
+        let path = Utf8Path::from_path(temporary.path()).unwrap();
+        pack_one(&path.join("packed"), Sha256Hash::of(b"link"), b"program");
+        let executables = Executables::open(&path.join("packed")).unwrap();
+        let packed = executables.all().next().unwrap();
+        let [one, two] = ["one", "two"].map(|name| Store::create(&path.join(name)).unwrap());
+
+        let pack = File::open(packed.data()).unwrap();
+        pack.try_lock().unwrap();
+        let other = folder(packed, &two).unwrap();
+        other.try_lock().unwrap();
+        let started = Instant::now();
+        put_or_wait_for(packed, &one);
+        assert!(packed.is_in(&one));
+        assert!(started.elapsed() < PATIENCE / 2);
+
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| put_or_wait_for(packed, &two));
+            std::thread::sleep(50 * PAUSE);
+            assert!(!waiting.is_finished());
+            drop(other);
+            waiting.join().unwrap();
+        });
+        assert!(packed.is_in(&two));
+    }
+
+    #[test]
+    fn nobody_waits_where_a_cache_has_no_locks() {
+        let started = Instant::now();
+        wait(&without_locks(), || false);
+        assert!(started.elapsed() < PATIENCE / 2);
+    }
 
     #[test]
     fn a_link_that_the_image_has_made_is_replaced_and_no_other() {

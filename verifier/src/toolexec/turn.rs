@@ -1,6 +1,6 @@
 //! Turns of links that have archives put together, of all processes of a user.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -50,22 +50,59 @@ impl Turn {
         let files: Vec<File> = (0..turns)
             .map(|turn| how.open(folder.join(turn.to_string())))
             .collect::<io::Result<_>>()?;
-        let start = Instant::now();
-        loop {
-            if let Some(turn) = files.iter().position(|file| file.try_lock().is_ok()) {
-                return Ok(files.into_iter().nth(turn));
-            }
-            if start.elapsed() >= patience {
-                return Ok(None);
-            }
-            std::thread::sleep(PAUSE);
-        }
+        Ok(first_free(files, patience))
     }
+}
+
+/// The first of `files` whose lock is free, with it; none after waiting for as long as `patience`.
+fn first_free(mut files: Vec<File>, patience: Duration) -> Option<File> {
+    let start = Instant::now();
+    loop {
+        let mut is_one_taken = false;
+        for turn in 0..files.len() {
+            let tried = files[turn].try_lock();
+            if tried.is_ok() {
+                return Some(files.swap_remove(turn));
+            }
+            is_one_taken |= is_taken(&tried);
+        }
+        if !is_one_taken || start.elapsed() >= patience {
+            return None;
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// Whether somebody has the lock that was `tried`. Where there are no locks, as on some network file systems, nobody
+/// has one, and waiting changes nothing.
+pub fn is_taken(tried: &Result<(), TryLockError>) -> bool {
+    matches!(tried, Err(TryLockError::WouldBlock))
+}
+
+/// A file that cannot be locked.
+#[cfg(test)]
+pub fn without_locks() -> File {
+    use std::os::unix::fs::OpenOptionsExt as _;
+
+    let flags = rustix::fs::OFlags::PATH.bits();
+    let mut how = File::options();
+    how.read(true).custom_flags(i32::try_from(flags).unwrap());
+    how.open("/").unwrap()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_waits_where_there_are_no_locks() {
+        let tried = without_locks().try_lock();
+        assert!(matches!(tried, Err(TryLockError::Error(_))), "{tried:?}");
+        let started = Instant::now();
+        let files = vec![without_locks(), without_locks()];
+        assert!(first_free(files, PATIENCE).is_none());
+        assert!(started.elapsed() < PATIENCE / 2);
+    }
 
     #[test]
     fn as_many_have_a_turn_as_there_are_turns_and_the_next_waits_for_one() {
