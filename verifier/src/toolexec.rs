@@ -91,10 +91,10 @@ pub fn run(arguments: &[OsString]) -> ExitCode {
     let (is_compiler, is_linker) = (is_named(tool, COMPILE), is_named(tool, LINK));
     let done = if rest.first().is_some_and(|first| first == VERSION) {
         let parent = Parent::of_process();
-        if is_compiler && parent.makes_executables() {
-            executables::begin();
-        } else if is_linker {
-            executables::put_or_wait();
+        match parent.takes_executables() {
+            true if is_compiler => executables::begin(),
+            true if is_linker => executables::put_or_wait(),
+            _ => {}
         }
         version(tool, rest, &parent)
     } else if is_linker && executables::put_in_place_of_link(rest) {

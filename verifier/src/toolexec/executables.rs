@@ -6,8 +6,8 @@
 //! the cache, and the link hits as if it had been there. It is begun beside the go command when that asks for the
 //! compiler's version, which is before it looks at packages.
 //!
-//! Other programs than that folder's, and builds whose cache cannot be written to, find nothing in the cache and start
-//! the linker. It is given a build ID that begins with the action ID, by which the executable is found again, and put
+//! Other programs than that folder's, one in the root of its source, which may be any folder, and builds whose cache
+//! cannot be written to, find nothing in the cache and start the linker. It is given a build ID that begins with the action ID, by which the executable is found again, and put
 //! where the linker would have put it. The go command looks for the build ID that it gave, to complete it; in what is
 //! complete already there is none, which it takes.
 //!

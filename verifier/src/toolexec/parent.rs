@@ -10,8 +10,11 @@ use rustix::process::{Pid, getppid};
 
 use crate::launch::go_command::take_change;
 
-/// Commands that make executables, and do more than compile or list.
-const MAKE_EXECUTABLES: [&str; 3] = ["build", "install", "run"];
+/// Commands that link what the image has executables of: `run` leaves DWARF out, and `test` links something else.
+const LINK_PROGRAMS: [&str; 2] = ["build", "install"];
+
+/// How a flag without a value is taken back.
+const FALSE: [&[u8]; 6] = [b"0", b"f", b"F", b"false", b"FALSE", b"False"];
 
 /// More bytes than a command line has.
 const MAX_COMMAND_BYTES: u64 = 4 << 20;
@@ -41,36 +44,55 @@ impl Parent {
         }
     }
 
-    /// Whether it makes executables.
-    pub fn makes_executables(&self) -> bool {
-        self.command()
-            .is_some_and(|(command, _)| MAKE_EXECUTABLES.iter().any(|name| command == name))
+    /// Whether it asks its cache for executables that the image may have; with `-n` it only says what it would do.
+    pub fn takes_executables(&self) -> bool {
+        self.command().is_some_and(|(command, _)| {
+            let links = LINK_PROGRAMS.iter().any(|name| command == name);
+            links && !self.makes_everything_anew() && !self.is_set("n")
+        })
+    }
+
+    /// Whether it is to compile and link everything, whatever is there.
+    pub fn makes_everything_anew(&self) -> bool {
+        self.is_set("a")
     }
 
     /// Whether it makes an archive: its name says so, as nothing else does before it is made.
     pub fn puts_an_archive(&self) -> bool {
-        let Some((_, words)) = self.command().filter(|(command, _)| *command == "build") else {
-            return false;
-        };
+        let is_build = self
+            .command()
+            .is_some_and(|(command, _)| command == "build");
         let is_archive = |file: &OsStr| Path::new(file).extension() == Some(OsStr::new("a"));
-        let flags = self.flags.split_whitespace();
-        let flags = flags.map(|flag| OsStr::new(flag.trim_matches(['\'', '"'])));
-        let mut words = flags
-            .chain(words.iter().map(OsString::as_os_str))
-            .peekable();
+        let mut words = self.given().peekable();
         while let Some(word) = words.next() {
-            let flag = word.as_bytes();
-            let flag = flag.strip_prefix(b"-").unwrap_or_default();
-            let flag = flag.strip_prefix(b"-").unwrap_or(flag);
-            let file = match flag {
+            let file = match flag(word).unwrap_or_default() {
                 b"o" => words.peek().copied(),
-                _ => flag.strip_prefix(b"o=").map(OsStr::from_bytes),
+                flag => flag.strip_prefix(b"o=").map(OsStr::from_bytes),
             };
-            if file.is_some_and(is_archive) {
+            if is_build && file.is_some_and(is_archive) {
                 return true;
             }
         }
         false
+    }
+
+    /// Whether the flag `name`, which needs no value, is given. What it is not may look like it, as another flag's value
+    /// does; that costs a miss.
+    fn is_set(&self, name: &str) -> bool {
+        let mut flags = self.given().filter_map(flag);
+        flags.any(|flag| match flag.strip_prefix(name.as_bytes()) {
+            Some([b'=', value @ ..]) => !FALSE.contains(&value),
+            Some(rest) => rest.is_empty(),
+            None => false,
+        })
+    }
+
+    /// What GOFLAGS and its command line give to its command.
+    fn given(&self) -> impl Iterator<Item = &OsStr> {
+        let flags = self.flags.split_whitespace();
+        let flags = flags.map(|flag| OsStr::new(flag.trim_matches(['\'', '"'])));
+        let words = self.command().map_or(&[][..], |(_, words)| words);
+        flags.chain(words.iter().map(OsString::as_os_str))
     }
 
     /// The command, and what follows it.
@@ -78,6 +100,21 @@ impl Parent {
         let (_, words) = self.words.split_first()?;
         take_change(words).1.split_first()
     }
+
+    /// One with the command line `line`.
+    #[cfg(test)]
+    pub fn of(line: &str, flags: &str) -> Self {
+        Self {
+            words: line.split(' ').map(OsString::from).collect(),
+            flags: flags.to_owned(),
+        }
+    }
+}
+
+/// A flag without its one or two dashes.
+fn flag(word: &OsStr) -> Option<&[u8]> {
+    let flag = word.as_bytes().strip_prefix(b"-")?;
+    Some(flag.strip_prefix(b"-").unwrap_or(flag))
 }
 
 #[cfg(test)]
@@ -85,14 +122,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn executables_are_taken_where_programs_are_linked_unless_nothing_or_everything_is_done() {
+        let takes = |line: &str, flags: &str| Parent::of(line, flags).takes_executables();
+        for line in [
+            "go build .",
+            "/usr/local/go/bin/go install ./...",
+            "go -C /src build -o x .",
+            "go build -a=false -n=0 -asmflags=-a .",
+        ] {
+            assert!(takes(line, "-trimpath"), "{line}");
+        }
+        for line in ["go run .", "go test ./...", "go list -export .", "go", ""] {
+            assert!(!takes(line, "-trimpath"), "{line}");
+        }
+        for flag in ["-a", "--a", "-a=true", "-n", "-n=1"] {
+            assert!(!takes(&format!("go build {flag} ."), ""), "{flag}");
+            assert!(!takes("go build .", &format!("-trimpath {flag}")), "{flag}");
+        }
+        assert!(!Parent::of("go build -n .", "").makes_everything_anew());
+    }
+
+    #[test]
     fn only_a_build_whose_output_is_called_an_archive_puts_one() {
-        let puts = |line: &str, flags: &str| {
-            let parent = Parent {
-                words: line.split(' ').map(OsString::from).collect(),
-                flags: flags.to_owned(),
-            };
-            parent.puts_an_archive()
-        };
+        let puts = |line: &str, flags: &str| Parent::of(line, flags).puts_an_archive();
         for line in [
             "go build -o x.a .",
             "/usr/local/go/bin/go build -v --o=/tmp/x.a ./p",

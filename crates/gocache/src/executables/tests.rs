@@ -252,9 +252,17 @@ fn a_program_is_found_by_the_end_of_its_folder_and_the_longest_counts() {
     let in_root = json.replace("\"program\":\"two/pulumi\"", "\"program\":\"\"");
     fs_err::write(index, in_root).unwrap();
     let executables = fixture.executables();
-    for (folder, program) in [("/src", ""), ("/src/apis/one/pulumi", "apis/one/pulumi")] {
-        let found = executables.of_program(Utf8Path::new(folder)).unwrap();
-        assert_eq!(found.executable().program, program, "{folder}");
+    for (folder, program) in [
+        ("/src", None),
+        ("/src/apis/one/pulumi", Some("apis/one/pulumi")),
+    ] {
+        let found = executables.of_program(Utf8Path::new(folder));
+        let found = found.map(|packed| packed.executable().program.to_string());
+        assert_eq!(
+            found.as_deref(),
+            program,
+            "{folder}: every folder ends in nothing"
+        );
     }
 }
 

@@ -47,11 +47,14 @@ impl Executables {
     }
 
     /// The executable of the program in `folder`, an absolute path: the one whose place in the source is the end of it,
-    /// whole components, and the longest where there are several. A source may lie anywhere, and so may a program in
-    /// its root.
+    /// whole components, and the longest where there are several. A source may lie anywhere, so one in its root is
+    /// not known from its folder.
     pub fn of_program(&self, folder: &Utf8Path) -> Option<Packed<'_>> {
         let program = |packed: &Packed<'_>| packed.executable().program.clone();
-        let found = self.all().filter(|it| folder.ends_with(program(it)));
+        let found = self.all().filter(|it| {
+            let program = program(it);
+            program != "" && folder.ends_with(program)
+        });
         found.max_by_key(|packed| program(packed).components().count())
     }
 
