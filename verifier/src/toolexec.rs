@@ -97,7 +97,7 @@ pub fn run(arguments: &[OsString]) -> ExitCode {
             _ => {}
         }
         version(tool, rest, &parent)
-    } else if is_linker && executables::put_in_place_of_link(rest) {
+    } else if is_linker && executables::put_in_place_of_link(rest, &Parent::of_process()) {
         return ExitCode::SUCCESS;
     } else if is_linker {
         link(tool, rest, Utf8Path::new(OBJECTS_PATH))

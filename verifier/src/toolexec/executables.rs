@@ -11,6 +11,8 @@
 //! where the linker would have put it. The go command looks for the build ID that it gave, to complete it; in what is
 //! complete already there is none, which it takes.
 //!
+//! With `-a` nothing of this is done: Go is asked to link.
+//!
 //! What fails here fails silently: the linker can do what is left undone.
 
 use std::ffi::{OsStr, OsString};
@@ -27,6 +29,7 @@ use gocache::Store;
 use gocache::executables::{Executables, Packed};
 use gocache::image_info::{EXECUTABLES_PATH, TOOLEXEC_PATH};
 
+use super::parent::Parent;
 use super::turn::is_taken;
 use crate::private_folder;
 
@@ -121,12 +124,16 @@ fn with_this_folders(then: impl FnOnce(Packed<'_>, &Store)) {
     }
 }
 
-/// Puts the executable of the image in place that the linker would make of `arguments`; whether there was one.
-pub fn put_in_place_of_link(arguments: &[OsString]) -> bool {
-    in_place_of_link(arguments, Utf8Path::new(EXECUTABLES_PATH)).is_some()
+/// Puts the executable of the image in place that the linker, started by `parent`, would make of `arguments`; whether
+/// there was one.
+pub fn put_in_place_of_link(arguments: &[OsString], parent: &Parent) -> bool {
+    in_place_of_link(arguments, parent, Utf8Path::new(EXECUTABLES_PATH)).is_some()
 }
 
-fn in_place_of_link(arguments: &[OsString], folder: &Utf8Path) -> Option<()> {
+fn in_place_of_link(arguments: &[OsString], parent: &Parent, folder: &Utf8Path) -> Option<()> {
+    if parent.makes_everything_anew() {
+        return None;
+    }
     // The last one counts, and who sets another one wants it.
     let mut build_ids = arguments.iter().rev();
     let build_id = build_ids.find_map(|it| it.as_bytes().strip_prefix(BUILD_ID))?;
@@ -219,10 +226,11 @@ mod tests {
 
         let id = gocache::in_build_id(&action);
         let output = folder.join("a.out");
-        let replaced = |arguments: &str| {
+        let replaced_for = |parent: &Parent, arguments: &str| {
             let arguments: Vec<OsString> = arguments.split(' ').map(OsString::from).collect();
-            in_place_of_link(&arguments, &packed).is_some()
+            in_place_of_link(&arguments, parent, &packed).is_some()
         };
+        let replaced = |arguments: &str| replaced_for(&Parent::of("go build .", ""), arguments);
         for other in [
             format!("-o {output} -buildid=other/main/main/other main.a"),
             format!("-o {output} -buildid={id}/x/y/{id} -buildid=own main.a"),
@@ -233,6 +241,8 @@ mod tests {
             assert!(!output.exists());
         }
         let its = format!("-o {output} -importcfg x -buildid={id}/x/y/{id} -extld=gcc main.a");
+        assert!(!replaced_for(&Parent::of("go build -a .", ""), &its));
+        assert!(!output.exists());
         assert!(replaced(&its));
         assert_eq!(fs_err::read(&output).unwrap(), b"program");
         let mode = fs_err::metadata(&output).unwrap().permissions().mode();
