@@ -44,7 +44,7 @@ fn the_cache_has_no_executables_and_links_hit() {
             cd /tmp
             links from-elsewhere go -C /tmp/checkout/apis/provider/toy/two/v1/iac/pulumi build -x -o /tmp/x .
             expected two /tmp/x
-            find /tmp/lean -newermt 2036-01-01 -size +1000k -perm 644 | wc -l
+            find /tmp/lean ! -newermt 2036-01-01 -size +1000k -perm 644 | wc -l
             find /tmp/lean -name '.*' -type f | wc -l
         "
         ),

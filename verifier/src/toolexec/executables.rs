@@ -27,7 +27,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 use gocache::Store;
 use gocache::executables::{Executables, Packed};
-use gocache::image_info::{EXECUTABLES_PATH, TOOLEXEC_PATH};
+use gocache::image_info::{EXECUTABLES_PATH, IMAGE_INFO_PATH, ImageInfo, TOOLEXEC_PATH};
 
 use super::parent::Parent;
 use super::turn::is_taken;
@@ -42,6 +42,9 @@ const BUILD_ID: &[u8] = b"-buildid=";
 
 /// How it is told where to put the executable.
 const OUTPUT: &str = "-o";
+
+/// How the names of caches that are made of links begin (`launch/links.rs`).
+const LINKS_PREFIX: &str = "go-links-";
 
 /// More than it takes to put an executable into the cache; whoever can read its folder may have the lock for as long as
 /// they like.
@@ -75,9 +78,7 @@ pub fn begin() {
 
 /// Puts the executable of this folder's program into the build cache.
 pub fn put() {
-    with_this_folders(|packed, store| {
-        let _ = packed.put(store);
-    });
+    with_this_folders(put_into);
 }
 
 /// The same, unless somebody is at it already, who is waited for.
@@ -90,7 +91,23 @@ fn put_or_wait_for(packed: Packed<'_>, store: &Store) {
     if let Some(folder) = &folder {
         wait(folder, || packed.is_in(store));
     }
-    let _ = packed.put(store);
+    put_into(packed, store);
+}
+
+fn put_into(packed: Packed<'_>, store: &Store) {
+    let _ = if is_of_image(store.root(), Utf8Path::new(IMAGE_INFO_PATH)) {
+        packed.put_as_shipped(store)
+    } else {
+        packed.put(store)
+    };
+}
+
+/// Whether `gocache` is the cache of the image of which `info` tells, or one of links to that. The go command removes
+/// from any other one what it has not used for days, and so it should what is put there.
+fn is_of_image(gocache: &Utf8Path, info: &Utf8Path) -> bool {
+    let is_of_links = |name: &str| name.starts_with(LINKS_PREFIX);
+    gocache.file_name().is_some_and(is_of_links)
+        || ImageInfo::read(info).is_ok_and(|image| image.identity.gocache == gocache.as_str())
 }
 
 /// Waits for whoever has the lock of `folder`, until it `is_there`.
@@ -208,6 +225,22 @@ mod tests {
             waiting.join().unwrap();
         });
         assert!(packed.is_in(&two));
+    }
+
+    #[test]
+    fn what_is_put_into_a_cache_of_the_users_own_may_be_trimmed() {
+        let temporary = tempfile::tempdir().unwrap();
+        let info = Utf8Path::from_path(temporary.path()).unwrap().join("image");
+        let variables = gocache::Identity::GO_ENV_NAMES.map(|name| {
+            let value = if name == "GOCACHE" { "/shipped" } else { "" };
+            (name.to_owned(), value.to_owned())
+        });
+        let identity = gocache::Identity::from_go_env(&variables.into()).unwrap();
+        let image = serde_json::json!({"schema": 1, "identity": identity, "versions": {}});
+        fs_err::write(&info, image.to_string()).unwrap();
+        let is_of_image = |gocache: &str| is_of_image(gocache.into(), &info);
+        assert!(is_of_image("/shipped") && is_of_image("/tmp/x/go-links-0123"));
+        assert!(!is_of_image("/own") && !is_of_image("/shipped/own"));
     }
 
     #[test]

@@ -96,17 +96,21 @@ fn each_is_put_into_a_cache_as_it_was_in_the_one_that_it_is_from() {
         }
         files
     };
-    let other = Store::create(&fixture.path("other")).unwrap();
+    let [shipped, own] = ["shipped", "own"].map(|it| Store::create(&fixture.path(it)).unwrap());
     for packed in fixture.executables().all() {
-        assert!(!packed.is_in(&other));
-        packed.put(&other).unwrap();
-        assert!(packed.is_in(&other));
+        assert!(!packed.is_in(&shipped));
+        packed.put_as_shipped(&shipped).unwrap();
+        packed.put(&own).unwrap();
+        assert!(packed.is_in(&shipped) && packed.is_in(&own));
     }
-    assert_eq!(sealed(&other), sealed(&fixture.store));
-    for file in other.files().unwrap() {
-        let metadata = fs_err::metadata(other.root().join(&file.path)).unwrap();
-        assert_eq!(metadata.permissions().mode() & 0o777, 0o644);
-        assert_eq!(metadata.mtime(), TIME_NS / 1_000_000_000);
+    for (store, is_shipped) in [(&shipped, true), (&own, false)] {
+        assert_eq!(sealed(store), sealed(&fixture.store));
+        for file in store.files().unwrap() {
+            let metadata = fs_err::metadata(store.root().join(&file.path)).unwrap();
+            assert_eq!(metadata.permissions().mode() & 0o777, 0o644);
+            let is_of_time = metadata.mtime() == TIME_NS / 1_000_000_000;
+            assert_eq!(is_of_time, is_shipped, "{}", file.path);
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fs::Permissions;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt as _;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use camino::Utf8Path;
 use sha256::{HashingWriter, Sha256Hash};
@@ -124,18 +124,28 @@ impl Packed<'_> {
     /// Puts the executable and its entry into the build cache `store`, unless they are there. What is under a name in
     /// the cache is whole, whenever this ends.
     pub fn put(&self, store: &Store) -> Result<(), Error> {
-        let executable = self.executable();
+        self.put_of_time(store, None)
+    }
+
+    /// The same for a cache whose entries have the time of those that are shipped: the go command neither removes nor
+    /// touches it.
+    pub fn put_as_shipped(&self, store: &Store) -> Result<(), Error> {
+        let time = u64::try_from(self.executable().time_unix_ns).unwrap_or_default();
+        self.put_of_time(store, Some(UNIX_EPOCH + Duration::from_nanos(time)))
+    }
+
+    fn put_of_time(&self, store: &Store, time: Option<SystemTime>) -> Result<(), Error> {
         if self.is_in(store) {
             return Ok(());
         }
-        let entry = executable.entry();
+        let entry = self.executable().entry();
         let written = store.put_written(entry, |file| self.unpack(file))?;
-        let time = u64::try_from(executable.time_unix_ns).unwrap_or_default();
-        let time = UNIX_EPOCH + Duration::from_nanos(time);
         for path in written {
             let file = fs_err::File::options().write(true).open(path)?;
             file.set_permissions(Permissions::from_mode(0o644))?;
-            set_time(&file, time)?;
+            if let Some(time) = time {
+                set_time(&file, time)?;
+            }
         }
         Ok(())
     }

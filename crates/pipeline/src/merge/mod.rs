@@ -96,7 +96,7 @@ fn complete(folder: &Utf8Path) -> Result<(u64, u64)> {
     let executables = Executables::open(&objects.join(executables))?;
     executables
         .all()
-        .try_for_each(|packed| packed.put(&store))?;
+        .try_for_each(|packed| packed.put_as_shipped(&store))?;
     fs_err::remove_dir_all(lean)?;
     fs_err::remove_dir_all(objects)?;
     objects::write_script(&folder.join(TOOLEXEC))?;
