@@ -22,6 +22,12 @@ use crate::{ActionEntry, Error};
 
 const BUFFER_BYTES: usize = 128 * 1024;
 
+/// How names of files begin that are being written.
+const TEMPORARY_PREFIX: &str = ".";
+
+/// How they end: in what the go command trims, so that what a killed process leaves goes after days without use.
+const TEMPORARY_SUFFIX: &str = ".tmp-d";
+
 /// A GOCACHE folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Store {
@@ -57,7 +63,8 @@ impl FileKind {
     }
 
     /// Whether Go might take a file that is no entry for one: it lies in a two-digit folder and ends in `-a` or `-d`,
-    /// or in a folder that does, which is how `go run` and `go tool` keep executables.
+    /// or in a folder that does, which is how `go run` and `go tool` keep executables. It looks for no name as that of a
+    /// file that is being written.
     pub fn poses_as_entry(path: &Utf8Path) -> bool {
         let mut names = path.components().map(|component| component.as_str());
         let folder = names.next().unwrap_or_default();
@@ -65,6 +72,7 @@ impl FileKind {
         folder.len() == 2
             && folder.bytes().all(|b| b.is_ascii_hexdigit())
             && (name.ends_with("-a") || name.ends_with("-d"))
+            && !(name.starts_with(TEMPORARY_PREFIX) && name.ends_with(TEMPORARY_SUFFIX))
     }
 }
 
@@ -285,8 +293,8 @@ pub(crate) fn link(from: &Utf8Path, to: &Utf8Path) -> Result<(), Error> {
 fn temporary_beside(path: &Utf8Path) -> io::Result<NamedTempFile> {
     let folder = path.parent().unwrap_or(Utf8Path::new("."));
     tempfile::Builder::new()
-        .prefix(".")
-        .suffix(".tmp")
+        .prefix(TEMPORARY_PREFIX)
+        .suffix(TEMPORARY_SUFFIX)
         .permissions(Permissions::from_mode(0o666))
         .tempfile_in(folder)
         .map_err(|error| at_path(&error, folder))
@@ -539,7 +547,7 @@ mod tests {
             "trim.txt",
             "README",
             "fuzz/corpus/1",
-            "00/.abc.tmp",
+            "00/.abc.tmp-d",
             &misplaced,
         ] {
             let path = folder.path().join(path);
@@ -558,6 +566,22 @@ mod tests {
         assert_eq!(of_kind(FileKind::Action(entry.action))[0].size_bytes, 175);
         assert_eq!(of_kind(FileKind::Output(entry.output))[0].size_bytes, 5);
         assert_eq!(of_kind(FileKind::Other).len(), 5);
+    }
+
+    #[test]
+    fn what_a_killed_write_leaves_is_for_go_to_trim_and_poses_as_nothing() {
+        let folder = Folder::new();
+        fs_err::create_dir(folder.path().join("0f")).unwrap();
+        let left = temporary_beside(&folder.path().join("0f/x")).unwrap();
+        let left = Utf8Path::from_path(left.path()).unwrap();
+        let path = left.strip_prefix(folder.path()).unwrap();
+        // The go command removes what ends in one of these, and nothing else.
+        assert!(path.as_str().ends_with("-d") || path.as_str().ends_with("-a"));
+        assert_eq!(FileKind::of(path), FileKind::Other);
+        assert!(!FileKind::poses_as_entry(path));
+        for posing in ["0f/.x-d", "0f/x.tmp-d", "0f/x-d/.y.tmp-d"] {
+            assert!(FileKind::poses_as_entry(Utf8Path::new(posing)), "{posing}");
+        }
     }
 
     #[test]

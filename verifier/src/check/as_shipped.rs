@@ -242,6 +242,7 @@ mod tests {
             "cache/download/x/@v/v1.zip1.tmp",
             "example.com/x@v1.0.0.tmp-12",
             "00/.a.tmp",
+            "00/.a.tmp-d",
         ] {
             assert!(is_left(path), "{path}");
         }

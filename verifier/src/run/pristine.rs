@@ -80,10 +80,12 @@ impl Pristine {
         let new = list(&self.gocache)?;
         let new = new.difference(&self.files);
         let mut added = Added::default();
-        // Links to what is shipped, and what says that they are there, are no entries.
+        // Links to what is shipped, what says that they are there, and remains of a write are no entries.
         let is_entry = |path: &std::path::Path| {
             let name = path.file_name().map(std::ffi::OsStr::as_encoded_bytes);
-            let has_name = name.is_some_and(|it| it.ends_with(b"-a") || it.ends_with(b"-d"));
+            let has_name = name.is_some_and(|it| {
+                !it.starts_with(b".") && (it.ends_with(b"-a") || it.ends_with(b"-d"))
+            });
             has_name && !path.is_symlink()
         };
         for path in list(&surroundings.path(FALLBACK))? {
@@ -224,6 +226,7 @@ mod tests {
         let fallback = surroundings.path(FALLBACK);
         fs_err::write(fallback.join("x-d"), "four").unwrap();
         fs_err::write(fallback.join("complete"), "").unwrap();
+        fs_err::write(fallback.join(".x.tmp-d"), "remains").unwrap();
         std::os::unix::fs::symlink(gocache.join("00/x-a"), fallback.join("x-a")).unwrap();
         let added = pristine.added(&surroundings).unwrap();
         assert_eq!(

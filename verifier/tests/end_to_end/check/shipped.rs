@@ -64,7 +64,7 @@ fn what_is_not_as_shipped_is_told_from_corruption() {
         assert!(image.finding(1, &name).contains("is left over"), "{name}");
         fs_err::remove_file(image.folder.path(&name)).unwrap();
     }
-    let name = format!("{GOCACHE}/00/.abc.tmp");
+    let name = format!("{GOCACHE}/00/.abc.tmp-d");
     image.folder.write(&name, "");
     assert!(image.finding(1, &name).contains("is left over"));
     fs_err::remove_file(image.folder.path(&name)).unwrap();
