@@ -13,8 +13,8 @@
 //! exception: `go build -o FILE.a` copies an archive out of the cache without starting a tool, so it is to find none
 //! that is not whole.
 //!
-//! Links that have archives put together wait for each other, as many at a time as there are processors: each needs
-//! room on the disk and all processors. Nobody waits for ever, for whoever has a turn may be stopped.
+//! Links that have archives put together wait for each other: each needs room on the disk, and at first all processors
+//! (see [`turn`]). Nobody waits for ever, for whoever has a turn may be stopped.
 
 pub mod executables;
 mod parent;
@@ -38,7 +38,7 @@ use rustix::process::{Signal, getpid, kill_process};
 use sha256::{Sha256Hash, hash_file};
 
 use self::parent::Parent;
-use self::turn::Turn;
+use self::turn::{Turns, processors};
 
 /// As a shell says that a program cannot be run.
 const CANNOT_RUN: u8 = 126;
@@ -100,7 +100,7 @@ pub fn run(arguments: &[OsString]) -> ExitCode {
     } else if is_linker && executables::put_in_place_of_link(rest, &Parent::of_process()) {
         return ExitCode::SUCCESS;
     } else if is_linker {
-        link(tool, rest, Utf8Path::new(OBJECTS_PATH))
+        link(tool, rest, Utf8Path::new(OBJECTS_PATH), &Turns::of_user())
     } else {
         Ok(Done::Become(rest.to_vec()))
     };
@@ -174,7 +174,12 @@ fn version(tool: &OsStr, arguments: &[OsString], parent: &Parent) -> anyhow::Res
 }
 
 /// Links, with archives that are whole.
-fn link(tool: &OsStr, arguments: &[OsString], objects: &Utf8Path) -> anyhow::Result<Done> {
+fn link(
+    tool: &OsStr,
+    arguments: &[OsString],
+    objects: &Utf8Path,
+    turns: &Turns,
+) -> anyhow::Result<Done> {
     let link = Link::of(arguments)?;
     let incomplete = link.incomplete()?;
     if incomplete.is_empty() {
@@ -183,13 +188,13 @@ fn link(tool: &OsStr, arguments: &[OsString], objects: &Utf8Path) -> anyhow::Res
     if link.folder.as_str().contains('\n') {
         return Err(no_line(link.folder.as_ref()));
     }
-    let _turn = Turn::wait();
+    let _turn = turns.link();
     let folder = tempfile::Builder::new()
         .prefix("whole-")
         .tempdir_in(&link.folder)
         .with_context(|| format!("failed to make a folder in {}", link.folder))?;
     let path = Utf8Path::from_path(folder.path()).context("a path is not UTF-8")?;
-    complete(&incomplete, objects, path)?;
+    complete(&incomplete, objects, path, turns)?;
     let arguments = link.with(&incomplete, path)?;
     let mut child = command(tool, &arguments)
         .spawn()
@@ -211,7 +216,13 @@ fn no_line(path: &OsStr) -> anyhow::Error {
 }
 
 /// Puts the archives `incomplete` together in `folder`, each under the digest that it has without object code.
-fn complete(incomplete: &Digests, objects: &Utf8Path, folder: &Utf8Path) -> anyhow::Result<()> {
+fn complete(
+    incomplete: &Digests,
+    objects: &Utf8Path,
+    folder: &Utf8Path,
+    turns: &Turns,
+) -> anyhow::Result<()> {
+    let _turn = turns.unpack();
     let known = Objects::open(objects).map_err(|error| corrupt(error.to_string(), AS_IT_IS))?;
     let mut archives: BTreeMap<Sha256Hash, Incomplete> = BTreeMap::new();
     for (export_only, digest) in incomplete {
@@ -233,7 +244,10 @@ fn complete(incomplete: &Digests, objects: &Utf8Path, folder: &Utf8Path) -> anyh
         );
     }
     let archives: Vec<Incomplete> = archives.into_values().collect();
-    known.complete(&archives).map_err(|error| match error {
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(processors());
+    let threads = threads.build().context("failed to start threads")?;
+    let completed = threads.install(|| known.complete(&archives));
+    completed.map_err(|error| match error {
         gocache::Error::Io(error) => failed(
             format!("archives of the image cannot be put together in {folder}: {error}"),
             format!("a link takes as much room as the archives that it reads; {PUT_ELSEWHERE}"),
@@ -382,6 +396,10 @@ mod tests {
         line.split(' ').map(OsString::from).collect()
     }
 
+    fn turns(folder: &Utf8Path) -> Turns {
+        Turns::in_folder(folder.join("turns"), rustix::process::geteuid().as_raw())
+    }
+
     /// An archive of a package as the compiler writes it, cut where `object_code` is none.
     fn archive(export_data: &str, object_code: Option<&str>) -> String {
         let header = |name: &str, size: usize| {
@@ -438,6 +456,34 @@ mod tests {
     }
 
     #[test]
+    fn object_code_is_unpacked_by_one_link_at_a_time() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(temporary.path()).unwrap();
+        let cut = folder.join("cut-d");
+        fs_err::write(&cut, archive("go object\n", None)).unwrap();
+        let list = folder.join("importcfg.link");
+        fs_err::write(&list, "").unwrap();
+        let arguments = words(&format!("-importcfg {list} {cut}"));
+        let other = turns(folder).unpack();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                let nowhere = folder.join("nowhere");
+                link(
+                    OsStr::new("/bin/true"),
+                    &arguments,
+                    &nowhere,
+                    &turns(folder),
+                )
+                .is_err()
+            });
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            assert!(!waiting.is_finished());
+            drop(other);
+            assert!(waiting.join().unwrap(), "there is no object code");
+        });
+    }
+
+    #[test]
     fn without_its_object_code_nothing_is_linked_and_nothing_stays() {
         let temporary = tempfile::tempdir().unwrap();
         let folder = Utf8Path::from_path(temporary.path()).unwrap();
@@ -446,7 +492,9 @@ mod tests {
         let list = folder.join("importcfg.link");
         fs_err::write(&list, format!("packagefile a={cut}\n")).unwrap();
         let arguments = words(&format!("-importcfg {list}"));
-        let linked = link(OsStr::new("/bin/true"), &arguments, &folder.join("nowhere"));
+        let (nowhere, elsewhere) = (folder.join("nowhere"), tempfile::tempdir().unwrap());
+        let turns = turns(Utf8Path::from_path(elsewhere.path()).unwrap());
+        let linked = link(OsStr::new("/bin/true"), &arguments, &nowhere, &turns);
         let error = linked.err().expect("there is no object code");
         assert_eq!(failure::kind(&error, &[]), failure::Kind::Corrupt);
         let said = failure::text(&error);
@@ -465,7 +513,13 @@ mod tests {
             fs_err::write(&cut, archive("go object\n", None)).unwrap();
             fs_err::write(&list, "").unwrap();
             let arguments = ["-importcfg".into(), list.into(), cut.into()];
-            let linked = link(OsStr::new("/bin/true"), &arguments, "/nowhere".into());
+            let turns = turns("/nowhere".into());
+            let linked = link(
+                OsStr::new("/bin/true"),
+                &arguments,
+                "/nowhere".into(),
+                &turns,
+            );
             let said = failure::text(&linked.err().expect("it is refused"));
             assert!(said.contains("GOTMPDIR names another place"), "{said}");
             assert_eq!(fs_err::read_dir(folder).unwrap().count(), 2);

@@ -1,4 +1,7 @@
 //! Turns of links that have archives put together, of all processes of a user.
+//!
+//! As many link at a time as there are processors. Of these one at a time unpacks object code: that keeps all processors
+//! busy, and each of them takes a window's memory for it.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -14,26 +17,64 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// How often it looks whether it is its turn.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// One of as many turns as there are processors, until it is dropped, or the process ends.
+/// A turn, until it is dropped, or the process ends.
 pub struct Turn {
     _file: Option<File>,
 }
 
-impl Turn {
-    /// Waits for a turn; where there is no place for files that say who has one, nobody waits.
-    pub fn wait() -> Self {
+/// Where the files lie that say who has a turn.
+pub struct Turns {
+    folder: Utf8PathBuf,
+    uid: u32,
+}
+
+impl Turns {
+    /// Those of this process's user.
+    pub fn of_user() -> Self {
         let uid = rustix::process::geteuid().as_raw();
         let tmpdir = std::env::var("TMPDIR")
             .ok()
             .filter(|it| it.starts_with('/'));
         let tmpdir = Utf8PathBuf::from(tmpdir.unwrap_or_else(|| "/tmp".to_owned()));
-        let folder = private_folder::shared(&tmpdir, uid).join("links");
-        let turns = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self {
-            _file: Self::take(&folder, uid, turns, PATIENCE).ok().flatten(),
-        }
+        Self::in_folder(private_folder::shared(&tmpdir, uid), uid)
     }
 
+    /// Those in `folder`, which is user `uid`'s alone.
+    pub fn in_folder(folder: Utf8PathBuf, uid: u32) -> Self {
+        Self { folder, uid }
+    }
+
+    /// Waits until this process may link, beside as many others as there are processors.
+    pub fn link(&self) -> Turn {
+        self.wait("links", processors())
+    }
+
+    /// Waits until no other process unpacks object code.
+    pub fn unpack(&self) -> Turn {
+        self.wait("unpacking", 1)
+    }
+
+    /// Where there is no place for files that say who has a turn, nobody waits.
+    fn wait(&self, name: &str, turns: usize) -> Turn {
+        let taken = Turn::take(&self.folder.join(name), self.uid, turns, PATIENCE);
+        Turn {
+            _file: taken.ok().flatten(),
+        }
+    }
+}
+
+/// How many processors this process may keep busy. Who tells Go's programs how many means those that they start, too.
+pub fn processors() -> usize {
+    let all = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    at_most(all, std::env::var("GOMAXPROCS").ok().as_deref())
+}
+
+fn at_most(all: usize, gomaxprocs: Option<&str>) -> usize {
+    let said = gomaxprocs.and_then(|it| it.parse().ok());
+    said.filter(|it| *it > 0).map_or(all, |said| all.min(said))
+}
+
+impl Turn {
     /// The file of a turn; none after waiting for as long as `patience`.
     fn take(
         folder: &Utf8Path,
@@ -93,6 +134,14 @@ pub fn without_locks() -> File {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_more_processors_are_kept_busy_than_go_is_told() {
+        for (said, expected) in [("2", 2), ("9", 4), ("0", 4), ("-1", 4), ("x", 4), ("", 4)] {
+            assert_eq!(at_most(4, Some(said)), expected, "{said}");
+        }
+        assert_eq!(at_most(4, None), 4);
+    }
 
     #[test]
     fn nobody_waits_where_there_are_no_locks() {
