@@ -26,7 +26,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
 
 use anyhow::{Context as _, bail};
@@ -185,14 +185,13 @@ fn link(
     if incomplete.is_empty() {
         return Ok(Done::Become(arguments.to_vec()));
     }
-    if link.folder.as_str().contains('\n') {
-        return Err(no_line(link.folder.as_ref()));
-    }
+    let within = Utf8Path::from_path(&link.folder).filter(|it| !it.as_str().contains('\n'));
+    let within = within.ok_or_else(|| no_line(&link.folder))?;
     let _turn = turns.link();
     let folder = tempfile::Builder::new()
         .prefix("whole-")
-        .tempdir_in(&link.folder)
-        .with_context(|| format!("failed to make a folder in {}", link.folder))?;
+        .tempdir_in(within)
+        .with_context(|| format!("failed to make a folder in {within}"))?;
     let path = Utf8Path::from_path(folder.path()).context("a path is not UTF-8")?;
     complete(&incomplete, objects, path, turns)?;
     let arguments = link.with(&incomplete, path)?;
@@ -205,13 +204,22 @@ fn link(
 }
 
 /// A list of archives has a line for each.
-fn no_line(path: &OsStr) -> anyhow::Error {
-    let path = path.to_string_lossy();
+fn no_line(folder: &Path) -> anyhow::Error {
+    let folder = folder.to_string_lossy();
     failed(
         format!(
-            "archives of the image cannot be put together in {path:?}, which is no line of UTF-8"
+            "archives of the image cannot be put together in {folder:?}, which is no line of UTF-8"
         ),
         PUT_ELSEWHERE,
+    )
+}
+
+/// What is to be put together is known by a name that is text.
+fn not_utf8(file: &Path) -> anyhow::Error {
+    let file = file.to_string_lossy();
+    failed(
+        format!("{file:?} has no object code, and cannot be put together: its path is no UTF-8"),
+        "GOCACHE names another place",
     )
 }
 
@@ -261,9 +269,9 @@ fn complete(
 struct Link<'a> {
     arguments: &'a [OsString],
     /// Places of arguments that name a list of archives, and its text.
-    lists: Vec<(usize, String)>,
+    lists: Vec<(usize, Vec<u8>)>,
     /// The go command's folder for this link.
-    folder: Utf8PathBuf,
+    folder: PathBuf,
 }
 
 impl<'a> Link<'a> {
@@ -274,18 +282,18 @@ impl<'a> Link<'a> {
             let Some(file) = list_named(arguments, place, argument) else {
                 continue;
             };
-            let file = Utf8Path::from_path(Path::new(file)).ok_or_else(|| no_line(file))?;
-            let file = file.to_owned();
-            let mut text = String::new();
-            let opened = fs_err::File::open(&file)?;
-            opened.take(MAX_LIST_BYTES).read_to_string(&mut text)?;
+            let file = Path::new(file);
+            let mut text = Vec::new();
+            let opened = fs_err::File::open(file)?;
+            opened.take(MAX_LIST_BYTES).read_to_end(&mut text)?;
             if text.len() as u64 == MAX_LIST_BYTES {
+                let file = file.display();
                 bail!("{file} is no list of archives: it has {MAX_LIST_BYTES} bytes or more");
             }
-            folder = folder.or(file.parent().map(Utf8Path::to_owned));
+            folder = folder.or(file.parent().map(Path::to_owned));
             lists.push((place, text));
         }
-        let folder = folder.filter(|it| !it.as_str().is_empty());
+        let folder = folder.filter(|it| !it.as_os_str().is_empty());
         Ok(Self {
             arguments,
             lists,
@@ -297,12 +305,13 @@ impl<'a> Link<'a> {
     fn incomplete(&self) -> anyhow::Result<Digests> {
         let listed = self.lists.iter().flat_map(|(_, text)| archives(text));
         // The main package is no entry of a list, but an argument.
-        let others = self.arguments.iter().filter_map(|it| it.to_str());
-        let files: BTreeSet<&str> = listed.chain(others).collect();
+        let others = self.arguments.iter().map(Path::new);
+        let files: BTreeSet<&Path> = listed.chain(others).collect();
         let mut incomplete = Digests::new();
         for file in files {
-            let file = Utf8Path::new(file);
-            if is_export_only(file).with_context(|| format!("failed to read {file}"))? {
+            let reading = || format!("failed to read {}", file.display());
+            if is_export_only(file).with_context(reading)? {
+                let file = Utf8Path::from_path(file).ok_or_else(|| not_utf8(file))?;
                 incomplete.insert(file.to_owned(), hash_file(file)?.0);
             }
         }
@@ -311,24 +320,27 @@ impl<'a> Link<'a> {
 
     /// The arguments that name whole archives in `folder` in place of `incomplete`, in lists of their own.
     fn with(&self, incomplete: &Digests, folder: &Utf8Path) -> anyhow::Result<Vec<OsString>> {
-        let whole = |file: &str| {
-            let digest = incomplete.get(Utf8Path::new(file))?;
+        let whole = |file: &Path| {
+            let digest = incomplete.get(Utf8Path::from_path(file)?)?;
             Some(folder.join(digest.to_string()))
         };
         let mut arguments = self.arguments.to_vec();
         for argument in &mut arguments {
-            if let Some(whole) = argument.to_str().and_then(whole) {
+            if let Some(whole) = whole(Path::new(&argument)) {
                 *argument = whole.into();
             }
         }
         for (number, (place, text)) in self.lists.iter().enumerate() {
-            let mut list = String::new();
-            for line in text.lines() {
+            let mut list = Vec::new();
+            for line in lines(text) {
                 match archive(line).and_then(|(start, file)| Some((start, whole(file)?))) {
-                    Some((start, whole)) => list.extend([start, whole.as_str()]),
-                    None => list.push_str(line),
+                    Some((start, whole)) => {
+                        list.extend(start);
+                        list.extend(whole.as_str().as_bytes());
+                    }
+                    None => list.extend(line),
                 }
-                list.push('\n');
+                list.push(b'\n');
             }
             let file = folder.join(format!("{IMPORTCFG}-{number}"));
             fs_err::write(&file, list)?;
@@ -366,20 +378,27 @@ fn list_named<'a>(
     Some(OsStr::from_bytes(name(argument)?.strip_prefix(b"=")?))
 }
 
+/// The lines of a list, as the linker reads them.
+fn lines(list: &[u8]) -> impl Iterator<Item = &[u8]> {
+    list.split_inclusive(|byte| *byte == b'\n')
+        .map(<[u8]>::trim_ascii)
+}
+
 /// The archives that a list names.
-fn archives(list: &str) -> impl Iterator<Item = &str> {
-    list.lines().filter_map(|line| Some(archive(line)?.1))
+fn archives(list: &[u8]) -> impl Iterator<Item = &Path> {
+    lines(list).filter_map(|line| Some(archive(line)?.1))
 }
 
 /// What a line of a list says before the file of an archive, and the file.
-fn archive(line: &str) -> Option<(&str, &str)> {
-    let rest = line.strip_prefix(PACKAGEFILE)?;
-    let equals = rest.find('=')?;
-    Some(line.split_at(PACKAGEFILE.len() + equals + 1))
+fn archive(line: &[u8]) -> Option<(&[u8], &Path)> {
+    let rest = line.strip_prefix(PACKAGEFILE.as_bytes())?;
+    let equals = rest.iter().position(|byte| *byte == b'=')?;
+    let (start, file) = line.split_at(PACKAGEFILE.len() + equals + 1);
+    Some((start, Path::new(OsStr::from_bytes(file))))
 }
 
 /// Whether `file` is an archive without object code; what cannot be opened is for the linker to say.
-fn is_export_only(file: &Utf8Path) -> io::Result<bool> {
+fn is_export_only(file: &Path) -> io::Result<bool> {
     // Looked at before it is opened: a pipe would be waited for.
     let metadata = file.metadata().ok().filter(std::fs::Metadata::is_file);
     let Some((metadata, file)) = metadata.zip(File::open(file).ok()) else {
@@ -504,12 +523,47 @@ mod tests {
     }
 
     #[test]
+    fn a_path_is_no_reason_to_refuse_a_link_with_nothing_to_put_together() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = temporary.path().join(OsStr::from_bytes(b"\xff"));
+        fs_err::create_dir(&folder).unwrap();
+        let (archive_file, list) = (folder.join("a.a"), folder.join("importcfg.link"));
+        let text = [
+            b"packagefile a=",
+            archive_file.as_os_str().as_bytes(),
+            b"\n",
+        ]
+        .concat();
+        fs_err::write(&list, text).unwrap();
+        let arguments = ["-importcfg".into(), list.into()];
+        let linked = |code| {
+            fs_err::write(&archive_file, archive("go object\n", code)).unwrap();
+            let turns = turns("/nowhere".into());
+            link(
+                OsStr::new("/bin/true"),
+                &arguments,
+                "/nowhere".into(),
+                &turns,
+            )
+        };
+        let Done::Become(unchanged) = linked(Some("code")).unwrap() else {
+            panic!("there is nothing to put together");
+        };
+        assert_eq!(unchanged, arguments);
+        let said = failure::text(&linked(None).err().expect("it is refused"));
+        assert!(said.contains("its path is no UTF-8"), "{said}");
+    }
+
+    #[test]
     fn a_folder_that_no_list_can_name_is_refused_before_anything_is_put_there() {
         let temporary = tempfile::tempdir().unwrap();
         for name in [&b"a\nb"[..], b"\xff"] {
             let folder = temporary.path().join(OsStr::from_bytes(name));
             fs_err::create_dir(&folder).unwrap();
-            let (cut, list) = (folder.join("cut-d"), folder.join("importcfg.link"));
+            let (cut, list) = (
+                temporary.path().join("cut-d"),
+                folder.join("importcfg.link"),
+            );
             fs_err::write(&cut, archive("go object\n", None)).unwrap();
             fs_err::write(&list, "").unwrap();
             let arguments = ["-importcfg".into(), list.into(), cut.into()];
@@ -522,7 +576,7 @@ mod tests {
             );
             let said = failure::text(&linked.err().expect("it is refused"));
             assert!(said.contains("GOTMPDIR names another place"), "{said}");
-            assert_eq!(fs_err::read_dir(folder).unwrap().count(), 2);
+            assert_eq!(fs_err::read_dir(folder).unwrap().count(), 1);
         }
     }
 }
