@@ -199,7 +199,8 @@ fn link(
         .spawn()
         .with_context(|| format!("failed to run {}", tool.display()))?;
     let status = child.wait()?;
-    folder.close()?;
+    // What the linker made is made. If the folder does not go, the go command removes it with its own.
+    let _ = folder.close();
     Ok(Done::Ended(status))
 }
 
@@ -472,6 +473,50 @@ mod tests {
             let written = fs_err::read_to_string(new_list).unwrap();
             assert_eq!(written, text.replace(cut.as_str(), place(&cut).as_str()));
         }
+    }
+
+    /// Packs the object code of `whole`, an archive that is `cut` without, into `objects`.
+    fn pack(objects: &Utf8Path, cut: &str, whole: &str) {
+        let archive = objects::ExportOnly {
+            whole: Sha256Hash::of(whole.as_bytes()),
+            whole_bytes: whole.len() as u64,
+            export_only: Sha256Hash::of(cut.as_bytes()),
+            export_bytes: cut.len() as u64,
+            actions: Vec::new(),
+        };
+        fs_err::create_dir_all(objects).unwrap();
+        let file = objects.join("whole");
+        fs_err::write(&file, whole).unwrap();
+        let index = objects::pack(&[archive], |_| file.clone(), 3, &objects.join("p.zst"));
+        fs_err::write(objects.join("p.json"), index.unwrap().to_json()).unwrap();
+    }
+
+    #[test]
+    fn the_linker_gets_whole_archives_has_turns_left_to_others_and_decides_how_it_ends() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(temporary.path()).unwrap();
+        let [cut, whole] = [None, Some("code")].map(|code| archive("go object\n", code));
+        let (objects, file) = (folder.join("objects"), folder.join("cut-d"));
+        pack(&objects, &cut, &whole);
+        fs_err::write(&file, &cut).unwrap();
+        let list = folder.join("importcfg.link");
+        fs_err::write(&list, format!("packagefile a={file}\n")).unwrap();
+        // Its folder is gone when it ends, as if somebody else was faster.
+        let script = format!(
+            "list=${{0#*=}}; cmp {objects}/whole $(sed s/.*=// $list) || exit 3
+             flock -n {folder}/turns/unpacking/0 true || exit 4
+             rm -r ${{list%/*}}; exit 5"
+        );
+        let arguments = [
+            "-c".into(),
+            script.into(),
+            format!("-importcfg={list}").into(),
+        ];
+        let linked = link(OsStr::new("/bin/sh"), &arguments, &objects, &turns(folder));
+        let Done::Ended(status) = linked.unwrap() else {
+            panic!("an archive is to be put together");
+        };
+        assert_eq!(status.code(), Some(5));
     }
 
     #[test]
