@@ -10,8 +10,8 @@
 //! from, and is completed or the linker is not started.
 //!
 //! Every tool's version gets a word more, which makes action IDs that are found under this program alone. There is one
-//! exception: `go build -o FILE.a` copies an archive out of the cache without starting a tool, so it is to find none
-//! that is not whole.
+//! exception: `go build -o FILE.a` copies an archive out of the cache without starting a tool, and so does an installation
+//! of GOROOT's packages, so they are to find none that is not whole.
 //!
 //! Links that have archives put together wait for each other: each needs room on the disk, and at first all processors
 //! (see [`turn`]). Nobody waits for ever, for whoever has a turn may be stopped.

@@ -13,6 +13,9 @@ use crate::launch::go_command::take_change;
 /// Commands that link what the image has executables of: `run` leaves DWARF out, and `test` links something else.
 const LINK_PROGRAMS: [&str; 2] = ["build", "install"];
 
+/// How the go command is told to install the packages of GOROOT.
+const INSTALL_GOROOT: &str = "installgoroot=all";
+
 /// How a flag without a value is taken back.
 const FALSE: [&[u8]; 6] = [b"0", b"f", b"F", b"false", b"FALSE", b"False"];
 
@@ -26,6 +29,8 @@ pub struct Parent {
     words: Vec<OsString>,
     /// What GOFLAGS adds to them.
     flags: String,
+    /// GODEBUG, by which the go command, too, changes what it does.
+    debug: String,
 }
 
 impl Parent {
@@ -41,6 +46,7 @@ impl Parent {
         Self {
             words: read.map_or_else(Vec::new, |_| words.map(OsStr::to_owned).collect()),
             flags: std::env::var("GOFLAGS").unwrap_or_default(),
+            debug: std::env::var("GODEBUG").unwrap_or_default(),
         }
     }
 
@@ -57,11 +63,16 @@ impl Parent {
         self.is_set("a")
     }
 
-    /// Whether it makes an archive: its name says so, as nothing else does before it is made.
+    /// Whether it copies archives out of its cache: into GOROOT, or as its output, whose name says so, as nothing else
+    /// does before it is made.
     pub fn puts_an_archive(&self) -> bool {
-        let is_build = self
-            .command()
-            .is_some_and(|(command, _)| command == "build");
+        let Some((command, _)) = self.command() else {
+            return false;
+        };
+        if command == "install" {
+            return self.debug.split(',').any(|it| it == INSTALL_GOROOT);
+        }
+        let is_build = command == "build";
         let is_archive = |file: &OsStr| Path::new(file).extension() == Some(OsStr::new("a"));
         let mut words = self.given().peekable();
         while let Some(word) = words.next() {
@@ -107,6 +118,7 @@ impl Parent {
         Self {
             words: line.split(' ').map(OsString::from).collect(),
             flags: flags.to_owned(),
+            debug: String::new(),
         }
     }
 }
@@ -140,6 +152,19 @@ mod tests {
             assert!(!takes("go build .", &format!("-trimpath {flag}")), "{flag}");
         }
         assert!(!Parent::of("go build -n .", "").makes_everything_anew());
+    }
+
+    #[test]
+    fn an_installation_of_goroot_puts_archives() {
+        let puts = |line: &str, debug: &str| {
+            let debug = debug.to_owned();
+            let parent = Parent::of(line, "");
+            Parent { debug, ..parent }.puts_an_archive()
+        };
+        assert!(puts("go install std", "installgoroot=all"));
+        assert!(puts("go install ./p", "goindex=0,installgoroot=all"));
+        assert!(!puts("go install std", "installgoroot=none"));
+        assert!(!puts("go build std", "installgoroot=all"));
     }
 
     #[test]
