@@ -32,6 +32,7 @@ use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use anyhow::{Context as _, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use failure::{corrupt, failed};
+use gocache::FileKind;
 use gocache::image_info::{OBJECTS_PATH, TOOLEXEC, TOOLEXEC_PATH};
 use gocache::objects::{self, Archive, Incomplete, Objects};
 use rustix::process::{Signal, getpid, kill_process};
@@ -313,7 +314,7 @@ impl<'a> Link<'a> {
             let reading = || format!("failed to read {}", file.display());
             if is_export_only(file).with_context(reading)? {
                 let file = Utf8Path::from_path(file).ok_or_else(|| not_utf8(file))?;
-                incomplete.insert(file.to_owned(), hash_file(file)?.0);
+                incomplete.insert(file.to_owned(), digest(file)?);
             }
         }
         Ok(incomplete)
@@ -396,6 +397,17 @@ fn archive(line: &[u8]) -> Option<(&[u8], &Path)> {
     let equals = rest.iter().position(|byte| *byte == b'=')?;
     let (start, file) = line.split_at(PACKAGEFILE.len() + equals + 1);
     Some((start, Path::new(OsStr::from_bytes(file))))
+}
+
+/// The digest of an archive. An output in a build cache has it in its name; if that is wrong, what is put together does
+/// not have the digest of what was compiled, and is refused.
+fn digest(archive: &Utf8Path) -> io::Result<Sha256Hash> {
+    let cache = archive.parent().and_then(Utf8Path::parent);
+    let in_cache = cache.and_then(|cache| archive.strip_prefix(cache).ok());
+    match in_cache.map(FileKind::of) {
+        Some(FileKind::Output(digest)) => Ok(digest),
+        _ => Ok(hash_file(archive)?.0),
+    }
 }
 
 /// Whether `file` is an archive without object code; what cannot be opened is for the linker to say.
@@ -517,6 +529,42 @@ mod tests {
             panic!("an archive is to be put together");
         };
         assert_eq!(status.code(), Some(5));
+    }
+
+    #[test]
+    fn an_output_has_the_digest_of_its_name_and_is_refused_where_that_is_another_ones() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(temporary.path()).unwrap();
+        let objects = folder.join("objects");
+        let [cut, whole] = [None, Some("code")].map(|code| archive("go object\n", code));
+        pack(&objects, &cut, &whole);
+        let named = Sha256Hash::of(cut.as_bytes());
+        let output = gocache::Store::create(&folder.join("cache")).unwrap();
+        let output = output.output_path(&named);
+        // As long, and as whole by its shape.
+        let other = archive("go tcejbo\n", None);
+        fs_err::write(&output, &other).unwrap();
+        assert_eq!(digest(&output).unwrap(), named);
+        let list = folder.join("importcfg.link");
+        fs_err::write(&list, format!("packagefile a={output}\n")).unwrap();
+        let arguments = words(&format!("-importcfg {list}"));
+        let linked = link(
+            OsStr::new("/bin/true"),
+            &arguments,
+            &objects,
+            &turns(folder),
+        );
+        let error = linked.err().expect("it is refused");
+        assert_eq!(failure::kind(&error, &[]), failure::Kind::Corrupt);
+        let said = failure::text(&error);
+        assert!(said.contains("is not whole with it"), "{said}");
+
+        let elsewhere = folder.join(format!("{named}-d"));
+        fs_err::write(&elsewhere, &other).unwrap();
+        assert_eq!(
+            digest(&elsewhere).unwrap(),
+            Sha256Hash::of(other.as_bytes())
+        );
     }
 
     #[test]
