@@ -13,6 +13,7 @@
 //! The real program then takes the place of this process. It is the next one of that name on PATH.
 
 pub mod go_command;
+mod home;
 mod language_host;
 mod links;
 pub mod noexec;

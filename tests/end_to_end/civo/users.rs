@@ -159,7 +159,10 @@ fn what_a_cluster_mounts_into_the_home_is_found_in_the_one_that_stands_in() {
     fs_err::write(secrets.join(".gitconfig"), "[user]\n\tname = mounted\n").unwrap();
     fs_err::create_dir(secrets.join(".pulumi")).unwrap();
     fs_err::write(secrets.join(".pulumi/mounted.json"), "{}").unwrap();
-    let flags = ["--ro-bind", secrets.as_str(), "/home/runner"];
+    fs_err::create_dir(secrets.join(".other")).unwrap();
+    let mut flags = vec!["--ro-bind", secrets.as_str(), "/home/runner"];
+    flags.extend(["--tmpfs", "/home/runner/.other"]);
+    flags.extend(["--dir", "/home/runner/.other/folder"]);
     let printed = in_variant(
         "latest-civo-nonroot",
         &workspace().join("catalog"),
@@ -169,9 +172,25 @@ fn what_a_cluster_mounts_into_the_home_is_found_in_the_one_that_stands_in() {
         git config --global user.email m@example.com || git config user.name
         pulumi login file:///tmp > /dev/null && echo in
         find /tmp -name mounted.json | wc -l
+        cd /tmp/iac-runner-*/home-*
+        test -d .other && test ! -L .other && test -L .other/folder && echo one more mount
         ",
     );
     // The file is root's, and so is what a name in the new home leads to; in its folders Pulumi makes files of its own.
     let lines: Vec<&str> = printed.lines().collect();
-    assert_eq!(lines, ["mounted", "in", "1"], "{printed}");
+    let expected = ["mounted", "in", "1", "one more mount"];
+    assert_eq!(lines, expected, "{printed}");
+}
+
+/// As container runtimes have it for a user whom the image does not know.
+#[test]
+fn of_a_home_that_is_the_root_nothing_is_found_in_the_one_that_stands_in() {
+    let script = r"
+        export HOME=/
+        git config --global user.name me && git config user.name
+        find /tmp -path '*/home-*' -type l | wc -l
+    ";
+    let printed = catalog_as("latest-civo-nonroot", (1_000_710_000, 0), script);
+    let lines: Vec<&str> = printed.lines().collect();
+    assert_eq!(lines, ["me", "0"], "{printed}");
 }

@@ -1,20 +1,15 @@
 //! What of a process decides where its program may write, and the variables that tell it.
 
 use std::ffi::OsString;
-use std::os::unix::fs::{MetadataExt as _, symlink};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use sha256::Sha256Hash;
 
 use super::go_command::GoCommand;
+use super::home;
 use super::links::{self, Shipped};
 use crate::cacheprog;
 use crate::private_folder;
-
-/// How deep folders of a home are made anew, and how many entries of each are linked: credentials are few, and not
-/// deep.
-const LINKED_LEVELS: u32 = 3;
-const LINKED_ENTRIES: usize = 256;
 
 /// More names than anybody plants in time.
 const ATTEMPTS: u32 = 9;
@@ -74,7 +69,7 @@ impl Surroundings {
             && let Some(stand_in) = self.stand_in(&stand_in_name(self.home.as_deref()))
         {
             if let Some(home) = &self.home {
-                link_what_is_trusted(home, &stand_in, self.uid, LINKED_LEVELS);
+                home::link(home, &stand_in, self.uid);
             }
             changes.push(("HOME", stand_in.as_os_str().to_owned()));
             home = Some(stand_in);
@@ -194,36 +189,12 @@ fn stand_in_name(home: Option<&Utf8Path>) -> String {
     })
 }
 
-/// Links what root or user `uid` put into the folder `from` into the folder `to`, unless something is there. Folders
-/// that cannot be written to are made anew, so that programs can add to them, `levels` deep. What cannot be linked is
-/// not there, as it would not be without links.
-fn link_what_is_trusted(from: &Utf8Path, to: &Utf8Path, uid: u32, levels: u32) {
-    let Ok(entries) = from.read_dir_utf8() else {
-        return;
-    };
-    for entry in entries.filter_map(Result::ok).take(LINKED_ENTRIES) {
-        let Ok(metadata) = entry.path().symlink_metadata() else {
-            continue;
-        };
-        if ![0, uid].contains(&metadata.uid()) {
-            continue;
-        }
-        let place = to.join(entry.file_name());
-        let is_closed = metadata.is_dir() && !private_folder::is_writable(entry.path());
-        if is_closed && levels > 0 && private_folder::make(&place, uid).is_ok() {
-            link_what_is_trusted(entry.path(), &place, uid, levels - 1);
-        } else if !place.is_symlink() {
-            let _ = symlink(entry.path(), place);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::private_folder::tests::Folder;
     use std::fs::Permissions;
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 
     fn surroundings_in(folder: &Folder) -> Surroundings {
         fs_err::create_dir_all(folder.path("home")).unwrap();
@@ -322,28 +293,6 @@ mod tests {
             ..surroundings_in(&folder)
         };
         assert_eq!(surroundings.changes(None), []);
-    }
-
-    #[test]
-    fn the_new_home_has_what_root_and_the_user_put_into_the_other_one() {
-        let folder = Folder::new();
-        let home = folder.path("old");
-        for name in [".aws", "others"] {
-            fs_err::create_dir_all(home.join(name)).unwrap();
-        }
-        std::os::unix::fs::chown(home.join("others"), Some(4711), None).unwrap_or_default();
-        let others_exist = fs_err::metadata(home.join("others")).unwrap().uid() == 4711;
-        let new = folder.path("new");
-        fs_err::create_dir(&new).unwrap();
-        let uid = rustix::process::geteuid().as_raw();
-        for _ in 0..2 {
-            link_what_is_trusted(&home, &new, uid, LINKED_LEVELS);
-        }
-        assert_eq!(
-            fs_err::read_link(new.join(".aws")).unwrap(),
-            home.join(".aws")
-        );
-        assert_eq!(new.join("others").exists(), !others_exist);
     }
 
     #[test]
