@@ -28,22 +28,24 @@ pub(super) fn link(shipped: &Utf8Path, pulumi_home: &Utf8Path) {
         if place.join(name).symlink_metadata().is_ok() {
             continue;
         }
-        // Pulumi passes over folders of such names, too.
-        let partial = place.join(format!("{name}.tmp{}", std::process::id()));
         let mut folders = DirBuilder::new();
         folders.recursive(true).mode(0o700);
-        if folders.create(&partial).is_err() {
-            continue;
+        if folders.create(&place).is_err() {
+            return;
         }
-        let files = entries(&plugin);
-        let mut links = files.iter();
-        let are_made = links.all(|file| {
-            let link = partial.join(file.file_name().unwrap_or_default());
+        // Processes of several containers may share a home and have the same number, so the name is a random one.
+        // Pulumi takes a folder whose name starts with a dot for no plugin.
+        let mut partial = tempfile::Builder::new();
+        let Ok(partial) = partial.prefix(".iac-runner-").tempdir_in(&place) else {
+            return;
+        };
+        let are_made = entries(&plugin).iter().all(|file| {
+            let link = partial.path().join(file.file_name().unwrap_or_default());
             symlink(file, link).is_ok()
         });
-        // Another process may have been faster, with the same links.
-        if !are_made || fs_err::rename(&partial, place.join(name)).is_err() {
-            let _ = fs_err::remove_dir_all(&partial);
+        // Another process may have been faster, with the same links. What is not renamed goes.
+        if are_made {
+            let _ = fs_err::rename(partial.path(), place.join(name));
         }
     }
 }
@@ -114,6 +116,18 @@ mod tests {
             );
             assert_eq!(fs_err::read_to_string(plugins.join(PROGRAM)).unwrap(), TOY);
         }
+    }
+
+    #[test]
+    fn what_a_process_of_the_same_number_left_behind_is_in_nobodys_way() {
+        let folder = with_plugins(&[TOY]);
+        let plugins = folder.path("home/plugins");
+        let left = format!("{TOY}.tmp{}", std::process::id());
+        fs_err::create_dir_all(plugins.join(&left)).unwrap();
+        symlink("/nowhere", plugins.join(&left).join("LICENSE")).unwrap();
+        link(&folder.path("shipped"), &folder.path("home"));
+        assert_eq!(names(&plugins), [TOY, &left]);
+        assert_eq!(fs_err::read_to_string(plugins.join(PROGRAM)).unwrap(), TOY);
     }
 
     #[test]

@@ -139,6 +139,8 @@ mod tests {
     use super::*;
     use crate::fixtures::image;
     use oci::layer::{Compression, Meta};
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
 
     const META: Meta = Meta {
         mode: 0o640,
@@ -225,6 +227,24 @@ mod tests {
             files,
             expected.map(|(path, text)| (path.to_owned(), 7, text.to_owned()))
         );
+    }
+
+    /// Containers that share a folder for temporary files have processes of the same ID, and one may have been killed.
+    #[test]
+    fn the_copy_of_another_process_with_the_same_id_is_in_nobodys_way() {
+        let (_guard, folder) = folder();
+        let (script, verifier) = (folder.join(SCRIPT), folder.join(volume::VERIFIER));
+        fs_err::write(&script, TEMPLATE).unwrap();
+        fs_err::write(&verifier, "#!/bin/sh\necho \"verifier $*\"\n").unwrap();
+        fs_err::set_permissions(&verifier, Permissions::from_mode(0o755)).unwrap();
+        let in_the_way = r#"
+            own=$TMPDIR/iac-runner-$(id -u)
+            mkdir -m 700 "$own" "$own/verifier-DIGEST-$$"
+            exec /bin/sh "$0" one
+        "#;
+        let sh = xshell::Shell::new().unwrap();
+        let started = xshell::cmd!(sh, "sh -euc {in_the_way} {script}").env("TMPDIR", &folder);
+        assert_eq!(started.read().unwrap(), "verifier one");
     }
 
     #[test]

@@ -14,8 +14,9 @@ if [ -L "$folder" ] || [ ! -O "$folder" ]; then
 fi
 program=$folder/verifier-DIGEST
 if [ ! -f "$program" ]; then
-  # Whole or not at all: others start it at the same time.
-  cp "$volume/verifier" "$program-$$" && mv -f "$program-$$" "$program" || fail "$program cannot be written"
+  # Whole or not at all: others start it at the same time, perhaps with the same process ID in another container.
+  copy=$(mktemp "$program-XXXXXX") || fail "$program cannot be written"
+  cp "$volume/verifier" "$copy" && chmod 755 "$copy" && mv -f "$copy" "$program" || fail "$program cannot be written"
 fi
 [ -x "$program" ] || program=$volume/verifier
 [ -x "$program" ] || fail "no program may run from $folder"
