@@ -127,6 +127,23 @@ fn builds_find_everything_in_links_and_settings_are_those_of_the_image() {
     }
 }
 
+/// What is shipped stays, and is found again.
+#[test]
+fn caches_can_be_cleaned_by_a_user_who_has_links() {
+    let script = r#"
+        cd /elsewhere/apis/provider/civo/*/v1/iac/pulumi
+        ran() { grep -c '"Cmd": \[' $1 || test $? = 1; }
+        go clean -testcache && go clean -cache && echo cleaned
+        for run in one two; do
+            go build -debug-actiongraph=/tmp/graph.json -o /tmp/out . && ran /tmp/graph.json
+            go clean -cache
+        done
+    "#;
+    let printed = catalog_as("latest-civo-nonroot", (1_000_710_000, 0), script);
+    let lines: Vec<&str> = printed.lines().collect();
+    assert_eq!(lines, ["cleaned", "0", "0"], "{printed}");
+}
+
 /// Links are made once, whoever comes first and however far that one gets.
 #[test]
 fn builds_that_start_together_and_after_one_that_was_killed_find_everything() {

@@ -3,9 +3,10 @@
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-/// Commands that load or build packages. All others, `go env` above all, run as if there were no launcher.
-const USE_THE_BUILD_CACHE: [&str; 10] = [
-    "build", "fix", "generate", "get", "install", "list", "run", "test", "tool", "vet",
+/// Commands that load or build packages, and the one that empties caches. All others, `go env` above all, run as if
+/// there were no launcher.
+const USE_THE_BUILD_CACHE: [&str; 11] = [
+    "build", "clean", "fix", "generate", "get", "install", "list", "run", "test", "tool", "vet",
 ];
 
 /// A go command that uses the build cache.
@@ -89,6 +90,8 @@ mod tests {
             "test ./...",
             "vet",
             "run .",
+            "clean -testcache",
+            "clean -cache",
         ] {
             assert_eq!(folder_of(line), None, "{line}");
         }
@@ -101,7 +104,6 @@ mod tests {
             "env",
             "env GOCACHE",
             "version",
-            "clean -cache",
             "mod download -json x",
             "list -m -json all",
             "-h",

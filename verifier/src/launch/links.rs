@@ -9,7 +9,8 @@
 //!   times of its cache's folders, which change with whatever is added or removed. A home that several images share has
 //!   a folder for each. (Where a link leads nowhere the go command fails when it puts that entry.)
 //! - A mark is set after the links that it stands for, and nobody uses a folder without one. Whoever makes links has
-//!   the lock, which goes with the process; so what was left half-made is completed by the next one.
+//!   the lock, which goes with the process; so what was left half-made is completed by the next one. `go clean -cache`
+//!   removes the 256 folders, one after the other, and the mark with the last of them.
 //! - Everything lies in a folder that is this user's alone (see [`private_folder`]).
 //!
 //! Making an inode is what a link costs, so of a large image only those that the program at hand may need are made
@@ -36,7 +37,7 @@ use crate::private_folder;
 const PREFIX: &str = "go-links-";
 
 /// The mark of a folder in which all entries are linked; one of a pack has the pack's name after it and a dot.
-const COMPLETE: &str = "complete";
+const COMPLETE: &str = "ff/complete";
 
 /// More files than most providers' images have, and as many as can be linked in some 40 ms in memory.
 const LINKED_AT_ONCE: usize = 10_000;
@@ -383,6 +384,23 @@ mod tests {
         assert_serves(&linked, &entries);
     }
 
+    /// As `go clean -cache` does it.
+    #[test]
+    fn what_was_cleaned_is_linked_again() {
+        let folder = Folder::new();
+        let (shipped, entries) = image(&folder, "shipped", &["a", "b", "c"]);
+        let place = place(&folder);
+        for program in [None, Some(Path::new("/apis/x/iac/pulumi"))] {
+            let linked = shipped.linked_in(&place, uid(), program).unwrap();
+            assert_serves(&linked, &entries);
+            for byte in 0..=u8::MAX {
+                fs_err::remove_dir_all(linked.join(format!("{byte:02x}"))).unwrap();
+            }
+        }
+        let linked = shipped.linked_in(&place, uid(), None).unwrap();
+        assert_serves(&linked, &entries);
+    }
+
     #[test]
     fn builds_that_start_together_all_find_everything() {
         let folder = Folder::new();
@@ -491,7 +509,7 @@ mod tests {
             |at| fs_err::write(at, "").unwrap(),
             |at| symlink("/", at).unwrap(),
             |at| {
-                fs_err::create_dir(at).unwrap();
+                fs_err::create_dir_all(at.join("ff")).unwrap();
                 fs_err::write(at.join(COMPLETE), "").unwrap();
                 fs_err::set_permissions(at, Permissions::from_mode(0o777)).unwrap();
             },
