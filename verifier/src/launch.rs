@@ -38,7 +38,7 @@ use self::surroundings::Surroundings;
 const CANNOT_RUN: u8 = 126;
 const NOT_FOUND: u8 = 127;
 
-/// What is launched, as which process, and the entry of PATH after that of the program.
+/// What is launched, as which process, which was started when, and the entry of PATH after that of the program.
 const LAUNCH: &str = "IAC_RUNNER_LAUNCH";
 
 /// The program that this process is to start, if it was started under its name.
@@ -118,8 +118,19 @@ fn pulumi_home(changes: &[(&str, OsString)]) -> Option<Utf8PathBuf> {
 /// The value of [`LAUNCH`] while this process is `name`, which was found before the entry `next` of PATH.
 fn launch(name: &OsStr, next: usize) -> OsString {
     let mut launch = name.to_owned();
-    launch.push(format!(":{}:{next}", std::process::id()));
+    let started = started_at().unwrap_or_default();
+    launch.push(format!(":{}:{started}:{next}", std::process::id()));
     launch
+}
+
+/// When this process was started, in clock ticks since the machine was, whatever it has become since. Its number alone
+/// is no name: it is 1 in every container, and what is exported there may reach another one.
+fn started_at() -> Option<u64> {
+    let stat = fs_err::read("/proc/self/stat").ok()?;
+    // The second field is the program's name in parentheses, which may have anything in it.
+    let end = stat.iter().rposition(|byte| *byte == b')')?;
+    let fields = std::str::from_utf8(stat.get(end + 1..)?).ok()?;
+    fields.split_whitespace().nth(22 - 3)?.parse().ok()
 }
 
 /// The first entry of PATH in which `name` is looked for: after the one where this very process found what it then was,

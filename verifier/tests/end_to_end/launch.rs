@@ -91,6 +91,29 @@ fn the_program_is_found_behind_copies_and_scripts() {
     }
 }
 
+/// In a container a program is process 1 as a rule, and what it exports may be kept for another one.
+#[test]
+fn another_process_of_the_same_number_does_not_have_the_program_passed_over() {
+    let folder = Folder::new();
+    let command = launcher(&folder);
+    let variables = command.get_envs();
+    let variables: Vec<_> = variables
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect();
+    for launch in ["tofu:$$:2", "tofu:$$:1:2"] {
+        let script = format!("IAC_RUNNER_LAUNCH={launch} exec \"$0\" found");
+        let output = Command::new("/bin/sh")
+            .env_clear()
+            .envs(variables.clone())
+            .args(["-c", &script])
+            .arg(command.get_program())
+            .assert()
+            .code(7);
+        let printed = String::from_utf8(output.get_output().stdout.clone()).unwrap();
+        assert!(printed.contains("found"), "{launch}: {printed}");
+    }
+}
+
 /// The go command that only says what is set for it.
 #[test]
 fn go_is_told_of_no_program_where_the_cache_can_be_written_to_unless_it_is_asked_for_settings() {
