@@ -15,8 +15,8 @@
 //! Places 2 and 3 are in folders that others may write, so they must be folders (no symbolic links) of this very
 //! user that nobody else can write: whoever can add entries to a cache decides what gets built.
 //!
-//! The executables of an image are compressed (see [`gocache::executables`]). Asked for one, it is unpacked to where a
-//! new entry would be kept.
+//! The executables of an image are compressed (see [`gocache::executables`]). Asked for one, it is unpacked to the first
+//! of these places that has room for it.
 //!
 //! An hour after its last use an entry's time is renewed, as the go command does, so that trimming spares what is
 //! in use. The shipped cache is never touched unless it is `$GOCACHE`.
@@ -32,7 +32,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::bail;
 use camino::{Utf8Path, Utf8PathBuf};
-use gocache::executables::Executables;
+use gocache::executables::{Executables, Packed};
 use gocache::image_info::EXECUTABLES_PATH;
 use gocache::{ActionEntry, Error, Store};
 use sha256::Sha256Hash;
@@ -164,13 +164,22 @@ impl LayeredCaches {
         if let Some((store, entry)) = shipped.find_map(|store| Some((store, find(store)?))) {
             return Some((entry, self.path_for_go(store, &entry)));
         }
-        let packed = self.executables.of_action(action)?;
-        let put = self.put(|place| {
-            place.prepare()?;
-            packed.put(&place.store)?;
-            Ok(packed.executable().entry())
-        });
-        put.ok()
+        self.unpacked(&self.executables.of_action(action)?)
+    }
+
+    /// Unpacks an executable in the first place that takes it; where none does, its program is linked.
+    ///
+    /// What fails here says nothing of a place: it may have no room for an executable and for all else, or it is the
+    /// image that cannot be read.
+    fn unpacked(&self, packed: &Packed<'_>) -> Option<(ActionEntry, Utf8PathBuf)> {
+        let entry = packed.executable().entry();
+        let first_usable = self.first_usable.load(Ordering::Relaxed);
+        let place = self.places.iter().skip(first_usable).find(|place| {
+            let prepared = place.prepare().map_err(Error::from);
+            prepared.and_then(|()| packed.put(&place.store)).is_ok()
+        })?;
+        place.exists.store(true, Ordering::Relaxed);
+        Some((entry, self.path_for_go(&place.store, &entry)))
     }
 
     /// Keeps an output that is at hand, in the first place that takes it.

@@ -319,3 +319,42 @@ fn a_stream_is_kept_where_a_file_can_be_made() {
     assert!(caches.get(&id("b")).is_none());
     put(&caches, "b").unwrap();
 }
+
+#[test]
+fn an_executable_that_cannot_be_unpacked_is_linked_and_all_else_is_kept() {
+    let folder = Folder::new();
+    let store = Store::create(&folder.path("linked")).unwrap();
+    let action = id("link");
+    let entry = store.put_reader(&action, None, 7, &b"program"[..], 3);
+    let linked = gocache::executables::Linked {
+        program: "apis/x".into(),
+        entry: entry.unwrap(),
+    };
+    let packs = folder.path("packs");
+    fs_err::create_dir(&packs).unwrap();
+    let data = packs.join("p.zst");
+    let index = gocache::executables::pack(&store, &[linked], 3, &data).unwrap();
+    fs_err::write(packs.join("p.json"), index.to_json()).unwrap();
+    let surroundings = Surroundings {
+        executables: Some(packs),
+        ..folder.surroundings()
+    };
+
+    let unreadable = folder.caches(&surroundings);
+    fs_err::rename(&data, folder.path("away")).unwrap();
+    assert_eq!(unreadable.get(&action), None);
+    put(&unreadable, "a").unwrap();
+    fs_err::rename(folder.path("away"), &data).unwrap();
+    let (_, path) = unreadable.get(&action).unwrap();
+    assert_eq!(fs_err::read(path).unwrap(), b"program");
+
+    // The first place takes everything but the executable, which the next one has.
+    fs_err::remove_dir_all(folder.path("gocache")).unwrap();
+    let full = folder.caches(&surroundings);
+    let output = Store::at(&folder.path("gocache")).output_path(&id("program"));
+    fs_err::create_dir_all(&output).unwrap();
+    let (_, path) = full.get(&action).unwrap();
+    let path = fs_err::canonicalize(path).unwrap();
+    assert!(path.starts_with(folder.path("xdg")), "{}", path.display());
+    assert!(put(&full, "b").unwrap().starts_with(folder.path("gocache")));
+}
