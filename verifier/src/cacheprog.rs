@@ -17,6 +17,7 @@ mod caches;
 mod fuzz;
 mod place;
 mod protocol;
+mod tidy;
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
@@ -72,6 +73,7 @@ pub fn command(own: &str, shipped: &[&Utf8Path]) -> String {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let answers = Answers(Mutex::new(io::stdout()));
     let caches = LayeredCaches::new(&args.shipped, &Surroundings::of_process());
+    caches.remove_orphans();
     answers.send(&Response::hello(caches.can_keep()))?;
     let server = Server {
         caches,
@@ -116,6 +118,8 @@ impl<W: Write + Send> Server<W> {
             })
         })?;
         if let Some(id) = close {
+            // The go command may kill this process once it has the answer.
+            self.caches.close();
             self.answers.send(&Response::done(id))?;
         }
         Ok(())

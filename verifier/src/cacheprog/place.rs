@@ -1,6 +1,8 @@
 //! One place where new entries may be kept, `$GOCACHE` or a folder that is the user's alone, and whether it takes them.
 
+use std::fs::File;
 use std::io::{self, Write as _};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -8,6 +10,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use gocache::Store;
 use sha256::Sha256Hash;
 
+use crate::cacheprog::tidy;
 use crate::private_folder::{self, at_path};
 
 /// More than a full disk has left.
@@ -23,17 +26,13 @@ pub struct Place {
     pub exists: AtomicBool,
     /// Whether it goes with this process.
     is_temporary: bool,
+    /// Held while a temporary one is there.
+    lock: OnceLock<Option<File>>,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // One that had no room for anything was made, too.
-        if let (true, Some((folder, uid))) = (self.is_temporary, &self.private)
-            && private_folder::check(folder, *uid).is_ok()
-        {
-            // What stays is in a place where things do not.
-            let _ = fs_err::remove_dir_all(folder);
-        }
+        self.remove();
     }
 }
 
@@ -45,6 +44,7 @@ impl Place {
             private: None,
             exists: AtomicBool::new(true),
             is_temporary: false,
+            lock: OnceLock::new(),
         }
     }
 
@@ -56,16 +56,14 @@ impl Place {
             private: Some((folder, uid)),
             exists,
             is_temporary: false,
+            lock: OnceLock::new(),
         }
     }
 
     /// A folder below `parent` that no other process has or will have.
     pub fn temporary(parent: &Utf8Path, uid: u32) -> Self {
-        let name = format!(
-            "iac-runner-{uid}-{}-{:x}",
-            std::process::id(),
-            now_unix_ns()
-        );
+        let of_processes = tidy::of_processes(uid);
+        let name = format!("{of_processes}{}-{:x}", std::process::id(), now_unix_ns());
         let mut place = Self::private(parent.join(name), uid);
         place.is_temporary = true;
         place
@@ -80,7 +78,40 @@ impl Place {
         else {
             return Ok(());
         };
-        private_folder::make(folder, *uid)
+        private_folder::make(folder, *uid)?;
+        if self.is_temporary {
+            self.lock.get_or_init(|| tidy::lock(folder));
+        }
+        Ok(())
+    }
+
+    /// Removes what other processes that are gone left beside this folder, if it goes with its process.
+    pub fn remove_orphans(&self) {
+        if let (true, Some((folder, uid))) = (self.is_temporary, &self.private)
+            && let Some(temporary) = folder.parent()
+        {
+            tidy::remove_orphans(temporary, *uid, SystemTime::now());
+        }
+    }
+
+    /// Removes what nobody will ask this place for again.
+    pub fn close(&self) {
+        self.remove();
+        // GOCACHE is trimmed by the go command.
+        if self.private.is_some() && !self.is_temporary && self.exists.load(Ordering::Relaxed) {
+            tidy::trim(&self.store, SystemTime::now());
+        }
+    }
+
+    /// Removes the folder, if it goes with this process.
+    fn remove(&self) {
+        // One that had no room for anything was made, too.
+        if let (true, Some((folder, uid))) = (self.is_temporary, &self.private)
+            && private_folder::check(folder, *uid).is_ok()
+        {
+            // What stays is in a place where things do not.
+            let _ = fs_err::remove_dir_all(folder);
+        }
     }
 
     /// Writes a file to where the place is or would be made, and removes it.

@@ -1,6 +1,7 @@
 //! `verifier cacheprog` under the real go command.
 
 use std::collections::BTreeMap;
+use std::fs::FileTimes;
 use std::time::SystemTime;
 
 use assert_cmd::Command;
@@ -211,4 +212,33 @@ fn the_end_of_input_ends_it() {
     assert
         .success()
         .stdout("{\"ID\":0,\"KnownCommands\":[\"get\",\"put\",\"close\"]}\n");
+}
+
+#[test]
+fn what_nobody_asks_for_any_more_goes() {
+    let folder = Folder::new();
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("verifier"));
+    folder.set_environment(&mut command, "gocache");
+    let uid = rustix::process::geteuid().as_raw();
+    let killed = folder.path(&format!("tmp/iac-runner-{uid}-1-1a"));
+    let kept = folder.path("cache-home/iac-runner/go-build/00");
+    let entry = kept.join(format!("{}-a", "0".repeat(64)));
+    for made in [&killed, &kept] {
+        fs_err::create_dir_all(made).unwrap();
+    }
+    fs_err::write(&entry, "").unwrap();
+    for old in [&killed, &entry] {
+        let times = FileTimes::new().set_modified(SystemTime::UNIX_EPOCH);
+        fs_err::File::open(old)
+            .unwrap()
+            .file()
+            .set_times(times)
+            .unwrap();
+    }
+    command.args(["cacheprog", "--shipped", "/nonexistent"]);
+    command.write_stdin("").assert().success();
+    assert!(!killed.exists() && entry.exists());
+    let close = "{\"ID\":1,\"Command\":\"close\"}\n\n";
+    command.write_stdin(close).assert().success();
+    assert!(!entry.exists());
 }

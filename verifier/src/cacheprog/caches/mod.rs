@@ -18,8 +18,8 @@
 //! The executables of an image are compressed (see [`gocache::executables`]). Asked for one, it is unpacked to the first
 //! of these places that has room for it.
 //!
-//! An hour after its last use an entry's time is renewed, as the go command does, so that trimming spares what is
-//! in use. The shipped cache is never touched unless it is `$GOCACHE`.
+//! An hour after its last use an entry's time is renewed, as the go command does, so that trimming (see
+//! [`super::tidy`]) spares what is in use. The shipped cache is never touched unless it is `$GOCACHE`.
 
 #[cfg(test)]
 mod tests;
@@ -136,6 +136,16 @@ impl LayeredCaches {
             shipped: shipped.map(|folder| Store::at(&folder)).collect(),
             root_by_way_of_gocache: gocache.as_deref().and_then(way_to_root),
         }
+    }
+
+    /// Removes what processes that were killed left in folders for temporary files.
+    pub fn remove_orphans(&self) {
+        self.places.iter().for_each(Place::remove_orphans);
+    }
+
+    /// Removes what nobody will ask for again: there are no more requests.
+    pub fn close(&self) {
+        self.places.iter().for_each(Place::close);
     }
 
     /// Whether there is any place for new entries, as far as can be told before there are some.

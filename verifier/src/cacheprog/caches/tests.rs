@@ -358,3 +358,43 @@ fn an_executable_that_cannot_be_unpacked_is_linked_and_all_else_is_kept() {
     assert!(path.starts_with(folder.path("xdg")), "{}", path.display());
     assert!(put(&full, "b").unwrap().starts_with(folder.path("gocache")));
 }
+
+#[test]
+fn when_it_closes_places_of_ours_are_trimmed_and_those_of_this_process_go() {
+    let folder = Folder::new();
+    let old = SystemTime::now() - Duration::from_secs(30 * 24 * 3_600);
+    let age = |path: &Utf8Path| {
+        let file = fs_err::File::options().append(true).open(path).unwrap();
+        file.file().set_modified(old).unwrap();
+    };
+    for gocache in [Some(folder.path("gocache")), None] {
+        let is_gocache = gocache.is_some();
+        let caches = folder.caches(&Surroundings {
+            gocache,
+            ..folder.surroundings()
+        });
+        let path = put(&caches, "a").unwrap();
+        age(&path);
+        caches.close();
+        assert_eq!(path.exists(), is_gocache, "{path}");
+    }
+    let caches = folder.caches(&Surroundings {
+        gocache: None,
+        xdg_cache_home: None,
+        home: None,
+        tmpdir: Some(folder.unwritable()),
+        shared_memory: Some(folder.path("shm")),
+        ..folder.surroundings()
+    });
+    fs_err::create_dir(folder.path("shm")).unwrap();
+    put(&caches, "a").unwrap();
+    let count = || fs_err::read_dir(folder.path("shm")).unwrap().count();
+    assert_eq!(count(), 1);
+    // It is not taken for that of a process that is gone.
+    let uid = rustix::process::geteuid().as_raw();
+    let later = SystemTime::now() + RENEWED_AFTER;
+    crate::cacheprog::tidy::remove_orphans(&folder.path("shm"), uid, later);
+    assert_eq!(count(), 1);
+    caches.close();
+    assert_eq!(count(), 0);
+}
