@@ -18,6 +18,8 @@ const ATTEMPTS: u32 = 9;
 #[derive(Debug, Default)]
 pub(super) struct Surroundings {
     home: Option<Utf8PathBuf>,
+    /// Whether there is a home of which no more is known: it is relative, or no UTF-8. It stays.
+    has_other_home: bool,
     has_pulumi_home: bool,
     tofu_plugins: Option<Utf8PathBuf>,
     gocache: Option<Utf8PathBuf>,
@@ -40,9 +42,11 @@ impl Surroundings {
             value.filter(|path| path.is_absolute())
         };
         let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let home = variable("HOME");
         let tmpdir = variable("TMPDIR").unwrap_or_else(|| "/tmp".into());
         Self {
-            home: variable("HOME"),
+            has_other_home: home.is_none() && is_set("HOME"),
+            home,
             has_pulumi_home: is_set("PULUMI_HOME"),
             tofu_plugins: variable("TF_PLUGIN_CACHE_DIR"),
             gocache: variable("GOCACHE"),
@@ -65,7 +69,8 @@ impl Surroundings {
         let mut changes = Vec::new();
         let mut home = self.home.clone();
         let is_unwritable = |folder: &Utf8Path| !private_folder::is_writable(folder);
-        if self.home.as_deref().is_none_or(is_unwritable)
+        if !self.has_other_home
+            && self.home.as_deref().is_none_or(is_unwritable)
             && let Some(stand_in) = self.stand_in(&stand_in_name(self.home.as_deref()))
         {
             if let Some(home) = &self.home {

@@ -1,6 +1,8 @@
 //! The verifier under the names of the image's programs.
 
+use std::ffi::OsStr;
 use std::fs::Permissions;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 
 use assert_cmd::Command;
@@ -44,6 +46,20 @@ fn a_program_gets_its_arguments_input_and_home_and_gives_its_exit_code() {
     let mine = folder.path("").join(format!("iac-runner-{uid}/home-"));
     assert!(home.starts_with(mine.as_str()), "{printed}");
     assert_eq!(rest, format!("{home}/.pulumi one two words\ninput\n"));
+}
+
+/// Whoever set it knows what it is; so nothing is set that would have to lie in it.
+#[test]
+fn a_home_that_is_relative_or_not_utf_8_stays() {
+    let folder = Folder::new();
+    let mut command = launcher(&folder);
+    for home in [&b"relative"[..], b"/nonexistent/\xff"] {
+        let output = command
+            .env("HOME", OsStr::from_bytes(home))
+            .assert()
+            .code(7);
+        assert_eq!(output.get_output().stdout, [home, b"  \n"].concat());
+    }
 }
 
 #[test]
