@@ -15,7 +15,7 @@
 pub mod go_command;
 mod home;
 mod language_host;
-mod links;
+pub mod links;
 pub mod noexec;
 mod plugins;
 mod stand_in;

@@ -34,7 +34,7 @@ use crate::info;
 use crate::private_folder;
 
 /// What the names of these folders begin with.
-const PREFIX: &str = "go-links-";
+pub const PREFIX: &str = "go-links-";
 
 /// The mark of a folder in which all entries are linked; one of a pack has the pack's name after it and a dot.
 const COMPLETE: &str = "ff/complete";

@@ -7,9 +7,9 @@
 //! compiler's version, which is before it looks at packages.
 //!
 //! Other programs than that folder's, one in the root of its source, which may be any folder, and builds whose cache
-//! cannot be written to, find nothing in the cache and start the linker. It is given a build ID that begins with the action ID, by which the executable is found again, and put
-//! where the linker would have put it. The go command looks for the build ID that it gave, to complete it; in what is
-//! complete already there is none, which it takes.
+//! cannot be written to, find nothing in the cache and start the linker. It is given a build ID that begins with the
+//! action ID, by which the executable is found again, and put where the linker would have put it. The go command looks
+//! for the build ID that it gave, to complete it; in what is complete already there is none, which it takes.
 //!
 //! With `-a` nothing of this is done: Go is asked to link.
 //!
@@ -31,6 +31,7 @@ use gocache::image_info::{EXECUTABLES_PATH, IMAGE_INFO_PATH, ImageInfo, TOOLEXEC
 
 use super::parent::Parent;
 use super::turn::is_taken;
+use crate::launch::links;
 use crate::private_folder;
 
 /// What this program is given in place of a tool, to put this folder's executable into the cache; standard input is
@@ -42,9 +43,6 @@ const BUILD_ID: &[u8] = b"-buildid=";
 
 /// How it is told where to put the executable.
 const OUTPUT: &str = "-o";
-
-/// How the names of caches that are made of links begin (`launch/links.rs`).
-const LINKS_PREFIX: &str = "go-links-";
 
 /// More than it takes to put an executable into the cache; whoever can read its folder may have the lock for as long as
 /// they like.
@@ -105,7 +103,7 @@ fn put_into(packed: Packed<'_>, store: &Store) {
 /// Whether `gocache` is the cache of the image of which `info` tells, or one of links to that. The go command removes
 /// from any other one what it has not used for days, and so it should what is put there.
 fn is_of_image(gocache: &Utf8Path, info: &Utf8Path) -> bool {
-    let is_of_links = |name: &str| name.starts_with(LINKS_PREFIX);
+    let is_of_links = |name: &str| name.starts_with(links::PREFIX);
     gocache.file_name().is_some_and(is_of_links)
         || ImageInfo::read(info).is_ok_and(|image| image.identity.gocache == gocache.as_str())
 }
