@@ -15,13 +15,13 @@
 //! | `platforms/` | images for another platform than this machine's |
 //! | `plugins/` | a plugin of Pulumi from its server into an image, where it makes a resource |
 //! | `readers.rs` | layers unpacked by containerd and Podman |
+//! | `release.rs` | the release workflow |
 //! | `report.rs` | the verifier's report read by other tools |
 //! | `reproducible.rs` | the packs that all images share, made twice |
 //! | `sources.rs` | small sources of every shape, whose modules import only the standard library |
 //! | `tools/` | where tools come from, and what works with those of each source |
 //! | `verify/` | images where images live, verified there, and what is taken of signed ones |
 //! | `vulnerabilities/` | tools with vulnerabilities, and without |
-//! | `workflow.rs` | the release workflow |
 //! | `volume/` | a provider's caches mounted into an image that is not ours |
 //! | `support/` | what they share |
 //!
@@ -42,6 +42,7 @@ mod object_code;
 mod platforms;
 mod plugins;
 mod readers;
+mod release;
 mod report;
 mod reproducible;
 mod sources;
@@ -50,4 +51,3 @@ mod tools;
 mod verify;
 mod volume;
 mod vulnerabilities;
-mod workflow;
