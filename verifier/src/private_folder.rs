@@ -16,6 +16,17 @@ pub fn shared(tmpdir: &Utf8Path, uid: u32) -> Utf8PathBuf {
     tmpdir.join(format!("iac-runner-{uid}"))
 }
 
+/// The folder that the environment variable `name` names. One that is empty, or no absolute path, counts as not set.
+pub fn named(name: &str) -> Option<Utf8PathBuf> {
+    let folder = std::env::var(name).ok().map(Utf8PathBuf::from);
+    folder.filter(|folder| folder.is_absolute())
+}
+
+/// The folder for temporary files of this process.
+pub fn temporary() -> Utf8PathBuf {
+    named("TMPDIR").unwrap_or_else(|| "/tmp".into())
+}
+
 /// Makes `folder` and what is missing above it, or makes sure that it is user `uid`'s alone.
 pub fn make(folder: &Utf8Path, uid: u32) -> io::Result<()> {
     if let Some(parent) = folder.parent() {

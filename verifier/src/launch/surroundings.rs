@@ -37,23 +37,19 @@ pub(super) struct Surroundings {
 impl Surroundings {
     /// Those of this process.
     pub(super) fn of_process() -> Self {
-        let variable = |name| {
-            let value = std::env::var(name).ok().map(Utf8PathBuf::from);
-            value.filter(|path| path.is_absolute())
-        };
         let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-        let home = variable("HOME");
-        let tmpdir = variable("TMPDIR").unwrap_or_else(|| "/tmp".into());
+        let home = private_folder::named("HOME");
+        let tmpdir = private_folder::temporary();
         Self {
             has_other_home: home.is_none() && is_set("HOME"),
             home,
             has_pulumi_home: is_set("PULUMI_HOME"),
-            tofu_plugins: variable("TF_PLUGIN_CACHE_DIR"),
-            gocache: variable("GOCACHE"),
+            tofu_plugins: private_folder::named("TF_PLUGIN_CACHE_DIR"),
+            gocache: private_folder::named("GOCACHE"),
             cacheprog: std::env::var("GOCACHEPROG")
                 .ok()
                 .filter(|it| !it.is_empty()),
-            cache_home: variable("XDG_CACHE_HOME"),
+            cache_home: private_folder::named("XDG_CACHE_HOME"),
             has_user: is_set("USER"),
             root: "/".into(),
             own: std::env::current_exe()

@@ -125,7 +125,7 @@ fn folder(packed: Packed<'_>, store: &Store) -> Option<File> {
 
 fn with_this_folders(then: impl FnOnce(Packed<'_>, &Store)) {
     let (Some(gocache), Ok(executables)) = (
-        absolute("GOCACHE"),
+        private_folder::named("GOCACHE"),
         Executables::open(Utf8Path::new(EXECUTABLES_PATH)),
     ) else {
         return;
@@ -133,7 +133,7 @@ fn with_this_folders(then: impl FnOnce(Packed<'_>, &Store)) {
     // A checkout behind a link has two paths.
     let here = std::env::current_dir().ok();
     let here = here.and_then(|folder| Utf8PathBuf::from_path_buf(folder).ok());
-    let mut folders = here.into_iter().chain(absolute("PWD"));
+    let mut folders = here.into_iter().chain(private_folder::named("PWD"));
     if let Some(packed) = folders.find_map(|folder| executables.of_program(&folder)) {
         then(packed, &Store::at(&gocache));
     }
@@ -165,12 +165,6 @@ fn in_place_of_link(arguments: &[OsString], parent: &Parent, folder: &Utf8Path) 
         let _ = fs_err::remove_file(output);
     }
     unpacked.ok()
-}
-
-fn absolute(variable: &str) -> Option<Utf8PathBuf> {
-    let value = std::env::var_os(variable)?;
-    let path = Utf8PathBuf::try_from(std::path::PathBuf::from(value)).ok()?;
-    path.is_absolute().then_some(path)
 }
 
 /// Packs `content`, which `action` links of the program `apis/one`, into `folder`, as `p`.

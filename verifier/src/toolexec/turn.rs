@@ -32,11 +32,10 @@ impl Turns {
     /// Those of this process's user.
     pub fn of_user() -> Self {
         let uid = rustix::process::geteuid().as_raw();
-        let tmpdir = std::env::var("TMPDIR")
-            .ok()
-            .filter(|it| it.starts_with('/'));
-        let tmpdir = Utf8PathBuf::from(tmpdir.unwrap_or_else(|| "/tmp".to_owned()));
-        Self::in_folder(private_folder::shared(&tmpdir, uid), uid)
+        Self::in_folder(
+            private_folder::shared(&private_folder::temporary(), uid),
+            uid,
+        )
     }
 
     /// Those in `folder`, which is user `uid`'s alone.

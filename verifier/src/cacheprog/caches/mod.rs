@@ -56,17 +56,13 @@ pub struct Surroundings {
 }
 
 impl Surroundings {
-    /// Those of this process. Variables that are empty or no absolute path count as not set.
+    /// Those of this process.
     pub fn of_process() -> Self {
-        let folder = |name| {
-            let value = std::env::var(name).ok().map(Utf8PathBuf::from);
-            value.filter(|path| path.is_absolute())
-        };
         Self {
-            gocache: folder("GOCACHE"),
-            xdg_cache_home: folder("XDG_CACHE_HOME"),
-            home: folder("HOME"),
-            tmpdir: folder("TMPDIR"),
+            gocache: private_folder::named("GOCACHE"),
+            xdg_cache_home: private_folder::named("XDG_CACHE_HOME"),
+            home: private_folder::named("HOME"),
+            tmpdir: private_folder::named("TMPDIR"),
             shared_memory: Some("/dev/shm".into()).filter(|folder: &Utf8PathBuf| folder.is_dir()),
             executables: Some(EXECUTABLES_PATH.into()),
             uid: rustix::process::geteuid().as_raw(),
