@@ -12,7 +12,6 @@
 //!
 //! The real program then takes the place of this process. It is the next one of that name on PATH.
 
-pub mod go_command;
 mod home;
 mod language_host;
 pub mod links;
@@ -31,8 +30,10 @@ use camino::Utf8PathBuf;
 use gocache::image_info::{LAUNCHED, PLUGINS_PATH};
 use rustix::fs::{Access, access};
 
-use self::go_command::GoCommand;
 use self::surroundings::Surroundings;
+use crate::go_command::GoCommand;
+use crate::private_folder;
+use crate::toolexec::executables;
 
 /// As a shell says it: a program that cannot be run, and one that is not there.
 const CANNOT_RUN: u8 = 126;
@@ -75,10 +76,16 @@ pub fn run(name: &OsStr) -> ExitCode {
         eprintln!("{}: command not found", name.display());
         return ExitCode::from(NOT_FOUND);
     };
-    let go = (name == "go").then(|| GoCommand::of(&arguments)).flatten();
+    let go = (name == "go").then(|| GoCommand::of(&arguments));
+    let go = go.filter(GoCommand::uses_the_build_cache);
     let changes = Surroundings::of_process().changes(go.as_ref());
+    if let Some(go) = &go
+        && let Some(gocache) = folder_after(&changes, "GOCACHE")
+    {
+        executables::begin(go, &gocache);
+    }
     if name == "pulumi"
-        && let Some(home) = pulumi_home(&changes)
+        && let Some(home) = folder_after(&changes, "PULUMI_HOME")
     {
         plugins::link(PLUGINS_PATH.into(), &home);
     }
@@ -96,6 +103,8 @@ pub fn run(name: &OsStr) -> ExitCode {
         .args(flags)
         .args(arguments)
         .envs(changes);
+    let garbage = go.as_ref().and_then(GoCommand::garbage);
+    command.envs(garbage.filter(|(name, _)| std::env::var_os(name).is_none()));
     let needs_go = name == "pulumi" && behind(OsStr::new("go"), &path, own, 0).is_none();
     if needs_go && let Some(path) = stand_in::on_path(&path) {
         command.env("PATH", path);
@@ -105,14 +114,14 @@ pub fn run(name: &OsStr) -> ExitCode {
     ExitCode::from(CANNOT_RUN)
 }
 
-/// Where Pulumi will keep what it knows, after these changes.
-fn pulumi_home(changes: &[(&str, OsString)]) -> Option<Utf8PathBuf> {
-    const NAME: &str = "PULUMI_HOME";
-    let new = changes.iter().find(|(name, _)| *name == NAME);
-    let new = new.map(|(_, value)| value.clone());
-    let home = new.or_else(|| std::env::var_os(NAME))?;
-    let home = Utf8PathBuf::from_path_buf(home.into()).ok()?;
-    home.is_absolute().then_some(home)
+/// The folder that the variable `name` names after these changes.
+fn folder_after(changes: &[(&str, OsString)], name: &str) -> Option<Utf8PathBuf> {
+    let new = changes.iter().find(|(changed, _)| *changed == name);
+    let Some((_, new)) = new else {
+        return private_folder::named(name);
+    };
+    let new = Utf8PathBuf::from_path_buf(new.into()).ok()?;
+    new.is_absolute().then_some(new)
 }
 
 /// The value of [`LAUNCH`] while this process is `name`, which was found before the entry `next` of PATH.

@@ -18,7 +18,6 @@
 
 pub mod executables;
 mod link;
-mod parent;
 mod turn;
 
 use std::ffi::{OsStr, OsString};
@@ -34,17 +33,14 @@ use gocache::objects;
 use rustix::process::{Signal, getpid, kill_process};
 
 use self::link::link;
-use self::parent::Parent;
 use self::turn::Turns;
+use crate::go_command::{self, GoCommand};
 
 /// As a shell says that a program cannot be run.
 const CANNOT_RUN: u8 = 126;
 
 /// How the go command asks for a tool's version.
 const VERSION: &str = "-V=full";
-
-/// The compiler.
-const COMPILE: &str = "compile";
 
 /// The linker.
 const LINK: &str = "link";
@@ -66,19 +62,17 @@ pub fn run(arguments: &[OsString]) -> ExitCode {
         return ExitCode::from(failure::Kind::Usage.exit_code());
     };
     if tool == executables::PUT {
-        executables::put();
+        executables::put(rest);
         return ExitCode::SUCCESS;
     }
-    let (is_compiler, is_linker) = (is_named(tool, COMPILE), is_named(tool, LINK));
+    let is_linker = Path::new(tool).file_name() == Some(OsStr::new(LINK));
     let done = if rest.first().is_some_and(|first| first == VERSION) {
-        let parent = Parent::of_process();
-        match parent.takes_executables() {
-            true if is_compiler => executables::begin(),
-            true if is_linker => executables::put_or_wait(),
-            _ => {}
+        let go = GoCommand::of_parent();
+        if is_linker && go.takes_executables() {
+            executables::put_or_wait();
         }
-        version(tool, rest, &parent)
-    } else if is_linker && executables::put_in_place_of_link(rest, &Parent::of_process()) {
+        version(tool, rest, &go)
+    } else if is_linker && executables::put_in_place_of_link(rest, &GoCommand::of_parent()) {
         return ExitCode::SUCCESS;
     } else if is_linker {
         link(tool, rest, Utf8Path::new(OBJECTS_PATH), &Turns::of_user())
@@ -99,10 +93,6 @@ pub fn run(arguments: &[OsString]) -> ExitCode {
     }
 }
 
-fn is_named(tool: &OsStr, name: &str) -> bool {
-    Path::new(tool).file_name() == Some(OsStr::new(name))
-}
-
 /// What is left to do.
 enum Done {
     /// To become the tool, with these arguments.
@@ -118,6 +108,7 @@ fn command(tool: &OsStr, arguments: &[OsString]) -> Command {
     )]
     let mut command = Command::new(tool);
     command.args(arguments);
+    go_command::for_tool(&mut command);
     command
 }
 
@@ -131,10 +122,10 @@ fn end_as(status: ExitStatus) -> ExitCode {
     ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
 }
 
-/// Prints the tool's version, with the word that tells caches of export-only archives apart; without it where `parent`
+/// Prints the tool's version, with the word that tells caches of export-only archives apart; without it where `go`
 /// copies an archive out of the cache.
-fn version(tool: &OsStr, arguments: &[OsString], parent: &Parent) -> anyhow::Result<Done> {
-    if parent.puts_an_archive() {
+fn version(tool: &OsStr, arguments: &[OsString], go: &GoCommand) -> anyhow::Result<Done> {
+    if go.puts_an_archive() {
         return Ok(Done::Become(arguments.to_vec()));
     }
     let output = command(tool, arguments)

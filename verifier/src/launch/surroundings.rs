@@ -5,10 +5,10 @@ use std::ffi::OsString;
 use camino::{Utf8Path, Utf8PathBuf};
 use sha256::Sha256Hash;
 
-use super::go_command::GoCommand;
 use super::home;
 use super::links::{self, Shipped};
 use crate::cacheprog;
+use crate::go_command::GoCommand;
 use crate::private_folder;
 
 /// More names than anybody plants in time.
@@ -334,8 +334,7 @@ mod tests {
     }
 
     fn go(line: &str) -> Option<GoCommand> {
-        let arguments: Vec<OsString> = line.split(' ').map(OsString::from).collect();
-        GoCommand::of(&arguments)
+        Some(GoCommand::of_line(line, "")).filter(GoCommand::uses_the_build_cache)
     }
 
     fn served(surroundings: &Surroundings) -> String {

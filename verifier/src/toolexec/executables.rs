@@ -3,8 +3,8 @@
 //! In an image they are compressed (see [`gocache::executables`]), and the build cache has none. The go command asks
 //! for the linker's version when it is about to compute a link's action ID, and then asks its cache for the executable;
 //! the folder that it builds in is this process's own. So by then the executable of that folder's program is put into
-//! the cache, and the link hits as if it had been there. It is begun beside the go command when that asks for the
-//! compiler's version, which is before it looks at packages.
+//! the cache, and the link hits as if it had been there. The launcher of the go command begins it, so that it is done
+//! beside all that the go command does before.
 //!
 //! Other programs than that folder's, one in the root of its source, which may be any folder, and builds whose cache
 //! cannot be written to, find nothing in the cache and start the linker. It is given a build ID that begins with the
@@ -29,13 +29,13 @@ use gocache::Store;
 use gocache::executables::{Executables, Packed};
 use gocache::image_info::{EXECUTABLES_PATH, IMAGE_INFO_PATH, ImageInfo, TOOLEXEC_PATH};
 
-use super::parent::Parent;
 use super::turn::is_taken;
+use crate::go_command::GoCommand;
 use crate::launch::links;
 use crate::private_folder;
 
-/// What this program is given in place of a tool, to put this folder's executable into the cache; standard input is
-/// the folder that it is put into, locked.
+/// What this program is given in place of a tool, to put an executable into a cache, both of which follow: the ID of
+/// the action that links it, and a path. Standard input is the folder that it is put into, locked.
 pub const PUT: &str = "-put";
 
 /// How the linker is given the build ID.
@@ -51,21 +51,30 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How often it is looked whether it is there.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// Begins to put the executable of this folder's program into the build cache.
-pub fn begin() {
-    with_this_folders(|packed, store| {
-        if packed.is_in(store) || !private_folder::is_writable(store.root()) {
+/// Begins to put the executable of the program that `go` builds into the build cache `gocache`, if the image has it.
+pub fn begin(go: &GoCommand, gocache: &Utf8Path) {
+    if !go.takes_executables() || !go.has_toolexec() {
+        return;
+    }
+    let folder = go
+        .folder()
+        .and_then(|it| Utf8PathBuf::from_path_buf(it).ok());
+    with_executable_of(folder, |packed| {
+        let store = Store::at(gocache);
+        if packed.is_in(&store) || !private_folder::is_writable(gocache) {
             return;
         }
-        let Some(folder) = folder(packed, store) else {
+        let Some(folder) = folder_in(&store, packed) else {
             return;
         };
         // Who has it is at it; and without a lock it would be done twice.
         if folder.try_lock().is_err() {
             return;
         }
+        let action = packed.executable().action.to_string();
+        let arguments = [PUT.into(), action.into(), gocache.into()];
         // The lock is that of the open folder, and goes with its last process.
-        let _ = super::command(OsStr::new("/proc/self/exe"), &[PUT.into()])
+        let _ = super::command(OsStr::new("/proc/self/exe"), &arguments)
             .arg0(TOOLEXEC_PATH)
             .stdin(folder)
             .stdout(Stdio::null())
@@ -74,18 +83,38 @@ pub fn begin() {
     });
 }
 
-/// Puts the executable of this folder's program into the build cache.
-pub fn put() {
-    with_this_folders(put_into);
+/// Does what [`begin`] has begun; `arguments` are those after [`PUT`].
+pub fn put(arguments: &[OsString]) {
+    let put = || {
+        let [action, gocache] = arguments else {
+            return None;
+        };
+        let action = action.to_str()?.parse().ok()?;
+        let store = Store::at(Utf8Path::from_path(Path::new(gocache))?);
+        put_into(
+            Executables::open(EXECUTABLES_PATH.into())
+                .ok()?
+                .of_action(&action)?,
+            &store,
+        );
+        Some(())
+    };
+    put();
 }
 
-/// The same, unless somebody is at it already, who is waited for.
+/// Puts the executable of this folder's program into the build cache, unless somebody is at it already, who is waited
+/// for.
 pub fn put_or_wait() {
-    with_this_folders(put_or_wait_for);
+    let Some(gocache) = private_folder::named("GOCACHE") else {
+        return;
+    };
+    let here = std::env::current_dir().ok();
+    let here = here.and_then(|folder| Utf8PathBuf::from_path_buf(folder).ok());
+    with_executable_of(here, |packed| put_or_wait_for(packed, &Store::at(&gocache)));
 }
 
 fn put_or_wait_for(packed: Packed<'_>, store: &Store) {
-    let folder = folder(packed, store);
+    let folder = folder_in(store, packed);
     if let Some(folder) = &folder {
         wait(folder, || packed.is_in(store));
     }
@@ -118,35 +147,31 @@ fn wait(folder: &File, is_there: impl Fn() -> bool) {
 
 /// The folder of the cache that the executable is to be in. Its lock says that somebody puts it there: those who build
 /// other programs, or into another cache, do not wait for each other.
-fn folder(packed: Packed<'_>, store: &Store) -> Option<File> {
+fn folder_in(store: &Store, packed: Packed<'_>) -> Option<File> {
     let output = store.output_path(&packed.executable().output);
     File::open(output.parent()?).ok()
 }
 
-fn with_this_folders(then: impl FnOnce(Packed<'_>, &Store)) {
-    let (Some(gocache), Ok(executables)) = (
-        private_folder::named("GOCACHE"),
-        Executables::open(Utf8Path::new(EXECUTABLES_PATH)),
-    ) else {
+/// Does what is to be done with the executable of the program in `folder`, if the image has it. A checkout behind a link
+/// has two paths, of which PWD has the other one.
+fn with_executable_of(folder: Option<Utf8PathBuf>, then: impl FnOnce(Packed<'_>)) {
+    let Ok(executables) = Executables::open(EXECUTABLES_PATH.into()) else {
         return;
     };
-    // A checkout behind a link has two paths.
-    let here = std::env::current_dir().ok();
-    let here = here.and_then(|folder| Utf8PathBuf::from_path_buf(folder).ok());
-    let mut folders = here.into_iter().chain(private_folder::named("PWD"));
+    let mut folders = folder.into_iter().chain(private_folder::named("PWD"));
     if let Some(packed) = folders.find_map(|folder| executables.of_program(&folder)) {
-        then(packed, &Store::at(&gocache));
+        then(packed);
     }
 }
 
-/// Puts the executable of the image in place that the linker, started by `parent`, would make of `arguments`; whether
+/// Puts the executable of the image in place that the linker, started by `go`, would make of `arguments`; whether
 /// there was one.
-pub fn put_in_place_of_link(arguments: &[OsString], parent: &Parent) -> bool {
-    in_place_of_link(arguments, parent, Utf8Path::new(EXECUTABLES_PATH)).is_some()
+pub fn put_in_place_of_link(arguments: &[OsString], go: &GoCommand) -> bool {
+    in_place_of_link(arguments, go, Utf8Path::new(EXECUTABLES_PATH)).is_some()
 }
 
-fn in_place_of_link(arguments: &[OsString], parent: &Parent, folder: &Utf8Path) -> Option<()> {
-    if parent.makes_everything_anew() {
+fn in_place_of_link(arguments: &[OsString], go: &GoCommand, folder: &Utf8Path) -> Option<()> {
+    if go.makes_everything_anew() {
         return None;
     }
     // The last one counts, and who sets another one wants it.
@@ -202,7 +227,7 @@ mod tests {
 
         let pack = File::open(packed.data()).unwrap();
         pack.try_lock().unwrap();
-        let other = folder(packed, &two).unwrap();
+        let other = folder_in(&two, packed).unwrap();
         other.try_lock().unwrap();
         let started = Instant::now();
         put_or_wait_for(packed, &one);
@@ -251,11 +276,12 @@ mod tests {
 
         let id = gocache::in_build_id(&action);
         let output = folder.join("a.out");
-        let replaced_for = |parent: &Parent, arguments: &str| {
+        let replaced_for = |go: &GoCommand, arguments: &str| {
             let arguments: Vec<OsString> = arguments.split(' ').map(OsString::from).collect();
-            in_place_of_link(&arguments, parent, &packed).is_some()
+            in_place_of_link(&arguments, go, &packed).is_some()
         };
-        let replaced = |arguments: &str| replaced_for(&Parent::of("go build .", ""), arguments);
+        let replaced =
+            |arguments: &str| replaced_for(&GoCommand::of_line("build .", ""), arguments);
         for other in [
             format!("-o {output} -buildid=other/main/main/other main.a"),
             format!("-o {output} -buildid={id}/x/y/{id} -buildid=own main.a"),
@@ -266,7 +292,7 @@ mod tests {
             assert!(!output.exists());
         }
         let its = format!("-o {output} -importcfg x -buildid={id}/x/y/{id} -extld=gcc main.a");
-        assert!(!replaced_for(&Parent::of("go build -a .", ""), &its));
+        assert!(!replaced_for(&GoCommand::of_line("build -a .", ""), &its));
         assert!(!output.exists());
         assert!(replaced(&its));
         assert_eq!(fs_err::read(&output).unwrap(), b"program");

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use camino::Utf8Path;
 use sha256::{HashingWriter, Sha256Hash};
 use zstd::stream::read::Decoder;
+use zstd::zstd_safe::{DCtx, get_error_name};
 
 use super::index::Executable;
 use super::pack::MAX_WINDOW_LOG;
@@ -106,17 +107,20 @@ impl Packed<'_> {
     pub fn unpack_after(&self, first: &[u8], to: impl Write) -> Result<(), Error> {
         let executable = self.executable();
         let first = if executable.after_first { first } else { &[] };
-        let corrupt = |reason: String| self.pack.corrupt(self.number, reason);
         let mut to = HashingWriter::new(to);
-        let decoder = self.decoder(self.number, first)?;
-        // One byte more shows that it is longer.
-        let mut content = decoder.take(executable.size_bytes.saturating_add(1));
-        copy(&mut content, &mut to)?.map_err(|error| corrupt(error.to_string()))?;
+        if self.is_unpacked_at_once(self.number) {
+            to.write_all(&self.content(self.number, first)?)?;
+        } else {
+            // One byte more shows that it is longer.
+            let decoder = self.decoder(first)?;
+            let mut content = decoder.take(executable.size_bytes.saturating_add(1));
+            copy(&mut content, &mut to)?.map_err(|error| self.pack.corrupt(self.number, error))?;
+        }
         let (mut written, output, size_bytes) = to.finish();
         written.flush()?;
         if (output, size_bytes) != (executable.output, executable.size_bytes) {
             let reason = format!("it is not the executable of {}", executable.program);
-            return Err(corrupt(reason));
+            return Err(self.pack.corrupt(self.number, reason));
         }
         Ok(())
     }
@@ -158,24 +162,38 @@ impl Packed<'_> {
 
     /// The first executable of the pack.
     fn first(&self) -> Result<Vec<u8>, Error> {
-        let corrupt = |reason: &str| self.pack.corrupt(0, reason);
         let first = &self.pack.index.frames[0];
-        if first.after_first || first.size_bytes > 1 << MAX_WINDOW_LOG {
-            return Err(corrupt("others cannot refer to it"));
+        if first.after_first || !self.is_unpacked_at_once(0) {
+            return Err(self.pack.corrupt(0, "others cannot refer to it"));
         }
-        let size = usize::try_from(first.size_bytes).map_err(io::Error::other)?;
-        let mut content = Vec::with_capacity(size);
-        let mut decoder = self.decoder(0, &[])?.take(first.size_bytes);
-        decoder
-            .read_to_end(&mut content)
-            .map_err(|error| corrupt(&error.to_string()))?;
+        self.content(0, &[])
+    }
+
+    /// Whether executable `number` takes no more memory than the window of one that is larger.
+    fn is_unpacked_at_once(&self, number: usize) -> bool {
+        let executable = &self.pack.index.frames[number];
+        executable.size_bytes.max(executable.bytes) <= 1 << MAX_WINDOW_LOG
+    }
+
+    /// Executable `number`, which refers to `first`: quicker than in pieces, which are copied out of a window.
+    fn content(&self, number: usize, first: &[u8]) -> Result<Vec<u8>, Error> {
+        let executable = &self.pack.index.frames[number];
+        let [bytes, size] = [executable.bytes, executable.size_bytes].map(usize::try_from);
+        let mut frame = Vec::with_capacity(bytes.map_err(io::Error::other)?);
+        self.pack.frame(number)?.read_to_end(&mut frame)?;
+        let mut content = Vec::with_capacity(size.map_err(io::Error::other)?);
+        let mut decompressor = DCtx::create();
+        decompressor
+            .ref_prefix(first)
+            .and_then(|_| decompressor.decompress(&mut content, &frame))
+            .map_err(|code| self.pack.corrupt(number, get_error_name(code)))?;
         Ok(content)
     }
 
-    fn decoder<'f>(&self, number: usize, first: &'f [u8]) -> Result<impl Read + use<'f>, Error> {
-        let frame = io::BufReader::new(self.pack.frame(number)?);
+    fn decoder<'f>(&self, first: &'f [u8]) -> Result<impl Read + use<'f>, Error> {
+        let frame = io::BufReader::new(self.pack.frame(self.number)?);
         let mut decoder = Decoder::with_ref_prefix(frame, first)
-            .map_err(|error| self.pack.corrupt(number, error))?;
+            .map_err(|error| self.pack.corrupt(self.number, error))?;
         decoder.window_log_max(MAX_WINDOW_LOG)?;
         Ok(decoder.single_frame())
     }
