@@ -55,6 +55,37 @@ fn the_cache_has_no_executables_and_links_hit() {
     );
 }
 
+/// A go command that asks for nothing and waits for the executable.
+#[test]
+fn the_executable_is_put_into_the_cache_before_the_go_command_asks_for_anything() {
+    let printed = run(
+        &[],
+        &format!(
+            r"{CACHES}
+            export GOCACHE=/tmp/lean
+            mkdir /tmp/bin
+            cat > /tmp/bin/go <<'END'
+            #!/bin/sh
+            for attempt in $(seq 200); do
+                find $GOCACHE -name '[0-9a-f]*-d' -size +1000k | grep -q . && break
+                [ $# = 2 ] && [ $1 = build ] || [ $attempt -lt 10 ] || break
+                sleep 0.05
+            done
+            find $GOCACHE -name '[0-9a-f]*-d' -size +1000k | wc -l
+END
+            sed -i 's/^ *#!/#!/' /tmp/bin/go
+            chmod +x /tmp/bin/go
+            PATH=/usr/local/lib/iac-runner/bin:/tmp/bin:/usr/bin:/bin
+            go list .
+            go build -n .
+            go build -toolexec=/own .
+            go build .
+        "
+        ),
+    );
+    assert_eq!(printed, "0\n0\n0\n1\n");
+}
+
 #[test]
 fn where_nothing_was_put_into_the_cache_the_executable_is_put_in_place_of_a_link() {
     let printed = run(

@@ -164,3 +164,37 @@ fn go_is_told_of_no_program_where_the_cache_can_be_written_to_unless_it_is_asked
     }
     command.assert().code(7);
 }
+
+/// A build of programs, whose tools do not get it.
+#[test]
+fn go_collects_less_garbage_where_nobody_said_how_much_and_its_tools_as_ever() {
+    let folder = Folder::new();
+    let command = launcher(&folder);
+    let own = fs_err::canonicalize(assert_cmd::cargo::cargo_bin!("verifier")).unwrap();
+    let [launched, real] = ["launchers/go", "real/go"].map(|name| folder.path(name));
+    symlink(&own, &launched).unwrap();
+    let say = "echo $GOGC";
+    let tool = format!("{} toolexec /bin/sh -c '{say}'", own.display());
+    fs_err::write(&real, format!("#!/bin/sh\n{say}\n{tool}\n")).unwrap();
+    fs_err::set_permissions(&real, Permissions::from_mode(0o755)).unwrap();
+    let path = command.get_envs().find(|(name, _)| *name == "PATH");
+    let path = path.and_then(|(_, path)| path).unwrap().to_owned();
+    for (arguments, set, printed) in [
+        ("build", None, "0800\n\n"),
+        ("install", Some("50"), "50\n50\n"),
+        ("build", Some("800"), "800\n800\n"),
+        ("build", Some(""), "\n\n"),
+        ("test", None, "\n\n"),
+        ("run", None, "\n\n"),
+    ] {
+        let mut command = Command::new(&launched);
+        command
+            .env_clear()
+            .env("PATH", &path)
+            .env("HOME", folder.path(""))
+            .env("GOFLAGS", "-toolexec=/usr/local/lib/iac-runner/toolexec")
+            .envs(set.map(|it| ("GOGC", it)))
+            .arg(arguments);
+        command.assert().success().stdout(printed);
+    }
+}
