@@ -270,25 +270,22 @@ impl Node {
                 .clone()
                 .read_only(&self.unpacked, &self.gocache)
         };
-        match way {
-            Way::Whole => (
-                self.sandbox
-                    .clone()
-                    .writable(&self.whole, &self.gocache)
-                    .env([("GOCACHEPROG", "")]),
-                self.go.as_str(),
-            ),
-            Way::Writable => (
-                self.sandbox.clone().env([("GOCACHEPROG", "")]),
-                self.go.as_str(),
-            ),
-            Way::Links => (closed().env([("GOCACHEPROG", served)]), "go"),
-            Way::Cacheprog => (closed().env([("GOCACHEPROG", served)]), self.go.as_str()),
-            Way::NoIndex => {
-                let env = [("GOCACHEPROG", ""), ("GODEBUG", "goindex=0")];
-                (closed().env(env), self.go.as_str())
-            }
-        }
+        let sandbox = match way {
+            Way::Whole => self
+                .sandbox
+                .clone()
+                .writable(&self.whole, &self.gocache)
+                .env([("GOCACHEPROG", "")]),
+            Way::Writable => self.sandbox.clone().env([("GOCACHEPROG", "")]),
+            Way::Links | Way::Cacheprog => closed().env([("GOCACHEPROG", served)]),
+            Way::NoIndex => closed().env([("GOCACHEPROG", ""), ("GODEBUG", "goindex=0")]),
+        };
+        let go = if way.is_by_the_launcher() {
+            "go"
+        } else {
+            self.go.as_str()
+        };
+        (sandbox, go)
     }
 
     fn build(&self, way: Way, folder: &str) -> Result<Build> {
