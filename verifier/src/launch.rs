@@ -31,8 +31,7 @@ use gocache::image_info::{LAUNCHED, PLUGINS_PATH};
 use rustix::fs::{Access, access};
 
 use self::surroundings::Surroundings;
-use crate::go_command::GoCommand;
-use crate::private_folder;
+use crate::go_command::{self, GoCommand};
 use crate::toolexec::executables;
 
 /// As a shell says it: a program that cannot be run, and one that is not there.
@@ -84,6 +83,8 @@ pub fn run(name: &OsStr) -> ExitCode {
     {
         executables::begin(go, &gocache);
     }
+    // One of the user's may be a program of Go's, with garbage of its own.
+    let asks_nobody = value_after(&changes, "GOCACHEPROG").is_none_or(|it| it.is_empty());
     if name == "pulumi"
         && let Some(home) = folder_after(&changes, "PULUMI_HOME")
     {
@@ -103,8 +104,9 @@ pub fn run(name: &OsStr) -> ExitCode {
         .args(flags)
         .args(arguments)
         .envs(changes);
+    go_command::take_back_garbage(&mut command);
     let garbage = go.as_ref().and_then(GoCommand::garbage);
-    command.envs(garbage.filter(|(name, _)| std::env::var_os(name).is_none()));
+    command.envs(garbage.filter(|_| asks_nobody));
     let needs_go = name == "pulumi" && behind(OsStr::new("go"), &path, own, 0).is_none();
     if needs_go && let Some(path) = stand_in::on_path(&path) {
         command.env("PATH", path);
@@ -114,14 +116,17 @@ pub fn run(name: &OsStr) -> ExitCode {
     ExitCode::from(CANNOT_RUN)
 }
 
+/// The variable `name` after these changes.
+fn value_after(changes: &[(&str, OsString)], name: &str) -> Option<OsString> {
+    let new = changes.iter().find(|(changed, _)| *changed == name);
+    new.map(|(_, value)| value.clone())
+        .or_else(|| std::env::var_os(name))
+}
+
 /// The folder that the variable `name` names after these changes.
 fn folder_after(changes: &[(&str, OsString)], name: &str) -> Option<Utf8PathBuf> {
-    let new = changes.iter().find(|(changed, _)| *changed == name);
-    let Some((_, new)) = new else {
-        return private_folder::named(name);
-    };
-    let new = Utf8PathBuf::from_path_buf(new.into()).ok()?;
-    new.is_absolute().then_some(new)
+    let folder = Utf8PathBuf::from_path_buf(value_after(changes, name)?.into()).ok()?;
+    folder.is_absolute().then_some(folder)
 }
 
 /// The value of [`LAUNCH`] while this process is `name`, which was found before the entry `next` of PATH.

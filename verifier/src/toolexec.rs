@@ -108,7 +108,7 @@ fn command(tool: &OsStr, arguments: &[OsString]) -> Command {
     )]
     let mut command = Command::new(tool);
     command.args(arguments);
-    go_command::for_tool(&mut command);
+    go_command::take_back_garbage(&mut command);
     command
 }
 

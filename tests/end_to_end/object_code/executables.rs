@@ -87,6 +87,29 @@ END
 }
 
 #[test]
+fn a_build_that_hits_collects_less_garbage_than_go_does_by_itself() {
+    let printed = run(
+        &[],
+        &format!(
+            r"{CACHES}
+            export GOCACHE=/tmp/lean
+            go build -o /tmp/x .
+            collected() {{ env $1 GODEBUG=gctrace=1 go build -o /tmp/x . 2>&1 | grep -c '^gc '; }}
+            echo $(collected '') $(collected GOGC=100)
+        "
+        ),
+    );
+    let counts: Vec<u32> = printed
+        .split_whitespace()
+        .map(|count| count.parse().unwrap())
+        .collect();
+    let [ours, usual] = counts[..] else {
+        panic!("{printed}");
+    };
+    assert!(ours * 2 < usual, "{printed}");
+}
+
+#[test]
 fn where_nothing_was_put_into_the_cache_the_executable_is_put_in_place_of_a_link() {
     let printed = run(
         &[],

@@ -76,6 +76,7 @@ pub fn begin(go: &GoCommand, gocache: &Utf8Path) {
         // The lock is that of the open folder, and goes with its last process.
         let _ = super::command(OsStr::new("/proc/self/exe"), &arguments)
             .arg0(TOOLEXEC_PATH)
+            .current_dir("/")
             .stdin(folder)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -155,13 +156,20 @@ fn folder_in(store: &Store, packed: Packed<'_>) -> Option<File> {
 /// Does what is to be done with the executable of the program in `folder`, if the image has it. A checkout behind a link
 /// has two paths, of which PWD has the other one.
 fn with_executable_of(folder: Option<Utf8PathBuf>, then: impl FnOnce(Packed<'_>)) {
-    let Ok(executables) = Executables::open(EXECUTABLES_PATH.into()) else {
+    let (Some(folder), Ok(executables)) = (folder, Executables::open(EXECUTABLES_PATH.into()))
+    else {
         return;
     };
-    let mut folders = folder.into_iter().chain(private_folder::named("PWD"));
-    if let Some(packed) = folders.find_map(|folder| executables.of_program(&folder)) {
+    let of_program = |folder: &Utf8Path| executables.of_program(folder);
+    if let Some(packed) = of_program(&folder).or_else(|| of_program(&other_path_of(&folder)?)) {
         then(packed);
     }
+}
+
+/// PWD, if that is `folder`: whoever changes to another one may leave it as it was.
+fn other_path_of(folder: &Utf8Path) -> Option<Utf8PathBuf> {
+    let real = |path: &Utf8Path| fs_err::canonicalize(path).ok();
+    private_folder::named("PWD").filter(|other| real(other) == real(folder))
 }
 
 /// Puts the executable of the image in place that the linker, started by `go`, would make of `arguments`; whether

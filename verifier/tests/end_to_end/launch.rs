@@ -181,11 +181,15 @@ fn go_collects_less_garbage_where_nobody_said_how_much_and_its_tools_as_ever() {
     let path = path.and_then(|(_, path)| path).unwrap().to_owned();
     for (arguments, set, printed) in [
         ("build", None, "0800\n\n"),
-        ("install", Some("50"), "50\n50\n"),
-        ("build", Some("800"), "800\n800\n"),
-        ("build", Some(""), "\n\n"),
+        ("install", Some(("GOGC", "50")), "50\n50\n"),
+        ("build", Some(("GOGC", "800")), "800\n800\n"),
+        ("build", Some(("GOGC", "")), "\n\n"),
+        ("build", Some(("GOCACHEPROG", "/their/own")), "\n\n"),
         ("test", None, "\n\n"),
         ("run", None, "\n\n"),
+        // Below a build, which somebody's script may be.
+        ("build", Some(("GOGC", "0800")), "0800\n\n"),
+        ("test", Some(("GOGC", "0800")), "\n\n"),
     ] {
         let mut command = Command::new(&launched);
         command
@@ -193,7 +197,7 @@ fn go_collects_less_garbage_where_nobody_said_how_much_and_its_tools_as_ever() {
             .env("PATH", &path)
             .env("HOME", folder.path(""))
             .env("GOFLAGS", "-toolexec=/usr/local/lib/iac-runner/toolexec")
-            .envs(set.map(|it| ("GOGC", it)))
+            .envs(set)
             .arg(arguments);
         command.assert().success().stdout(printed);
     }

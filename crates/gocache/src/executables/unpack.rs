@@ -178,10 +178,8 @@ impl Packed<'_> {
     /// Executable `number`, which refers to `first`: quicker than in pieces, which are copied out of a window.
     fn content(&self, number: usize, first: &[u8]) -> Result<Vec<u8>, Error> {
         let executable = &self.pack.index.frames[number];
-        let [bytes, size] = [executable.bytes, executable.size_bytes].map(usize::try_from);
-        let mut frame = Vec::with_capacity(bytes.map_err(io::Error::other)?);
+        let [mut frame, mut content] = [room(executable.bytes)?, room(executable.size_bytes)?];
         self.pack.frame(number)?.read_to_end(&mut frame)?;
-        let mut content = Vec::with_capacity(size.map_err(io::Error::other)?);
         let mut decompressor = DCtx::create();
         decompressor
             .ref_prefix(first)
@@ -197,4 +195,12 @@ impl Packed<'_> {
         decoder.window_log_max(MAX_WINDOW_LOG)?;
         Ok(decoder.single_frame())
     }
+}
+
+/// Room for so many bytes; where there is none, a link may do with less.
+fn room(bytes: u64) -> io::Result<Vec<u8>> {
+    let mut room = Vec::new();
+    let bytes = usize::try_from(bytes).map_err(io::Error::other)?;
+    room.try_reserve_exact(bytes).map_err(io::Error::other)?;
+    Ok(room)
 }
