@@ -1,10 +1,12 @@
 //! The go command: its settings, and what it takes to build and to list a program.
 
-use failure::usage;
+pub mod command;
+
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, bail};
 use camino::Utf8Path;
+use failure::usage;
 use gocache::{ActionGraph, Difference, Identity};
 use report::Phase;
 

@@ -31,7 +31,7 @@ use gocache::image_info::{LAUNCHED, PLUGINS_PATH};
 use rustix::fs::{Access, access};
 
 use self::surroundings::Surroundings;
-use crate::go_command::{self, GoCommand};
+use crate::go::command::{GoCommand, take_back_garbage};
 use crate::toolexec::executables;
 
 /// As a shell says it: a program that cannot be run, and one that is not there.
@@ -104,7 +104,7 @@ pub fn run(name: &OsStr) -> ExitCode {
         .args(flags)
         .args(arguments)
         .envs(changes);
-    go_command::take_back_garbage(&mut command);
+    take_back_garbage(&mut command);
     let garbage = go.as_ref().and_then(GoCommand::garbage);
     command.envs(garbage.filter(|_| asks_nobody));
     let needs_go = name == "pulumi" && behind(OsStr::new("go"), &path, own, 0).is_none();

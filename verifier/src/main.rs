@@ -9,7 +9,6 @@ mod check;
 mod explain;
 mod gate;
 mod go;
-mod go_command;
 mod info;
 mod launch;
 mod output;

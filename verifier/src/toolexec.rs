@@ -34,7 +34,7 @@ use rustix::process::{Signal, getpid, kill_process};
 
 use self::link::link;
 use self::turn::Turns;
-use crate::go_command::{self, GoCommand};
+use crate::go::command::{GoCommand, take_back_garbage};
 
 /// As a shell says that a program cannot be run.
 const CANNOT_RUN: u8 = 126;
@@ -108,7 +108,7 @@ fn command(tool: &OsStr, arguments: &[OsString]) -> Command {
     )]
     let mut command = Command::new(tool);
     command.args(arguments);
-    go_command::take_back_garbage(&mut command);
+    take_back_garbage(&mut command);
     command
 }
 

@@ -8,7 +8,7 @@ use sha256::Sha256Hash;
 use super::home;
 use super::links::{self, Shipped};
 use crate::cacheprog;
-use crate::go_command::GoCommand;
+use crate::go::command::GoCommand;
 use crate::private_folder;
 
 /// More names than anybody plants in time.

@@ -30,7 +30,7 @@ use gocache::executables::{Executables, Packed};
 use gocache::image_info::{EXECUTABLES_PATH, IMAGE_INFO_PATH, ImageInfo, TOOLEXEC_PATH};
 
 use super::turn::is_taken;
-use crate::go_command::GoCommand;
+use crate::go::command::GoCommand;
 use crate::launch::links;
 use crate::private_folder;
 
