@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs::Permissions;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 
 use assert_cmd::Command;
 use fs_err::os::unix::fs::symlink;
@@ -130,30 +131,44 @@ fn another_process_of_the_same_number_does_not_have_the_program_passed_over() {
     }
 }
 
+/// The verifier as it calls itself.
+fn verifier() -> PathBuf {
+    fs_err::canonicalize(assert_cmd::cargo::cargo_bin!("verifier")).unwrap()
+}
+
+/// Puts a go command that is `script` beside the program of [`launcher`], to be launched as often as is asked for.
+fn launched_go(folder: &Folder, script: &str) -> impl Fn() -> Command + use<> {
+    let [launched, real] = ["launchers/go", "real/go"].map(|name| folder.path(name));
+    symlink(verifier(), &launched).unwrap();
+    fs_err::write(&real, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs_err::set_permissions(&real, Permissions::from_mode(0o755)).unwrap();
+    let [launchers, real, home] = ["launchers", "real", ""].map(|name| folder.path(name));
+    move || {
+        let mut command = Command::new(&launched);
+        command
+            .env_clear()
+            .env("PATH", format!("{launchers}:{real}:/usr/bin:/bin"))
+            .env("HOME", &home);
+        command
+    }
+}
+
 /// The go command that only says what is set for it.
 #[test]
 fn go_is_told_of_no_program_where_the_cache_can_be_written_to_unless_it_is_asked_for_settings() {
     let folder = Folder::new();
     let mut command = launcher(&folder);
-    let own = fs_err::canonicalize(assert_cmd::cargo::cargo_bin!("verifier")).unwrap();
-    let [launched, real] = ["launchers/go", "real/go"].map(|name| folder.path(name));
-    symlink(&own, &launched).unwrap();
-    fs_err::write(&real, "#!/bin/sh\necho \"$GOCACHE $GOCACHEPROG\"\n").unwrap();
-    fs_err::set_permissions(&real, Permissions::from_mode(0o755)).unwrap();
+    let own = verifier();
+    let go = launched_go(&folder, "echo \"$GOCACHE $GOCACHEPROG\"");
     let gocache = folder.path("gocache");
     fs_err::create_dir_all(gocache.join("00")).unwrap();
     let ours = format!("{} cacheprog --shipped {gocache}", own.display());
-    let path = command.get_envs().find(|(name, _)| *name == "PATH");
-    let path = path.and_then(|(_, path)| path).unwrap().to_owned();
     for (arguments, program, told) in [
         ("build", ours.as_str(), ""),
         ("env", &ours, &ours),
         ("build", "theirs", "theirs"),
     ] {
-        let output = Command::new(&launched)
-            .env_clear()
-            .env("PATH", &path)
-            .env("HOME", folder.path(""))
+        let output = go()
             .env("GOCACHE", &gocache)
             .env("GOCACHEPROG", program)
             .arg(arguments)
@@ -169,16 +184,10 @@ fn go_is_told_of_no_program_where_the_cache_can_be_written_to_unless_it_is_asked
 #[test]
 fn go_collects_less_garbage_where_nobody_said_how_much_and_its_tools_as_ever() {
     let folder = Folder::new();
-    let command = launcher(&folder);
-    let own = fs_err::canonicalize(assert_cmd::cargo::cargo_bin!("verifier")).unwrap();
-    let [launched, real] = ["launchers/go", "real/go"].map(|name| folder.path(name));
-    symlink(&own, &launched).unwrap();
+    launcher(&folder);
     let say = "echo $GOGC";
-    let tool = format!("{} toolexec /bin/sh -c '{say}'", own.display());
-    fs_err::write(&real, format!("#!/bin/sh\n{say}\n{tool}\n")).unwrap();
-    fs_err::set_permissions(&real, Permissions::from_mode(0o755)).unwrap();
-    let path = command.get_envs().find(|(name, _)| *name == "PATH");
-    let path = path.and_then(|(_, path)| path).unwrap().to_owned();
+    let tool = format!("{} toolexec /bin/sh -c '{say}'", verifier().display());
+    let go = launched_go(&folder, &format!("{say}\n{tool}"));
     for (arguments, set, printed) in [
         ("build", None, "0800\n\n"),
         ("install", Some(("GOGC", "50")), "50\n50\n"),
@@ -191,14 +200,11 @@ fn go_collects_less_garbage_where_nobody_said_how_much_and_its_tools_as_ever() {
         ("build", Some(("GOGC", "0800")), "0800\n\n"),
         ("test", Some(("GOGC", "0800")), "\n\n"),
     ] {
-        let mut command = Command::new(&launched);
-        command
-            .env_clear()
-            .env("PATH", &path)
-            .env("HOME", folder.path(""))
-            .env("GOFLAGS", "-toolexec=/usr/local/lib/iac-runner/toolexec")
+        go().env("GOFLAGS", "-toolexec=/usr/local/lib/iac-runner/toolexec")
             .envs(set)
-            .arg(arguments);
-        command.assert().success().stdout(printed);
+            .arg(arguments)
+            .assert()
+            .success()
+            .stdout(printed);
     }
 }
