@@ -29,8 +29,8 @@ const FALSE: [&[u8]; 6] = [b"0", b"f", b"F", b"false", b"FALSE", b"False"];
 const GARBAGE: &str = "GOGC";
 
 /// Its value for the go command where nobody set one: 800, in digits by which it is known from what somebody would set.
-/// A build that hits makes 90 MB in all, and to collect them takes a tenth of its time; one that hits nothing takes about
-/// twice the memory in the go command, which is a tenth of what a compiler takes.
+/// A build that hits makes 90 MB in all, and to collect them takes a tenth of its time; the go command takes up to twice the
+/// memory, compilers and linkers what they always do.
 const MUCH_GARBAGE: &str = "0800";
 
 /// More bytes than a command line has.

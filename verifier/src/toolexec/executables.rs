@@ -84,23 +84,17 @@ pub fn begin(go: &GoCommand, gocache: &Utf8Path) {
     });
 }
 
-/// Does what [`begin`] has begun; `arguments` are those after [`PUT`].
-pub fn put(arguments: &[OsString]) {
-    let put = || {
-        let [action, gocache] = arguments else {
-            return None;
-        };
-        let action = action.to_str()?.parse().ok()?;
-        let store = Store::at(Utf8Path::from_path(Path::new(gocache))?);
-        put_into(
-            Executables::open(EXECUTABLES_PATH.into())
-                .ok()?
-                .of_action(&action)?,
-            &store,
-        );
-        Some(())
+/// Does what [`begin`] has begun; `arguments` are those after [`PUT`]. None if they are others, or there is no such
+/// executable.
+pub fn put(arguments: &[OsString]) -> Option<()> {
+    let [action, gocache] = arguments else {
+        return None;
     };
-    put();
+    let action = action.to_str()?.parse().ok()?;
+    let executables = Executables::open(EXECUTABLES_PATH.into()).ok()?;
+    let store = Store::at(Utf8Path::from_path(Path::new(gocache))?);
+    put_into(executables.of_action(&action)?, &store);
+    Some(())
 }
 
 /// Puts the executable of this folder's program into the build cache, unless somebody is at it already, who is waited
